@@ -1,0 +1,98 @@
+import type {
+  ExecInput,
+  ExecOutput,
+  ExecStart,
+  ExitStatus,
+  InstanceId,
+  InstanceSpec,
+  LogLine,
+  LogOptions,
+  Resources,
+  RuntimeFacts,
+} from '#shared/model.ts';
+import type { ImageConfig } from '../images/image-source.ts';
+
+/** What one guest is made of, once its image and root are there. */
+export interface GuestSpec {
+  readonly id: InstanceId;
+  readonly spec: InstanceSpec;
+  /** The image's own entrypoint, command, environment, user and directory. */
+  readonly image: ImageConfig;
+  /** The mounted root, prepared by a VolumeDriver for the node's id range. */
+  readonly rootfs: string;
+}
+
+/** How a guest is, as the host shows it at this moment. */
+export interface GuestState {
+  readonly id: InstanceId;
+  /**
+   * 'created': made, never started in this life. 'running': its first process lives. 'stopped': nothing of it lives.
+   * 'unknown': the host tool or the host does not answer; never to be taken for absent.
+   */
+  readonly phase: 'created' | 'running' | 'stopped' | 'unknown';
+  /** The first process as the host numbers it; zero when nothing runs. */
+  readonly pid: number;
+  /** When the present run began; zero when nothing runs. */
+  readonly startedAtMs: number;
+  /** How the last run ended; undefined before the first end. A lost code is `unknown: true`, never made up. */
+  readonly exit: ExitStatus | undefined;
+  /** As read back from the host; undefined when nothing runs. */
+  readonly limits: Resources | undefined;
+  /** For people: "its monitor died: output and exit code of this run are lost". Empty when all is well. */
+  readonly message: string;
+}
+
+/** A command inside a guest. Its output ends with the exit. */
+export interface ExecSession {
+  /** Names it on this node: its exit code stays readable by this id for a day, also across a restart of the agent. */
+  readonly execId: string;
+  /** Honours back-pressure: the command stops writing while nobody reads. */
+  readonly output: AsyncIterable<ExecOutput>;
+  /** failed-precondition once it has ended. */
+  send(input: ExecInput): Promise<void>;
+  /** Ends the caller's part: the command gets SIGHUP where it has a terminal, else its standard input ends. */
+  close(): void;
+}
+
+/**
+ * RuntimeDriver runs guests with one host tool: create → start → stop → remove.
+ *
+ * Start, stop, kill and remove succeed when there is nothing left to do, so they may be repeated; every call may be
+ * repeated after a crash of the agent at any point, and after a deadline-exceeded, which means the outcome is unknown. A
+ * create that fails leaves nothing behind. All truth is read from the host: pids, cgroups, exit files; a tool's exit
+ * code is a hint. Guests outlive the agent; a new driver object on the same directories finds them again.
+ *
+ * Kinds any method may throw besides those it names: unavailable (the tool is missing or its daemon is gone),
+ * deadline-exceeded (unknown outcome), resource-exhausted, internal (words of the tool that we do not know).
+ * test/conformance/runtime-driver.ts holds every driver to all of this.
+ */
+export interface RuntimeDriver {
+  /** What specs and logs call it: "crun". */
+  readonly name: string;
+  /** Never throws: a missing tool is an answer the scheduler can read. */
+  fingerprint(signal: AbortSignal): Promise<RuntimeFacts>;
+  /** Makes the guest and starts nothing. already-exists: the id is taken. invalid-argument: the spec cannot be. */
+  create(guest: GuestSpec, signal: AbortSignal): Promise<void>;
+  /** From created; a stopped guest is removed and created anew by the caller. not-found; failed-precondition. */
+  start(id: InstanceId, signal: AbortSignal): Promise<void>;
+  /** Asks first, kills everything in the guest after graceMs. Resolves when nothing of it lives. not-found. */
+  stop(id: InstanceId, graceMs: number, signal: AbortSignal): Promise<void>;
+  /** One signal for the first process. not-found; failed-precondition when it does not run. */
+  signal(id: InstanceId, signalNumber: number, signal: AbortSignal): Promise<void>;
+  /** Kills what is left of it and removes all that create made. Succeeds for an id that is not there. */
+  remove(id: InstanceId, signal: AbortSignal): Promise<void>;
+  /** Spawns nothing. not-found. */
+  inspect(id: InstanceId, signal: AbortSignal): Promise<GuestState>;
+  /** The guests this driver made: from its directories, each confirmed by the host. Spawns nothing. */
+  list(signal: AbortSignal): Promise<GuestState[]>;
+  /** Calls back, with the id, soon after a guest may have changed by itself. Carries no data: inspect says what is. */
+  onChange(callback: (id: InstanceId) => void): () => void;
+  /** not-found; failed-precondition when it does not run; invalid-argument: no such program. */
+  exec(id: InstanceId, start: ExecStart, signal: AbortSignal): Promise<ExecSession>;
+  /** How an exec of before ended. not-found; undefined while it runs. */
+  execExit(execId: string): Promise<ExitStatus | undefined>;
+  /** Output of all runs of the guest that are kept. not-found. */
+  logs(id: InstanceId, options: LogOptions, signal: AbortSignal): AsyncIterable<LogLine>;
+  /** Stops watching the host; guests stay as they are. */
+  close(): Promise<void>;
+}

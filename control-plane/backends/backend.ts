@@ -1,0 +1,95 @@
+import type {
+  Caller,
+  Condition,
+  Digest,
+  ExecInput,
+  ExecOutput,
+  ExecStart,
+  Image,
+  InstanceId,
+  InstanceSpec,
+  InstanceState,
+  LogLine,
+  LogOptions,
+  NodeCapacity,
+  NodeFacts,
+  NodeName,
+} from '#shared/model.ts';
+
+/** What a backend tells of a node and its instances; observe.ts is its only reader. */
+export type Observation =
+  /** The node answers from now on. What it held before is unknown until 'complete'. */
+  | {
+      readonly kind: 'connected';
+      readonly node: NodeName;
+      readonly facts: NodeFacts;
+      readonly incarnation: string;
+      readonly bootId: string;
+      readonly clockSkewMs: number;
+    }
+  /** It stopped answering: everything on it is as it was last seen, and unknown. */
+  | { readonly kind: 'disconnected'; readonly node: NodeName; readonly reason: string }
+  | { readonly kind: 'facts'; readonly node: NodeName; readonly facts: NodeFacts }
+  | {
+      readonly kind: 'feeling';
+      readonly node: NodeName;
+      readonly capacity: NodeCapacity;
+      readonly conditions: readonly Condition[];
+      readonly clockSkewMs: number;
+    }
+  | { readonly kind: 'instance'; readonly node: NodeName; readonly state: InstanceState }
+  | { readonly kind: 'absent'; readonly node: NodeName; readonly instanceId: InstanceId }
+  /** All instances of the node have been told since 'connected' or the last resync; what was not named is absent. */
+  | { readonly kind: 'complete'; readonly node: NodeName; readonly present: ReadonlySet<InstanceId> };
+
+/** What an order is bound to; the backend adds fleet id and epoch. */
+export interface OrderHead {
+  readonly node: NodeName;
+  readonly instanceId: InstanceId;
+  readonly generation: number;
+  readonly requestId: string;
+}
+
+export interface ExecChannel {
+  readonly output: AsyncIterable<ExecOutput>;
+  /** failed-precondition once it has ended. */
+  send(input: ExecInput): Promise<void>;
+  close(): void;
+}
+
+/**
+ * Backend reaches nodes. The rest of the control plane cannot tell one from another.
+ *
+ * Every method about a node that does not answer throws unavailable at once; a call whose answer was lost throws
+ * unavailable or deadline-exceeded, which mean that the outcome is unknown. Orders may be repeated with the same request
+ * id. test/conformance/backend.ts holds every backend to this.
+ */
+export interface Backend {
+  /** "agent". */
+  readonly name: string;
+  /** Everything seen, from the moment of the call on, until the signal. One reader. */
+  watch(signal: AbortSignal): AsyncIterable<Observation>;
+  /** Answers when the order is durable on the node; what comes of it is observed. */
+  ensureInstance(order: OrderHead, spec: InstanceSpec, signal: AbortSignal): Promise<InstanceState>;
+  stopInstance(order: OrderHead, graceMs: number | undefined, signal: AbortSignal): Promise<InstanceState>;
+  signalInstance(order: OrderHead, signalNumber: number, signal: AbortSignal): Promise<void>;
+  /** Resolves when nothing is left. */
+  removeInstance(order: OrderHead, graceMs: number | undefined, signal: AbortSignal): Promise<void>;
+  resolveImage(
+    node: NodeName,
+    reference: string,
+    credential: string,
+    signal: AbortSignal,
+  ): Promise<{ digest: Digest; platforms: string[] }>;
+  listImages(node: NodeName, signal: AbortSignal): AsyncIterable<Image>;
+  exec(node: NodeName, start: ExecStart, caller: Caller, signal: AbortSignal): Promise<ExecChannel>;
+  logs(
+    node: NodeName,
+    instanceId: InstanceId,
+    options: LogOptions,
+    signal: AbortSignal,
+  ): AsyncIterable<LogLine>;
+  /** Ends whatever connection the node has: its certificate was revoked or it was removed. */
+  disconnect(node: NodeName, reason: string): void;
+  close(): Promise<void>;
+}

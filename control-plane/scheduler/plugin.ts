@@ -1,0 +1,50 @@
+import type { NodeName, Placement, Resources } from '#shared/model.ts';
+
+/** What is to be placed. */
+export interface Demand {
+  readonly workload: string;
+  readonly runtime: string;
+  /** With its digest; empty while it is not resolved. */
+  readonly image: string;
+  readonly resources: Resources;
+  readonly placement: Placement;
+}
+
+/** A node as the scheduler sees it: what is there less what is bound, whether or not the guests are visible yet. */
+export interface NodeView {
+  readonly name: NodeName;
+  readonly ready: boolean;
+  /** Why it is not ready, for people. */
+  readonly notReadyBecause: string;
+  readonly cordoned: boolean;
+  readonly runtimes: ReadonlySet<string>;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly cpuMillicores: number;
+  readonly memoryMib: number;
+  readonly diskMib: number;
+  readonly cpuFreeMillicores: number;
+  readonly memoryFreeMib: number;
+  readonly diskFreeMib: number;
+  /** Copies bound to it, by workload. */
+  readonly copies: ReadonlyMap<string, number>;
+  /** Digests and references of the images that are ready on it. */
+  readonly images: ReadonlySet<string>;
+}
+
+/** A Filter says whether a node can take the demand at all. Both methods are pure. */
+export interface Filter {
+  readonly name: string;
+  /** Allocates nothing: it is run for every node in every decision. */
+  fits(demand: Demand, node: NodeView): boolean;
+  /** Why not, as a person will read it: what is needed and what is there. Called only when somebody asks. */
+  reason(demand: Demand, node: NodeView): string;
+}
+
+/** A Score orders the nodes that fit. Pure, and allocates nothing. */
+export interface Score {
+  readonly name: string;
+  /** How much it counts for this demand; zero takes it out. */
+  weight(demand: Demand): number;
+  /** From 0, worst, to 100, best. */
+  rate(demand: Demand, node: NodeView): number;
+}
