@@ -51,3 +51,9 @@ export const systemClock: Clock = {
   },
   turn: () => new Promise((resolve) => setImmediate(resolve)),
 };
+
+/** A moment as gRPC's deadlines want it: the wall clock is theirs, not ours. */
+export const deadlineAfter = (delayMs: number): Date => new Date(Date.now() + delayMs);
+
+/** UTC, with milliseconds: "2026-11-23T09:43:00.000Z". */
+export const formatTime = (atMs: number): string => new Date(atMs).toISOString();
