@@ -77,7 +77,10 @@ function unaryCall<Context extends CallContext>(
   handler: AnyHandler<Context>,
   { guard, onError }: MountOptions<Context>,
 ): UntypedServiceImplementation[string] {
-  return async (call: AnyCall, callback: (error: unknown, value?: unknown) => void) => {
+  const handle = async (
+    call: AnyCall,
+    callback: (error: unknown, value?: unknown) => void,
+  ): Promise<void> => {
     const context = contextOf(call, method);
     try {
       callback(null, await handler(call.request, await guard(context)));
@@ -86,6 +89,7 @@ function unaryCall<Context extends CallContext>(
       callback(toStatus(error));
     }
   };
+  return handle as UntypedServiceImplementation[string];
 }
 
 function streamCall<Context extends CallContext>(
@@ -93,7 +97,7 @@ function streamCall<Context extends CallContext>(
   handler: AnyHandler<Context>,
   { guard, onError }: MountOptions<Context>,
 ): UntypedServiceImplementation[string] {
-  return async (call: AnyCall) => {
+  const handle = async (call: AnyCall): Promise<void> => {
     const context = contextOf(call, method);
     try {
       const input = method.requestStream ? call : call.request;
@@ -106,6 +110,7 @@ function streamCall<Context extends CallContext>(
       call.emit('error', toStatus(error));
     }
   };
+  return handle as UntypedServiceImplementation[string];
 }
 
 /** Waits for a slow reader instead of piling up what it does not read. */
