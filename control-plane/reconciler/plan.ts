@@ -1,0 +1,39 @@
+import type { Instance, NodeName, Workload } from '#shared/model.ts';
+import { currentResolution } from '../store/instance-template.ts';
+
+/** One thing to do next. Each may be repeated; steps.ts has one executor for each kind. */
+export type Step =
+  /** Asks an eligible node what the image stands for, and records digest and runtime for the present generation. */
+  | { readonly kind: 'resolve-image'; readonly workload: Workload }
+  /** Chooses a node and binds the instance to it. */
+  | { readonly kind: 'place'; readonly instance: Instance }
+  /** Tells the node what should be, once for each generation. */
+  | { readonly kind: 'ensure'; readonly instance: Instance; readonly node: NodeName }
+  /** Stops and removes it on the node. When the order resolves, nothing is left there. */
+  | { readonly kind: 'remove'; readonly instance: Instance; readonly node: NodeName }
+  /** Deletes the record: nothing of it is anywhere. */
+  | { readonly kind: 'forget'; readonly instance: Instance };
+
+export interface StepWorld {
+  /** Its node does not answer, or has not told yet all that it holds, so what we know of the instance is the past. */
+  stale(instance: Instance): boolean;
+}
+
+/** The next step for one instance, or none when it is as wanted or when only waiting helps. Pure. */
+export function nextStep(instance: Instance, world: StepWorld): Step | undefined {
+  const { node, observed } = instance;
+  const wanted = instance.intent === 'run';
+  if (node === undefined) return { kind: wanted ? 'place' : 'forget', instance };
+  if (world.stale(instance)) return undefined; // A silent node is not an empty one: wait until it speaks.
+  if (!wanted)
+    return observed === 'absent' ? { kind: 'forget', instance } : { kind: 'remove', instance, node };
+  if (observed === undefined || observed === 'absent') return { kind: 'ensure', instance, node };
+  if (observed.generation < instance.metadata.generation) return { kind: 'ensure', instance, node };
+  return undefined; // Running, exited, backing off: the agent follows the restart policy, we only watch.
+}
+
+/** The step that must come before any copy of the present generation can be made. Pure. */
+export function resolveStep(workload: Workload): Step | undefined {
+  if (workload.deletingSinceMs !== undefined) return undefined;
+  return currentResolution(workload) === undefined ? { kind: 'resolve-image', workload } : undefined;
+}

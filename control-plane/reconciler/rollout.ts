@@ -1,0 +1,176 @@
+import type { Instance, InstanceState, Workload } from '#shared/model.ts';
+import { type InstanceTemplate, instanceTemplate, isOutdated } from '../store/instance-template.ts';
+
+/** What is to be decided about one workload's instances. Each may be repeated on a newer snapshot. */
+export type RolloutAction =
+  /** Make so many new instances, with new ids, of the present generation. */
+  | { readonly kind: 'add'; readonly count: number; readonly template: InstanceTemplate }
+  /** Set the intent of the instance to remove. */
+  | { readonly kind: 'retire'; readonly instance: Instance; readonly because: string }
+  /** Nothing of a workload that is being deleted is left: delete its record, and finish its operation. */
+  | { readonly kind: 'forget-workload' }
+  /** All is as wanted: running operations of the workload have succeeded. Given again and again while it is so. */
+  | { readonly kind: 'finish' };
+
+export interface RolloutWorld {
+  readonly nowMs: number;
+  /** Its node does not answer, or has not told yet all that it holds: it may run, so nothing takes its place. False without a node. */
+  stale(instance: Instance): boolean;
+  /** The scheduler found no node for it when it was last asked. Left out: never. */
+  unplaceable?(instance: Instance): boolean;
+  /** How far the clock of its node is ahead of nowMs. Left out: zero. */
+  skewMs?(instance: Instance): number;
+}
+
+/**
+ * Which instances there should be, one small decision at a time. Pure: every case is a row in rollout.test.ts.
+ *
+ * A change replaces copies one at a time: a new one must be done before the next old one goes. Where no node has room
+ * for a copy more, and there are several, one old copy goes first. What is silent is never replaced, and holds up
+ * nobody else.
+ */
+export function rollout(
+  workload: Workload,
+  instances: readonly Instance[],
+  world: RolloutWorld,
+): RolloutAction[] {
+  const alive = instances.filter(({ intent }) => intent === 'run');
+  if (workload.deletingSinceMs !== undefined) {
+    if (instances.length === 0) return [{ kind: 'forget-workload' }];
+    return alive.map((instance) => retire(instance, 'the workload is being deleted'));
+  }
+
+  const template = instanceTemplate(workload);
+  const decided =
+    template === undefined
+      ? shrink(workload, alive, world, 0)
+      : changeCopies(workload, alive, world, template);
+  if (decided.length > 0) return decided;
+  return isSettled(workload, instances, world) ? [{ kind: 'finish' }] : [];
+}
+
+function changeCopies(
+  workload: Workload,
+  alive: readonly Instance[],
+  world: RolloutWorld,
+  template: InstanceTemplate,
+): RolloutAction[] {
+  const wanted = workload.spec.replicas;
+  const old = alive.filter((instance) => isOutdated(instance, workload));
+  const unplaced = old.filter(({ node }) => node === undefined);
+  if (unplaced.length > 0) return unplaced.map((instance) => retire(instance, 'an older generation'));
+
+  const tooMany = shrink(workload, alive, world, old.length > 0 ? 1 : 0);
+  if (tooMany.length > 0) return tooMany;
+  if (alive.length < wanted) return [{ kind: 'add', count: wanted - alive.length, template }];
+  return replaceOne(workload, alive, old, world, template);
+}
+
+function replaceOne(
+  workload: Workload,
+  alive: readonly Instance[],
+  old: readonly Instance[],
+  world: RolloutWorld,
+  template: InstanceTemplate,
+): RolloutAction[] {
+  const next = old.filter((instance) => !world.stale(instance)).sort(byReplacement)[0];
+  if (next === undefined) return [];
+  const wanted = workload.spec.replicas;
+  const surging = alive.length > wanted;
+  const waiting = alive.filter(
+    (each) => !old.includes(each) && !world.stale(each) && !isDone(each, workload, world),
+  );
+  if (waiting.length === 0) {
+    return surging ? [retire(next, 'a newer copy is ready')] : [{ kind: 'add', count: 1, template }];
+  }
+  const noRoom = waiting.every((each) => each.node === undefined && world.unplaceable?.(each) === true);
+  if (surging && noRoom && wanted > 1) return [retire(next, 'no node has room for a copy more')];
+  return [];
+}
+
+function shrink(
+  workload: Workload,
+  alive: readonly Instance[],
+  world: RolloutWorld,
+  surge: number,
+): RolloutAction[] {
+  const { replicas } = workload.spec;
+  const excess = alive.length - replicas - (replicas === 0 ? 0 : surge);
+  if (excess <= 0) return [];
+  const rank = (instance: Instance): number => {
+    if (instance.node === undefined) return 0;
+    if (world.stale(instance)) return 2;
+    if (runningState(instance) === undefined) return 1;
+    return isOutdated(instance, workload) ? 3 : 4;
+  };
+  return alive
+    .toSorted((a, b) => rank(a) - rank(b) || (a.metadata.id < b.metadata.id ? 1 : -1))
+    .slice(0, excess)
+    .map((instance) => retire(instance, `${replicas} wanted`));
+}
+
+const retire = (instance: Instance, because: string): RolloutAction => ({
+  kind: 'retire',
+  instance,
+  because,
+});
+
+/** What does not run goes first, then the oldest. */
+function byReplacement(a: Instance, b: Instance): number {
+  const running = Number(runningState(a) !== undefined) - Number(runningState(b) !== undefined);
+  return running || (a.metadata.id < b.metadata.id ? -1 : 1);
+}
+
+/** What its agent last said of the generation that is wanted now. */
+export function currentState(instance: Instance): InstanceState | undefined {
+  const { observed, metadata } = instance;
+  if (observed === undefined || observed === 'absent') return undefined;
+  return observed.generation >= metadata.generation ? observed : undefined;
+}
+
+/** As currentState, while the guest runs. */
+export function runningState(instance: Instance): InstanceState | undefined {
+  const state = currentState(instance);
+  return state?.phase === 'running' ? state : undefined;
+}
+
+/** It ended well and its restart policy lets it be. */
+export function isComplete(instance: Instance): boolean {
+  const state = currentState(instance);
+  return state?.phase === 'exited' && state.exit?.code === 0 && !state.exit.unknown;
+}
+
+/** Milliseconds until the instance counts as ready; zero when it does, undefined while it does not run. */
+export function readyInMs(instance: Instance, workload: Workload, world: RolloutWorld): number | undefined {
+  const state = runningState(instance);
+  if (state === undefined || world.stale(instance)) return undefined;
+  const ranMs = world.nowMs + (world.skewMs?.(instance) ?? 0) - state.startedAtMs;
+  return Math.max(0, workload.spec.update.readyAfterMs - Math.max(0, ranMs));
+}
+
+/** Nothing more is expected of it: it has been running for long enough, or it has done its work. */
+export function isDone(instance: Instance, workload: Workload, world: RolloutWorld): boolean {
+  if (world.stale(instance)) return false;
+  return isComplete(instance) || readyInMs(instance, workload, world) === 0;
+}
+
+/** Milliseconds until rollout may decide otherwise with nothing but time having passed; undefined: it will not. */
+export function nextRolloutInMs(
+  workload: Workload,
+  instances: readonly Instance[],
+  world: RolloutWorld,
+): number | undefined {
+  const waits = instances
+    .filter(({ intent }) => intent === 'run')
+    .map((instance) => readyInMs(instance, workload, world))
+    .filter((waitMs) => waitMs !== undefined && waitMs > 0);
+  return waits.length === 0 ? undefined : Math.min(...(waits as number[]));
+}
+
+/** As many copies as wanted, all of the present generation and done, and nothing left to remove that can be reached. */
+export function isSettled(workload: Workload, instances: readonly Instance[], world: RolloutWorld): boolean {
+  const alive = instances.filter(({ intent }) => intent === 'run');
+  if (alive.length !== workload.spec.replicas) return false;
+  if (instances.some((each) => each.intent === 'remove' && !world.stale(each))) return false;
+  return alive.every((each) => !isOutdated(each, workload) && isDone(each, workload, world));
+}

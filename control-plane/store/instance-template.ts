@@ -1,0 +1,59 @@
+import { isDeepStrictEqual } from 'node:util';
+import type { Instance, InstanceSpec, Workload, WorkloadSpec } from '#shared/model.ts';
+
+/** What every copy of one generation has in common: an InstanceSpec that has no name yet. */
+export type InstanceTemplate = Omit<InstanceSpec, 'displayName'>;
+
+type Resolved = NonNullable<Workload['resolved']>;
+
+/** What the image and the runtime of the present generation stand for; undefined until the resolve step has run. */
+export function currentResolution(workload: Workload): Resolved | undefined {
+  return workload.resolved?.generation === workload.metadata.generation ? workload.resolved : undefined;
+}
+
+/** What a new copy would be told; undefined until the present generation is resolved. */
+export function instanceTemplate(workload: Workload): InstanceTemplate | undefined {
+  const resolved = currentResolution(workload);
+  if (resolved === undefined) return undefined;
+  return templateOf(workload.metadata.name, workload.spec, resolved);
+}
+
+function templateOf(
+  workload: string,
+  spec: WorkloadSpec,
+  { image, runtime }: { readonly image: string; readonly runtime: string },
+): InstanceTemplate {
+  const { command, env, resources, network, restart, stopGraceMs, user, workingDir, imageCredential } = spec;
+  const own = { command, env, resources, network, restart, stopGraceMs, user, workingDir, imageCredential };
+  return { ...own, workload, image, runtime };
+}
+
+/** A change between the two leaves every copy as it is: replicas, the update policy and the choice of nodes alone. */
+export function sameTemplate(before: WorkloadSpec, after: WorkloadSpec): boolean {
+  return isDeepStrictEqual(templateOf('', before, before), templateOf('', after, after));
+}
+
+/**
+ * It has to be replaced before the workload is as wanted. A change of replicas or of the update policy outdates nobody;
+ * a new strategy only those that have no node yet.
+ */
+export function isOutdated(instance: Instance, workload: Workload): boolean {
+  const template = instanceTemplate(workload);
+  if (template === undefined) return instance.workloadGeneration < workload.metadata.generation;
+  const { displayName: _, ...spec } = instance.spec;
+  if (!isDeepStrictEqual(spec, template)) return true;
+  const { require, strategy } = workload.spec.placement;
+  if (instance.node === undefined && instance.placement.strategy !== strategy) return true;
+  return !isDeepStrictEqual(instance.placement.require, require);
+}
+
+/**
+ * A reference bound to the digest it stood for: "host:port/name:tag" becomes "host:port/name@sha256:…", and "oci:/path"
+ * "oci:/path@sha256:…".
+ */
+export function pinImage(reference: string, digest: string): string {
+  const [unpinned = ''] = reference.split('@');
+  if (unpinned.startsWith('oci:')) return `${unpinned}@${digest}`;
+  const tagAt = unpinned.indexOf(':', unpinned.lastIndexOf('/') + 1);
+  return `${tagAt < 0 ? unpinned : unpinned.slice(0, tagAt)}@${digest}`;
+}
