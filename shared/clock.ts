@@ -57,3 +57,6 @@ export const deadlineAfter = (delayMs: number): Date => new Date(Date.now() + de
 
 /** UTC, with milliseconds: "2026-11-23T09:43:00.000Z". */
 export const formatTime = (atMs: number): string => new Date(atMs).toISOString();
+
+/** For libraries that want a Date; makes one of a given time, never of now. */
+export const dateOf = (atMs: number): Date => new Date(atMs);

@@ -89,7 +89,7 @@ function unaryCall<Context extends CallContext>(
       callback(toStatus(error));
     }
   };
-  return handle as UntypedServiceImplementation[string];
+  return handle as unknown as UntypedServiceImplementation[string];
 }
 
 function streamCall<Context extends CallContext>(
@@ -110,7 +110,7 @@ function streamCall<Context extends CallContext>(
       call.emit('error', toStatus(error));
     }
   };
-  return handle as UntypedServiceImplementation[string];
+  return handle as unknown as UntypedServiceImplementation[string];
 }
 
 /** Waits for a slow reader instead of piling up what it does not read. */
