@@ -1,0 +1,50 @@
+/** Makes shared/gen out of proto/: `npm run proto`; with --check it only says whether what is committed is current. */
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+
+const root = path.resolve(import.meta.dirname, '..');
+const generated = path.join(root, 'shared/gen');
+const check = process.argv.includes('--check');
+
+function buf(...args: readonly string[]): void {
+  execFileSync(path.join(root, 'node_modules/.bin/buf'), args, { cwd: root, stdio: ['ignore', 'inherit', 'inherit'] });
+}
+
+function readTree(folder: string): Map<string, string> {
+  const files = readdirSync(folder, { recursive: true, encoding: 'utf8' });
+  const texts = files.filter((file) => statSync(path.join(folder, file)).isFile());
+  return new Map(texts.sort().map((file) => [file, readFileSync(path.join(folder, file), 'utf8')]));
+}
+
+/** The descriptor set as a module, so that a bundled program serves reflection without a file beside it. */
+function writeDescriptors(): void {
+  const folder = mkdtempSync(path.join(root, 'node_modules/.cache-descriptor-'));
+  try {
+    const file = path.join(folder, 'descriptor.binpb');
+    buf('build', 'proto', '--exclude-source-info', '-o', file);
+    const text = readFileSync(file).toString('base64');
+    const lines = text.match(/.{1,100}/g) ?? [];
+    const body = lines.map((line) => `  '${line}',`).join('\n');
+    const head = '/** The FileDescriptorSet of proto/, in base64. Generated: npm run proto. */\n';
+    writeFileSync(
+      path.join(generated, 'descriptor.ts'),
+      `${head}export const descriptorSet = [\n${body}\n].join('');\n`,
+    );
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+
+const before = check ? readTree(generated) : new Map<string, string>();
+buf('lint', 'proto');
+buf('generate', '--template', 'proto/buf.gen.yaml');
+writeDescriptors();
+if (check) {
+  const after = readTree(generated);
+  const differ = [...new Set([...before.keys(), ...after.keys()])].filter((file) => before.get(file) !== after.get(file));
+  if (differ.length > 0) {
+    console.error(`shared/gen is not what proto/ makes of it: ${differ.join(', ')}\nnext: npm run proto, and commit the result`);
+    process.exitCode = 1;
+  }
+}
