@@ -46,7 +46,10 @@ export interface GuestState {
 export interface ExecSession {
   /** Names it on this node: its exit code stays readable by this id for a day, also across a restart of the agent. */
   readonly execId: string;
-  /** Honours back-pressure: the command stops writing while nobody reads. */
+  /**
+   * Standard output and error, then one exit; 'started' is the caller's to say, execId is known from the beginning.
+   * Honours back-pressure: the command stops writing while nobody reads.
+   */
   readonly output: AsyncIterable<ExecOutput>;
   /** failed-precondition once it has ended. */
   send(input: ExecInput): Promise<void>;
@@ -73,7 +76,10 @@ export interface RuntimeDriver {
   fingerprint(signal: AbortSignal): Promise<RuntimeFacts>;
   /** Makes the guest and starts nothing. already-exists: the id is taken. invalid-argument: the spec cannot be. */
   create(guest: GuestSpec, signal: AbortSignal): Promise<void>;
-  /** From created; a stopped guest is removed and created anew by the caller. not-found; failed-precondition. */
+  /**
+   * From created; a stopped guest is removed and created anew by the caller: failed-precondition. Succeeds while it
+   * runs. not-found.
+   */
   start(id: InstanceId, signal: AbortSignal): Promise<void>;
   /** Asks first, kills everything in the guest after graceMs. Resolves when nothing of it lives. not-found. */
   stop(id: InstanceId, graceMs: number, signal: AbortSignal): Promise<void>;
