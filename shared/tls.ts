@@ -5,7 +5,7 @@ import * as x509 from '@peculiar/x509';
 import { dateOf } from './clock.ts';
 import { DroverError } from './errors.ts';
 
-x509.cryptoProvider.set(webcrypto as unknown as Crypto);
+x509.cryptoProvider.set(webcrypto as typeof crypto);
 
 const algorithm = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' } as const;
 const subjectAlternativeName = '2.5.29.17';
@@ -44,7 +44,7 @@ export interface KeyedCertificate {
 export interface Key {
   /** PKCS#8. */
   readonly keyPem: string;
-  readonly pair: CryptoKeyPair;
+  readonly pair: webcrypto.CryptoKeyPair;
 }
 
 /** A new P-256 key. */
@@ -149,7 +149,7 @@ function parseRequest(csr: Uint8Array): x509.Pkcs10CertificateRequest {
   }
 }
 
-function importSigningKey(keyPem: string): Promise<CryptoKey> {
+function importSigningKey(keyPem: string): Promise<webcrypto.CryptoKey> {
   const der = createPrivateKey(keyPem).export({ format: 'der', type: 'pkcs8' });
   return crypto.subtle.importKey('pkcs8', Uint8Array.from(der), algorithm, false, ['sign']);
 }
