@@ -29,7 +29,8 @@ export interface Commit {
 
 export type CommitResult =
   | { readonly committed: true; readonly revision: number }
-  | { readonly committed: false };
+  /** A compare did not hold; the revision is the journal's own. */
+  | { readonly committed: false; readonly revision: number };
 
 /** One revision: everything one transaction wrote, in its order. */
 export interface JournalChange {
@@ -49,10 +50,16 @@ export const journalLimits = {
  * operations), resource-exhausted when the disk is full (nothing was written; reads go on; it works again once there is
  * room), and data-loss when durability is in doubt: then the journal is closed, and only a restart reads what is true.
  *
- * `watch` yields every change after a revision, in order, without gaps; failed-precondition with the reason "compacted"
- * when that is no longer kept. test/conformance/journal.ts holds every journal to this.
+ * `watch` yields every change after a revision, in order, without gaps, until the signal aborts or the journal closes;
+ * failed-precondition with the reason "compacted" when that is no longer kept. How far back it reaches after a restart
+ * is the journal's own affair: `compactedRevision` says it. test/conformance/journal.ts holds every journal to this.
  */
 export interface Journal {
+  /**
+   * Nobody else can write to it: commits may be queued behind one another, each made for the revision that the ones
+   * before it will leave. When a commit throws, those that are queued behind it throw the same.
+   */
+  readonly isExclusive: boolean;
   /** Everything, and the revision that it is as of. */
   load(): Promise<{
     readonly revision: number;
