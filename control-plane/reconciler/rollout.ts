@@ -16,8 +16,6 @@ export interface RolloutWorld {
   readonly nowMs: number;
   /** Its node does not answer, or has not told yet all that it holds: it may run, so nothing takes its place. False without a node. */
   stale(instance: Instance): boolean;
-  /** The scheduler found no node for it when it was last asked. Left out: never. */
-  unplaceable?(instance: Instance): boolean;
   /** How far the clock of its node is ahead of nowMs. Left out: zero. */
   skewMs?(instance: Instance): number;
 }
@@ -83,7 +81,7 @@ function replaceOne(
   if (waiting.length === 0) {
     return surging ? [retire(next, 'a newer copy is ready')] : [{ kind: 'add', count: 1, template }];
   }
-  const noRoom = waiting.every((each) => each.node === undefined && world.unplaceable?.(each) === true);
+  const noRoom = waiting.every(isUnplaceable);
   if (surging && noRoom && wanted > 1) return [retire(next, 'no node has room for a copy more')];
   return [];
 }
@@ -120,6 +118,10 @@ function byReplacement(a: Instance, b: Instance): number {
   const running = Number(runningState(a) !== undefined) - Number(runningState(b) !== undefined);
   return running || (a.metadata.id < b.metadata.id ? -1 : 1);
 }
+
+/** No node fitted when the scheduler was last asked: placedBecause then tells why not. */
+export const isUnplaceable = ({ node, placedBecause }: Instance): boolean =>
+  node === undefined && placedBecause !== '';
 
 /** What its agent last said of the generation that is wanted now. */
 export function currentState(instance: Instance): InstanceState | undefined {

@@ -1,5 +1,5 @@
-import { isDeepStrictEqual } from 'node:util';
 import type { Instance, InstanceSpec, Workload, WorkloadSpec } from '#shared/model.ts';
+import { canonicalText, isSameData } from './canonical.ts';
 
 /** What every copy of one generation has in common: an InstanceSpec that has no name yet. */
 export type InstanceTemplate = Omit<InstanceSpec, 'displayName'>;
@@ -30,7 +30,7 @@ function templateOf(
 
 /** A change between the two leaves every copy as it is: replicas, the update policy and the choice of nodes alone. */
 export function sameTemplate(before: WorkloadSpec, after: WorkloadSpec): boolean {
-  return isDeepStrictEqual(templateOf('', before, before), templateOf('', after, after));
+  return isSameData(templateOf('', before, before), templateOf('', after, after));
 }
 
 /**
@@ -40,11 +40,21 @@ export function sameTemplate(before: WorkloadSpec, after: WorkloadSpec): boolean
 export function isOutdated(instance: Instance, workload: Workload): boolean {
   const template = instanceTemplate(workload);
   if (template === undefined) return instance.workloadGeneration < workload.metadata.generation;
-  const { displayName: _, ...spec } = instance.spec;
-  if (!isDeepStrictEqual(spec, template)) return true;
+  if (textOfSpec(instance.spec) !== canonicalText(template)) return true;
   const { require, strategy } = workload.spec.placement;
   if (instance.node === undefined && instance.placement.strategy !== strategy) return true;
-  return !isDeepStrictEqual(instance.placement.require, require);
+  return !isSameData(instance.placement.require, require);
+}
+
+const texts = new WeakMap<InstanceSpec, string>();
+
+function textOfSpec(spec: InstanceSpec): string {
+  const known = texts.get(spec);
+  if (known !== undefined) return known;
+  const { displayName: _, ...rest } = spec;
+  const text = canonicalText(rest);
+  texts.set(spec, text);
+  return text;
 }
 
 /**

@@ -39,7 +39,7 @@ export interface StoredRequest {
   readonly requestId: string;
   /** Hex of SHA-256 over the method and the encoded request. */
   readonly bodyDigest: string;
-  /** The encoded answer, base64. */
+  /** What was decided, as JSON. */
   readonly result: string;
   readonly atMs: number;
 }

@@ -461,7 +461,7 @@ export interface WorkloadDocument {
 export interface ApplyRequest {
   /** A UUID chosen by the caller. */
   requestId: string;
-  /** 1 to 50, no name twice. */
+  /** 1 to 30, no name twice. */
   documents: WorkloadDocument[];
   /** The revision of a plan. ABORTED when a workload of the plan has changed since. Zero: no condition. */
   planRevision: bigint;

@@ -1,0 +1,151 @@
+import { DroverError } from '#shared/errors.ts';
+import type { Workload } from '#shared/model.ts';
+import type { Change } from '#shared/wire/fleet.ts';
+import type { WorkloadDocument } from '#shared/wire/workload.ts';
+import { isSameData } from './canonical.ts';
+import { currentResolution, sameTemplate } from './instance-template.ts';
+import { putOperation } from './put-operation.ts';
+import type { Transaction } from './store.ts';
+
+/** Ids are drawn before the transaction, which may run more than once. */
+export interface PutWorkload {
+  readonly document: WorkloadDocument;
+  /** UUIDv7, for a workload that is new. */
+  readonly workloadId: string;
+  /** UUIDv7. */
+  readonly operationId: string;
+  readonly caller: string;
+  /** The revision of the plan that is applied; zero: none. */
+  readonly planRevision: number;
+}
+
+export interface PutResult {
+  readonly workloadId: string;
+  readonly change: Change;
+  /** Empty where there is nothing to carry out. */
+  readonly operationId: string;
+}
+
+/**
+ * Makes a workload as one document says; a document that changes nothing writes nothing. The generation grows when the
+ * spec changes, and with labels alone nothing has to be carried out. aborted: the workload is not at the revision that
+ * was expected; failed-precondition: it is being deleted.
+ */
+export function putWorkload(tx: Transaction, put: PutWorkload, nowMs: number): PutResult {
+  const { document, caller } = put;
+  const { project, name } = document;
+  const before = tx.named('workload', name, project);
+  checkExpectations(before, put);
+  if (before === undefined) return createWorkload(tx, put, nowMs);
+
+  const { id } = before.metadata;
+  const { labels, annotations, spec } = document;
+  const isSameSpec = isSameData(before.spec, spec);
+  const isSameHead = isSameData([before.metadata.labels, before.metadata.annotations], [labels, annotations]);
+  if (isSameSpec && isSameHead) return { workloadId: id, change: 'unchanged', operationId: '' };
+
+  const metadata = { ...before.metadata, labels, annotations };
+  if (isSameSpec) {
+    tx.put('workload', id, { ...before, metadata }, project);
+    tellChange(tx, before, 'labels or annotations', caller, nowMs);
+    return { workloadId: id, change: 'changed', operationId: '' };
+  }
+  const workload = withSpec({ ...before, metadata }, spec);
+  tx.put('workload', id, workload, project);
+  const operation = { id: put.operationId, kind: 'apply', caller, total: spec.replicas } as const;
+  putOperation(tx, workload, operation, nowMs);
+  tellChange(tx, workload, `generation ${workload.metadata.generation}`, caller, nowMs);
+  return { workloadId: id, change: 'changed', operationId: put.operationId };
+}
+
+/**
+ * The workload with another spec, as its next generation. What image and runtime stand for is found out once for each
+ * generation that tells copies something new; a change of replicas alone keeps it.
+ */
+export function withSpec(workload: Workload, spec: Workload['spec']): Workload {
+  const generation = workload.metadata.generation + 1;
+  const known = sameTemplate(workload.spec, spec) ? currentResolution(workload) : undefined;
+  return {
+    ...workload,
+    spec,
+    metadata: { ...workload.metadata, generation },
+    resolved: known === undefined ? workload.resolved : { ...known, generation },
+    resolveMessage: '',
+  };
+}
+
+function createWorkload(
+  tx: Transaction,
+  { document, workloadId, operationId, caller }: PutWorkload,
+  nowMs: number,
+): PutResult {
+  const { project, name, labels, annotations, spec } = document;
+  const workload: Workload = {
+    metadata: {
+      project,
+      name,
+      id: workloadId,
+      labels,
+      annotations,
+      revision: 0,
+      generation: 1,
+      createdAtMs: nowMs,
+    },
+    spec,
+    resolved: undefined,
+    deletingSinceMs: undefined,
+    resolveMessage: '',
+  };
+  tx.put('workload', workloadId, workload, project);
+  putOperation(tx, workload, { id: operationId, kind: 'apply', caller, total: spec.replicas }, nowMs);
+  const message = `${name} was created by ${caller}`;
+  tx.event(
+    { atMs: nowMs, type: 'workload.created', severity: 'info', subject: { workload: name }, message },
+    project,
+  );
+  return { workloadId, change: 'created', operationId };
+}
+
+function checkExpectations(before: Workload | undefined, { document, planRevision }: PutWorkload): void {
+  const { name, expectedRevision } = document;
+  const revision = before?.metadata.revision ?? 0;
+  const context = { subject: { workload: name }, nextStep: 'read it anew, then decide again' };
+  if (expectedRevision > 0 && revision !== expectedRevision) {
+    const found = before === undefined ? 'there is no such workload' : `it is at ${revision}`;
+    throw new DroverError('aborted', `${name} was expected at revision ${expectedRevision}, but ${found}`, {
+      ...context,
+      reason: 'revision-changed',
+    });
+  }
+  if (planRevision > 0 && revision > planRevision) {
+    throw new DroverError('aborted', `${name} has changed since the plan of revision ${planRevision}`, {
+      ...context,
+      reason: 'plan-outdated',
+      nextStep: 'plan again',
+    });
+  }
+  if (before?.deletingSinceMs !== undefined) throw beingDeleted(name);
+}
+
+/** What a change of a workload that is going away gets. */
+export const beingDeleted = (name: string): DroverError =>
+  new DroverError('failed-precondition', `${name} is being deleted`, {
+    subject: { workload: name },
+    reason: 'being-deleted',
+    nextStep: 'wait until it is gone, then apply again',
+  });
+
+/** Tells people that somebody changed a workload. */
+export function tellChange(
+  tx: Transaction,
+  { metadata: { name, project } }: Workload,
+  what: string,
+  caller: string,
+  nowMs: number,
+): void {
+  const message = `${name} was changed by ${caller}: ${what}`;
+  tx.event(
+    { atMs: nowMs, type: 'workload.changed', severity: 'info', subject: { workload: name }, message },
+    project,
+  );
+}

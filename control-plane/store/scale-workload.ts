@@ -1,0 +1,30 @@
+import { DroverError } from '#shared/errors.ts';
+import { putOperation } from './put-operation.ts';
+import { beingDeleted, type PutResult, tellChange, withSpec } from './put-workload.ts';
+import type { Transaction } from './store.ts';
+
+export interface ScaleWorkload {
+  readonly project: string;
+  readonly name: string;
+  readonly replicas: number;
+  /** UUIDv7. */
+  readonly operationId: string;
+  readonly caller: string;
+}
+
+/** Sets the replicas alone; the number it has already writes nothing. not-found; failed-precondition: being deleted. */
+export function scaleWorkload(tx: Transaction, scale: ScaleWorkload, nowMs: number): PutResult {
+  const { project, name, replicas, operationId, caller } = scale;
+  const before = tx.named('workload', name, project);
+  if (before === undefined)
+    throw new DroverError('not-found', `there is no workload ${name}`, { subject: { workload: name } });
+  if (before.deletingSinceMs !== undefined) throw beingDeleted(name);
+  const { id } = before.metadata;
+  if (before.spec.replicas === replicas) return { workloadId: id, change: 'unchanged', operationId: '' };
+
+  const workload = withSpec(before, { ...before.spec, replicas });
+  tx.put('workload', id, workload, project);
+  putOperation(tx, workload, { id: operationId, kind: 'scale', caller, total: replicas }, nowMs);
+  tellChange(tx, workload, `${before.spec.replicas} → ${replicas} replicas`, caller, nowMs);
+  return { workloadId: id, change: 'changed', operationId };
+}
