@@ -1,0 +1,203 @@
+import { randomUUID, randomUUIDv7 } from 'node:crypto';
+import { describe, expect, it } from 'vitest';
+import type { Backend, Observation, OrderHead } from '../../control-plane/backends/backend.ts';
+import type { InstanceId, InstanceSpec, NodeName } from '#shared/model.ts';
+import { until } from '../until.ts';
+
+export interface BackendWorld extends AsyncDisposable {
+  readonly backend: Backend;
+  /** Connected when the world is made. */
+  readonly node: NodeName;
+  /** Cuts the node off; what it runs stays. */
+  cut(): Promise<void>;
+  restore(): Promise<void>;
+}
+
+export const newSpec = (patch: Partial<InstanceSpec> = {}): InstanceSpec => ({
+  runtime: 'crun',
+  image: `127.0.0.1:5000/hello@sha256:${'a'.repeat(64)}`,
+  command: ['/bin/sleep', '1000'],
+  env: {},
+  resources: { cpuMillicores: 100, memoryMib: 64, diskMib: 0, pids: 100 },
+  network: 'none',
+  restart: { policy: 'always', maxAttempts: 0 },
+  stopGraceMs: 1000,
+  displayName: 'web-x7k2p',
+  workload: 'web',
+  user: '',
+  workingDir: '',
+  imageCredential: '',
+  ...patch,
+});
+
+const never = new AbortController().signal;
+
+const newOrder = (node: NodeName, patch: Partial<OrderHead> = {}): OrderHead => ({
+  node,
+  instanceId: randomUUIDv7() as InstanceId,
+  generation: 1,
+  requestId: randomUUID(),
+  ...patch,
+});
+
+/** Reads a watch into a list. */
+function follow(backend: Backend): { seen: Observation[]; stop: () => Promise<void> } {
+  const seen: Observation[] = [];
+  const end = new AbortController();
+  const reading = (async () => {
+    for await (const observation of backend.watch(end.signal)) seen.push(observation);
+  })();
+  return {
+    seen,
+    stop: async () => {
+      end.abort();
+      await reading;
+    },
+  };
+}
+
+const kinds = (seen: readonly Observation[]): string[] => seen.map(({ kind }) => kind);
+const phaseOf = (seen: readonly Observation[], id: InstanceId): string | undefined =>
+  seen.findLast((one) => one.kind === 'instance' && one.state.instanceId === id)?.kind === 'instance'
+    ? seen.filter((one) => one.kind === 'instance').findLast((one) => one.state.instanceId === id)?.state
+        .phase
+    : undefined;
+
+/** What every Backend promises. */
+export function backendConformance(name: string, setUp: () => Promise<BackendWorld>): void {
+  describe(`backend ${name}`, () => {
+    it('tells a watch of every node that answers: connected first, then all it holds, then complete', async () => {
+      await using world = await setUp();
+      const order = newOrder(world.node);
+      await world.backend.ensureInstance(order, newSpec(), never);
+      const { seen, stop } = follow(world.backend);
+      await until(() => kinds(seen).includes('complete'), { what: 'complete' });
+      expect(seen[0]).toMatchObject({ kind: 'connected', node: world.node });
+      const at = seen.findIndex(({ kind }) => kind === 'complete');
+      expect(kinds(seen.slice(0, at))).toContain('instance');
+      expect(seen[at]).toMatchObject({ kind: 'complete', present: new Set([order.instanceId]) });
+      await until(() => kinds(seen).includes('feeling'), { what: 'how the node feels' });
+      await stop();
+    });
+
+    it('carries an instance through its life, and everything may be repeated', async () => {
+      await using world = await setUp();
+      const { backend, node } = world;
+      const { seen, stop } = follow(backend);
+      const order = newOrder(node);
+      const id = order.instanceId;
+      for (const _ of [1, 2]) {
+        expect(await backend.ensureInstance(order, newSpec(), never)).toMatchObject({ instanceId: id });
+      }
+      await until(() => phaseOf(seen, id) === 'running', { what: 'running' });
+      for (const requestId of [randomUUID(), randomUUID()]) {
+        const state = await backend.stopInstance({ ...order, requestId }, undefined, never);
+        expect(state.phase).toBe('stopped');
+      }
+      for (const requestId of [randomUUID(), randomUUID()]) {
+        await backend.removeInstance({ ...order, requestId }, undefined, never);
+      }
+      await until(() => seen.some((one) => one.kind === 'absent' && one.instanceId === id), {
+        what: 'absent',
+      });
+      await stop();
+    });
+
+    it('refuses an order older than what the node has seen, and an instance that was removed', async () => {
+      await using world = await setUp();
+      const { backend, node } = world;
+      const order = newOrder(node, { generation: 5 });
+      await backend.ensureInstance(order, newSpec(), never);
+      const older = { ...order, generation: 4, requestId: randomUUID() };
+      await expect(backend.ensureInstance(older, newSpec(), never)).rejects.toMatchObject({
+        kind: 'failed-precondition',
+        reason: 'stale-generation',
+      });
+      await backend.removeInstance({ ...order, requestId: randomUUID() }, undefined, never);
+      const again = backend.ensureInstance({ ...order, requestId: randomUUID() }, newSpec(), never);
+      await expect(again).rejects.toMatchObject({ kind: 'failed-precondition' });
+    });
+
+    it('throws unavailable at once for a node that does not answer, and tells when it comes back', async () => {
+      await using world = await setUp();
+      const { backend, node } = world;
+      const order = newOrder(node);
+      await backend.ensureInstance(order, newSpec(), never);
+      const { seen, stop } = follow(backend);
+      await until(() => phaseOf(seen, order.instanceId) === 'running', { what: 'running' });
+      await world.cut();
+      await until(() => seen.some(({ kind }) => kind === 'disconnected'), { what: 'disconnected' });
+      const unavailable = { kind: 'unavailable' };
+      await expect(backend.ensureInstance(order, newSpec(), never)).rejects.toMatchObject(unavailable);
+      await expect(backend.resolveImage(node, 'a:1', '', never)).rejects.toMatchObject(unavailable);
+      await expect(backend.listImages(node, never)[Symbol.asyncIterator]().next()).rejects.toMatchObject(
+        unavailable,
+      );
+      seen.length = 0;
+      await world.restore();
+      await until(() => kinds(seen).includes('complete'), { what: 'complete again' });
+      expect(seen[0]).toMatchObject({ kind: 'connected', node });
+      expect(seen.find(({ kind }) => kind === 'complete')).toMatchObject({
+        present: new Set([order.instanceId]),
+      });
+      await stop();
+    });
+
+    it('throws unavailable for a node that it has never heard of', async () => {
+      await using world = await setUp();
+      const order = newOrder('nobody' as NodeName);
+      const attempt = world.backend.ensureInstance(order, newSpec(), never);
+      await expect(attempt).rejects.toMatchObject({ kind: 'unavailable' });
+    });
+
+    it('runs a command with its input and tells how it ended', async () => {
+      await using world = await setUp();
+      const { backend, node } = world;
+      const { seen, stop } = follow(backend);
+      const order = newOrder(node);
+      await backend.ensureInstance(order, newSpec(), never);
+      await until(() => phaseOf(seen, order.instanceId) === 'running', { what: 'running' });
+      const channel = await backend.exec(
+        node,
+        {
+          instance: order.instanceId,
+          command: ['cat'],
+          stdin: true,
+          tty: false,
+          size: { columns: 80, rows: 24 },
+          env: {},
+          user: '',
+          workingDir: '',
+          project: 'default',
+        },
+        { role: 'admin', name: 'root' },
+        never,
+      );
+      await channel.send({ kind: 'stdin', data: new TextEncoder().encode('hello') });
+      await channel.send({ kind: 'stdin-end' });
+      const output: string[] = [];
+      for await (const item of channel.output) {
+        if (item.kind === 'stdout') output.push(new TextDecoder().decode(item.data));
+        if (item.kind === 'exit') output.push(`exit ${item.exit.code}`);
+      }
+      expect(output).toEqual(['hello', 'exit 0']);
+      const missing = backend.logs(
+        node,
+        randomUUIDv7() as InstanceId,
+        { tail: undefined, sinceMs: 0, follow: false, stream: undefined },
+        never,
+      );
+      await expect(missing[Symbol.asyncIterator]().next()).rejects.toMatchObject({ kind: 'not-found' });
+      await stop();
+    });
+
+    it('ends the connection of a node on demand', async () => {
+      await using world = await setUp();
+      const { seen, stop } = follow(world.backend);
+      await until(() => kinds(seen).includes('complete'), { what: 'complete' });
+      world.backend.disconnect(world.node, 'its certificate was revoked');
+      await until(() => kinds(seen).includes('disconnected'), { what: 'disconnected' });
+      await stop();
+    });
+  });
+}
