@@ -8,7 +8,10 @@ const generated = path.join(root, 'shared/gen');
 const check = process.argv.includes('--check');
 
 function buf(...args: readonly string[]): void {
-  execFileSync(path.join(root, 'node_modules/.bin/buf'), args, { cwd: root, stdio: ['ignore', 'inherit', 'inherit'] });
+  execFileSync(path.join(root, 'node_modules/.bin/buf'), args, {
+    cwd: root,
+    stdio: ['ignore', 'inherit', 'inherit'],
+  });
 }
 
 function readTree(folder: string): Map<string, string> {
@@ -42,9 +45,13 @@ buf('generate', '--template', 'proto/buf.gen.yaml');
 writeDescriptors();
 if (check) {
   const after = readTree(generated);
-  const differ = [...new Set([...before.keys(), ...after.keys()])].filter((file) => before.get(file) !== after.get(file));
+  const differ = [...new Set([...before.keys(), ...after.keys()])].filter(
+    (file) => before.get(file) !== after.get(file),
+  );
   if (differ.length > 0) {
-    console.error(`shared/gen is not what proto/ makes of it: ${differ.join(', ')}\nnext: npm run proto, and commit the result`);
+    console.error(
+      `shared/gen is not what proto/ makes of it: ${differ.join(', ')}\nnext: npm run proto, and commit the result`,
+    );
     process.exitCode = 1;
   }
 }

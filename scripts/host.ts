@@ -45,7 +45,9 @@ function unmountedHierarchies(): string[] {
   if (existsSync('/sys/fs/cgroup/cgroup.controllers')) return [];
   const mounts = readFileSync('/proc/self/mountinfo', 'utf8').split('\n');
   const mounted = new Set(
-    mounts.filter((line) => line.includes(' - cgroup ')).flatMap((line) => line.split(' ').at(-1)?.split(',') ?? []),
+    mounts
+      .filter((line) => line.includes(' - cgroup '))
+      .flatMap((line) => line.split(' ').at(-1)?.split(',') ?? []),
   );
   const bound = new Map<string, string[]>();
   for (const row of readFileSync('/proc/cgroups', 'utf8').trim().split('\n').slice(1)) {

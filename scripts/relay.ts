@@ -10,7 +10,10 @@ const [folder = '', ...ports] = process.argv.slice(2);
 const servers = ports.map((port) => {
   const server = net.createServer((inner) => {
     const outer = net.connect(path.join(folder, port));
-    for (const [one, other] of [[inner, outer], [outer, inner]] as const) {
+    for (const [one, other] of [
+      [inner, outer],
+      [outer, inner],
+    ] as const) {
       one.on('error', () => {});
       one.on('close', () => other.destroy());
       one.pipe(other);

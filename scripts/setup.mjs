@@ -66,7 +66,8 @@ function installPackages() {
   // A list that is still good saves the update; a stale one names versions that are gone.
   const done = withoutServices(() => apt('-qq', ...args) || (apt('-qq', 'update') && apt('-qq', ...args)));
   const absent = missing.filter((name) => !isInstalled(name));
-  if (!done || absent.length > 0) fail(`apt-get did not install: ${absent.join(' ')}`, `apt-get update && ${command}`);
+  if (!done || absent.length > 0)
+    fail(`apt-get did not install: ${absent.join(' ')}`, `apt-get update && ${command}`);
 }
 
 function installModules() {
@@ -81,6 +82,7 @@ function installModules() {
   writeFileSync(stamp, digest);
 }
 
-if (process.platform !== 'linux') fail(`Drover's agents run on Linux, this is ${process.platform}`, 'use a Debian 12 host');
+if (process.platform !== 'linux')
+  fail(`Drover's agents run on Linux, this is ${process.platform}`, 'use a Debian 12 host');
 installPackages();
 installModules();

@@ -14,7 +14,10 @@ export interface SimulatedHost {
   readonly name: string;
   readonly folder: string;
   /** Starts a program on the host. */
-  spawn(command: readonly string[], options?: { readonly stdio?: 'ignore' | 'inherit' | 'pipe' }): ChildProcess;
+  spawn(
+    command: readonly string[],
+    options?: { readonly stdio?: 'ignore' | 'inherit' | 'pipe' },
+  ): ChildProcess;
   /** Cuts every connection between the host and this machine, and lets none through until mended. */
   cut(): void;
   mend(): void;
@@ -35,14 +38,17 @@ export async function startSimulatedHost(options: {
   readonly ports: readonly number[];
 }): Promise<SimulatedHost> {
   const { name, folder, ports } = options;
-  for (const sub of ['run', 'cgroup', 'links']) mkdirSync(path.join(folder, sub), { recursive: true, mode: 0o711 });
+  for (const sub of ['run', 'cgroup', 'links'])
+    mkdirSync(path.join(folder, sub), { recursive: true, mode: 0o711 });
   const links = await Promise.all(ports.map((port) => openLink(path.join(folder, 'links', `${port}`), port)));
   execFileSync('ip', ['netns', 'add', name]);
   execFileSync('ip', ['-n', name, 'link', 'set', 'lo', 'up']);
   const holder = spawn('nsenter', holderArgs(name, folder, ports), { stdio: ['pipe', 'pipe', 'inherit'] });
   await new Promise<void>((resolve, reject) => {
     holder.stdout.once('data', () => resolve());
-    holder.once('exit', (code) => reject(new Error(`the simulated host ${name} did not start: exit ${code}`)));
+    holder.once('exit', (code) =>
+      reject(new Error(`the simulated host ${name} did not start: exit ${code}`)),
+    );
   });
   const inside = ['-t', `${holder.pid}`, '-m', '-n', '--'];
   return {
@@ -66,7 +72,17 @@ function holderArgs(name: string, folder: string, ports: readonly number[]): str
   const script = `mount --rbind /sys/fs/cgroup "$0/cgroup" && mount -t sysfs -o nosuid,nodev,noexec sysfs /sys &&
     mount --rbind "$0/cgroup" /sys/fs/cgroup && umount -l "$0/cgroup" && mount --bind "$0/run" /run && exec "$@"`;
   const enter = [`--net=/run/netns/${name}`, 'unshare', '-m', '--propagation', 'slave'];
-  return [...enter, 'sh', '-c', script, folder, node, relay, path.join(folder, 'links'), ...ports.map(String)];
+  return [
+    ...enter,
+    'sh',
+    '-c',
+    script,
+    folder,
+    node,
+    relay,
+    path.join(folder, 'links'),
+    ...ports.map(String),
+  ];
 }
 
 async function openLink(socket: string, port: number): Promise<Link> {
@@ -75,7 +91,10 @@ async function openLink(socket: string, port: number): Promise<Link> {
   const server = net.createServer((inner) => {
     if (!passing) return void inner.destroy();
     const outer = net.connect({ host: '127.0.0.1', port });
-    for (const [one, other] of [[inner, outer], [outer, inner]] as const) {
+    for (const [one, other] of [
+      [inner, outer],
+      [outer, inner],
+    ] as const) {
       open.add(one);
       one.on('error', () => {});
       one.on('close', () => {

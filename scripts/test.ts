@@ -28,7 +28,9 @@ interface Report {
 /** A file that could not even be loaded counts as one failure. */
 function count(file: string): { passed: number; failed: number } {
   const report = JSON.parse(readFileSync(file, 'utf8')) as Report;
-  const broken = report.testResults.filter((one) => one.status === 'failed' && one.assertionResults.length === 0);
+  const broken = report.testResults.filter(
+    (one) => one.status === 'failed' && one.assertionResults.length === 0,
+  );
   return { passed: report.numPassedTests, failed: report.numFailedTests + broken.length };
 }
 
@@ -37,7 +39,11 @@ const undo = prepareHost((line) => console.error(line));
 let failed = 0;
 let passed = 0;
 try {
-  for (const [name, ...args] of [['tsc', '--noEmit'], ['oxlint', '--type-aware', '--deny-warnings'], ['scripts/generate.ts', '--check']]) {
+  for (const [name, ...args] of [
+    ['tsc', '--noEmit'],
+    ['oxlint', '--type-aware', '--deny-warnings'],
+    ['scripts/generate.ts', '--check'],
+  ]) {
     const script = name?.endsWith('.ts') === true;
     const code = await run(script ? 'node' : (name ?? ''), script ? [name, ...args] : args);
     console.error(`${code === 0 ? 'ok' : 'FAILED'}: ${[name, ...args].join(' ')}`);
@@ -45,7 +51,13 @@ try {
     else failed += 1;
   }
   const file = path.join(folder, 'report.json');
-  const code = await run('vitest', ['run', '--reporter=default', '--reporter=json', `--outputFile.json=${file}`, ...process.argv.slice(2)]);
+  const code = await run('vitest', [
+    'run',
+    '--reporter=default',
+    '--reporter=json',
+    `--outputFile.json=${file}`,
+    ...process.argv.slice(2),
+  ]);
   const counted = count(file);
   passed += counted.passed;
   failed += Math.max(counted.failed, code === 0 ? 0 : 1);
