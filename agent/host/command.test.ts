@@ -1,0 +1,111 @@
+import { describe, expect, it } from 'vitest';
+import { systemClock } from '#shared/clock.ts';
+import { isKind } from '#shared/errors.ts';
+import { until } from '../../test/until.ts';
+import { createHostCommands } from './command.ts';
+
+const commands = () => createHostCommands({ clock: systemClock });
+const isAlive = (pid: number): boolean => {
+  try {
+    return process.kill(pid, 0);
+  } catch {
+    return false;
+  }
+};
+
+describe('host commands', () => {
+  it('gives exit code and both outputs, and counts the spawn', async () => {
+    const host = commands();
+    const result = await host.run('sh', ['-c', 'echo out; echo err >&2; exit 3']);
+    expect(result).toEqual({ exitCode: 3, stdout: 'out\n', stderr: 'err\n' });
+    expect(host.spawns.get('sh')).toBe(1);
+  });
+
+  it('passes three variables and those that were asked for', async () => {
+    const { stdout } = await commands().run('env', [], { env: { MORE: '1' } });
+    const names = stdout
+      .trim()
+      .split('\n')
+      .map((line) => line.split('=')[0]);
+    expect(names.sort()).toEqual(['HOME', 'LC_ALL', 'MORE', 'PATH']);
+  });
+
+  it('feeds the input', async () => {
+    expect((await commands().run('cat', [], { input: 'a\0b' })).stdout).toBe('a\0b');
+  });
+
+  it('reports a death by signal as 128 + n', async () => {
+    expect((await commands().run('sh', ['-c', 'kill -9 $$'])).exitCode).toBe(137);
+  });
+
+  it('names the package of a tool that is missing', async () => {
+    const host = createHostCommands({ clock: systemClock, searchPath: '/nowhere' });
+    await expect(host.run('perl', [])).rejects.toMatchObject({
+      kind: 'unavailable',
+      nextStep: 'apt-get install perl-base',
+    });
+    await expect(host.start('conmon', [], { pipes: ['ignore'] })).rejects.toMatchObject({
+      kind: 'unavailable',
+    });
+  });
+
+  it('refuses a NUL before it reaches the tool', async () => {
+    await expect(commands().run('echo', ['a\0b'])).rejects.toMatchObject({ kind: 'invalid-argument' });
+  });
+
+  it('kills the whole group on timeout, although a grandchild holds the output', async () => {
+    const host = commands();
+    const startedMs = systemClock.monotonicMs();
+    const error = await host
+      .run('sh', ['-c', 'sleep 4321 & sleep 4321'], { timeoutMs: 200 })
+      .catch((e: unknown) => e);
+    expect(isKind(error, 'deadline-exceeded')).toBe(true);
+    expect(systemClock.monotonicMs() - startedMs).toBeLessThan(2000);
+    await until(async () => (await host.run('pgrep', ['-f', '^sleep 4321$'])).exitCode === 1, {
+      what: 'no sleeper',
+    });
+  });
+
+  it('says unknown when the caller gives up, and does not start what was given up before', async () => {
+    const host = commands();
+    const late = new AbortController();
+    const running = host.run('sleep', ['60'], { signal: late.signal });
+    await until(() => host.spawns.get('sleep') === 1, { what: 'spawned' });
+    late.abort();
+    await expect(running).rejects.toMatchObject({ kind: 'deadline-exceeded' });
+    await expect(host.run('sleep', ['60'], { signal: late.signal })).rejects.toThrow(/not started/);
+    expect(host.spawns.get('sleep')).toBe(1);
+  });
+
+  it('stops a tool that prints without end', async () => {
+    const endless = commands().run('yes', [], { maxOutputBytes: 1000, timeoutMs: 5000 });
+    await expect(endless).rejects.toMatchObject({ kind: 'internal' });
+  });
+
+  it('talks with a started command over extra pipes, and leaves it when it is told to', async () => {
+    const child = await commands().start('sh', ['-c', 'read line <&4; echo "got $line" >&3; exit 6'], {
+      pipes: ['ignore', 'ignore', 'ignore', 'read', 'write'],
+    });
+    child.writable(4).write('hello\n');
+    let text = '';
+    for await (const chunk of child.readable(3)) text += String(chunk);
+    expect(text).toBe('got hello\n');
+    expect(await child.exitCode).toBe(6);
+    await until(() => !isAlive(child.pid), { what: 'gone' });
+  });
+
+  it('spawns at most once per turn of the event loop', async () => {
+    const host = commands();
+    let counted = 0;
+    let most = 0;
+    const running = Promise.all(Array.from({ length: 12 }, () => host.run('true', [])));
+    while ((host.spawns.get('true') ?? 0) < 12) {
+      await systemClock.turn();
+      const now = host.spawns.get('true') ?? 0;
+      most = Math.max(most, now - counted);
+      counted = now;
+    }
+    await running;
+    expect(most).toBeLessThanOrEqual(2);
+  });
+});

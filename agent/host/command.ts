@@ -1,0 +1,248 @@
+import { execa } from 'execa';
+import type { Readable, Writable } from 'node:stream';
+import type { Clock } from '#shared/clock.ts';
+import { DroverError } from '#shared/errors.ts';
+import { createGate, createSpawnLane, type Gate } from './gate.ts';
+
+/** What a host tool said. A non-zero exit is an answer for the driver to read, not an exception. */
+export interface CommandResult {
+  /** 128 + n where signal n ended it. */
+  readonly exitCode: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+export interface RunOptions {
+  /** 60,000 where it is left out. */
+  readonly timeoutMs?: number;
+  readonly signal?: AbortSignal;
+  /** Nothing where it is left out. */
+  readonly input?: string | Uint8Array;
+  /** In addition to PATH, LC_ALL, HOME. */
+  readonly env?: Readonly<Record<string, string>>;
+  /** For each of standard output and error; 4 MiB where it is left out. */
+  readonly maxOutputBytes?: number;
+}
+
+/** 'read': a pipe that we read; 'write': one that we write. */
+export type PipeUse = 'ignore' | 'read' | 'write';
+
+export interface StartOptions {
+  /** By descriptor, from 0. */
+  readonly pipes: readonly PipeUse[];
+  readonly env?: Readonly<Record<string, string>>;
+  readonly signal?: AbortSignal;
+}
+
+/** A tool that runs beside us; it is not ended with us. */
+export interface StartedCommand {
+  readonly pid: number;
+  /** By descriptor; throws for one that is not such a pipe. */
+  readable(descriptor: number): Readable;
+  writable(descriptor: number): Writable;
+  /** 128 + n where signal n ended it. */
+  readonly exitCode: Promise<number>;
+  /** SIGKILL for its process group. */
+  kill(): void;
+  /** Destroys our ends of the pipes. */
+  close(): void;
+}
+
+/**
+ * HostCommands is the one door to other programs: no shell, an environment of three variables, a process group of its
+ * own that is killed on timeout, bounded output.
+ *
+ * unavailable: the tool is not installed. deadline-exceeded: timed out or the caller gave up, so whether it acted is
+ * unknown: look again. internal: more output than was allowed. invalid-argument: a NUL in an argument. One spawn per
+ * turn of the event loop, because each blocks it for some milliseconds; and a gate per tool.
+ */
+export interface HostCommands {
+  run(tool: string, args: readonly string[], options?: RunOptions): Promise<CommandResult>;
+  /** Nothing ends it but itself or kill(). */
+  start(tool: string, args: readonly string[], options: StartOptions): Promise<StartedCommand>;
+  /** How often each tool was spawned so far. */
+  readonly spawns: ReadonlyMap<string, number>;
+}
+
+const packageOfTool: Readonly<Record<string, string>> = {
+  crun: 'crun',
+  conmon: 'conmon',
+  perl: 'perl-base',
+  skopeo: 'skopeo',
+  umoci: 'umoci',
+  mount: 'mount',
+  umount: 'mount',
+  tar: 'tar',
+};
+
+/** How many of one tool may run at once; 8 for those that are not named. */
+const gateOfTool: Readonly<Record<string, number>> = { crun: 16, conmon: 16, perl: 64, skopeo: 4, umoci: 2 };
+
+const defaultPath = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
+
+export function createHostCommands(options: {
+  readonly clock: Clock;
+  /** Where tools are looked for. */
+  readonly searchPath?: string;
+}): HostCommands {
+  const { clock, searchPath = defaultPath } = options;
+  const spawns = new Map<string, number>();
+  const gates = new Map<string, Gate>();
+  const lane = createSpawnLane(clock);
+  const baseEnv = { PATH: searchPath, LC_ALL: 'C', HOME: '/root' };
+
+  const gateOf = (tool: string): Gate => {
+    const found = gates.get(tool) ?? createGate(gateOfTool[tool] ?? 8);
+    gates.set(tool, found);
+    return found;
+  };
+  const begin = async (tool: string, args: readonly string[], signal: AbortSignal | undefined) => {
+    if (args.some((arg) => arg.includes('\0'))) {
+      throw new DroverError('invalid-argument', `an argument for ${tool} holds a NUL`);
+    }
+    await lane.turn();
+    if (signal?.aborted) throw gaveUp(tool, signal, 'it was not started');
+    spawns.set(tool, (spawns.get(tool) ?? 0) + 1);
+  };
+
+  return {
+    spawns,
+    async run(tool, args, runOptions = {}) {
+      const { timeoutMs = 60_000, signal, env } = runOptions;
+      return gateOf(tool).pass(async () => {
+        await begin(tool, args, signal);
+        const ended = clock.timeout(timeoutMs, signal);
+        return runToEnd(tool, args, { ...runOptions, env: { ...baseEnv, ...env } }, ended);
+      });
+    },
+    async start(tool, args, { pipes, env, signal }) {
+      await begin(tool, args, signal);
+      return startBeside(tool, args, pipes, { ...baseEnv, ...env });
+    },
+  };
+}
+
+const strictly = {
+  extendEnv: false,
+  shell: false,
+  cwd: '/',
+  detached: true,
+  cleanup: false,
+  reject: false,
+} as const;
+
+async function runToEnd(
+  tool: string,
+  args: readonly string[],
+  options: RunOptions & { readonly env: Readonly<Record<string, string>> },
+  ended: AbortSignal,
+): Promise<CommandResult> {
+  const { input, env, maxOutputBytes = 4 * 1024 * 1024 } = options;
+  const child = execa(tool, args, {
+    ...strictly,
+    env,
+    maxBuffer: maxOutputBytes,
+    stripFinalNewline: false,
+    ...(input === undefined ? { stdin: 'ignore' as const } : { input }),
+  });
+  const aborted = Promise.withResolvers<'aborted'>();
+  const abort = (): void => {
+    killGroup(child.pid);
+    aborted.resolve('aborted');
+  };
+  ended.addEventListener('abort', abort, { once: true });
+  if (ended.aborted) abort();
+  try {
+    // A child in uninterruptible sleep cannot be killed: it is left behind, not awaited.
+    const result = await Promise.race([child, aborted.promise]);
+    if (result === 'aborted') throw gaveUp(tool, ended, 'whether it acted is unknown');
+    if (result.isMaxBuffer) {
+      killGroup(child.pid);
+      throw new DroverError('internal', `${tool} printed more than ${maxOutputBytes} bytes`);
+    }
+    if (result.exitCode === undefined && result.signal === undefined) throw spawnError(tool, result);
+    return { exitCode: exitCodeOf(result), stdout: result.stdout, stderr: result.stderr };
+  } finally {
+    ended.removeEventListener('abort', abort);
+  }
+}
+
+async function startBeside(
+  tool: string,
+  args: readonly string[],
+  pipes: readonly PipeUse[],
+  env: Readonly<Record<string, string>>,
+): Promise<StartedCommand> {
+  const stdio = pipes.map((use) => (use === 'ignore' ? 'ignore' : 'pipe'));
+  // Execa wants to know three streams at compile time; how many there are is known only here.
+  const child = execa(tool, args, { ...strictly, env, buffer: false, stdio: stdio as never });
+  const subprocess = child.nodeChildProcess;
+  const streams = subprocess.stdio as readonly (Readable | Writable | null | undefined)[];
+  // A peer that is gone shows as an end or as a rejected write; an unhandled 'error' would end the agent.
+  for (const stream of streams) stream?.on('error', () => undefined);
+  const { promise, resolve, reject } = Promise.withResolvers<number>();
+  // Not the end of its pipes: a grandchild may hold them for as long as it likes.
+  subprocess.once('exit', (code, signal) =>
+    resolve(exitCodeOf({ exitCode: code ?? undefined, signal: signal ?? undefined })),
+  );
+  void child.then((result) => {
+    if (result.exitCode === undefined && result.signal === undefined) reject(spawnError(tool, result));
+  });
+  promise.catch(() => undefined);
+  const { pid } = subprocess;
+  if (pid === undefined) {
+    await promise;
+    throw new DroverError('internal', `${tool} has no pid`);
+  }
+  const pipe = (descriptor: number, use: PipeUse): Readable & Writable => {
+    const stream = streams[descriptor];
+    if (pipes[descriptor] !== use || !stream) throw new Error(`descriptor ${descriptor} is no ${use} pipe`);
+    return stream as Readable & Writable;
+  };
+  return {
+    pid,
+    readable: (descriptor) => pipe(descriptor, 'read'),
+    writable: (descriptor) => pipe(descriptor, 'write'),
+    exitCode: promise,
+    kill: () => killGroup(pid),
+    close: () => {
+      for (const stream of streams) stream?.destroy();
+    },
+  };
+}
+
+function killGroup(pid: number | undefined): void {
+  if (pid === undefined) return;
+  try {
+    process.kill(-pid, 'SIGKILL');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+  }
+}
+
+function gaveUp(tool: string, signal: AbortSignal, outcome: string): DroverError {
+  const timedOut = signal.reason instanceof Error && signal.reason.name === 'TimeoutError';
+  const message = `${tool} ${timedOut ? 'did not end in time' : 'was given up'}; ${outcome}`;
+  return new DroverError('deadline-exceeded', message, { cause: signal.reason, subject: { tool } });
+}
+
+function spawnError(
+  tool: string,
+  result: { readonly code?: string | undefined; readonly shortMessage?: string | undefined },
+): DroverError {
+  if (result.code === 'ENOENT' || result.code === 'EACCES') {
+    const nextStep = `apt-get install ${packageOfTool[tool] ?? tool}`;
+    return new DroverError('unavailable', `${tool} is not installed`, { nextStep, subject: { tool } });
+  }
+  const message = `${tool} could not be started: ${result.shortMessage ?? result.code ?? 'no reason given'}`;
+  return new DroverError(result.code === 'EAGAIN' ? 'resource-exhausted' : 'internal', message, {
+    cause: result,
+  });
+}
+
+const signalNumbers: Readonly<Record<string, number>> = { SIGHUP: 1, SIGINT: 2, SIGKILL: 9, SIGTERM: 15 };
+
+const exitCodeOf = (result: {
+  readonly exitCode?: number | undefined;
+  readonly signal?: string | undefined;
+}): number => result.exitCode ?? 128 + (signalNumbers[result.signal ?? ''] ?? 0);
