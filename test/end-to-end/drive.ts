@@ -1,0 +1,108 @@
+/** What the end-to-end tests ask of a fleet, through the command line as a person would. */
+import { execFileSync } from 'node:child_process';
+import { existsSync, readFileSync, readdirSync } from 'node:fs';
+import path from 'node:path';
+import { expect } from 'vitest';
+import type { Fleet } from '../../scripts/fleet.ts';
+import { until } from '../until.ts';
+
+export interface InstanceRow {
+  readonly metadata: { readonly name: string; readonly id: string };
+  readonly node: string;
+  readonly workload: string;
+  readonly stale?: boolean;
+  readonly observed?: { readonly phase?: string; readonly pid?: number; readonly restarts?: number };
+}
+
+export interface NodeRow {
+  readonly metadata: { readonly name: string };
+  readonly connected?: boolean;
+  readonly ready?: boolean;
+}
+
+/** Runs a command that must succeed and answers its JSON. */
+export async function ask<T>(fleet: Fleet, ...args: readonly string[]): Promise<T> {
+  const { code, stdout, stderr } = await fleet.drover([...args, '-o', 'json']);
+  expect({ args, code, stderr: code === 0 ? '' : stderr }).toEqual({ args, code: 0, stderr: '' });
+  return JSON.parse(stdout) as T;
+}
+
+export const instancesOf = async (fleet: Fleet, workload: string): Promise<InstanceRow[]> =>
+  (await ask<InstanceRow[]>(fleet, 'get', 'instances')).filter((one) => one.workload === workload);
+
+export const isRunning = ({ observed, stale }: InstanceRow): boolean =>
+  observed?.phase === 'PHASE_RUNNING' && stale !== true;
+
+/** Waits until the workload has exactly so many instances, all running. */
+export const running = (
+  fleet: Fleet,
+  workload: string,
+  count: number,
+  deadlineMs = 60_000,
+): Promise<InstanceRow[]> =>
+  until(
+    async () => {
+      const rows = await instancesOf(fleet, workload);
+      return rows.length === count && rows.every(isRunning) ? rows : undefined;
+    },
+    { what: `${count} running instances of ${workload}`, deadlineMs, everyMs: 200 },
+  ) as Promise<InstanceRow[]>;
+
+export const nodesReady = (fleet: Fleet, count: number): Promise<unknown> =>
+  until(
+    async () =>
+      (await ask<NodeRow[]>(fleet, 'get', 'nodes')).filter(({ ready }) => ready === true).length === count,
+    { what: `${count} ready nodes`, deadlineMs: 60_000, everyMs: 200 },
+  );
+
+/** A spec as a person would write it. */
+export const specText = (name: string, image: string, more: Readonly<Record<string, unknown>> = {}): string =>
+  JSON.stringify({
+    kind: 'Workload',
+    name,
+    image,
+    runtime: 'crun',
+    command: ['/bin/sh', '-c', 'echo started as $NAME; trap "exit 0" TERM; while true; do sleep 0.2; done'],
+    env: { NAME: name },
+    resources: { cpu: '100m', memory: '32MiB', disk: '64MiB', pids: 32 },
+    network: 'none',
+    restart: { policy: 'always' },
+    update: { readyAfter: '500ms' },
+    stop: { grace: '2s' },
+    ...more,
+  });
+
+export async function apply(fleet: Fleet, text: string, ...flags: readonly string[]): Promise<void> {
+  const { code, stderr } = await fleet.drover(['apply', '-f', '-', ...flags], { input: text });
+  expect({ code, stderr: code === 0 ? '' : stderr }).toEqual({ code: 0, stderr: '' });
+}
+
+export async function remove(fleet: Fleet, name: string): Promise<void> {
+  const { code, stderr } = await fleet.drover(['delete', name, '--yes', '--wait', '--timeout', '60s']);
+  expect({ code, stderr: code === 0 ? '' : stderr }).toEqual({ code: 0, stderr: '' });
+}
+
+/** Everything on this machine that belongs to the fleet's guests: cgroups, monitors, mounts, directories. */
+export function traces(fleet: Fleet): string[] {
+  return fleet.hosts.flatMap(({ stateDir }) => {
+    const incarnation = readFileSync(path.join(stateDir, 'incarnation'), 'utf8').trim().slice(0, 8);
+    const pids = path.join('/sys/fs/cgroup/pids', `drover-${incarnation}`);
+    const groups = existsSync(pids) ? readdirSync(pids, { withFileTypes: true }) : [];
+    const mounts = readFileSync('/proc/self/mountinfo', 'utf8')
+      .split('\n')
+      .filter((line) => line.includes(`${stateDir}/`));
+    const held = ['instances', 'guests', 'volumes'].flatMap((kind) => {
+      const folder = path.join(stateDir, kind);
+      return existsSync(folder) ? readdirSync(folder).map((name) => `${kind}/${name}`) : [];
+    });
+    const monitors = execFileSync('ps', ['-eo', 'pid,args'], { encoding: 'utf8' })
+      .split('\n')
+      .filter((line) => line.includes('conmon') && line.includes(stateDir));
+    return [
+      ...groups.filter((one) => one.isDirectory()).map((one) => `cgroup ${one.name}`),
+      ...mounts,
+      ...held,
+      ...monitors,
+    ];
+  });
+}
