@@ -1,0 +1,255 @@
+import type { Clock } from '#shared/clock.ts';
+import { asDroverError } from '#shared/errors.ts';
+import type { Log } from '#shared/log.ts';
+import type { Instance, NodeName, Workload } from '#shared/model.ts';
+import type { Random } from '#shared/random.ts';
+import type { Backend } from '../backends/backend.ts';
+import { type FleetView, isKnown } from '../fleet-view.ts';
+import type { Snapshot, Store } from '../store/store.ts';
+import { applyRollout } from './apply-rollout.ts';
+import { type Attempts, createAttempts } from './attempts.ts';
+import { nextStep, resolveStep, type Step } from './plan.ts';
+import { nextRolloutInMs, type RolloutWorld, rollout } from './rollout.ts';
+import { runStep, type StepContext } from './steps.ts';
+import { createTasks, type Tasks } from './tasks.ts';
+
+export interface ReconcilerOptions {
+  readonly store: Store;
+  readonly view: FleetView;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+  /** unavailable: nothing reaches that node now. */
+  backendOf(node: NodeName): Backend;
+}
+
+export interface Reconciler {
+  /** Something may have changed. Carries no data: a lost one costs time, never correctness. */
+  wake(): void;
+  /** Resolves when no pass is due and nothing is being done; what waits for a back-off does not count. */
+  idle(): Promise<void>;
+  /** Ends what is being done, and resolves when it has ended. */
+  close(): Promise<void>;
+}
+
+/** Without any wake, everything is looked at this often. */
+const sweepMs = 30_000;
+/** An order that was taken is seen in the observations; until then it is not repeated. */
+const ensureSettleMs = 10_000;
+const backoff = { firstMs: 500, maxMs: 30_000 };
+/** A node that fits may come at any time, and asking costs little. */
+const placeBackoff = { firstMs: 500, maxMs: 5_000 };
+const limits = { total: 512, perGroup: 32 };
+
+/**
+ * Brings the fleet to what the store wants: takes one snapshot, asks rollout() and nextStep() what is to be done, and
+ * does it, a bounded number of things at a time, until they ask for nothing. Level-triggered: every pass decides from the
+ * store and the view alone. What fails waits longer each time, for itself alone.
+ */
+export function startReconciler(options: ReconcilerOptions): Reconciler {
+  const { store, clock } = options;
+  const closing = new AbortController();
+  const state = createState(options, closing.signal, wake);
+  let isDue = false;
+  let passing: Promise<void> | undefined;
+  let disarm = (): void => undefined;
+
+  function wake(): void {
+    isDue = true;
+    if (closing.signal.aborted) return;
+    passing ??= passUntilQuiet().finally(() => {
+      passing = undefined;
+      // Woken between the last look and here.
+      if (isDue) wake();
+    });
+  }
+
+  async function passUntilQuiet(): Promise<void> {
+    while (isDue && !closing.signal.aborted) {
+      // Whatever else is ready goes first: many wakes cost one pass.
+      await clock.turn();
+      isDue = false;
+      const dueMs = pass(state, store.snapshot());
+      disarm();
+      disarm = clock.after(dueMs, wake);
+    }
+  }
+
+  const unsubscribe = store.onCommit(wake);
+  wake();
+  return {
+    wake,
+    async idle() {
+      while (passing !== undefined || state.tasks.running > 0) {
+        await passing;
+        await state.tasks.drained();
+      }
+    },
+    async close() {
+      closing.abort(new Error('the reconciler is closing'));
+      unsubscribe();
+      await passing;
+      disarm();
+      await state.tasks.drained();
+    },
+  };
+}
+
+/** What lasts from pass to pass. Losing it costs repeated orders, which change nothing. */
+interface State extends ReconcilerOptions {
+  readonly context: StepContext;
+  readonly tasks: Tasks;
+  readonly attempts: Attempts;
+  readonly placing: Attempts;
+  roomMark: string;
+  wake(): void;
+}
+
+function createState(options: ReconcilerOptions, signal: AbortSignal, wake: () => void): State {
+  const { clock, random } = options;
+  return {
+    ...options,
+    context: { ...options, signal },
+    tasks: createTasks(limits),
+    attempts: createAttempts({ clock, random, ...backoff }),
+    placing: createAttempts({ clock, random, ...placeBackoff }),
+    roomMark: '',
+    wake,
+  };
+}
+
+/** Looks at everything once, starts what can be started, and says when to look again. */
+function pass(state: State, snapshot: Snapshot): number {
+  const world = worldOf(state);
+  const changing = new Set<string>();
+  for (const { state: phase, workload, project } of snapshot.list('operation'))
+    if (phase === 'running') changing.add(`${project}/${workload}`);
+
+  tryAllAgainWhenRoomChanged(state, snapshot);
+  let dueMs = sweepMs;
+  for (const workload of snapshot.list('workload')) {
+    const { name, project } = workload.metadata;
+    const instances = snapshot.instancesOfWorkload(name, project);
+    passWorkload(state, workload, instances, { world, isChanging: changing.has(`${project}/${name}`) });
+    dueMs = Math.min(dueMs, nextRolloutInMs(workload, instances, world) ?? sweepMs);
+  }
+  for (const instance of snapshot.list('instance')) passInstance(state, snapshot, instance, world);
+  const waits = [state.attempts.nextInMs(), state.placing.nextInMs()];
+  state.attempts.prune();
+  state.placing.prune();
+  return Math.max(1, Math.min(dueMs, ...waits.map((waitMs) => waitMs ?? sweepMs)));
+}
+
+function worldOf({ view, clock }: State): RolloutWorld {
+  return {
+    nowMs: clock.nowMs(),
+    stale: ({ node }) => node !== undefined && !isKnown(view.node(node)),
+    skewMs: ({ node }) => (node === undefined ? 0 : (view.node(node)?.clockSkewMs ?? 0)),
+  };
+}
+
+/** What found no node is asked for again at once when a node came, changed, or got room. */
+function tryAllAgainWhenRoomChanged(state: State, snapshot: Snapshot): void {
+  const nodes = snapshot.list('node').map(({ metadata, cordoned, facts }) => {
+    const live = state.view.node(metadata.name as NodeName);
+    const holding = live?.conditions.filter(({ holds }) => holds).map(({ type }) => type) ?? [];
+    const bound = snapshot.instancesOnNode(metadata.name).length;
+    const labels = JSON.stringify([metadata.labels, facts?.labels]);
+    return `${metadata.name} ${isKnown(live)} ${cordoned} ${bound} ${holding.join()} ${labels}`;
+  });
+  const mark = nodes.join('\n');
+  if (mark === state.roomMark) return;
+  state.roomMark = mark;
+  state.placing.clear();
+}
+
+function passWorkload(
+  state: State,
+  workload: Workload,
+  instances: readonly Instance[],
+  { world, isChanging }: { readonly world: RolloutWorld; readonly isChanging: boolean },
+): void {
+  const { id, generation } = workload.metadata;
+  const resolve = resolveStep(workload);
+  if (resolve !== undefined) startStep(state, resolve, `resolve-image/${id}/${generation}`, []);
+
+  const unplaced = instances.filter(({ intent, node }) => intent === 'run' && node === undefined);
+  if (unplaced.length > 0) startPlacing(state, workload, unplaced);
+
+  const actions = rollout(workload, instances, world);
+  // Nothing changes for a workload that is as wanted and of which nobody waits to hear so.
+  if (actions.every(({ kind }) => kind === 'finish' && !isChanging)) return;
+  const key = `rollout/${id}/${generation}`;
+  const about = { workload: workload.metadata.name, step: 'rollout' };
+  start(state, { key, groups: [], attempts: state.attempts, about, settleMs: 0 }, () =>
+    applyRollout(workload, worldOf(state), state),
+  );
+}
+
+/** All of a workload's copies that have no node ask for the same: when one finds none, the others need not ask. */
+function startPlacing(state: State, workload: Workload, unplaced: readonly Instance[]): void {
+  const { id, name, generation } = workload.metadata;
+  const key = `place/${id}/${generation}`;
+  const about = { workload: name, step: 'place' };
+  start(state, { key, groups: [], attempts: state.placing, about, settleMs: 0 }, async () => {
+    for (const instance of unplaced) await runStep({ kind: 'place', instance }, state.context);
+  });
+}
+
+function passInstance(state: State, snapshot: Snapshot, instance: Instance, world: RolloutWorld): void {
+  const { node, metadata } = instance;
+  const isLost = node !== undefined && snapshot.named('node', node) === undefined;
+  const step: Step | undefined = isLost ? { kind: 'forget', instance } : nextStep(instance, world);
+  if (step === undefined || step.kind === 'place') return;
+  const groups = node === undefined ? [] : [`node ${node}`];
+  startStep(state, step, `instance/${metadata.id}/${metadata.generation}`, [
+    ...groups,
+    `workload ${metadata.project}/${instance.workload}`,
+  ]);
+}
+
+function startStep(state: State, step: Step, key: string, groups: readonly string[]): void {
+  const about =
+    step.kind === 'resolve-image'
+      ? { workload: step.workload.metadata.name, step: step.kind }
+      : { instance: step.instance.metadata.name, step: step.kind };
+  const settleMs = step.kind === 'ensure' ? ensureSettleMs : 0;
+  start(state, { key, groups, attempts: state.attempts, about, settleMs }, () =>
+    runStep(step, state.context),
+  );
+}
+
+interface Start {
+  readonly key: string;
+  readonly groups: readonly string[];
+  readonly attempts: Attempts;
+  readonly about: Readonly<Record<string, string>>;
+  /** How long it is not repeated once it went well. */
+  readonly settleMs: number;
+}
+
+function start(
+  state: State,
+  { key, groups, attempts, about, settleMs }: Start,
+  run: () => Promise<void>,
+): void {
+  if (!attempts.ready(key)) return;
+  const { context, log, wake } = state;
+  state.tasks.start({
+    key,
+    groups,
+    async run() {
+      try {
+        await run();
+        attempts.settling(key, settleMs);
+      } catch (caught) {
+        if (context.signal.aborted) return;
+        const err = asDroverError(caught);
+        const waitMs = attempts.failed(key);
+        log.warn({ event: 'step.failed', ...about, kind: err.kind, waitMs, err });
+      } finally {
+        wake();
+      }
+    },
+  });
+}

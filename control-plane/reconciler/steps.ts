@@ -1,0 +1,176 @@
+import type { Clock } from '#shared/clock.ts';
+import { asDroverError, DroverError, isKind } from '#shared/errors.ts';
+import type { Instance, NodeName, Workload } from '#shared/model.ts';
+import type { Random } from '#shared/random.ts';
+import type { Backend } from '../backends/backend.ts';
+import { demandOf } from '../demand.ts';
+import { type FleetView, isKnown } from '../fleet-view.ts';
+import { buildNodeViews } from '../node-views.ts';
+import { schedule } from '../scheduler/schedule.ts';
+import { bindInstance, recordUnplaceable } from '../store/bind-instance.ts';
+import { recordOperationStep } from '../store/finish-operation.ts';
+import { forgetInstance } from '../store/forget-instance.ts';
+import { pinImage } from '../store/instance-template.ts';
+import { recordUnresolved, resolveWorkload } from '../store/resolve-workload.ts';
+import type { Store } from '../store/store.ts';
+import type { Step } from './plan.ts';
+
+export interface StepContext {
+  readonly store: Store;
+  readonly view: FleetView;
+  readonly clock: Clock;
+  readonly random: Random;
+  /** Ends every step: the reconciler closes. */
+  readonly signal: AbortSignal;
+  /** unavailable: nothing reaches that node now. */
+  backendOf(node: NodeName): Backend;
+}
+
+/** One executor for each kind of step: a new kind does not compile until it has one. A failure is thrown. */
+type Executors = {
+  readonly [Kind in Step['kind']]: (
+    step: Extract<Step, { kind: Kind }>,
+    context: StepContext,
+  ) => Promise<void>;
+};
+
+export const ensureTimeoutMs = 30_000;
+/** On top of the grace that the guest has. */
+export const removeTimeoutMs = 30_000;
+export const resolveTimeoutMs = 60_000;
+/** Where a workload names no runtime and no rule says otherwise. */
+export const defaultRuntime = 'crun';
+const nodesAskedForImage = 3;
+
+const executors: Executors = {
+  'resolve-image': ({ workload }, context) => resolveImage(workload, context),
+  place: ({ instance }, context) => place(instance, context),
+  async ensure({ instance, node }, { backendOf, clock, random, signal }) {
+    const order = { ...orderHead(instance, node), requestId: random.uuidV4() };
+    const timeout = clock.timeout(ensureTimeoutMs, signal);
+    await backendOf(node).ensureInstance(order, instance.spec, timeout);
+  },
+  async remove({ instance, node }, context) {
+    await removeFromNode(instance, node, context);
+    await forget(instance, `nothing is left of it on ${node}`, context);
+  },
+  async forget({ instance }, context) {
+    // An order to run it may still be on its way to the node: the remove leaves a mark there that refuses it.
+    if (instance.node !== undefined && isKnown(context.view.node(instance.node)))
+      await removeFromNode(instance, instance.node, context);
+    await forget(instance, whyForgotten(instance, context), context);
+  },
+};
+
+export function runStep(step: Step, context: StepContext): Promise<void> {
+  const execute = executors[step.kind] as (step: Step, context: StepContext) => Promise<void>;
+  return execute(step, context);
+}
+
+const orderHead = ({ metadata }: Instance, node: NodeName) => ({
+  node,
+  instanceId: metadata.id as InstanceIdOfSpec,
+  generation: metadata.generation,
+});
+type InstanceIdOfSpec = Parameters<Backend['ensureInstance']>[0]['instanceId'];
+
+/** Decides and binds in one transaction: what another placement bound before is seen, so none overcommits. */
+async function place(instance: Instance, { store, view, clock }: StepContext): Promise<void> {
+  const { id, project, name } = instance.metadata;
+  const { result } = await store.transact((tx) => {
+    const record = tx.get('instance', id, project);
+    if (record === undefined || record.node !== undefined || record.intent !== 'run') return undefined;
+    const decision = schedule(demandOf(record), buildNodeViews(tx, view.nodes()));
+    const because = decision.summary();
+    const { node } = decision;
+    const nowMs = clock.nowMs();
+    const { workload } = record;
+    if (node === undefined) {
+      recordUnplaceable(tx, id, project, because);
+      recordOperationStep(tx, { workload, project, message: `${name} has no node: ${because}` }, nowMs);
+      return because;
+    }
+    bindInstance(tx, { id, project, node, because }, nowMs);
+    recordOperationStep(tx, { workload, project, message: `${name} goes to ${node}: ${because}` }, nowMs);
+    return undefined;
+  });
+  if (result !== undefined)
+    throw new DroverError('resource-exhausted', result, {
+      subject: { instance: id },
+      reason: 'unplaceable',
+    });
+}
+
+async function removeFromNode(
+  instance: Instance,
+  node: NodeName,
+  { backendOf, clock, random, signal }: StepContext,
+): Promise<void> {
+  const graceMs = instance.spec.stopGraceMs;
+  const order = { ...orderHead(instance, node), requestId: random.uuidV4() };
+  try {
+    await backendOf(node).removeInstance(order, graceMs, clock.timeout(graceMs + removeTimeoutMs, signal));
+  } catch (error) {
+    if (!isKind(error, 'not-found')) throw error;
+  }
+}
+
+async function forget(
+  { metadata, workload }: Instance,
+  because: string,
+  { store, clock }: StepContext,
+): Promise<void> {
+  const { id, name, project } = metadata;
+  await store.transact((tx) => {
+    if (tx.get('instance', id, project) === undefined) return;
+    forgetInstance(tx, { id, project }, because, clock.nowMs());
+    recordOperationStep(tx, { workload, project, message: `${name} removed` }, clock.nowMs());
+  });
+}
+
+function whyForgotten({ node }: Instance, { store }: StepContext): string {
+  if (node === undefined) return 'it never had a node';
+  const isLost = store.snapshot().named('node', node) === undefined;
+  return isLost ? `its node ${node} was declared lost` : `nothing of it is on ${node}`;
+}
+
+/** Asks the node where a copy would go, then others that offer the runtime: one that is away or broken stops nobody. */
+async function resolveImage(workload: Workload, context: StepContext): Promise<void> {
+  const { store, backendOf, clock, signal } = context;
+  const { spec, metadata } = workload;
+  const runtime = spec.runtime || defaultRuntime;
+  let failure = new DroverError('unavailable', `no connected node offers ${runtime}`);
+  for (const node of nodesToAsk(workload, runtime, context)) {
+    try {
+      const timeout = clock.timeout(resolveTimeoutMs, signal);
+      const { digest } = await backendOf(node).resolveImage(node, spec.image, spec.imageCredential, timeout);
+      const image = pinImage(spec.image, digest);
+      const { generation } = metadata;
+      await store.transact((tx) => resolveWorkload(tx, workload, { generation, image, digest, runtime }));
+      return;
+    } catch (caught) {
+      failure = asDroverError(caught);
+    }
+  }
+  await store.transact((tx) => {
+    recordUnresolved(tx, workload, failure.message);
+    const message = `image ${spec.image} is not resolved: ${failure.message}`;
+    const { name, project } = metadata;
+    recordOperationStep(tx, { workload: name, project, message }, clock.nowMs());
+  });
+  throw failure;
+}
+
+function nodesToAsk(workload: Workload, runtime: string, { store, view }: StepContext): NodeName[] {
+  const { spec, metadata } = workload;
+  const { resources, placement } = spec;
+  const demand = { workload: metadata.name, runtime, image: '', resources, placement };
+  const best = schedule(demand, buildNodeViews(store.snapshot(), view.nodes())).node;
+  const offering = [...view.nodes().values()]
+    .filter(
+      (node) => isKnown(node) && node.facts.runtimes.some((each) => each.name === runtime && each.healthy),
+    )
+    .map(({ name }) => name);
+  const nodes = best === undefined ? offering : [best, ...offering.filter((name) => name !== best)];
+  return nodes.slice(0, nodesAskedForImage);
+}
