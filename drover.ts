@@ -1,6 +1,6 @@
 /**
- * One program: `drover agent` and `drover control-plane` are the daemons, `drover node join` makes this host a node, and
- * everything else is the command line. Each is loaded only when it is asked for.
+ * One program: `drover agent` and `drover control-plane` are the daemons, `drover node join` makes this host
+ * a node, and everything else is the command line. Each is loaded only when it is asked for.
  */
 const argv = process.argv.slice(2);
 const [first, second] = argv;

@@ -1,4 +1,7 @@
-/** A whole fleet on this machine: one control plane, a registry, and agents on simulated hosts, all real processes. */
+/**
+ * A whole fleet on this machine: one control plane, a registry, and agents on simulated hosts, all real
+ * processes.
+ */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import {

@@ -1,4 +1,7 @@
-/** Makes shared/gen out of proto/: `npm run proto`; with --check it only says whether what is committed is current. */
+/**
+ * Makes shared/gen out of proto/: `npm run proto`; with --check it only says whether what is committed is
+ * current.
+ */
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
@@ -50,7 +53,8 @@ if (check) {
   );
   if (differ.length > 0) {
     console.error(
-      `shared/gen is not what proto/ makes of it: ${differ.join(', ')}\nnext: npm run proto, and commit the result`,
+      `shared/gen is not what proto/ makes of it: ${differ.join(', ')}\n` +
+        '  next: npm run proto, and commit the result',
     );
     process.exitCode = 1;
   }

@@ -1,4 +1,7 @@
-/** Prepares this host for containers and takes it back: reversible, shown, and shared by everything that runs here. */
+/**
+ * Prepares this host for containers and takes it back: reversible, shown, and shared by everything that runs
+ * here.
+ */
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, rmdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
@@ -6,8 +9,9 @@ import path from 'node:path';
 const shared = '/run/drover-host-preparation';
 
 /**
- * Mounts the v1 cgroup hierarchies that the kernel has bound and nobody has mounted: crun refuses a hybrid host without
- * them. The answer undoes it, once the last user on this host is done. `say` hears of every change.
+ * Mounts the v1 cgroup hierarchies that the kernel has bound and nobody has mounted: crun refuses a hybrid
+ * host without them. The answer undoes it, once the last user on this host is done. `say` hears of every
+ * change.
  */
 export function prepareHost(say: (line: string) => void): () => void {
   const users = path.join(shared, 'users');
@@ -40,7 +44,10 @@ function undoMount(file: string, say: (line: string) => void): void {
   if (readFileSync(path.join(shared, file), 'utf8') === 'made') rmdirSync(target);
 }
 
-/** Hierarchies to mount, each as mount wants it: "hugetlb" or "cpu,cpuacct". None on a host with cgroup v2 alone. */
+/**
+ * Hierarchies to mount, each as mount wants it: "hugetlb" or "cpu,cpuacct". None on a host with cgroup v2
+ * alone.
+ */
 function unmountedHierarchies(): string[] {
   if (existsSync('/sys/fs/cgroup/cgroup.controllers')) return [];
   const mounts = readFileSync('/proc/self/mountinfo', 'utf8').split('\n');

@@ -1,6 +1,7 @@
 /**
- * `npm run quickstart`: a fleet of two simulated hosts on this machine, running examples/hello.yaml, until Ctrl-C.
- * With --once it checks that containers really run, takes everything down again, and tells by its exit code.
+ * `npm run quickstart`: a fleet of two simulated hosts on this machine, running examples/hello.yaml, until
+ * Ctrl-C. With --once it checks that containers really run, takes everything down again, and tells by its
+ * exit code.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
@@ -13,7 +14,8 @@ const say = (line: string): void => console.error(`• ${line}`);
 
 if (process.getuid?.() !== 0) {
   console.error(
-    'error: the quickstart makes containers, mounts and network namespaces, and needs root for it\n  next: run it as root',
+    'error: the quickstart makes containers, mounts and network namespaces, which needs root\n' +
+      '  next: run it as root',
   );
   process.exit(1);
 }
@@ -44,7 +46,8 @@ async function checkGuests(fleet: Fleet): Promise<string> {
       throw new Error(`${metadata.name} on ${node} runs, but not as safely as it should`);
     }
     say(
-      `${metadata.name} runs on ${node} as process ${observed?.pid}, with a user namespace, seccomp and no new privileges`,
+      `${metadata.name} runs on ${node} as process ${observed?.pid}: ` +
+        'user namespace, seccomp and no new privileges seen on the host',
     );
   }
   return rows[0]?.metadata.name ?? '';

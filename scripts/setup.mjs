@@ -1,5 +1,5 @@
-// Installs what Drover's own commands need. Runs on the Node.js that is there (20 or newer), before npm ci: no imports
-// but Node's own. Usage: node scripts/setup.mjs --for quickstart|test
+// Installs what Drover's own commands need. Runs on the Node.js that is there (20 or newer), before npm ci, so
+// it imports nothing but Node's own. Usage: node scripts/setup.mjs --for quickstart|test
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';

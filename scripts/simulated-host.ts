@@ -1,6 +1,7 @@
 /**
- * A host of its own on this machine: its own network namespace, /run and /sys, and the real cgroups. Its loopback reaches
- * chosen servers of this machine through unix sockets, so that nothing but loopback is ever listened on.
+ * A host of its own on this machine: its own network namespace, /run and /sys, and the real cgroups. Its
+ * loopback reaches chosen servers of this machine through unix sockets, so that nothing but loopback is ever
+ * listened on.
  */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { mkdirSync, rmSync } from 'node:fs';
@@ -31,7 +32,9 @@ interface Link {
   readonly close: () => void;
 }
 
-/** `ports` are this machine's loopback ports that the host finds on its own loopback under the same numbers. */
+/**
+ * `ports` are this machine's loopback ports that the host finds on its own loopback under the same numbers.
+ */
 export async function startSimulatedHost(options: {
   readonly name: string;
   readonly folder: string;
@@ -67,10 +70,19 @@ export async function startSimulatedHost(options: {
   };
 }
 
-/** Own /sys first, so that it shows the namespace's network, then the real cgroups back into it, then own /run. */
+/**
+ * Own /sys first, so that it shows the namespace's network, then the real cgroups back into it, then own
+ * /run.
+ */
 function holderArgs(name: string, folder: string, ports: readonly number[]): string[] {
-  const script = `mount --rbind /sys/fs/cgroup "$0/cgroup" && mount -t sysfs -o nosuid,nodev,noexec sysfs /sys &&
-    mount --rbind "$0/cgroup" /sys/fs/cgroup && umount -l "$0/cgroup" && mount --bind "$0/run" /run && exec "$@"`;
+  const script = [
+    'mount --rbind /sys/fs/cgroup "$0/cgroup"',
+    'mount -t sysfs -o nosuid,nodev,noexec sysfs /sys',
+    'mount --rbind "$0/cgroup" /sys/fs/cgroup',
+    'umount -l "$0/cgroup"',
+    'mount --bind "$0/run" /run',
+    'exec "$@"',
+  ].join(' && ');
   const enter = [`--net=/run/netns/${name}`, 'unshare', '-m', '--propagation', 'slave'];
   return [
     ...enter,

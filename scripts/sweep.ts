@@ -1,11 +1,16 @@
-/** Removes what a fleet under a folder left on this machine: its processes, cgroups and mounts, and nobody else's. */
+/**
+ * Removes what a fleet under a folder left on this machine: its processes, cgroups and mounts, and nobody
+ * else's.
+ */
 import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync, readdirSync, rmdirSync } from 'node:fs';
 import path from 'node:path';
 
 const cgroupRoot = '/sys/fs/cgroup';
 
-/** What was found and removed, as text for people. Empty where everything had been cleaned up as it should be. */
+/**
+ * What was found and removed, as text for people. Empty where everything had been cleaned up as it should be.
+ */
 export function sweep(folder: string, stateDirs: readonly string[]): readonly string[] {
   const found: string[] = [];
   for (const stateDir of stateDirs) found.push(...sweepCgroups(stateDir));

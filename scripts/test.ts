@@ -1,4 +1,7 @@
-/** `npm test`: prepares the host, runs every test, takes the preparation back. The last line is "N passed, N failed". */
+/**
+ * `npm test`: prepares the host, runs every test, takes the preparation back. The last line is "N passed, N
+ * failed".
+ */
 import { spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import os from 'node:os';

@@ -16,8 +16,9 @@ interface Reader<T> {
 }
 
 /**
- * One writer, many readers, each with a bounded queue of its own. A reader that falls behind by more than `capacity` items
- * loses its queue and finds one `overflow` in its place: it must read the present state anew.
+ * One writer, many readers, each with a bounded queue of its own. A reader that falls behind by more than
+ * `capacity` items loses its queue and finds one `overflow` in its place: it must read the present state
+ * anew.
  */
 export function createBroadcast<T>({ capacity }: { readonly capacity: number }): Broadcast<T> {
   const readers = new Set<Reader<T>>();

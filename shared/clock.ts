@@ -1,8 +1,8 @@
 /**
  * Clock is the only way to the time and to timers, so that a simulation can own both.
  *
- * `nowMs` is the wall clock: for timestamps that people read, never for a decision. `monotonicMs` only ever grows and
- * decides leases, back-off and timeouts.
+ * `nowMs` is the wall clock: for timestamps that people read, never for a decision. `monotonicMs` only ever
+ * grows and decides leases, back-off and timeouts.
  */
 export interface Clock {
   /** Milliseconds since 1970 UTC; may jump. */

@@ -34,7 +34,9 @@ export interface ErrorContext {
   readonly cause?: unknown;
 }
 
-/** The one error class. Its message says what was wanted and what was found; the kind decides retry and undo. */
+/**
+ * The one error class. Its message says what was wanted and what was found; the kind decides retry and undo.
+ */
 export class DroverError extends Error {
   override readonly name = 'DroverError';
   readonly kind: ErrorKind;
@@ -56,7 +58,9 @@ export class DroverError extends Error {
 export const isKind = (error: unknown, ...kinds: readonly ErrorKind[]): error is DroverError =>
   error instanceof DroverError && kinds.includes(error.kind);
 
-/** Anything caught becomes a DroverError; what we do not know is `internal`, with the original as its cause. */
+/**
+ * Anything caught becomes a DroverError; what we do not know is `internal`, with the original as its cause.
+ */
 export function asDroverError(error: unknown): DroverError {
   if (error instanceof DroverError) return error;
   const message = error instanceof Error ? error.message : String(error);

@@ -1,12 +1,16 @@
 import { destination, pino } from 'pino';
 
-/** `event` is noun.past-participle and holds no values; they go into the other fields. `err` keeps its causes. */
+/**
+ * `event` is noun.past-participle and holds no values; they go into the other fields. `err` keeps its causes.
+ */
 export interface LogFields {
   readonly event: string;
   readonly [field: string]: unknown;
 }
 
-/** debug: one guest's details · info: the world changed · warn: odd but handled · error: a person should look. */
+/**
+ * debug: one guest's details · info: the world changed · warn: odd but handled · error: a person should look.
+ */
 export interface Log {
   with(fields: Readonly<Record<string, unknown>>): Log;
   debug(fields: LogFields): void;
@@ -18,7 +22,9 @@ export interface Log {
 export const logLevels = ['debug', 'info', 'warn', 'error', 'silent'] as const;
 export type LogLevel = (typeof logLevels)[number];
 
-/** JSON lines on standard error or output. Values are escaped by JSON, so a user's text never becomes a line. */
+/**
+ * JSON lines on standard error or output. Values are escaped by JSON, so a user's text never becomes a line.
+ */
 export function createLog(
   options: { readonly level?: LogLevel; readonly to?: 'stdout' | 'stderr' } = {},
 ): Log {

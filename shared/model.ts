@@ -1,6 +1,7 @@
 /**
- * The nouns, as the code speaks of them. Values of these types have been checked: wire.ts is the only place that makes
- * them from text or messages. Times are milliseconds since 1970 UTC; revisions, generations and epochs are safe integers.
+ * The nouns, as the code speaks of them. Values of these types have been checked: wire.ts is the only place
+ * that makes them from text or messages. Times are milliseconds since 1970 UTC; revisions, generations and
+ * epochs are safe integers.
  */
 
 declare const brand: unique symbol;
@@ -189,7 +190,8 @@ export interface WorkloadSpec {
 }
 
 /**
- * A workload as the store keeps it. `spec` has one writer, the interface; `resolved` has one writer, the resolve step.
+ * A workload as the store keeps it. `spec` has one writer, the interface; `resolved` has one writer, the
+ * resolve step.
  */
 export interface Workload {
   readonly metadata: Metadata;
@@ -213,8 +215,8 @@ export interface Workload {
 export type InstanceIntent = 'run' | 'remove';
 
 /**
- * An instance as the store keeps it. That it exists, its intent and its workload generation are rollout's; `node`,
- * `boundAtMs` and `placedBecause` are bind-instance's; `observed` is observe's.
+ * An instance as the store keeps it. That it exists, its intent and its workload generation are rollout's;
+ * `node`, `boundAtMs` and `placedBecause` are bind-instance's; `observed` is observe's.
  */
 export interface Instance {
   /** name is what people call it: "web-x7k2p"; id is an InstanceId; generation counts changes of spec. */

@@ -11,5 +11,8 @@ export function shortTail(id: string): string {
   return tail;
 }
 
-/** What people call an instance: "web-x7k2p". The caller draws another id where the name is taken in its project. */
+/**
+ * What people call an instance: "web-x7k2p". The caller draws another id where the name is taken in its
+ * project.
+ */
 export const displayName = (workload: string, id: string): string => `${workload}-${shortTail(id)}`;

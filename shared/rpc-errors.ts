@@ -35,8 +35,8 @@ const messageLimit = 2000;
 const faultLimit = 50;
 
 /**
- * google.rpc.Status with ErrorInfo (reason in upper snake case) and our detail, in the trailer every gRPC library
- * reads. What is not a DroverError is a bug: its text stays on this side.
+ * google.rpc.Status with ErrorInfo (reason in upper snake case) and our detail, in the trailer every gRPC
+ * library reads. What is not a DroverError is a bug: its text stays on this side.
  */
 export function toStatus(error: unknown): Partial<StatusObject> {
   const known =

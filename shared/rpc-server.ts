@@ -44,7 +44,10 @@ export type Handlers<S extends Service, Context extends CallContext = CallContex
 };
 
 export interface MountOptions<Context extends CallContext> {
-  /** Runs before every call: authenticates, authorizes, and gives the handler its context. What it throws is the answer. */
+  /**
+   * Runs before every call: authenticates, authorizes, and gives the handler its context. What it throws is
+   * the answer.
+   */
   readonly guard: (context: CallContext) => Promise<Context> | Context;
   /** Hears of every call that failed, for the log. */
   readonly onError?: (error: unknown, context: CallContext) => void;
@@ -55,7 +58,10 @@ type AnyCall = ServerUnaryCall<unknown, unknown> &
   ServerWritableStream<unknown, unknown> &
   ServerDuplexStream<unknown, unknown>;
 
-/** Adds a service to a server: errors, cancellation and back-pressure are dealt with here, once for all methods. */
+/**
+ * Adds a service to a server: errors, cancellation and back-pressure are dealt with here, once for all
+ * methods.
+ */
 export function mount<S extends Service, Context extends CallContext = CallContext>(
   server: Server,
   service: S,
@@ -100,7 +106,8 @@ function streamCall<Context extends CallContext>(
   const handle = async (call: AnyCall): Promise<void> => {
     const context = contextOf(call, method);
     try {
-      const input = method.requestStream ? call : call.request;
+      // A handler may stop reading before it stops answering: leaving its loop must not end the call.
+      const input = method.requestStream ? call.iterator({ destroyOnReturn: false }) : call.request;
       const answers = handler(input, await guard(context)) as AsyncIterable<unknown>;
       await writeAll(call, answers, context.signal);
       call.end();

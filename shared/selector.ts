@@ -31,7 +31,8 @@ export function parseSelector(text: string): Selector {
   }
   throw new DroverError(
     'invalid-argument',
-    `${JSON.stringify(text.slice(0, 80))} is not a selector; wanted such as "zone in (a, b)", "disk = ssd", "gpu" or "!spot"`,
+    `${JSON.stringify(text.slice(0, 80))} is not a selector; ` +
+      'wanted such as "zone in (a, b)", "disk = ssd", "gpu" or "!spot"',
   );
 }
 

@@ -9,7 +9,10 @@ x509.cryptoProvider.set(webcrypto as typeof crypto);
 
 const algorithm = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' } as const;
 const subjectAlternativeName = '2.5.29.17';
-/** A certificate is already good this long before it was made: hosts whose clocks are behind must be able to join. */
+/**
+ * A certificate is already good this long before it was made: hosts whose clocks are behind must be able to
+ * join.
+ */
 const backdateMs = 5 * 60_000;
 
 /** The application protocol of an agent's session; everybody else speaks "h2". */
@@ -76,7 +79,10 @@ export async function createAuthority(options: {
   return { certificate: describeCertificate(certificate), keyPem: key.keyPem };
 }
 
-/** PKCS#10, DER, for a new or a given key. What it asks for is not read: the signer decides what the certificate says. */
+/**
+ * PKCS#10, DER, for a new or a given key. What it asks for is not read: the signer decides what the
+ * certificate says.
+ */
 export async function createRequest(key?: Key): Promise<{ csr: Uint8Array; keyPem: string }> {
   const used = key ?? (await createKey());
   const request = await x509.Pkcs10CertificateRequestGenerator.create({
@@ -88,9 +94,10 @@ export async function createRequest(key?: Key): Promise<{ csr: Uint8Array; keyPe
 }
 
 /**
- * Signs a certificate for the key of a request, or for a key of our own. Servers get the server usage alone and everybody
- * else the client usage alone, so that no node can pass for the control plane. invalid-argument: the request is not one,
- * is not signed with its own key, or is for another kind of key than P-256.
+ * Signs a certificate for the key of a request, or for a key of our own. Servers get the server usage alone
+ * and everybody else the client usage alone, so that no node can pass for the control plane.
+ * invalid-argument: the request is not one, is not signed with its own key, or is for another kind of key
+ * than P-256.
  */
 export async function issueCertificate(options: {
   readonly authority: KeyedCertificate;
@@ -182,8 +189,8 @@ function describeCertificate(certificate: x509.X509Certificate): Certificate {
 const normalSerial = (serial: string): string => serial.toLowerCase().replace(/^0+(?=.)/, '');
 
 /**
- * Whom a certificate speaks for, read from the DER itself. Says nothing of whether it is to be believed: the handshake
- * does. Undefined where there is not exactly one name of ours in it.
+ * Whom a certificate speaks for, read from the DER itself. Says nothing of whether it is to be believed: the
+ * handshake does. Undefined where there is not exactly one name of ours in it.
  */
 export function parseIdentity(
   der: Uint8Array,

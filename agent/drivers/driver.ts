@@ -26,15 +26,17 @@ export interface GuestSpec {
 export interface GuestState {
   readonly id: InstanceId;
   /**
-   * 'created': made, never started in this life. 'running': its first process lives. 'stopped': nothing of it lives.
-   * 'unknown': the host tool or the host does not answer; never to be taken for absent.
+   * 'created': made, never started in this life. 'running': its first process lives. 'stopped': nothing of it
+   * lives. 'unknown': the host tool or the host does not answer; never to be taken for absent.
    */
   readonly phase: 'created' | 'running' | 'stopped' | 'unknown';
   /** The first process as the host numbers it; zero when nothing runs. */
   readonly pid: number;
   /** When the present run began; zero when nothing runs. */
   readonly startedAtMs: number;
-  /** How the last run ended; undefined before the first end. A lost code is `unknown: true`, never made up. */
+  /**
+   * How the last run ended; undefined before the first end. A lost code is `unknown: true`, never made up.
+   */
   readonly exit: ExitStatus | undefined;
   /** As read back from the host; undefined when nothing runs. */
   readonly limits: Resources | undefined;
@@ -44,26 +46,32 @@ export interface GuestState {
 
 /** A command inside a guest. Its output ends with the exit. */
 export interface ExecSession {
-  /** Names it on this node: its exit code stays readable by this id for a day, also across a restart of the agent. */
+  /**
+   * Names it on this node: its exit code stays readable by this id for a day, also across a restart of the
+   * agent.
+   */
   readonly execId: string;
   /**
-   * Standard output and error, then one exit; 'started' is the caller's to say, execId is known from the beginning.
-   * Honours back-pressure: the command stops writing while nobody reads.
+   * Standard output and error, then one exit; 'started' is the caller's to say, execId is known from the
+   * beginning. Honours back-pressure: the command stops writing while nobody reads.
    */
   readonly output: AsyncIterable<ExecOutput>;
   /** failed-precondition once it has ended. */
   send(input: ExecInput): Promise<void>;
-  /** Ends the caller's part: the command gets SIGHUP where it has a terminal, else its standard input ends. */
+  /**
+   * Ends the caller's part: the command gets SIGHUP where it has a terminal, else its standard input ends.
+   */
   close(): void;
 }
 
 /**
  * RuntimeDriver runs guests with one host tool: create → start → stop → remove.
  *
- * Start, stop, kill and remove succeed when there is nothing left to do, so they may be repeated; every call may be
- * repeated after a crash of the agent at any point, and after a deadline-exceeded, which means the outcome is unknown. A
- * create that fails leaves nothing behind. All truth is read from the host: pids, cgroups, exit files; a tool's exit
- * code is a hint. Guests outlive the agent; a new driver object on the same directories finds them again.
+ * Start, stop, kill and remove succeed when there is nothing left to do, so they may be repeated; every call
+ * may be repeated after a crash of the agent at any point, and after a deadline-exceeded, which means the
+ * outcome is unknown. A create that fails leaves nothing behind. All truth is read from the host: pids,
+ * cgroups, exit files; a tool's exit code is a hint. Guests outlive the agent; a new driver object on the
+ * same directories finds them again.
  *
  * Kinds any method may throw besides those it names: unavailable (the tool is missing or its daemon is gone),
  * deadline-exceeded (unknown outcome), resource-exhausted, internal (words of the tool that we do not know).
@@ -74,14 +82,19 @@ export interface RuntimeDriver {
   readonly name: string;
   /** Never throws: a missing tool is an answer the scheduler can read. */
   fingerprint(signal: AbortSignal): Promise<RuntimeFacts>;
-  /** Makes the guest and starts nothing. already-exists: the id is taken. invalid-argument: the spec cannot be. */
+  /**
+   * Makes the guest and starts nothing. already-exists: the id is taken. invalid-argument: the spec cannot
+   * be.
+   */
   create(guest: GuestSpec, signal: AbortSignal): Promise<void>;
   /**
-   * From created; a stopped guest is removed and created anew by the caller: failed-precondition. Succeeds while it
-   * runs. not-found.
+   * From created; a stopped guest is removed and created anew by the caller: failed-precondition. Succeeds
+   * while it runs. not-found.
    */
   start(id: InstanceId, signal: AbortSignal): Promise<void>;
-  /** Asks first, kills everything in the guest after graceMs. Resolves when nothing of it lives. not-found. */
+  /**
+   * Asks first, kills everything in the guest after graceMs. Resolves when nothing of it lives. not-found.
+   */
   stop(id: InstanceId, graceMs: number, signal: AbortSignal): Promise<void>;
   /** One signal for the first process. not-found; failed-precondition when it does not run. */
   signal(id: InstanceId, signalNumber: number, signal: AbortSignal): Promise<void>;
@@ -91,7 +104,10 @@ export interface RuntimeDriver {
   inspect(id: InstanceId, signal: AbortSignal): Promise<GuestState>;
   /** The guests this driver made: from its directories, each confirmed by the host. Spawns nothing. */
   list(signal: AbortSignal): Promise<GuestState[]>;
-  /** Calls back, with the id, soon after a guest may have changed by itself. Carries no data: inspect says what is. */
+  /**
+   * Calls back, with the id, soon after a guest may have changed by itself. Carries no data: inspect says
+   * what is.
+   */
   onChange(callback: (id: InstanceId) => void): () => void;
   /** not-found; failed-precondition when it does not run; invalid-argument: no such program. */
   exec(id: InstanceId, start: ExecStart, signal: AbortSignal): Promise<ExecSession>;

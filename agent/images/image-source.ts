@@ -1,7 +1,9 @@
 import type { Digest, Image } from '#shared/model.ts';
 import type { IdRange } from '../volumes/volume-driver.ts';
 
-/** What an image says of itself, checked: no NUL anywhere, an absolute directory, a user that could be read. */
+/**
+ * What an image says of itself, checked: no NUL anywhere, an absolute directory, a user that could be read.
+ */
 export interface ImageConfig {
   readonly entrypoint: readonly string[];
   readonly command: readonly string[];
@@ -32,11 +34,11 @@ export interface PullProgress {
 /**
  * ImageSource fetches images and unpacks each once per id range.
  *
- * Calls may be repeated, also after a crash in the middle: what is half there is staged apart and begun anew. Pulls of
- * one digest join. Kinds: not-found (no such image, or none for this platform), permission-denied (credentials),
- * unavailable, deadline-exceeded, data-loss (not what the digest says), resource-exhausted (no room, or above the
- * limits for size and number of files), invalid-argument (not a reference; a hostile or broken image).
- * test/conformance/image-source.ts holds every source to this.
+ * Calls may be repeated, also after a crash in the middle: what is half there is staged apart and begun anew.
+ * Pulls of one digest join. Kinds: not-found (no such image, or none for this platform), permission-denied
+ * (credentials), unavailable, deadline-exceeded, data-loss (not what the digest says), resource-exhausted (no
+ * room, or above the limits for size and number of files), invalid-argument (not a reference; a hostile or
+ * broken image). test/conformance/image-source.ts holds every source to this.
  */
 export interface ImageSource {
   /** "oci". */

@@ -21,10 +21,11 @@ export interface Usage {
 /**
  * VolumeDriver makes an instance's root from an unpacked image.
  *
- * Every call may be repeated, also after a crash of the agent in the middle of it: prepare finds the root or makes it,
- * and keeps what the guest wrote; remove succeeds when there is nothing left. Nothing that the driver did not make is
- * ever touched. Kinds: not-found (usage), resource-exhausted (no room), unavailable (the store of the volumes does
- * not answer), deadline-exceeded (unknown outcome). test/conformance/volume-driver.ts holds every driver to this.
+ * Every call may be repeated, also after a crash of the agent in the middle of it: prepare finds the root or
+ * makes it, and keeps what the guest wrote; remove succeeds when there is nothing left. Nothing that the
+ * driver did not make is ever touched. Kinds: not-found (usage), resource-exhausted (no room), unavailable
+ * (the store of the volumes does not answer), deadline-exceeded (unknown outcome).
+ * test/conformance/volume-driver.ts holds every driver to this.
  */
 export interface VolumeDriver {
   /** "directory". */
@@ -32,8 +33,8 @@ export interface VolumeDriver {
   /** What it can do: "quota". */
   readonly capabilities: readonly string[];
   /**
-   * A mounted root over an image that was unpacked for the same range. `image` is the unpacked image's root file
-   * system and is never written to. diskMib of zero means no quota.
+   * A mounted root over an image that was unpacked for the same range. `image` is the unpacked image's root
+   * file system and is never written to. diskMib of zero means no quota.
    */
   prepare(
     root: {

@@ -39,7 +39,10 @@ export type Observation =
     }
   | { readonly kind: 'instance'; readonly node: NodeName; readonly state: InstanceState }
   | { readonly kind: 'absent'; readonly node: NodeName; readonly instanceId: InstanceId }
-  /** All instances of the node have been told since 'connected' or the last resync; what was not named is absent. */
+  /**
+   * All instances of the node have been told since 'connected' or the last resync; what was not named is
+   * absent.
+   */
   | { readonly kind: 'complete'; readonly node: NodeName; readonly present: ReadonlySet<InstanceId> };
 
 /** What an order is bound to; the backend adds fleet id and epoch. */
@@ -60,9 +63,9 @@ export interface ExecChannel {
 /**
  * Backend reaches nodes. The rest of the control plane cannot tell one from another.
  *
- * Every method about a node that does not answer throws unavailable at once; a call whose answer was lost throws
- * unavailable or deadline-exceeded, which mean that the outcome is unknown. Orders may be repeated with the same request
- * id. test/conformance/backend.ts holds every backend to this.
+ * Every method about a node that does not answer throws unavailable at once; a call whose answer was lost
+ * throws unavailable or deadline-exceeded, which mean that the outcome is unknown. Orders may be repeated
+ * with the same request id. test/conformance/backend.ts holds every backend to this.
  */
 export interface Backend {
   /** "agent". */

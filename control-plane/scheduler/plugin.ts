@@ -10,7 +10,10 @@ export interface Demand {
   readonly placement: Placement;
 }
 
-/** A node as the scheduler sees it: what is there less what is bound, whether or not the guests are visible yet. */
+/**
+ * A node as the scheduler sees it: what is there less what is bound, whether or not the guests are visible
+ * yet.
+ */
 export interface NodeView {
   readonly name: NodeName;
   readonly ready: boolean;
@@ -31,13 +34,24 @@ export interface NodeView {
   readonly images: ReadonlySet<string>;
 }
 
-/** A Filter says whether a node can take the demand at all. Both methods are pure. */
+/** A Filter says whether a node can take the demand at all. Its methods are pure. */
 export interface Filter {
   readonly name: string;
+  /** What follows a count of the nodes that it keeps out: "31 lack memory". */
+  readonly outcome: string;
   /** Allocates nothing: it is run for every node in every decision. */
   fits(demand: Demand, node: NodeView): boolean;
   /** Why not, as a person will read it: what is needed and what is there. Called only when somebody asks. */
   reason(demand: Demand, node: NodeView): string;
+  /** For rules about an amount: how far off a node is, and how to say it. */
+  readonly amount?: {
+    /** How much is missing; greater than zero where the node does not fit. */
+    missing(demand: Demand, node: NodeView): number;
+    /** "1.4 GiB". */
+    format(amount: number): string;
+    /** The demand that would fit with so much less: "memory ≤ 6 GiB". */
+    wouldFit(demand: Demand, missing: number): string;
+  };
 }
 
 /** A Score orders the nodes that fit. Pure, and allocates nothing. */
@@ -47,4 +61,16 @@ export interface Score {
   weight(demand: Demand): number;
   /** From 0, worst, to 100, best. */
   rate(demand: Demand, node: NodeView): number;
+}
+
+/** What the rules say of one node. */
+export interface NodeVerdict {
+  readonly node: NodeName;
+  readonly fits: boolean;
+  /** The rules that keep it out, in their order; empty where it fits. */
+  readonly failed: readonly Filter[];
+  /** Every reason against it, or how it scored. Never empty. */
+  readonly reason: string;
+  /** Higher is better; zero where it does not fit. */
+  readonly score: number;
 }

@@ -1,6 +1,6 @@
 /**
- * Journal is what makes the store durable, in etcd's shape, so that an embedded database and a cluster of etcd can stand
- * behind the same store.
+ * Journal is what makes the store durable, in etcd's shape, so that an embedded database and a cluster of
+ * etcd can stand behind the same store.
  */
 
 export interface JournalEntry {
@@ -45,19 +45,21 @@ export const journalLimits = {
 } as const;
 
 /**
- * Commits are applied one after another, each all or nothing and durable before it resolves; the revision grows by one
- * with each. `commit` throws invalid-argument for a transaction above the limits (compares and writes count as
- * operations), resource-exhausted when the disk is full (nothing was written; reads go on; it works again once there is
- * room), and data-loss when durability is in doubt: then the journal is closed, and only a restart reads what is true.
+ * Commits are applied one after another, each all or nothing and durable before it resolves; the revision
+ * grows by one with each. `commit` throws invalid-argument for a transaction above the limits (compares and
+ * writes count as operations), resource-exhausted when the disk is full (nothing was written; reads go on; it
+ * works again once there is room), and data-loss when durability is in doubt: then the journal is closed, and
+ * only a restart reads what is true.
  *
- * `watch` yields every change after a revision, in order, without gaps, until the signal aborts or the journal closes;
- * failed-precondition with the reason "compacted" when that is no longer kept. How far back it reaches after a restart
- * is the journal's own affair: `compactedRevision` says it. test/conformance/journal.ts holds every journal to this.
+ * `watch` yields every change after a revision, in order, without gaps, until the signal aborts or the
+ * journal closes; failed-precondition with the reason "compacted" when that is no longer kept. How far back
+ * it reaches after a restart is the journal's own affair: `compactedRevision` says it.
+ * test/conformance/journal.ts holds every journal to this.
  */
 export interface Journal {
   /**
-   * Nobody else can write to it: commits may be queued behind one another, each made for the revision that the ones
-   * before it will leave. When a commit throws, those that are queued behind it throw the same.
+   * Nobody else can write to it: commits may be queued behind one another, each made for the revision that
+   * the ones before it will leave. When a commit throws, those that are queued behind it throw the same.
    */
   readonly isExclusive: boolean;
   /** Everything, and the revision that it is as of. */

@@ -50,9 +50,9 @@ export interface FleetRecord {
 }
 
 /**
- * A consistent view of one moment. Reads are synchronous: the whole replica is in memory. Named kinds are indexed by
- * name within the project; instances also by workload and by node. `metadata.revision` of what is read is the revision
- * that last wrote it.
+ * A consistent view of one moment. Reads are synchronous: the whole replica is in memory. Named kinds are
+ * indexed by name within the project; instances also by workload and by node. `metadata.revision` of what is
+ * read is the revision that last wrote it.
  */
 export interface Snapshot {
   readonly revision: number;
@@ -70,8 +70,8 @@ export interface Snapshot {
 }
 
 /**
- * One transaction: reads see what is durable plus what is queued before it, and are noted; writes are collected. The
- * body is pure: it may be run again when a read has changed by the time it would commit.
+ * One transaction: reads see what is durable plus what is queued before it, and are noted; writes are
+ * collected. The body is pure: it may be run again when a read has changed by the time it would commit.
  */
 export interface Transaction extends Snapshot {
   put<K extends Kind>(kind: K, id: string, record: Records[K], project?: string): void;
@@ -96,18 +96,19 @@ export interface Store {
   /** What is durable now. */
   snapshot(): Snapshot;
   /**
-   * Runs the body and commits what it wrote, all or nothing; resolves when that is durable and visible. Lost races are
-   * run again, at most 10 times, then aborted. What the body throws is thrown, and nothing is written. A body that
-   * writes nothing commits nothing. resource-exhausted: the disk is full, nothing was written. data-loss: the store
-   * must be opened anew.
+   * Runs the body and commits what it wrote, all or nothing; resolves when that is durable and visible. Lost
+   * races are run again, at most 10 times, then aborted. What the body throws is thrown, and nothing is
+   * written. A body that writes nothing commits nothing. resource-exhausted: the disk is full, nothing was
+   * written. data-loss: the store must be opened anew.
    */
   transact<Result>(
     body: (tx: Transaction) => Result,
   ): Promise<{ readonly result: Result; readonly revision: number }>;
   /**
-   * Every change after the revision, grouped by revision, in order; zero means from now on. failed-precondition with the
-   * reason "compacted" when the revision is no longer kept, and with "slow-reader" when more than 1,000 revisions wait
-   * for this reader: read a snapshot and watch from its revision.
+   * Every change after the revision, grouped by revision, in order; zero means from now on.
+   * failed-precondition with the reason "compacted" when the revision is no longer kept, and with
+   * "slow-reader" when more than 1,000 revisions wait for this reader: read a snapshot and watch from its
+   * revision.
    */
   watch(afterRevision: number, signal: AbortSignal): AsyncIterable<readonly StoreChange[]>;
   /** Calls back after each durable revision, with no data. */

@@ -34,7 +34,7 @@ export function parseOne<T>(what: string, check: (faults: Faults) => T): T {
   return value;
 }
 
-// biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it looks for
+// oxlint-disable-next-line no-control-regex -- control characters are what it looks for
 const controls = /[\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069]/;
 
 export const show = (text: string): string =>
@@ -50,9 +50,8 @@ const labelValue = /^(?:[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?$/;
 const envName = /^[A-Za-z_][A-Za-z0-9_.-]{0,254}$/;
 const domain = '(?:[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?\\.?)+|\\[[0-9a-fA-F:]+\\]';
 const repository = '[a-z0-9]+(?:(?:\\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\\.|_|__|-+)[a-z0-9]+)*)*';
-const registryImage = new RegExp(
-  `^(?:${domain})(?::[0-9]{1,5})?/${repository}(?::[A-Za-z0-9_][A-Za-z0-9._-]{0,127})?(?:@sha256:[0-9a-f]{64})?$`,
-);
+const tagAndDigest = '(?::[A-Za-z0-9_][A-Za-z0-9._-]{0,127})?(?:@sha256:[0-9a-f]{64})?';
+const registryImage = new RegExp(`^(?:${domain})(?::[0-9]{1,5})?/${repository}${tagAndDigest}$`);
 const layoutImage =
   /^oci:(?:\/[A-Za-z0-9_][A-Za-z0-9._-]*)+(?::[A-Za-z0-9_][A-Za-z0-9._-]{0,127})?(?:@sha256:[0-9a-f]{64})?$/;
 const user = /^(?:[a-z_][a-z0-9_-]{0,31}|[0-9]{1,10})(?::(?:[a-z_][a-z0-9_-]{0,31}|[0-9]{1,10}))?$/;

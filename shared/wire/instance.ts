@@ -190,7 +190,7 @@ export const formatInstanceState = (state: InstanceState, spec?: InstanceSpec): 
 
 /** A tool's words on one line: every control character becomes a space. */
 export function cleanLine(text: string): string {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it replaces
+  // oxlint-disable-next-line no-control-regex -- control characters are what it looks for
   return text.replace(/[\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]+/g, ' ').trim();
 }
 

@@ -56,8 +56,8 @@ export const workloadLimits = {
 } as const;
 
 /**
- * All documents of one apply. invalid-argument with the faults of all of them: paths as in the YAML, "resources.memory";
- * where there are several documents, "documents[1].resources.memory".
+ * All documents of one apply. invalid-argument with the faults of all of them: paths as in the YAML,
+ * "resources.memory"; where there are several documents, "documents[1].resources.memory".
  */
 export function parseWorkloadDocuments(messages: readonly WireWorkloadDocument[]): WorkloadDocument[] {
   const faults = collectFaults();
