@@ -1,0 +1,216 @@
+import { chmod, mkdir, readdir, rename, stat, utimes } from 'node:fs/promises';
+import path from 'node:path';
+import type { Clock } from '#shared/clock.ts';
+import { DroverError } from '#shared/errors.ts';
+import type { Digest, Image } from '#shared/model.ts';
+import type { Random } from '#shared/random.ts';
+import type { HostCommands } from '../host/command.ts';
+import { readIfThere, syncDirectory, writeDurably } from '../host/durable-file.ts';
+import type { IdRange } from '../volumes/volume-driver.ts';
+import type { ImageConfig, PulledImage } from './image-source.ts';
+import { digestOf } from './manifest.ts';
+
+/**
+ * The images of one node on its disk:
+ *
+ *     policy.json                  which images skopeo may take
+ *     indexes/<hex>.json           each index that was pulled, so that find knows what it stands for here
+ *     staging/<uuid>/              pulls under way; whatever a start finds there is garbage
+ *     roots/<hex>-<base>-<size>/   rootfs, image.json, and `ready`, written last
+ *
+ * `ready` holds nothing; its time is when the image was last used.
+ */
+export interface ImageStore {
+  readonly policyFile: string;
+  readonly stagingDir: string;
+  /** Makes the directories, and clears what a crash left. Once is enough, again does no harm. */
+  open(signal: AbortSignal): Promise<void>;
+  find(digest: Digest, range: IdRange): Promise<PulledImage | undefined>;
+  /** A fresh directory, removed with all that is in it unless commit took its root. */
+  stage(): Promise<StagedImage>;
+  /** Makes a staged root, at <staged>/rootfs, the image of the digest. */
+  commit(staged: StagedImage, image: ImageRecord, range: IdRange, signal: AbortSignal): Promise<PulledImage>;
+  /** Adds to what the image is known by. */
+  addReferences(digest: Digest, range: IdRange, references: readonly string[]): Promise<void>;
+  saveIndex(digest: Digest, raw: string): Promise<void>;
+  readIndex(digest: Digest): Promise<string | undefined>;
+  list(): Promise<Image[]>;
+}
+
+export interface StagedImage extends AsyncDisposable {
+  readonly directory: string;
+}
+
+export interface ImageRecord {
+  readonly digest: Digest;
+  readonly config: ImageConfig;
+  readonly sizeBytes: number;
+  readonly references: readonly string[];
+}
+
+export interface ImageStoreOptions {
+  readonly directory: string;
+  readonly run: HostCommands['run'];
+  readonly clock: Clock;
+  readonly random: Random;
+}
+
+const removeMs = 5 * 60_000;
+const removeAttempts = 5;
+const removePauseMs = 100;
+const syncMs = 5 * 60_000;
+const passable = 0o711;
+const rootName = /^([0-9a-f]{64})-(\d+)-(\d+)$/;
+const policy = {
+  default: [{ type: 'reject' }],
+  transports: { docker: { '': [{ type: 'insecureAcceptAnything' }] } },
+};
+
+export function createImageStore({ directory, run, clock, random }: ImageStoreOptions): ImageStore {
+  const stagingDir = path.join(directory, 'staging');
+  const rootsDir = path.join(directory, 'roots');
+  const policyFile = path.join(directory, 'policy.json');
+  const indexFile = (digest: Digest): string => path.join(directory, 'indexes', `${hexOf(digest)}.json`);
+  const home = (digest: Digest, range: IdRange): string =>
+    path.join(rootsDir, `${hexOf(digest)}-${range.base}-${range.size}`);
+
+  /**
+   * rm(1) walks by descriptor: neither depth nor a swapped link leads it astray. Again where it fails, because a tool
+   * that was killed, or one that a crash left behind, may still write.
+   */
+  async function removeTree(tree: string, signal: AbortSignal): Promise<void> {
+    const args = ['-rf', '--one-file-system', '--', tree];
+    for (let attempt = 1; ; attempt += 1) {
+      const { exitCode, stderr } = await run('rm', args, { signal, timeoutMs: removeMs });
+      if (exitCode === 0) return;
+      if (attempt === removeAttempts) {
+        throw new DroverError('unavailable', `rm: ${stderr.trim().slice(0, 500)}`);
+      }
+      await clock.sleep(removePauseMs, signal);
+    }
+  }
+
+  async function open(signal: AbortSignal): Promise<void> {
+    for (const each of [directory, rootsDir]) await makePassable(each);
+    await mkdir(path.join(directory, 'indexes'), { recursive: true, mode: 0o700 });
+    await mkdir(stagingDir, { recursive: true, mode: 0o700 });
+    await writeDurably(policyFile, JSON.stringify(policy));
+    for (const name of await readdir(stagingDir)) await removeTree(path.join(stagingDir, name), signal);
+    for (const name of await readdir(rootsDir)) {
+      const root = path.join(rootsDir, name);
+      if ((await readyAtMs(root)) === undefined) await removeTree(root, signal);
+    }
+  }
+
+  async function find(digest: Digest, range: IdRange): Promise<PulledImage | undefined> {
+    const root = home(digest, range);
+    if ((await readyAtMs(root)) === undefined) return undefined;
+    const { config, sizeBytes } = await readRecord(root);
+    const now = clock.nowMs() / 1000;
+    await utimes(path.join(root, 'ready'), now, now);
+    return { digest, rootfs: path.join(root, 'rootfs'), config, sizeBytes };
+  }
+
+  async function stage(): Promise<StagedImage> {
+    const staged = path.join(stagingDir, random.uuidV4());
+    await mkdir(staged, { mode: 0o700 });
+    // With a signal of its own: a caller that gave up must not stop the clean-up.
+    const dispose = (): Promise<void> => removeTree(staged, new AbortController().signal);
+    return { directory: staged, [Symbol.asyncDispose]: dispose };
+  }
+
+  async function commit(
+    staged: StagedImage,
+    image: ImageRecord,
+    range: IdRange,
+    signal: AbortSignal,
+  ): Promise<PulledImage> {
+    const root = home(image.digest, range);
+    const entry = path.join(staged.directory, 'root');
+    await mkdir(entry, { mode: passable });
+    await rename(path.join(staged.directory, 'rootfs'), path.join(entry, 'rootfs'));
+    await writeDurably(path.join(entry, 'image.json'), JSON.stringify(image));
+    // A root that is called ready must be whole after a power cut, too.
+    const synced = await run('sync', ['-f', entry], { signal, timeoutMs: syncMs });
+    if (synced.exitCode !== 0) throw new DroverError('unavailable', `sync: ${synced.stderr.trim()}`);
+    if ((await readyAtMs(root)) === undefined) {
+      await removeTree(root, signal);
+      await rename(entry, root);
+      await syncDirectory(rootsDir);
+      await writeDurably(path.join(root, 'ready'), '');
+    }
+    const { digest, config, sizeBytes } = image;
+    return { digest, rootfs: path.join(root, 'rootfs'), config, sizeBytes };
+  }
+
+  async function addReferences(digest: Digest, range: IdRange, references: readonly string[]): Promise<void> {
+    const root = home(digest, range);
+    const record = await readRecord(root);
+    const known = new Set([...record.references, ...references]);
+    if (known.size === record.references.length) return;
+    await writeDurably(path.join(root, 'image.json'), JSON.stringify({ ...record, references: [...known] }));
+  }
+
+  return {
+    policyFile,
+    stagingDir,
+    open,
+    find,
+    stage,
+    commit,
+    addReferences,
+    saveIndex: (digest, raw) => writeDurably(indexFile(digest), raw),
+    async readIndex(digest) {
+      const raw = await readIfThere(indexFile(digest));
+      return raw !== undefined && digestOf(raw) === digest ? raw : undefined;
+    },
+    list: () => listImages(rootsDir),
+  };
+}
+
+const hexOf = (digest: Digest): string => digest.slice('sha256:'.length);
+
+async function makePassable(directory: string): Promise<void> {
+  await mkdir(directory, { recursive: true, mode: passable });
+  await chmod(directory, passable);
+}
+
+/** When the image was last used; undefined for what is not whole. */
+async function readyAtMs(root: string): Promise<number | undefined> {
+  try {
+    return (await stat(path.join(root, 'ready'))).mtimeMs;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw error;
+  }
+}
+
+async function readRecord(root: string): Promise<ImageRecord> {
+  const raw = await readIfThere(path.join(root, 'image.json'));
+  if (raw === undefined) throw new DroverError('data-loss', `${root} has lost its image.json`);
+  return JSON.parse(raw) as ImageRecord;
+}
+
+/** One entry for a digest, whatever the number of its ranges. */
+async function listImages(rootsDir: string): Promise<Image[]> {
+  const images = new Map<Digest, Image>();
+  const names = await readdir(rootsDir).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return [];
+    throw error;
+  });
+  for (const name of names.filter((each) => rootName.test(each))) {
+    const root = path.join(rootsDir, name);
+    const usedAtMs = await readyAtMs(root);
+    if (usedAtMs === undefined) continue;
+    const { digest, sizeBytes, references } = await readRecord(root);
+    const other = images.get(digest);
+    images.set(digest, {
+      digest,
+      references: [...new Set([...(other?.references ?? []), ...references])],
+      sizeBytes,
+      lastUsedAtMs: Math.max(Math.round(usedAtMs), other?.lastUsedAtMs ?? 0),
+      ready: true,
+    });
+  }
+  return [...images.values()];
+}

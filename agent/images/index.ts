@@ -1,0 +1,1 @@
+export { createOciSource, type OciSourceOptions } from './oci.ts';

@@ -1,0 +1,152 @@
+import { createHash } from 'node:crypto';
+import { constants } from 'node:fs';
+import { type FileHandle, mkdir, open, readFile, realpath, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import { pipeline } from 'node:stream/promises';
+import { DroverError } from '#shared/errors.ts';
+import type { Digest } from '#shared/model.ts';
+import { checkDigest, type Descriptor, digestOf, object, parseObject, refuse } from './manifest.ts';
+import type { ImageOrigin } from './origin.ts';
+import { isDigest, type LayoutReference } from './reference.ts';
+
+const tagAnnotation = 'org.opencontainers.image.ref.name';
+const maxDocumentBytes = 4 * 1024 ** 2;
+
+export const blobPath = (layout: string, digest: Digest): string =>
+  path.join(layout, 'blobs', 'sha256', digest.slice('sha256:'.length));
+
+/** An image in an OCI layout on this node, below one of the directories that the node's owner allows. */
+export async function layoutOrigin(
+  allowedDirs: readonly string[],
+  reference: LayoutReference,
+): Promise<ImageOrigin> {
+  const layout = await allowedPath(allowedDirs, reference.directory);
+  return {
+    async readManifest(digest) {
+      return readBlob(layout, digest ?? (await taggedDigest(layout, reference.tag)));
+    },
+    readConfig: (_digest, manifest) => readBlob(layout, manifest.config.digest),
+    async copy({ digest, manifest }, target, signal) {
+      await mkdir(path.dirname(blobPath(target, digest)), { recursive: true });
+      const raw = await readBlob(layout, digest);
+      await writeFile(blobPath(target, digest), raw);
+      for (const blob of [manifest.config, ...manifest.layers]) {
+        await copyBlob(blobPath(layout, blob.digest), blobPath(target, blob.digest), blob, signal);
+      }
+      await writeIndex(target, digest, raw);
+    },
+  };
+}
+
+/** What the layout's index names so; the one entry that there is, where no tag is asked. */
+export async function taggedDigest(layout: string, tag: string): Promise<Digest> {
+  const document = parseObject(await readDocument(path.join(layout, 'index.json')));
+  const { manifests } = document;
+  if (!Array.isArray(manifests)) throw refuse('its layout lists no manifests');
+  const entries = manifests.map((entry) => object(entry, 'index.json'));
+  const fitting = entries.filter(
+    (entry) => tag === '' || object(entry['annotations'] ?? {}, 'annotations')[tagAnnotation] === tag,
+  );
+  const [first] = fitting;
+  if (first === undefined || fitting.length > 1) {
+    const wanted = tag === '' ? 'one image' : `one image with tag ${tag}`;
+    throw new DroverError('not-found', `${layout}: wanted ${wanted}, found ${fitting.length}`);
+  }
+  const digest = String(first['digest']);
+  if (!isDigest(digest)) throw refuse('its layout has a digest that is none');
+  return digest;
+}
+
+async function allowedPath(allowedDirs: readonly string[], directory: string): Promise<string> {
+  const subject = { image: `oci:${directory}` };
+  const allowed = await Promise.all(allowedDirs.map((each) => realpath(each).catch(() => each)));
+  const isBelow = (found: string): boolean => allowed.some((each) => `${found}/`.startsWith(`${each}/`));
+  const found = await realpath(directory).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT' || error.code === 'ENOTDIR') return undefined;
+    throw error;
+  });
+  // Whether a forbidden directory exists is not told.
+  if (!isBelow(found ?? path.normalize(directory)) && !(found === undefined && isBelowAsWritten(directory))) {
+    throw new DroverError('permission-denied', `layouts in ${directory} are not allowed on this node`, {
+      subject,
+      nextStep: "add its directory to the agent's layout directories",
+    });
+  }
+  if (found === undefined) throw new DroverError('not-found', `no layout in ${directory}`, { subject });
+  return found;
+
+  function isBelowAsWritten(written: string): boolean {
+    return allowedDirs.some((each) => `${written}/`.startsWith(`${each}/`));
+  }
+}
+
+async function readBlob(layout: string, digest: Digest): Promise<string> {
+  const raw = await readDocument(blobPath(layout, digest));
+  checkDigest(raw, digest);
+  return raw;
+}
+
+async function readDocument(file: string): Promise<string> {
+  await using handle = await openRegular(file);
+  const { size } = await handle.stat();
+  if (size > maxDocumentBytes) throw refuse(`a document of ${size} bytes`);
+  return await handle.readFile('utf8');
+}
+
+/** Links are not followed and fifos not waited for: the layout's writer may not be root. */
+async function openRegular(file: string): Promise<FileHandle> {
+  const flags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
+  const handle = await open(file, flags).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') throw new DroverError('not-found', `the layout has no ${file}`);
+    if (error.code === 'ELOOP') throw refuse(`${file} is a link`);
+    throw error;
+  });
+  if ((await handle.stat()).isFile()) return handle;
+  await handle.close();
+  throw refuse(`${file} is not a file`);
+}
+
+async function copyBlob(
+  from: string,
+  to: string,
+  { digest, sizeBytes }: Descriptor,
+  signal: AbortSignal,
+): Promise<void> {
+  await using source = await openRegular(from);
+  await using target = await open(to, 'w', 0o600);
+  const { size } = await source.stat();
+  if (size !== sizeBytes) {
+    throw new DroverError('data-loss', `${digest}: wanted ${sizeBytes} bytes, found ${size}`);
+  }
+  const hash = createHash('sha256');
+  const reading = source.createReadStream({ autoClose: false, end: Math.max(sizeBytes - 1, 0) });
+  await pipeline(
+    reading,
+    async function* hashed(chunks: AsyncIterable<Buffer>) {
+      for await (const chunk of chunks) {
+        hash.update(chunk);
+        yield chunk;
+      }
+    },
+    target.createWriteStream({ autoClose: false }),
+    { signal },
+  );
+  const found = `sha256:${hash.digest('hex')}`;
+  if (found !== digest) throw new DroverError('data-loss', `wanted ${digest}, found content of ${found}`);
+}
+
+async function writeIndex(layout: string, digest: Digest, raw: string): Promise<void> {
+  const { mediaType = 'application/vnd.oci.image.manifest.v1+json' } = parseObject(raw);
+  const annotations = { [tagAnnotation]: 'image' };
+  const manifests = [{ mediaType, digest, size: Buffer.byteLength(raw), annotations }];
+  await writeFile(path.join(layout, 'index.json'), JSON.stringify({ schemaVersion: 2, manifests }));
+  await writeFile(path.join(layout, 'oci-layout'), JSON.stringify({ imageLayoutVersion: '1.0.0' }));
+}
+
+/** The one manifest of a layout that copy wrote; a registry's older format was turned into OCI's on the way. */
+export async function readCopied(layout: string): Promise<string> {
+  const digest = await taggedDigest(layout, 'image');
+  const raw = await readFile(blobPath(layout, digest), 'utf8');
+  if (digestOf(raw) !== digest) throw new DroverError('data-loss', `wanted ${digest}, found other content`);
+  return raw;
+}

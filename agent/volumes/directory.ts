@@ -1,0 +1,173 @@
+import { chmod, chown, mkdir, readdir, realpath, stat } from 'node:fs/promises';
+import path from 'node:path';
+import { DroverError } from '#shared/errors.ts';
+import type { InstanceId } from '#shared/model.ts';
+import type { CommandResult, HostCommands } from '../host/command.ts';
+import { readIfThere, syncDirectory, writeDurably } from '../host/durable-file.ts';
+import { readMounts } from './mounts.ts';
+import type { IdRange, VolumeDriver } from './volume-driver.ts';
+
+export interface DirectoryDriverOptions {
+  /** Absolute; all that it makes is below. Directories above must let others pass (o+x). */
+  readonly directory: string;
+  readonly run: HostCommands['run'];
+}
+
+/** Of what a root was made; written before it is first mounted, and never changed. */
+interface VolumeRecord {
+  readonly digest: string;
+  readonly lower: string;
+  readonly range: IdRange;
+}
+
+const mountMs = 30_000;
+const removeMs = 10 * 60_000;
+const usageMs = 5 * 60_000;
+const passable = 0o711;
+const idText = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
+
+/**
+ * Roots as overlays in plain directories: the image below, and <directory>/<id>/{upper,work,root,volume.json} for each
+ * instance. A directory without volume.json was never handed out. No quota.
+ */
+export function createDirectoryDriver({ directory, run }: DirectoryDriverOptions): VolumeDriver {
+  /** The last line before paths and tools: ids are checked again. */
+  function home(id: InstanceId): string {
+    if (idText.test(id)) return path.join(directory, id);
+    throw new DroverError('invalid-argument', 'not an instance id', { subject: { instance: id } });
+  }
+  const recordFile = (id: InstanceId): string => path.join(home(id), 'volume.json');
+
+  async function readRecord(id: InstanceId): Promise<VolumeRecord | undefined> {
+    const raw = await readIfThere(recordFile(id));
+    return raw === undefined ? undefined : (JSON.parse(raw) as VolumeRecord);
+  }
+
+  async function make(
+    id: InstanceId,
+    record: VolumeRecord,
+    range: IdRange,
+    signal: AbortSignal,
+  ): Promise<void> {
+    await removeTree(run, home(id), signal);
+    await mkdir(home(id), { recursive: true, mode: passable });
+    for (const each of [directory, home(id)]) await chmod(each, passable);
+    const upper = path.join(home(id), 'upper');
+    await mkdir(upper);
+    // Upper is the root that the guest sees: its owner is the guest's own, its mode the image's.
+    await chown(upper, range.base, range.base);
+    await chmod(upper, (await stat(record.lower)).mode & 0o7777);
+    await mkdir(path.join(home(id), 'work'), { mode: 0o700 });
+    await mkdir(path.join(home(id), 'root'));
+    await writeDurably(recordFile(id), JSON.stringify(record));
+    await syncDirectory(directory);
+  }
+
+  async function mount(id: InstanceId, record: VolumeRecord, signal: AbortSignal): Promise<void> {
+    const at = (name: string): string => escapeOption(path.join(home(id), name));
+    const layers = `lowerdir=${escapeOption(record.lower)},upperdir=${at('upper')},workdir=${at('work')}`;
+    const args = ['-t', 'overlay', '-o', `nodev,${layers}`, 'overlay', path.join(home(id), 'root')];
+    const result = await run('mount', args, { signal, timeoutMs: mountMs });
+    // The tool's exit code is a hint; the mount table is the truth.
+    if (await isMounted(id)) return;
+    throw toolError('mount', result, id);
+  }
+
+  async function isMounted(id: InstanceId): Promise<boolean> {
+    const root = path.join(await realpath(home(id)).catch(() => home(id)), 'root');
+    return (await readMounts()).some(({ target }) => target === root);
+  }
+
+  async function release(id: InstanceId, signal: AbortSignal): Promise<void> {
+    while (await isMounted(id)) {
+      const before = await countMounts(id);
+      const result = await run('umount', ['--', path.join(home(id), 'root')], { signal, timeoutMs: mountMs });
+      if ((await countMounts(id)) >= before) throw toolError('umount', result, id);
+    }
+  }
+
+  async function countMounts(id: InstanceId): Promise<number> {
+    const root = path.join(await realpath(home(id)).catch(() => home(id)), 'root');
+    return (await readMounts()).filter(({ target }) => target === root).length;
+  }
+
+  return {
+    name: 'directory',
+    capabilities: [],
+    async prepare({ id, image, range }, signal) {
+      const wanted = { digest: image.digest, lower: image.rootfs, range };
+      const found = await readRecord(id);
+      if (found === undefined) await make(id, wanted, range, signal);
+      else checkSame(found, wanted, id);
+      const root = path.join(home(id), 'root');
+      await checkPassable(root);
+      if (!(await isMounted(id))) await mount(id, wanted, signal);
+      return { path: root, quotaEnforced: false };
+    },
+    release,
+    async remove(id, signal) {
+      await release(id, signal);
+      await removeTree(run, home(id), signal);
+    },
+    async usage(id, signal) {
+      if ((await readRecord(id)) === undefined) {
+        throw new DroverError('not-found', `no root of ${id}`, { subject: { instance: id } });
+      }
+      // du(1) walks by descriptor: a guest that swaps directories for links meanwhile leads it nowhere.
+      const args = ['-sx', '--block-size=1', '--', path.join(home(id), 'upper')];
+      const result = await run('du', args, { signal, timeoutMs: usageMs });
+      const bytes = Number.parseInt(result.stdout, 10);
+      // du fails for files that the guest removed under it, and still has its sum.
+      if (!Number.isSafeInteger(bytes)) throw toolError('du', result, id);
+      return { bytes };
+    },
+    async list() {
+      const names = await readdir(directory).catch((error: NodeJS.ErrnoException) => {
+        if (error.code === 'ENOENT') return [];
+        throw error;
+      });
+      return names.filter((name) => idText.test(name)) as InstanceId[];
+    },
+  };
+}
+
+/** A root over another image would be neither the old one nor the new. */
+function checkSame(found: VolumeRecord, wanted: VolumeRecord, id: InstanceId): void {
+  const isSame =
+    found.lower === wanted.lower &&
+    found.range.base === wanted.range.base &&
+    found.range.size === wanted.range.size;
+  if (isSame) return;
+  throw new DroverError(
+    'failed-precondition',
+    `the root of ${id} was made from ${found.digest} for ids from ${found.range.base}, wanted ${wanted.digest} ` +
+      `for ids from ${wanted.range.base}`,
+    { subject: { instance: id }, nextStep: 'remove the instance; a new one gets a new root' },
+  );
+}
+
+/** Guests come to their root as somebody else, so everybody must be let through. */
+async function checkPassable(root: string): Promise<void> {
+  for (let above = path.dirname(root); above !== path.dirname(above); above = path.dirname(above)) {
+    if (((await stat(above)).mode & 0o001) !== 0) continue;
+    throw new DroverError('failed-precondition', `others cannot pass ${above}, so no guest can`, {
+      nextStep: `chmod o+x ${above}`,
+    });
+  }
+}
+
+/** Overlayfs: comma separates options, colon separates lower directories. */
+const escapeOption = (text: string): string => text.replaceAll(/[\\,:]/g, '\\$&');
+
+/** Stays on one file system: what somebody mounted below is not ours to remove. */
+async function removeTree(run: HostCommands['run'], tree: string, signal: AbortSignal): Promise<void> {
+  const args = ['-rf', '--one-file-system', '--', tree];
+  const { exitCode, stderr } = await run('rm', args, { signal, timeoutMs: removeMs });
+  if (exitCode !== 0) throw new DroverError('unavailable', `rm: ${stderr.trim().slice(0, 500)}`);
+}
+
+function toolError(tool: string, { stderr, exitCode }: CommandResult, id: InstanceId): DroverError {
+  const words = stderr.trim().slice(0, 500) || `exit ${exitCode}`;
+  const kind = /no space left|quota/i.test(words) ? 'resource-exhausted' : 'unavailable';
+  return new DroverError(kind, `${tool}: ${words}`, { subject: { instance: id } });
+}

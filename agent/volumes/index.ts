@@ -1,0 +1,1 @@
+export { createDirectoryDriver, type DirectoryDriverOptions } from './directory.ts';
