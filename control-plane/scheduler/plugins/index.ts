@@ -1,0 +1,25 @@
+import type { Filter, Score } from '../plugin.ts';
+import { binPack } from './bin-pack.ts';
+import { emptiest } from './emptiest.ts';
+import { enoughCpu } from './enough-cpu.ts';
+import { enoughDisk } from './enough-disk.ts';
+import { enoughMemory } from './enough-memory.ts';
+import { imagePresent } from './image-present.ts';
+import { labelSelectors } from './label-selectors.ts';
+import { nodeReady } from './node-ready.ts';
+import { notCordoned } from './not-cordoned.ts';
+import { runtimeOffered } from './runtime-offered.ts';
+import { spread } from './spread.ts';
+
+/** Cheapest first. A node that several rules keep out is counted under the first of them. */
+export const filters: readonly Filter[] = [
+  nodeReady,
+  notCordoned,
+  enoughMemory,
+  enoughCpu,
+  enoughDisk,
+  runtimeOffered,
+  labelSelectors,
+];
+
+export const scores: readonly Score[] = [spread, emptiest, binPack, imagePresent];
