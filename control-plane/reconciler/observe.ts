@@ -221,6 +221,8 @@ function createIntake(
       })
       .finally(() => {
         writing = undefined;
+        // One came between the last look and here.
+        if (pending.length > 0 && failure === undefined && !signal.aborted) void drain();
       });
     return writing;
   };

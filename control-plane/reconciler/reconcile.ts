@@ -11,7 +11,7 @@ import { type Attempts, createAttempts } from './attempts.ts';
 import { nextStep, resolveStep, type Step } from './plan.ts';
 import { nextRolloutInMs, type RolloutWorld, rollout } from './rollout.ts';
 import { runStep, type StepContext } from './steps.ts';
-import { createTasks, type Tasks } from './tasks.ts';
+import { createTasks, type Group, type Tasks } from './tasks.ts';
 
 export interface ReconcilerOptions {
   readonly store: Store;
@@ -39,7 +39,8 @@ const ensureSettleMs = 10_000;
 const backoff = { firstMs: 500, maxMs: 30_000 };
 /** A node that fits may come at any time, and asking costs little. */
 const placeBackoff = { firstMs: 500, maxMs: 5_000 };
-const limits = { total: 512, perGroup: 32 };
+/** A workload's share of a node is the smaller one: copies that hang leave room for the others there. */
+const limits = { total: 512, perNode: 64, perWorkload: 16 };
 
 /**
  * Brings the fleet to what the store wants: takes one snapshot, asks rollout() and nextStep() what is to be done, and
@@ -110,7 +111,7 @@ function createState(options: ReconcilerOptions, signal: AbortSignal, wake: () =
   return {
     ...options,
     context: { ...options, signal },
-    tasks: createTasks(limits),
+    tasks: createTasks(limits.total),
     attempts: createAttempts({ clock, random, ...backoff }),
     placing: createAttempts({ clock, random, ...placeBackoff }),
     roomMark: '',
@@ -201,14 +202,13 @@ function passInstance(state: State, snapshot: Snapshot, instance: Instance, worl
   const isLost = node !== undefined && snapshot.named('node', node) === undefined;
   const step: Step | undefined = isLost ? { kind: 'forget', instance } : nextStep(instance, world);
   if (step === undefined || step.kind === 'place') return;
-  const groups = node === undefined ? [] : [`node ${node}`];
-  startStep(state, step, `instance/${metadata.id}/${metadata.generation}`, [
-    ...groups,
-    `workload ${metadata.project}/${instance.workload}`,
-  ]);
+  const ofWorkload = `workload ${metadata.project}/${instance.workload}`;
+  const groups = [{ name: ofWorkload, limit: limits.perWorkload }];
+  if (node !== undefined) groups.push({ name: `node ${node}`, limit: limits.perNode });
+  startStep(state, step, `instance/${metadata.id}/${metadata.generation}`, groups);
 }
 
-function startStep(state: State, step: Step, key: string, groups: readonly string[]): void {
+function startStep(state: State, step: Step, key: string, groups: readonly Group[]): void {
   const about =
     step.kind === 'resolve-image'
       ? { workload: step.workload.metadata.name, step: step.kind }
@@ -221,7 +221,7 @@ function startStep(state: State, step: Step, key: string, groups: readonly strin
 
 interface Start {
   readonly key: string;
-  readonly groups: readonly string[];
+  readonly groups: readonly Group[];
   readonly attempts: Attempts;
   readonly about: Readonly<Record<string, string>>;
   /** How long it is not repeated once it went well. */

@@ -9,20 +9,25 @@ export interface Tasks {
 
 export interface Task {
   readonly key: string;
-  /** What shares its bound with others: its node, its workload. */
-  readonly groups: readonly string[];
+  /** What it shares a bound with: the others of its node, and of its workload. */
+  readonly groups: readonly Group[];
   run(): Promise<void>;
 }
 
-export function createTasks(limits: { readonly total: number; readonly perGroup: number }): Tasks {
-  const running = new Map<string, Promise<void>>();
-  const perGroup = new Map<string, number>();
+export interface Group {
+  readonly name: string;
+  readonly limit: number;
+}
 
-  function count(groups: readonly string[], by: number): void {
-    for (const group of groups) {
-      const next = (perGroup.get(group) ?? 0) + by;
-      if (next === 0) perGroup.delete(group);
-      else perGroup.set(group, next);
+export function createTasks(limit: number): Tasks {
+  const running = new Map<string, Promise<void>>();
+  const counts = new Map<string, number>();
+
+  function count(groups: readonly Group[], by: number): void {
+    for (const { name } of groups) {
+      const next = (counts.get(name) ?? 0) + by;
+      if (next === 0) counts.delete(name);
+      else counts.set(name, next);
     }
   }
 
@@ -31,8 +36,8 @@ export function createTasks(limits: { readonly total: number; readonly perGroup:
       return running.size;
     },
     start({ key, groups, run }) {
-      if (running.has(key) || running.size >= limits.total) return false;
-      if (groups.some((group) => (perGroup.get(group) ?? 0) >= limits.perGroup)) return false;
+      if (running.has(key) || running.size >= limit) return false;
+      if (groups.some((group) => (counts.get(group.name) ?? 0) >= group.limit)) return false;
       count(groups, 1);
       const done = run().finally(() => {
         running.delete(key);

@@ -1,0 +1,113 @@
+import { createMemoryJournal } from '../../control-plane/store/memory.ts';
+import { isKind } from '#shared/errors.ts';
+import type { InstanceId } from '#shared/model.ts';
+import type { Random } from '#shared/random.ts';
+import { createFakeFleet } from '../fakes/backend.ts';
+import { createFakeClock, type FakeClock } from '../fakes/clock.ts';
+import type { FakeNode } from '../fakes/node.ts';
+import { createSeededRandom } from '../fakes/random.ts';
+import { type SimulatedControlPlane, simpleSpec, startControlPlane } from './control-plane.ts';
+import { type Faults, faultyBackend } from './faulty-backend.ts';
+
+/** What was acknowledged of a workload; undefined replicas: its delete was. */
+export interface Wanted {
+  readonly image: string;
+  readonly replicas: number | undefined;
+}
+
+export interface SimulatedFleet {
+  readonly clock: FakeClock;
+  readonly random: Random;
+  readonly nodes: ReadonlyMap<string, FakeNode>;
+  /** By name; what was refused is not in it. */
+  readonly wanted: ReadonlyMap<string, Wanted>;
+  readonly faults: Faults;
+  control(): SimulatedControlPlane;
+  apply(
+    name: string,
+    wanted: { readonly image: string; readonly replicas: number; readonly memoryMib: number },
+  ): Promise<void>;
+  scale(name: string, replicas: number): Promise<void>;
+  remove(name: string): Promise<void>;
+  fillDisk(isFull: boolean): void;
+  /** The control plane dies and another starts on the same journal. */
+  restart(): Promise<void>;
+  /** The node is gone for good, and an operator says so. */
+  lose(name: string): Promise<void>;
+  endGuest(node: FakeNode): void;
+  close(): Promise<void>;
+}
+
+export async function createFleet(seed: number, nodeCount: number): Promise<SimulatedFleet> {
+  const clock = createFakeClock();
+  const random = createSeededRandom(seed);
+  const inner = createFakeFleet({ clock });
+  const faults: Faults = { isOn: true };
+  const backend = faultyBackend(inner.backend, { clock, random, faults });
+  let isFull = false;
+  const journal = createMemoryJournal({ isFull: () => isFull });
+  const wanted = new Map<string, Wanted>();
+  const nodes = new Map<string, FakeNode>();
+  let control = await startControlPlane({ clock, random, journal, backend });
+  for (let count = 0; count < nodeCount; count += 1) {
+    await control.enroll(`node-${count}`);
+    nodes.set(`node-${count}`, inner.addNode(`node-${count}`));
+  }
+
+  /** Notes the change when it was acknowledged, and only then. */
+  async function acknowledged(change: () => Promise<void>, name: string, after: Wanted): Promise<void> {
+    try {
+      await change();
+    } catch (error) {
+      if (isKind(error, 'resource-exhausted', 'failed-precondition', 'not-found')) return;
+      throw error;
+    }
+    wanted.set(name, after);
+  }
+
+  return {
+    clock,
+    random,
+    nodes,
+    wanted,
+    faults,
+    control: () => control,
+    apply(name, { image, replicas, memoryMib }) {
+      const resources = { ...simpleSpec.resources, memoryMib };
+      return acknowledged(() => control.apply(name, { image, replicas, resources }), name, {
+        image,
+        replicas,
+      });
+    },
+    async scale(name, replicas) {
+      const before = wanted.get(name);
+      if (before?.replicas === undefined) return;
+      await acknowledged(() => control.scale(name, replicas), name, { ...before, replicas });
+    },
+    async remove(name) {
+      const before = wanted.get(name);
+      if (before === undefined) return;
+      await acknowledged(() => control.remove(name), name, { ...before, replicas: undefined });
+    },
+    fillDisk: (full) => {
+      isFull = full;
+    },
+    async restart() {
+      const closing = control.close();
+      await clock.advance(10);
+      await closing;
+      control = await startControlPlane({ clock, random, journal, backend });
+    },
+    async lose(name) {
+      nodes.get(name)?.disconnect('it burnt');
+      nodes.delete(name);
+      await control.expel(name);
+    },
+    endGuest(node) {
+      const running = [...node.instances].filter(([, { state }]) => state.phase === 'running');
+      const chosen = running[Math.floor(random.fraction() * running.length)];
+      if (chosen !== undefined) node.endGuest(chosen[0] as InstanceId, 1);
+    },
+    close: () => control.close(),
+  };
+}
