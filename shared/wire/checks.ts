@@ -48,8 +48,10 @@ const labelKey =
   /^(?:[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?\/)?[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$/;
 const labelValue = /^(?:[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?$/;
 const envName = /^[A-Za-z_][A-Za-z0-9_.-]{0,254}$/;
-const domain = '(?:[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?\\.?)+|\\[[0-9a-fA-F:]+\\]';
-const repository = '[a-z0-9]+(?:(?:\\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\\.|_|__|-+)[a-z0-9]+)*)*';
+// Each part can match in one way only: a pattern that can try two would take for ever on hostile text.
+const label = '[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?';
+const domain = `${label}(?:\\.${label})*|\\[[0-9a-fA-F:]+\\]`;
+const repository = '[a-z0-9]+(?:(?:\\.|__?|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\\.|__?|-+)[a-z0-9]+)*)*';
 const tagAndDigest = '(?::[A-Za-z0-9_][A-Za-z0-9._-]{0,127})?(?:@sha256:[0-9a-f]{64})?';
 const registryImage = new RegExp(`^(?:${domain})(?::[0-9]{1,5})?/${repository}${tagAndDigest}$`);
 const layoutImage =
