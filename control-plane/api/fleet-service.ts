@@ -1,0 +1,32 @@
+import type { FleetServiceService } from '#shared/gen/drover/fleet/v1/fleet.ts';
+import type { Handlers } from '#shared/rpc-server.ts';
+import { apply, remove, scale } from './fleet/apply.ts';
+import { listEvents } from './fleet/events.ts';
+import { exec } from './fleet/exec.ts';
+import { getInstance, listInstances, signalInstance } from './fleet/instances.ts';
+import { streamLogs } from './fleet/logs.ts';
+import { explainInstance, plan } from './fleet/plan.ts';
+import { watch } from './fleet/watch.ts';
+import { getFleet, getWorkload, listWorkloads } from './fleet/workloads.ts';
+import type { HandlerContext, HandlerDeps } from './handler.ts';
+
+/** What people and programs ask about workloads and their instances; each promise is in the proto. */
+export function fleetService(deps: HandlerDeps): Handlers<typeof FleetServiceService, HandlerContext> {
+  return {
+    getFleet: (_request, context) => getFleet(context, deps),
+    apply: (request, context) => apply(request, context, deps),
+    plan: (request) => plan(request, deps),
+    getWorkload: (request) => getWorkload(request, deps),
+    listWorkloads: (request) => listWorkloads(request, deps),
+    scaleWorkload: (request, context) => scale(request, context, deps),
+    deleteWorkload: (request, context) => remove(request, context, deps),
+    getInstance: (request) => getInstance(request, deps),
+    listInstances: (request) => listInstances(request, deps),
+    explainInstance: (request) => explainInstance(request, deps),
+    signalInstance: (request, context) => signalInstance(request, context, deps),
+    exec: (requests, context) => exec(requests, context, deps),
+    streamLogs: (request, context) => streamLogs(request, context, deps),
+    watch: (request, context) => watch(request, context, deps),
+    listEvents: (request, context) => listEvents(request, context, deps),
+  };
+}

@@ -1,0 +1,123 @@
+import {
+  ApplyRequest,
+  type ApplyResponse,
+  type ApplyResult,
+  DeleteWorkloadRequest,
+  type DeleteWorkloadResponse,
+  ScaleWorkloadRequest,
+  type ScaleWorkloadResponse,
+} from '#shared/gen/drover/fleet/v1/fleet.ts';
+import { isKind } from '#shared/errors.ts';
+import { checkCount, checkProject, checkRange, checkUuid, parseOne } from '#shared/wire/checks.ts';
+import { formatApplyResult } from '#shared/wire/fleet.ts';
+import { parseWorkloadDocuments, workloadLimits } from '#shared/wire/workload.ts';
+import { deleteWorkload } from '../../store/delete-workload.ts';
+import { type PutResult, putWorkload } from '../../store/put-workload.ts';
+import { scaleWorkload } from '../../store/scale-workload.ts';
+import { answerOnce, type RequestHead, requestDigest } from '../../store/store-request.ts';
+import type { Transaction } from '../../store/store.ts';
+import { callerName, type HandlerContext, type HandlerDeps } from '../handler.ts';
+import { presentMoment, workloadMessage } from '../messages.ts';
+import { findWorkload } from '../resolve-name.ts';
+
+/** All documents or none, in one transaction. */
+export async function apply(
+  request: ApplyRequest,
+  context: HandlerContext,
+  deps: HandlerDeps,
+): Promise<ApplyResponse> {
+  const documents = parseWorkloadDocuments(request.documents);
+  const planRevision = parseOne('apply', (faults) =>
+    checkCount(request.planRevision, 'planRevision', faults),
+  );
+  const { clock, random } = deps;
+  const caller = callerName(context.caller);
+  const head = headOf(request.requestId, ApplyRequest.encode(request).finish(), context);
+  const drawn = documents.map((document) => ({
+    document,
+    workloadId: random.uuidV7(),
+    operationId: random.uuidV7(),
+    caller,
+    planRevision,
+  }));
+  const results = await decide(deps, head, (tx) => drawn.map((put) => putWorkload(tx, put, clock.nowMs())));
+  return { results: results.map((result) => resultMessage(result, deps)) };
+}
+
+export async function scale(
+  request: ScaleWorkloadRequest,
+  context: HandlerContext,
+  deps: HandlerDeps,
+): Promise<ScaleWorkloadResponse> {
+  const { project, replicas } = parseOne('scale', (faults) => ({
+    project: checkProject(request.project, 'project', faults),
+    replicas: checkRange(request.replicas, [0, workloadLimits.replicas], 'replicas', faults),
+  }));
+  const { name } = request;
+  const caller = callerName(context.caller);
+  const head = headOf(request.requestId, ScaleWorkloadRequest.encode(request).finish(), context);
+  const operationId = deps.random.uuidV7();
+  const result = await withNearestName(deps, name, project, () =>
+    decide(deps, head, (tx) =>
+      scaleWorkload(tx, { project, name, replicas, operationId, caller }, deps.clock.nowMs()),
+    ),
+  );
+  return { result: resultMessage(result, deps) };
+}
+
+export async function remove(
+  request: DeleteWorkloadRequest,
+  context: HandlerContext,
+  deps: HandlerDeps,
+): Promise<DeleteWorkloadResponse> {
+  const project = parseOne('delete', (faults) => checkProject(request.project, 'project', faults));
+  const { name } = request;
+  const caller = callerName(context.caller);
+  const head = headOf(request.requestId, DeleteWorkloadRequest.encode(request).finish(), context);
+  const drawnId = deps.random.uuidV7();
+  const operationId = await withNearestName(deps, name, project, () =>
+    decide(deps, head, (tx) =>
+      deleteWorkload(tx, { project, name, operationId: drawnId, caller }, deps.clock.nowMs()),
+    ),
+  );
+  return { operationId };
+}
+
+function headOf(requestId: string, body: Uint8Array, { caller, method }: HandlerContext): RequestHead {
+  return {
+    caller: callerName(caller),
+    requestId: parseOne('request', (faults) => checkUuid(requestId, 'requestId', faults)),
+    bodyDigest: requestDigest(method, body),
+  };
+}
+
+async function decide<Answer>(
+  { store, clock, wake }: HandlerDeps,
+  head: RequestHead,
+  change: (tx: Transaction) => Answer,
+): Promise<Answer> {
+  const { result } = await store.transact((tx) => answerOnce(tx, head, clock.nowMs(), () => change(tx)));
+  wake();
+  return result;
+}
+
+/** What was decided is the first answer's; the workload beside it is as it is now. */
+function resultMessage(result: PutResult, deps: HandlerDeps): ApplyResult {
+  const moment = presentMoment(deps);
+  const workload = moment.snapshot.get('workload', result.workloadId);
+  return formatApplyResult(workload && workloadMessage(workload, moment), result);
+}
+
+async function withNearestName<T>(
+  { store }: HandlerDeps,
+  name: string,
+  project: string,
+  act: () => Promise<T>,
+): Promise<T> {
+  try {
+    return await act();
+  } catch (error) {
+    if (isKind(error, 'not-found')) findWorkload(store.snapshot(), name, project);
+    throw error;
+  }
+}

@@ -1,0 +1,102 @@
+import type {
+  ExplainInstanceRequest,
+  ExplainInstanceResponse,
+  NodeVerdict as WireNodeVerdict,
+  PlacementDecision,
+  PlanRequest,
+  PlanResponse,
+} from '#shared/gen/drover/fleet/v1/fleet.ts';
+import type { Instance } from '#shared/model.ts';
+import { parseWorkloadDocuments } from '#shared/wire/workload.ts';
+import { demandOf } from '../../demand.ts';
+import { buildNodeViews } from '../../node-views.ts';
+import { planApply } from '../../planner/apply-diff.ts';
+import { withoutDemand } from '../../planner/node-room.ts';
+import { nextStep } from '../../reconciler/plan.ts';
+import type { NodeVerdict } from '../../scheduler/plugin.ts';
+import { schedule } from '../../scheduler/schedule.ts';
+import type { HandlerDeps } from '../handler.ts';
+import { instanceMessageOf, type Moment, presentMoment } from '../messages.ts';
+import { findInstance, parseProject } from '../resolve-name.ts';
+
+export async function plan(request: PlanRequest, deps: HandlerDeps): Promise<PlanResponse> {
+  const documents = parseWorkloadDocuments(request.documents);
+  const { store, view, clock } = deps;
+  const world = { snapshot: store.snapshot(), live: view.nodes(), nowMs: clock.nowMs() };
+  const { revision, workloads } = planApply(documents, world);
+  return {
+    revision: BigInt(revision),
+    workloads: workloads.map((workload) => ({
+      ...workload,
+      fields: [...workload.fields],
+      steps: [...workload.steps],
+      placements: workload.placements.map(formatDecision),
+    })),
+  };
+}
+
+export async function explainInstance(
+  request: ExplainInstanceRequest,
+  deps: HandlerDeps,
+): Promise<ExplainInstanceResponse> {
+  const moment = presentMoment(deps);
+  const instance = findInstance(moment.snapshot, request.instance, parseProject(request.project));
+  const message = instanceMessageOf(instance, moment);
+  return {
+    instance: message,
+    decision: decideAnew(instance, moment),
+    nextStep: describeNext(instance, moment),
+    placedBecause: message.placedBecause,
+  };
+}
+
+/** As it would fall now, without what the instance itself takes up where it is. */
+function decideAnew(instance: Instance, { snapshot, view }: Moment): PlacementDecision {
+  const demand = demandOf(instance);
+  const { node } = instance;
+  const nodes = buildNodeViews(snapshot, view.nodes());
+  const decision = schedule(demand, node === undefined ? nodes : withoutDemand(nodes, node, demand));
+  const verdicts = decision.explain();
+  const own = verdicts.filter((verdict) => verdict.node === node);
+  return formatDecision({
+    instance: instance.metadata.name,
+    node: decision.node ?? '',
+    verdicts: [...own, ...verdicts.filter((verdict) => verdict.node !== node)],
+    summary: decision.summary(),
+  });
+}
+
+function describeNext(instance: Instance, { world, snapshot }: Moment): string {
+  const { node, workload, metadata } = instance;
+  if (world.stale(instance)) return `nothing until ${node} answers: it may still run there`;
+  const step = nextStep(instance, world);
+  switch (step?.kind) {
+    case 'place':
+      return instance.placedBecause === '' ? 'place it' : 'place it as soon as a node fits';
+    case 'ensure':
+      return `tell ${node} to run it`;
+    case 'remove':
+      return `stop and remove it on ${node}`;
+    case 'forget':
+      return 'forget it: nothing of it is left';
+    default: {
+      const isGone = snapshot.named('workload', workload, metadata.project) === undefined;
+      return isGone ? 'nothing: its workload is gone' : 'nothing to do: its agent keeps it as it should be';
+    }
+  }
+}
+
+function formatDecision({
+  verdicts,
+  ...rest
+}: Omit<PlacementDecision, 'verdicts'> & { readonly verdicts: readonly NodeVerdict[] }): PlacementDecision {
+  return { ...rest, verdicts: verdicts.map(formatVerdict) };
+}
+
+const formatVerdict = ({ node, fits, failed, reason, score }: NodeVerdict): WireNodeVerdict => ({
+  node,
+  fits,
+  rule: failed[0]?.name ?? '',
+  reason,
+  score,
+});

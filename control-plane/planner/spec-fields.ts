@@ -1,0 +1,76 @@
+import { stringify } from 'yaml';
+import type { WorkloadSpec } from '#shared/model.ts';
+import { formatCpu, formatDuration, formatMib } from '#shared/units.ts';
+
+/** What a document says, without its name. */
+export interface Described {
+  readonly labels: Readonly<Record<string, string>>;
+  readonly annotations: Readonly<Record<string, string>>;
+  readonly spec: WorkloadSpec;
+}
+
+export interface FieldChange {
+  /** Path as in the YAML: "resources.memory". */
+  readonly field: string;
+  /** As YAML writes it. Empty: not set. */
+  readonly before: string;
+  readonly after: string;
+}
+
+/** The fields that differ, in the order of the YAML. Nothing before: every field that is set. */
+export function diffFields(before: Described | undefined, after: Described): FieldChange[] {
+  const old = before === undefined ? new Map<string, string>() : fieldsOf(before);
+  const now = fieldsOf(after);
+  return [...new Set([...now.keys(), ...old.keys()])]
+    .map((field) => ({ field, before: old.get(field) ?? '', after: now.get(field) ?? '' }))
+    .filter((change) => change.before !== change.after);
+}
+
+function fieldsOf({ labels, annotations, spec }: Described): Map<string, string> {
+  const { resources, restart, placement, update } = spec;
+  const fields: readonly (readonly [string, unknown])[] = [
+    ...entries('labels', labels),
+    ...entries('annotations', annotations),
+    ['image', spec.image],
+    ['runtime', spec.runtime],
+    ['replicas', spec.replicas],
+    ['command', spec.command],
+    ...entries('env', spec.env),
+    ['resources.cpu', resources.cpuMillicores === 0 ? '' : formatCpu(resources.cpuMillicores)],
+    ['resources.memory', resources.memoryMib === 0 ? '' : formatMib(resources.memoryMib)],
+    ['resources.disk', resources.diskMib === 0 ? '' : formatMib(resources.diskMib)],
+    ['resources.pids', resources.pids],
+    ['network', spec.network],
+    ['restart.policy', restart.policy],
+    ['restart.maxAttempts', restart.maxAttempts === 0 ? '' : restart.maxAttempts],
+    ['placement.require', placement.require],
+    ['placement.strategy', placement.strategy],
+    ['update.readyAfter', formatDuration(update.readyAfterMs)],
+    ['stop.grace', formatDuration(spec.stopGraceMs)],
+    ['user', spec.user],
+    ['workingDir', spec.workingDir],
+    ['imageCredential', spec.imageCredential],
+  ];
+  return new Map(
+    fields.map(([field, value]) => [field, yamlText(field, value)] as const).filter(([, text]) => text),
+  );
+}
+
+const entries = (field: string, record: Readonly<Record<string, string>>): [string, string][] =>
+  Object.entries(record)
+    .toSorted(([a], [b]) => (a < b ? -1 : 1))
+    .map(([key, value]) => [`${field}.${key}`, value]);
+
+/** An empty value is a value in a map of the user's own, and "not set" elsewhere. */
+function yamlText(field: string, value: unknown): string {
+  const isOwn = /^(?:labels|annotations|env)\./.test(field);
+  if (Array.isArray(value) ? value.length === 0 : value === '' && !isOwn) return '';
+  return stringify(value, {
+    collectionStyle: 'flow',
+    lineWidth: 0,
+    defaultStringType: plainOrQuoted(value),
+  }).trim();
+}
+
+const plainOrQuoted = (value: unknown): 'PLAIN' | 'QUOTE_DOUBLE' =>
+  typeof value === 'string' && /[\n\r]/.test(value) ? 'QUOTE_DOUBLE' : 'PLAIN';

@@ -1,0 +1,87 @@
+import type { FleetEvent, Instance } from '#shared/model.ts';
+import type { Kind, Records, Snapshot, Transaction } from './store.ts';
+
+const absent = Symbol('absent');
+type Written = Map<string, unknown>;
+
+/**
+ * A transaction that is never committed: what a change would do, by the code that does it. Its writes lie over the
+ * snapshot, and are lost with it; events are dropped.
+ */
+export function scratchTransaction(base: Snapshot): Transaction {
+  const written: Record<Kind, Written> = Object.fromEntries(
+    kinds.map((kind) => [kind, new Map<string, unknown>()]),
+  ) as Record<Kind, Written>;
+  const key = (project: string, id: string): string => `${project}/${id}`;
+
+  function overlay<K extends Kind>(
+    kind: K,
+    records: readonly Records[K][],
+    idOf: (record: Records[K]) => string,
+    project: string | undefined,
+    holds: (record: Records[K]) => boolean,
+  ): Records[K][] {
+    const changes = written[kind];
+    const projectOf = (record: Records[K]): string =>
+      project ?? (record as { metadata?: { project: string } }).metadata?.project ?? 'default';
+    const kept = records.filter((record) => !changes.has(key(projectOf(record), idOf(record))));
+    const added = [...changes]
+      .filter(([id, record]) => record !== absent && (project === undefined || id.startsWith(`${project}/`)))
+      .map(([, record]) => record as Records[K])
+      .filter(holds);
+    return [...kept, ...added].sort((a, b) => (idOf(a) < idOf(b) ? -1 : 1));
+  }
+
+  const idOfNamed = ({ metadata }: { readonly metadata: { readonly id: string } }): string => metadata.id;
+  const instances = (records: readonly Instance[], holds: (record: Instance) => boolean, project?: string) =>
+    overlay('instance', records, idOfNamed, project, holds);
+
+  return {
+    revision: base.revision,
+    get<K extends Kind>(kind: K, id: string, project = 'default') {
+      const record = written[kind].get(key(project, id));
+      if (record === absent) return undefined;
+      return record === undefined ? base.get(kind, id, project) : (record as Records[K]);
+    },
+    named<K extends 'workload' | 'instance' | 'node'>(kind: K, name: string, project = 'default') {
+      for (const [id, record] of written[kind]) {
+        if (record === absent || !id.startsWith(`${project}/`)) continue;
+        if ((record as Records[K]).metadata.name === name) return record as Records[K];
+      }
+      const found = base.named(kind, name, project);
+      return found && written[kind].has(key(project, found.metadata.id)) ? undefined : found;
+    },
+    list<K extends Kind>(kind: K, project?: string) {
+      return overlay(kind, base.list(kind, project), idOfRecord, project, () => true);
+    },
+    instancesOfWorkload: (workload, project = 'default') =>
+      instances(base.instancesOfWorkload(workload, project), (each) => each.workload === workload, project),
+    instancesOnNode: (node) => instances(base.instancesOnNode(node), (each) => each.node === node),
+    put<K extends Kind>(kind: K, id: string, record: Records[K], project = 'default') {
+      written[kind].set(key(project, id), record);
+    },
+    delete: (kind, id, project = 'default') => {
+      written[kind].set(key(project, id), absent);
+    },
+    event: (_event: Omit<FleetEvent, 'revision'>) => undefined,
+  };
+}
+
+const kinds: readonly Kind[] = [
+  'workload',
+  'instance',
+  'node',
+  'operation',
+  'event',
+  'join-token',
+  'revoked-certificate',
+  'request',
+  'fleet',
+];
+
+/** Enough to tell records of one kind apart. */
+function idOfRecord(record: Records[Kind]): string {
+  if ('metadata' in record) return record.metadata.id;
+  if ('id' in record) return record.id;
+  return JSON.stringify(record);
+}
