@@ -90,7 +90,9 @@ export class Ledger {
   #holds(compare: Compare): boolean {
     if ('key' in compare) return (this.#modRevisions.get(compare.key) ?? 0) === compare.modRevision;
     const { start, end, notAfterRevision } = compare;
-    if (notAfterRevision >= this.revision) return true;
+    if (notAfterRevision === this.revision) return true;
+    // It was made for a revision that never came.
+    if (notAfterRevision > this.revision) return false;
     // Deletes of a time that is no longer kept cannot be seen: to refuse is safe, the transaction is run again.
     if (notAfterRevision < this.history.compactedRevision) return false;
     const isTouched = ({ revision, writes }: JournalChange): boolean =>

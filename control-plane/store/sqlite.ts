@@ -1,0 +1,178 @@
+import { mkdir, open } from 'node:fs/promises';
+import path from 'node:path';
+import { Worker } from 'node:worker_threads';
+import type { Clock } from '#shared/clock.ts';
+import { DroverError } from '#shared/errors.ts';
+import type { Commit, CommitResult, Journal, JournalChange, JournalEntry } from './journal.ts';
+import { checkLimits, Ledger } from './ledger.ts';
+import type { SqliteAnswer, SqliteFailure, SqliteRequest } from './sqlite-messages.ts';
+
+/** So that no group makes the ones behind it wait for long. */
+const changesPerGroup = 1_000;
+
+interface Waiting {
+  readonly change: JournalChange;
+  readonly outcome: PromiseWithResolvers<CommitResult>;
+}
+
+/**
+ * The embedded journal: one SQLite file with a write-ahead log, synced at every commit, owned by a thread of its own.
+ * Commits that come in one turn of the event loop, or while the disk is busy, share one sync. The file is locked while
+ * it is open: a second control plane on it is refused with failed-precondition. Watches reach back to the moment it was
+ * opened.
+ */
+export function createSqliteJournal(options: { readonly file: string; readonly clock: Clock }): Journal {
+  const journal = new SqliteJournal(options.file, options.clock);
+  return {
+    isExclusive: true,
+    load: () => journal.load(),
+    commit: (commit) => journal.commit(commit),
+    watch: (afterRevision, signal) => journal.ledger.history.watch(afterRevision, signal),
+    compact: async (revision) => journal.ledger.history.compact(revision),
+    close: () => journal.close(),
+  };
+}
+
+class SqliteJournal {
+  ledger = new Ledger(0, []);
+  readonly #file: string;
+  readonly #clock: Clock;
+  #worker: Worker | undefined;
+  #answered: PromiseWithResolvers<SqliteAnswer> | undefined;
+  #lost: SqliteFailure | undefined;
+  #waiting: Waiting[] = [];
+  #flushing: Promise<void> | undefined;
+  #closedBecause = new DroverError('failed-precondition', 'the journal is not open');
+
+  constructor(file: string, clock: Clock) {
+    this.#file = file;
+    this.#clock = clock;
+  }
+
+  async load(): Promise<{ revision: number; compactedRevision: number; entries: JournalEntry[] }> {
+    if (this.#worker !== undefined)
+      throw new DroverError('failed-precondition', 'the journal is already open');
+    this.#lost = undefined;
+    const directory = path.dirname(this.#file);
+    await mkdir(directory, { recursive: true, mode: 0o700 });
+    this.#worker = new Worker(new URL('./sqlite-worker.ts', import.meta.url));
+    this.#worker.on('message', (answer: SqliteAnswer) => this.#answered?.resolve(answer));
+    this.#worker.on('error', (error) => this.#lostWorker(error.message));
+    this.#worker.on('exit', (code) => this.#lostWorker(`exit code ${code}`));
+    const answer = await this.#ask({ kind: 'open', file: this.#file });
+    if (answer.kind !== 'opened') {
+      await this.#endWorker();
+      throw answer.kind === 'failed' ? openError(this.#file, answer.failure) : unexpected(answer);
+    }
+    await syncDirectory(directory);
+    const { revision, entries } = answer;
+    this.ledger = new Ledger(revision, entries);
+    return { revision, compactedRevision: revision, entries };
+  }
+
+  async commit(commit: Commit): Promise<CommitResult> {
+    if (this.#worker === undefined) throw this.#closedBecause;
+    checkLimits(commit);
+    const change = this.ledger.accept(commit);
+    if (change === undefined) return { committed: false, revision: this.ledger.history.revision };
+    const outcome = Promise.withResolvers<CommitResult>();
+    this.#waiting.push({ change, outcome });
+    this.#flushing ??= this.#flush();
+    return outcome.promise;
+  }
+
+  async close(): Promise<void> {
+    const worker = this.#worker;
+    await this.#flushing;
+    if (worker === undefined || this.#worker !== worker) return;
+    await this.#ask({ kind: 'close' });
+    await this.#endWorker();
+    this.ledger.history.close();
+  }
+
+  /** One group after another, until none is left. */
+  async #flush(): Promise<void> {
+    while (this.#waiting.length > 0) {
+      // Whoever was woken by the last group may commit again in this turn; posting at once would halve the groups.
+      await this.#clock.turn();
+      const group = this.#waiting.slice(0, changesPerGroup);
+      const answer = await this.#ask({ kind: 'write', changes: group.map(({ change }) => change) });
+      if (answer.kind === 'written') this.#settle(group);
+      else if (answer.kind === 'failed') await this.#fail(answer.failure);
+      else throw unexpected(answer);
+    }
+    this.#flushing = undefined;
+  }
+
+  #settle(group: readonly Waiting[]): void {
+    this.#waiting = this.#waiting.slice(group.length);
+    this.ledger.settle(group.length);
+    for (const { change, outcome } of group) outcome.resolve({ committed: true, revision: change.revision });
+  }
+
+  /** What is queued behind a failed group was made for a state that never came: it fails with it. */
+  async #fail({ reason, message }: SqliteFailure): Promise<void> {
+    const error =
+      reason === 'full'
+        ? new DroverError('resource-exhausted', `${this.#file}: no room left, nothing was written`, {
+            nextStep: `make room on the file system of ${this.#file}`,
+          })
+        : new DroverError('data-loss', `${this.#file}: it is not known what was written: ${message}`, {
+            nextStep: 'find out what is wrong with the disk, then start the control plane again',
+          });
+    const failed = this.#waiting;
+    this.#waiting = [];
+    this.ledger.rollBack();
+    for (const { outcome } of failed) outcome.reject(error);
+    if (error.kind === 'resource-exhausted') return;
+    this.#closedBecause = error;
+    this.ledger.history.close(error);
+    await this.#endWorker();
+  }
+
+  /** One request is on its way at a time. */
+  #ask(request: SqliteRequest): Promise<SqliteAnswer> {
+    if (this.#lost !== undefined) return Promise.resolve({ kind: 'failed', failure: this.#lost });
+    this.#answered = Promise.withResolvers();
+    this.#worker?.postMessage(request);
+    return this.#answered.promise;
+  }
+
+  async #endWorker(): Promise<void> {
+    const worker = this.#worker;
+    this.#worker = undefined;
+    await worker?.terminate();
+  }
+
+  #lostWorker(message: string): void {
+    if (this.#worker === undefined) return;
+    this.#lost = { reason: 'broken', message: `the thread that writes it has ended: ${message}` };
+    this.#answered?.resolve({ kind: 'failed', failure: this.#lost });
+    if (this.#flushing === undefined) void this.#fail(this.#lost);
+  }
+}
+
+function openError(file: string, { reason, message }: SqliteFailure): DroverError {
+  const subject = { file };
+  if (reason === 'locked') {
+    const nextStep = 'stop the other one, or give this one a state directory of its own';
+    return new DroverError('failed-precondition', `${file} is in use by another control plane`, {
+      ...{ subject, nextStep, reason: 'locked' },
+    });
+  }
+  if (reason === 'full') return new DroverError('resource-exhausted', `${file}: ${message}`, { subject });
+  const kind = reason === 'foreign' ? 'failed-precondition' : 'data-loss';
+  return new DroverError(kind, `${file} cannot be opened: ${message}`, { subject, reason: `${reason}-file` });
+}
+
+const unexpected = ({ kind }: SqliteAnswer): Error => new Error(`the thread answered ${kind}`);
+
+/** A new file is there after a power cut only once its directory is synced. */
+async function syncDirectory(directory: string): Promise<void> {
+  const handle = await open(directory);
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
