@@ -146,14 +146,13 @@ function createIntake(
         );
       case 'facts':
         await commit((tx) => void recordNode(tx, { name: node, facts: observation.facts }, nowMs));
-        if (before !== undefined) view.put({ ...before, facts: observation.facts, lastSeenAtMs: nowMs });
-        return;
+        return patch(node, { facts: observation.facts });
       case 'feeling':
         return recordFeeling(observation, before);
       case 'complete':
         await commitSightings(missing(observation));
         await tellStrangers(observation);
-        if (before?.connected) view.put({ ...before, listed: true, lastSeenAtMs: nowMs });
+        patch(node, { listed: true });
         refreshImages(backend, node);
     }
   }
@@ -176,12 +175,18 @@ function createIntake(
     if (before === undefined) return;
     const { node, capacity, clockSkewMs } = observation;
     const conditions = withSkew(observation.conditions, clockSkewMs, before.conditions, clock.nowMs());
-    view.put({ ...before, capacity, conditions, clockSkewMs, lastSeenAtMs: clock.nowMs() });
+    patch(node, { capacity, conditions, clockSkewMs });
     const changed = changedConditions(before.conditions, conditions);
     if (changed.length === 0) return;
     await commit((tx) => {
       for (const condition of changed) recordConditionChange(tx, node, condition, clock.nowMs());
     });
+  }
+
+  /** Read anew: the node may have gone while the store was written. */
+  function patch(node: NodeName, change: Partial<LiveNode>): void {
+    const live = view.node(node);
+    if (live?.connected) view.put({ ...live, ...change, lastSeenAtMs: clock.nowMs() });
   }
 
   function leave(node: NodeName): void {
@@ -207,8 +212,7 @@ function createIntake(
   async function writeSightings(batch: readonly SightingObservation[]): Promise<void> {
     await commitSightings(batch.map(toSighting));
     for (const observation of batch) {
-      const live = view.node(observation.node);
-      if (live !== undefined) view.put({ ...live, lastSeenAtMs: clock.nowMs() });
+      patch(observation.node, {});
       if (observation.kind === 'instance' && observation.state.phase === 'running')
         refreshImages(backend, observation.node);
     }

@@ -99,9 +99,9 @@ export async function createFleet(seed: number, nodeCount: number): Promise<Simu
       control = await startControlPlane({ clock, random, journal, backend });
     },
     async lose(name) {
+      await control.expel(name);
       nodes.get(name)?.disconnect('it burnt');
       nodes.delete(name);
-      await control.expel(name);
     },
     endGuest(node) {
       const running = [...node.instances].filter(([, { state }]) => state.phase === 'running');

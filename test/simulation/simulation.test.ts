@@ -6,7 +6,7 @@ import { createInvariants, unsettled } from './invariants.ts';
  * One seed is one history: what people ask for, what breaks, and when. `DROVER_SEED=n` runs one again, `DROVER_SEEDS=n`
  * as many from the first on.
  */
-const { DROVER_SEED: oneSeed, DROVER_SEEDS: seedCount = '60' } = process.env;
+const { DROVER_SEED: oneSeed, DROVER_SEEDS: seedCount = '200' } = process.env;
 const seeds =
   oneSeed === undefined ? Array.from({ length: Number(seedCount) }, (_, n) => n + 1) : [Number(oneSeed)];
 
