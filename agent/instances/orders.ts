@@ -1,0 +1,110 @@
+import { createHash } from 'node:crypto';
+import { DroverError } from '#shared/errors.ts';
+import type { InstanceSpec, InstanceState, Order } from '#shared/model.ts';
+import { type InstanceRecord, type RememberedOrder, rememberedOrders } from './record.ts';
+
+export type OrderKind = 'ensure' | 'stop' | 'signal' | 'remove';
+
+/** What the agent knows when an order comes in. */
+export interface OrderContext {
+  readonly fleetId: string;
+  /** The highest that was seen. */
+  readonly fleetEpoch: number;
+  readonly record: InstanceRecord | undefined;
+  readonly removed: boolean;
+}
+
+/**
+ * 'carry-out': new. 'repeat': this very order was admitted before; do not act again, wait for the same end. 'answered':
+ * it was admitted and answered. 'nothing-left': a removal of what is gone.
+ */
+export type Admission =
+  | { readonly kind: 'carry-out' }
+  | { readonly kind: 'repeat' }
+  | { readonly kind: 'answered'; readonly answer: InstanceState }
+  | { readonly kind: 'nothing-left' };
+
+/**
+ * Decides whether an order counts. Refusals are failed-precondition with the reason unknown-fleet, stale-epoch,
+ * stale-generation or removed; invalid-argument with request-id-reused or generation-reused; not-found. Pure.
+ */
+export function admit(kind: OrderKind, order: Order, body: string, context: OrderContext): Admission {
+  const { record, removed } = context;
+  checkFleet(order, context);
+
+  const known = record?.orders.find(({ requestId }) => requestId === order.requestId);
+  if (known !== undefined) return admitAgain(known, order, body);
+  if (removed) {
+    if (kind === 'remove') return { kind: 'nothing-left' };
+    throw refusal(order, 'removed', `instance ${order.instanceId} was removed from this node for good`);
+  }
+  if (kind === 'signal' && record !== undefined) return { kind: 'carry-out' };
+  if (record === undefined) return { kind: 'carry-out' };
+  if (order.generation < record.generation) {
+    const message = `order for generation ${order.generation}, this node has seen ${record.generation}`;
+    throw refusal(order, 'stale-generation', message);
+  }
+  if (kind === 'ensure' && record.intent === 'remove') {
+    throw refusal(order, 'removed', `instance ${order.instanceId} is being removed from this node`);
+  }
+  return { kind: 'carry-out' };
+}
+
+/** Refuses another fleet's orders, and those of a fleet's past. */
+export function checkFleet(
+  order: { readonly fleetId: string; readonly fleetEpoch: number },
+  context: { readonly fleetId: string; readonly fleetEpoch: number },
+): void {
+  if (order.fleetId !== context.fleetId) {
+    const message = `order from fleet ${order.fleetId}, this node belongs to ${context.fleetId || 'none'}`;
+    throw new DroverError('failed-precondition', message, { reason: 'unknown-fleet' });
+  }
+  if (order.fleetEpoch < context.fleetEpoch) {
+    const message = `order of epoch ${order.fleetEpoch}, this node has seen ${context.fleetEpoch}`;
+    throw new DroverError('failed-precondition', message, { reason: 'stale-epoch' });
+  }
+}
+
+/** Whether the ensure changes nothing; refuses another spec for the same generation. */
+export function isRepeatedSpec(record: InstanceRecord | undefined, order: Order, spec: InstanceSpec): boolean {
+  if (record === undefined || record.generation !== order.generation) return false;
+  if (canonical(record.spec) === canonical(spec)) return true;
+  const message = `generation ${order.generation} of instance ${order.instanceId} was ordered with another spec`;
+  throw new DroverError('invalid-argument', message, {
+    subject: { instance: order.instanceId },
+    reason: 'generation-reused',
+  });
+}
+
+/** Names the body of an order: everything but the request id. */
+export function bodyDigest(kind: OrderKind, order: Order, rest: unknown): string {
+  const body = { kind, instanceId: order.instanceId, generation: order.generation, rest };
+  return createHash('sha256').update(canonical(body)).digest('hex');
+}
+
+export function remember(orders: readonly RememberedOrder[], order: RememberedOrder): RememberedOrder[] {
+  return [...orders, order].slice(-rememberedOrders);
+}
+
+function admitAgain(known: RememberedOrder, order: Order, body: string): Admission {
+  if (known.bodyDigest !== body) {
+    const message = `request id ${order.requestId} was used for another order; a new order needs a new id`;
+    throw new DroverError('invalid-argument', message, {
+      subject: { instance: order.instanceId },
+      reason: 'request-id-reused',
+    });
+  }
+  return known.answer === undefined ? { kind: 'repeat' } : { kind: 'answered', answer: known.answer };
+}
+
+const refusal = (order: Order, reason: string, message: string): DroverError =>
+  new DroverError('failed-precondition', message, { subject: { instance: order.instanceId }, reason });
+
+/** JSON with the keys in order, so that equal values have equal text. */
+function canonical(value: unknown): string {
+  return JSON.stringify(value, (_key, part: unknown) =>
+    part !== null && typeof part === 'object' && !Array.isArray(part)
+      ? Object.fromEntries(Object.entries(part).toSorted(([a], [b]) => (a < b ? -1 : 1)))
+      : part,
+  );
+}

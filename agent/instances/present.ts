@@ -1,0 +1,74 @@
+import type { InstanceId, InstanceState, Phase } from '#shared/model.ts';
+import type { GuestState } from '../drivers/driver.ts';
+import type { InstanceRecord } from './record.ts';
+
+/** What one instance is made of, in memory. */
+export interface Sight {
+  readonly id: InstanceId;
+  readonly record: InstanceRecord | undefined;
+  /** As last seen; undefined while it has not been looked at. */
+  readonly guest: GuestState | 'absent' | undefined;
+  readonly failure: { readonly message: string; readonly nextAtMs: number } | undefined;
+  readonly notEnforced: readonly string[];
+  /** Why there is no record. */
+  readonly damage: string;
+}
+
+/** What the agent reports of an instance. Pure. */
+export function present(sight: Sight): InstanceState {
+  const { id, record, guest, failure } = sight;
+  const live = guest !== undefined && guest !== 'absent' && guest.phase === 'running' ? guest : undefined;
+  const phase = record === undefined ? phaseWithoutRecord(guest) : phaseOf(sight, record);
+  return {
+    instanceId: id,
+    generation: record?.generation ?? 0,
+    phase,
+    pid: live?.pid ?? 0,
+    startedAtMs: live?.startedAtMs ?? 0,
+    exit: record?.exit,
+    restarts: record?.restarts ?? 0,
+    nextStartAtMs: nextStartAtMs(phase, record, failure),
+    message: messageOf(sight, phase),
+    limits: live?.limits,
+    notEnforced: sight.notEnforced,
+    displayName: record?.spec.displayName ?? '',
+  };
+}
+
+function phaseOf({ guest, failure }: Sight, record: InstanceRecord): Phase {
+  const seen = guest === undefined || guest === 'absent' ? guest : guest.phase;
+  if (record.intent === 'remove') return 'stopping';
+  if (record.intent === 'stop') return record.run === 'ended' && seen !== 'running' ? 'stopped' : 'stopping';
+  if (seen === 'unknown') return 'unknown';
+  if (failure !== undefined) return 'failed';
+  if (record.run === 'started' && seen === 'running') return 'running';
+  if (record.run === 'started' && seen === undefined) return 'unknown';
+  if (record.run === 'ended') {
+    if (record.final) return 'exited';
+    return record.nextStartAtMs > 0 ? 'backing-off' : 'preparing';
+  }
+  return 'preparing';
+}
+
+function phaseWithoutRecord(guest: GuestState | 'absent' | undefined): Phase {
+  return guest !== undefined && guest !== 'absent' && guest.phase === 'running' ? 'running' : 'unknown';
+}
+
+function nextStartAtMs(
+  phase: Phase,
+  record: InstanceRecord | undefined,
+  failure: { readonly nextAtMs: number } | undefined,
+): number {
+  if (phase === 'failed') return failure?.nextAtMs ?? 0;
+  return phase === 'backing-off' ? (record?.nextStartAtMs ?? 0) : 0;
+}
+
+function messageOf({ damage, failure, guest, record }: Sight, phase: Phase): string {
+  if (damage !== '') return damage;
+  if (failure !== undefined) return failure.message;
+  if (phase === 'exited' && record !== undefined && record.attempts > 0) {
+    const { maxAttempts } = record.spec.restart;
+    if (maxAttempts > 0 && record.attempts >= maxAttempts) return `gave up after ${maxAttempts} restarts`;
+  }
+  return guest === undefined || guest === 'absent' ? '' : guest.message;
+}

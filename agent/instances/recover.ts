@@ -1,0 +1,50 @@
+import type { InstanceId } from '#shared/model.ts';
+import type { KeeperOptions } from './keeper.ts';
+import type { Workshop } from './tools.ts';
+
+export type FoundInstance = Omit<KeeperOptions, 'onChange'>;
+
+/**
+ * Every instance that the records, the drivers or both know of. A record that cannot be read hides nothing: its guest is
+ * kept and reported. What a tombstone speaks of is cleared away; a guest without either is reported, never removed.
+ */
+export async function findInstances(shop: Workshop): Promise<FoundInstance[]> {
+  const found = new Map<InstanceId, FoundInstance>();
+  const runtimes = await listGuests(shop);
+  const fallback = shop.drivers[0]?.name ?? '';
+
+  for (const entry of await shop.records.readAll()) {
+    const id = entry.kind === 'record' ? entry.record.id : entry.id;
+    const runtime = runtimes.get(id) ?? fallback;
+    if (entry.kind === 'record') found.set(id, { id, record: entry.record, damage: '', runtime });
+    else if (shop.tombstones.has(id)) await shop.records.remove(id);
+    else if (entry.kind === 'damaged') {
+      shop.log.error({ event: 'record.damaged', instanceId: id, detail: entry.message });
+      found.set(id, { id, record: undefined, damage: `its record is damaged: ${entry.message}`, runtime });
+    } else if (!runtimes.has(id)) await shop.records.remove(id);
+  }
+
+  for (const [id, runtime] of runtimes) {
+    if (found.has(id)) continue;
+    if (shop.tombstones.has(id)) await clear(shop, id, runtime);
+    else {
+      shop.log.error({ event: 'record.lost', instanceId: id });
+      found.set(id, { id, record: undefined, damage: 'its record is lost', runtime });
+    }
+  }
+  return [...found.values()];
+}
+
+async function listGuests({ drivers, lifetime }: Workshop): Promise<Map<InstanceId, string>> {
+  const runtimes = new Map<InstanceId, string>();
+  for (const driver of drivers) {
+    for (const { id } of await driver.list(lifetime)) runtimes.set(id, driver.name);
+  }
+  return runtimes;
+}
+
+async function clear(shop: Workshop, id: InstanceId, runtime: string): Promise<void> {
+  const driver = shop.drivers.find(({ name }) => name === runtime);
+  await driver?.remove(id, shop.lifetime);
+  await shop.volumes.remove(id, shop.lifetime);
+}

@@ -1,0 +1,71 @@
+import type { Clock } from '#shared/clock.ts';
+import { DroverError } from '#shared/errors.ts';
+import type { Log } from '#shared/log.ts';
+import type { Random } from '#shared/random.ts';
+import type { RuntimeDriver } from '../drivers/driver.ts';
+import type { ImageSource } from '../images/image-source.ts';
+import type { IdRange, VolumeDriver } from '../volumes/volume-driver.ts';
+import type { Records } from './record.ts';
+import type { Tombstones } from './tombstones.ts';
+
+/** What the work on instances needs, chosen by the composition root. */
+export interface Tools {
+  readonly drivers: readonly RuntimeDriver[];
+  readonly images: readonly ImageSource[];
+  readonly volumes: VolumeDriver;
+  readonly range: IdRange;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+  /** The kernel's boot id. */
+  readonly bootId: string;
+}
+
+/** The same, with what belongs to one life of the agent. */
+export interface Workshop extends Tools {
+  readonly records: Records;
+  readonly tombstones: Tombstones;
+  /** Aborts when the agent ends. Guests go on. */
+  readonly lifetime: AbortSignal;
+  /**
+   * Every step that changes something goes through here, named. A test's fault hook throws before or after one, and from
+   * then on nothing more is done, as if the process had been killed.
+   */
+  act<T>(step: string, work: () => Promise<T>): Promise<T>;
+}
+
+/** Called as `before STEP` and `after STEP`. */
+export type FaultHook = (moment: string) => void | Promise<void>;
+
+export function createAct(faults: FaultHook | undefined, lifetime: AbortController): Workshop['act'] {
+  const pass = async (moment: string): Promise<void> => {
+    lifetime.signal.throwIfAborted();
+    try {
+      await faults?.(moment);
+    } catch (error) {
+      lifetime.abort(error);
+      throw error;
+    }
+  };
+  return async (step, work) => {
+    await pass(`before ${step}`);
+    const result = await work();
+    await pass(`after ${step}`);
+    return result;
+  };
+}
+
+/** failed-precondition. */
+export function driverOf({ drivers }: Tools, runtime: string): RuntimeDriver {
+  const driver = drivers.find(({ name }) => name === runtime);
+  if (driver !== undefined) return driver;
+  const known = drivers.map(({ name }) => name).join(', ') || 'none';
+  throw new DroverError('failed-precondition', `no runtime ${JSON.stringify(runtime)} here; there is ${known}`);
+}
+
+/** invalid-argument. */
+export function imageSourceOf({ images }: { images: readonly ImageSource[] }, reference: string): ImageSource {
+  const source = images.find((candidate) => candidate.takes(reference));
+  if (source !== undefined) return source;
+  throw new DroverError('invalid-argument', `no source of images here reads ${JSON.stringify(reference)}`);
+}

@@ -1,0 +1,159 @@
+import type { ExitStatus, InstanceId, InstanceSpec, Order } from '#shared/model.ts';
+import type { GuestState } from '../drivers/driver.ts';
+import { remember } from './orders.ts';
+import { present } from './present.ts';
+import type { InstanceRecord, RememberedOrder } from './record.ts';
+import { afterExit, type RestartDecision } from './supervise.ts';
+
+/** Every way in which a record changes. All pure; the caller writes what comes out. */
+
+type Seen = GuestState | 'absent' | undefined;
+
+/** A first or a newer generation. What ran for the older one is stopped with that one's grace. */
+export function ensured(
+  order: Order,
+  spec: InstanceSpec,
+  body: string,
+  now: { readonly record: InstanceRecord | undefined; readonly adopt: boolean; readonly atMs: number },
+): InstanceRecord {
+  const { record, adopt, atMs } = now;
+  const graceMs = record?.spec.stopGraceMs ?? spec.stopGraceMs;
+  const fresh: InstanceRecord = {
+    id: order.instanceId,
+    generation: order.generation,
+    spec,
+    intent: 'run',
+    orders: record?.orders ?? [],
+    run: adopt ? 'started' : 'pending',
+    bootId: record?.bootId ?? '',
+    startedAtMs: adopt ? atMs : 0,
+    exit: record?.exit,
+    final: false,
+    restarts: 0,
+    attempts: 0,
+    nextStartAtMs: 0,
+    stopping: record === undefined ? undefined : (record.stopping ?? { deadlineMs: atMs + graceMs, graceMs }),
+  };
+  const answer = present({ ...bare(fresh.id), record: fresh, guest: undefined });
+  return { ...fresh, orders: remember(fresh.orders, { requestId: order.requestId, bodyDigest: body, answer }) };
+}
+
+/** A stop or a removal. The first one's grace goes on; a removal is never taken back. */
+export function ended(
+  kind: 'stop' | 'remove',
+  record: InstanceRecord,
+  order: Order,
+  ask: { readonly graceMs: number | undefined; readonly body: string; readonly atMs: number },
+): InstanceRecord {
+  const graceMs = ask.graceMs ?? record.spec.stopGraceMs;
+  const asked: RememberedOrder = { requestId: order.requestId, bodyDigest: ask.body, answer: undefined };
+  return {
+    ...record,
+    generation: Math.max(record.generation, order.generation),
+    intent: record.intent === 'remove' ? 'remove' : kind,
+    stopping: record.stopping ?? { deadlineMs: ask.atMs + graceMs, graceMs },
+    orders: remember(record.orders, asked),
+  };
+}
+
+/** Written before the start, so that a guest is never started twice for one run. */
+export function started(record: InstanceRecord, bootId: string, atMs: number): InstanceRecord {
+  const again = record.run === 'ended' ? 1 : 0;
+  return {
+    ...record,
+    run: 'started',
+    bootId,
+    startedAtMs: atMs,
+    final: false,
+    restarts: record.restarts + again,
+    attempts: record.attempts + again,
+    nextStartAtMs: 0,
+    stopping: undefined,
+  };
+}
+
+export const adopted = (record: InstanceRecord, guest: GuestState, bootId: string): InstanceRecord => ({
+  ...record,
+  run: 'started',
+  bootId,
+  startedAtMs: guest.startedAtMs,
+  final: false,
+  nextStartAtMs: 0,
+  stopping: undefined,
+});
+
+/** An end that nobody ordered. */
+export function exited(
+  record: InstanceRecord,
+  seen: Seen,
+  now: { readonly bootId: string; readonly atMs: number; readonly fraction: number },
+): { record: InstanceRecord; decision: RestartDecision } {
+  const exit = exitOf(seen, now.atMs);
+  const rebooted = record.bootId !== now.bootId;
+  const ranMs = exit.unknown ? 0 : exit.atMs - record.startedAtMs;
+  const end = { exit, ranMs, rebooted };
+  const decision = afterExit(record.spec.restart, end, record.attempts, now.fraction);
+  const { final, attempts, delayMs } = decision;
+  const nextStartAtMs = final ? 0 : now.atMs + delayMs;
+  return { decision, record: { ...record, run: 'ended', exit, final, attempts, nextStartAtMs } };
+}
+
+/** The end that was ordered: orders that waited for it get their answer. */
+export function stopped(record: InstanceRecord, seen: Seen, atMs: number): InstanceRecord {
+  const exit = record.run === 'started' ? exitOf(seen, atMs) : record.exit;
+  const { id } = record;
+  const next: InstanceRecord = {
+    ...record,
+    run: 'ended',
+    exit,
+    final: true,
+    nextStartAtMs: 0,
+    stopping: undefined,
+  };
+  const answer = present({ ...bare(id), record: next, guest: 'absent' });
+  return { ...next, orders: next.orders.map((order) => ({ ...order, answer: order.answer ?? answer })) };
+}
+
+/** Stands in for a record that is lost or damaged, so that what it spoke of can be stopped and removed. */
+export function standIn(id: InstanceId, runtime: string): InstanceRecord {
+  const resources = { cpuMillicores: 0, memoryMib: 0, diskMib: 0, pids: 4096 };
+  const spec: InstanceSpec = {
+    runtime,
+    image: '',
+    command: [],
+    env: {},
+    resources,
+    network: 'none',
+    restart: { policy: 'never', maxAttempts: 0 },
+    stopGraceMs: 10_000,
+    displayName: '',
+    workload: '',
+    user: '',
+    workingDir: '',
+    imageCredential: '',
+  };
+  return {
+    id,
+    generation: 0,
+    spec,
+    intent: 'stop',
+    orders: [],
+    run: 'started',
+    bootId: '',
+    startedAtMs: 0,
+    exit: undefined,
+    final: false,
+    restarts: 0,
+    attempts: 0,
+    nextStartAtMs: 0,
+    stopping: undefined,
+  };
+}
+
+/** A code that is lost stays lost. */
+function exitOf(seen: Seen, atMs: number): ExitStatus {
+  const known = seen === undefined || seen === 'absent' ? undefined : seen.exit;
+  return known ?? { code: 0, unknown: true, outOfMemory: false, atMs };
+}
+
+const bare = (id: InstanceId) => ({ id, failure: undefined, notEnforced: [], damage: '' });
