@@ -1,0 +1,2 @@
+/** Every backend there is, for the composition root alone. */
+export { agentBackend, type AgentBackend } from './agent.ts';
