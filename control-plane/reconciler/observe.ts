@@ -1,12 +1,13 @@
 import type { Clock } from '#shared/clock.ts';
 import { asDroverError, type DroverError, errorKinds } from '#shared/errors.ts';
 import type { Log } from '#shared/log.ts';
-import type { Condition, NodeName } from '#shared/model.ts';
+import type { NodeName } from '#shared/model.ts';
 import type { Backend, Observation } from '../backends/backend.ts';
 import type { LiveNode, WritableFleetView } from '../fleet-view.ts';
 import { recordConditionChange, recordNode, recordPresence } from '../store/record-node.ts';
 import { isNews, recordObservation, type Sighting } from '../store/record-observation.ts';
 import type { Store, Transaction } from '../store/store.ts';
+import { changedConditions, withSkew } from './conditions.ts';
 import { startImageWatch } from './observe-images.ts';
 
 export interface ObserverOptions {
@@ -54,7 +55,6 @@ export function startObserver(options: ObserverOptions): Observer {
 
 const restartAfterMs = 1000;
 const retryStoreAfterMs = 1000;
-const maxSkewMs = 30_000;
 /** A commit has at most 128 operations, and a sighting may cost six. */
 const sightingsPerCommit = 16;
 /** Above it the watch is not read until the store has caught up. */
@@ -285,29 +285,4 @@ function cameBack(
     images: before?.images ?? new Set(),
     clockSkewMs,
   };
-}
-
-/** The node's own conditions, and ours: a clock that is too far from this one. */
-function withSkew(
-  reported: readonly Condition[],
-  skewMs: number,
-  before: readonly Condition[],
-  nowMs: number,
-): readonly Condition[] {
-  const own = reported.filter(({ type }) => type !== 'ClockSkew');
-  if (Math.abs(skewMs) <= maxSkewMs) return own;
-  const since = before.find(({ type }) => type === 'ClockSkew')?.sinceMs ?? nowMs;
-  const way = skewMs > 0 ? 'ahead of' : 'behind';
-  const message = `its clock is ${Math.round(Math.abs(skewMs) / 1000)} s ${way} the control plane's`;
-  return [...own, { type: 'ClockSkew', holds: true, reason: 'Skewed', message, sinceMs: since }];
-}
-
-function changedConditions(before: readonly Condition[], now: readonly Condition[]): Condition[] {
-  const held = (conditions: readonly Condition[], type: string): boolean =>
-    conditions.some((condition) => condition.type === type && condition.holds);
-  const begun = now.filter(({ type, holds }) => holds && !held(before, type));
-  const ended = before
-    .filter(({ type, holds }) => holds && !held(now, type))
-    .map((condition) => ({ ...condition, holds: false, message: '' }));
-  return [...begun, ...ended];
 }

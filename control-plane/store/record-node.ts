@@ -1,4 +1,4 @@
-import type { Node, NodeFacts, NodeName } from '#shared/model.ts';
+import type { Condition, Node, NodeFacts, NodeName } from '#shared/model.ts';
 import type { Transaction } from './store.ts';
 
 export interface NodeReport {
@@ -48,5 +48,24 @@ export function recordPresence(
     severity: isConnected ? 'info' : 'warning',
     subject: { node },
     message,
+  });
+}
+
+/** Tells people that a condition of a node began or ended. */
+export function recordConditionChange(
+  tx: Transaction,
+  node: NodeName,
+  condition: Condition,
+  nowMs: number,
+): void {
+  if (tx.named('node', node) === undefined) return;
+  const what = `${condition.type}${condition.holds ? '' : ' is over'}`;
+  const why = condition.message || condition.reason;
+  tx.event({
+    atMs: nowMs,
+    type: 'node.condition-changed',
+    severity: condition.holds ? 'warning' : 'info',
+    subject: { node, condition: condition.type },
+    message: why === '' ? what : `${what}: ${why}`,
   });
 }
