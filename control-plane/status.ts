@@ -132,7 +132,10 @@ function nowDoing(workload: Workload, instances: readonly Instance[], world: Rol
 
 const countCopies = (count: number): string => (count === 1 ? '1 copy' : `${count} copies`);
 
-/** Why an instance is as it is, for people; empty when all is well. The workload is undefined when it is gone. */
+/**
+ * Why an instance is as it is, for people; empty when all is well. The workload is undefined when it is
+ * gone.
+ */
 export function instanceMessage(
   instance: Instance,
   workload: Workload | undefined,

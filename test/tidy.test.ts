@@ -19,7 +19,9 @@ const parsed = new Map(files.map((file) => [file, parseSync(file, texts.get(file
 function importsOf(file: string): string[] {
   const { module } = parsed.get(file) ?? {};
   const fixed = module?.staticImports.map((one) => one.moduleRequest.value) ?? [];
-  const again = module?.staticExports.flatMap((one) => one.entries.flatMap((entry) => entry.moduleRequest?.value ?? []));
+  const again = module?.staticExports.flatMap((one) =>
+    one.entries.flatMap((entry) => entry.moduleRequest?.value ?? []),
+  );
   const late = [...(texts.get(file) ?? '').matchAll(/\bimport\('([^']+)'\)/g)].map((match) => match[1] ?? '');
   return [...new Set([...fixed, ...(again ?? []), ...late])].map((name) => {
     if (name.startsWith('#shared/')) return name.slice(1);
@@ -35,14 +37,41 @@ const arrows: readonly (readonly [string, readonly string[]])[] = [
   ['agent/drivers/', ['agent/host/', 'agent/images/image-source.ts']],
   ['agent/volumes/', ['agent/host/']],
   ['agent/images/', ['agent/host/', 'agent/volumes/volume-driver.ts']],
-  ['agent/instances', ['agent/instances', 'agent/drivers/driver.ts', 'agent/volumes/volume-driver.ts', 'agent/images/image-source.ts', 'agent/host/']],
-  ['agent/api/', ['agent/instances', 'agent/drivers/driver.ts', 'agent/images/image-source.ts', 'agent/host/']],
+  [
+    'agent/instances',
+    [
+      'agent/instances',
+      'agent/drivers/driver.ts',
+      'agent/volumes/volume-driver.ts',
+      'agent/images/image-source.ts',
+      'agent/host/',
+    ],
+  ],
+  [
+    'agent/api/',
+    ['agent/instances', 'agent/drivers/driver.ts', 'agent/images/image-source.ts', 'agent/host/'],
+  ],
   ['agent/', ['agent/']],
   ['control-plane/main.ts', ['control-plane/']],
   ['control-plane/scheduler/', []],
   ['control-plane/store/', []],
-  ['control-plane/backends/', ['control-plane/store/', 'control-plane/identity/', 'control-plane/listener.ts']],
-  ['control-plane/planner/', ['control-plane/scheduler/', 'control-plane/reconciler/rollout.ts', 'control-plane/reconciler/plan.ts', 'control-plane/store/', 'control-plane/node-views.ts', 'control-plane/fleet-view.ts', 'control-plane/status.ts']],
+  [
+    'control-plane/backends/',
+    ['control-plane/store/', 'control-plane/identity/', 'control-plane/listener.ts'],
+  ],
+  [
+    'control-plane/planner/',
+    [
+      'control-plane/scheduler/',
+      'control-plane/reconciler/rollout.ts',
+      'control-plane/reconciler/plan.ts',
+      'control-plane/store/',
+      'control-plane/node-views.ts',
+      'control-plane/demand.ts',
+      'control-plane/fleet-view.ts',
+      'control-plane/status.ts',
+    ],
+  ],
   ['control-plane/', ['control-plane/']],
   ['clients/', ['clients/']],
   ['drover.ts', ['agent/', 'control-plane/', 'clients/']],
@@ -73,13 +102,18 @@ function longFunctions(file: string): string[] {
   const text = texts.get(file) ?? '';
   const lineOf = (offset: number): number => text.slice(0, offset).split('\n').length;
   const spans: [number, number][] = [];
-  const note = (node: { start: number; end: number }): void => void spans.push([lineOf(node.start), lineOf(node.end)]);
+  const note = (node: { start: number; end: number }): void =>
+    void spans.push([lineOf(node.start), lineOf(node.end)]);
   const program = parsed.get(file)?.program;
   if (program === undefined) return [];
-  new Visitor({ FunctionDeclaration: note, FunctionExpression: note, ArrowFunctionExpression: note }).visit(program);
+  new Visitor({ FunctionDeclaration: note, FunctionExpression: note, ArrowFunctionExpression: note }).visit(
+    program,
+  );
   return spans.flatMap(([first, last]) => {
     const inner = spans.filter(([from, to]) => from >= first && to <= last && (from > first || to < last));
-    const covered = new Set(inner.flatMap(([from, to]) => Array.from({ length: Math.max(0, to - from) }, (_, n) => from + n)));
+    const covered = new Set(
+      inner.flatMap(([from, to]) => Array.from({ length: Math.max(0, to - from) }, (_, n) => from + n)),
+    );
     const own = last - first + 1 - covered.size;
     return own > 60 ? [`${file}:${first} has ${own} lines of its own`] : [];
   });
@@ -99,7 +133,11 @@ describe('the house', () => {
   it('names contracts, not implementations, outside main.ts', () => {
     const lists = /^(agent\/(drivers|volumes|images)|control-plane\/backends)\/index\.ts$/;
     const wrong = product.flatMap((file) =>
-      path.basename(file) === 'main.ts' ? [] : importsOf(file).filter((target) => lists.test(target)).map((target) => `${file} imports ${target}`),
+      path.basename(file) === 'main.ts'
+        ? []
+        : importsOf(file)
+            .filter((target) => lists.test(target))
+            .map((target) => `${file} imports ${target}`),
     );
     expect(wrong).toEqual([]);
   });
@@ -117,7 +155,8 @@ describe('the house', () => {
     const done = new Set<string>();
     const cycles: string[] = [];
     const visit = (file: string, trail: readonly string[]): void => {
-      if (trail.includes(file)) return void cycles.push([...trail.slice(trail.indexOf(file)), file].join(' → '));
+      if (trail.includes(file))
+        return void cycles.push([...trail.slice(trail.indexOf(file)), file].join(' → '));
       if (done.has(file)) return;
       done.add(file);
       for (const target of importsOf(file)) if (texts.has(target)) visit(target, [...trail, file]);
@@ -153,7 +192,9 @@ describe('the house', () => {
   });
 
   it('has no drawer for odds and ends', () => {
-    expect(files.filter((file) => /(^|\/)(utils?|helpers?|common|lib|types)(\.ts|\/)/.test(file))).toEqual([]);
+    expect(files.filter((file) => /(^|\/)(utils?|helpers?|common|lib|types)(\.ts|\/)/.test(file))).toEqual(
+      [],
+    );
   });
 
   it('tells one version', () => {

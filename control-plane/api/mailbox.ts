@@ -1,4 +1,7 @@
-/** Hands items of several writers to one reader, one at a time: a writer waits until its item has been taken. */
+/**
+ * Hands items of several writers to one reader, one at a time: a writer waits until its item has been
+ * taken.
+ */
 export interface Mailbox<T> {
   /** Resolves when the item has been taken; false when nobody will take it, and the writer may stop. */
   put(item: T): Promise<boolean>;

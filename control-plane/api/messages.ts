@@ -12,7 +12,10 @@ import { instanceMessage, operationProgress, rolloutWorld, workloadStatus } from
 import type { Snapshot } from '../store/store.ts';
 import type { HandlerDeps } from './handler.ts';
 
-/** One moment: the records, and how the nodes were. Everything that an answer holds is told from one of them. */
+/**
+ * One moment: the records, and how the nodes were. Everything that an answer holds is told from one of
+ * them.
+ */
 export interface Moment {
   readonly snapshot: Snapshot;
   readonly view: HandlerDeps['view'];

@@ -31,8 +31,9 @@ export interface PlanWorld {
 }
 
 /**
- * What an apply of the documents would do: the transaction of the apply itself, never committed, then rollout and
- * scheduler on its outcome until there is nothing left to do. Throws what the apply would throw. Pure.
+ * What an apply of the documents would do: the transaction of the apply itself, never committed, then
+ * rollout and scheduler on its outcome until there is nothing left to do. Throws what the apply would
+ * throw. Pure.
  */
 export function planApply(documents: readonly WorkloadDocument[], world: PlanWorld): ApplyPlan {
   const tx = scratchTransaction(world.snapshot);

@@ -42,15 +42,18 @@ export interface Simulation {
 }
 
 const explainedPlacements = 10;
-/** What comes after so many is more of the same; the plan of a thousand copies must not hold up other callers. */
+/**
+ * What comes after so many is more of the same; the plan of a thousand copies must not hold up other
+ * callers.
+ */
 const maxRounds = 100;
 /** Where a workload names no runtime and nothing was chosen before. */
 const assumedRuntime = 'crun';
 const noDigest = `sha256:${'0'.repeat(64)}` as Digest;
 
 /**
- * Plays rollout and reconciler on a scratch transaction until nothing is left to do: every order succeeds, every guest
- * that is ordered gets ready, and nodes that do not answer stay so. Pure.
+ * Plays rollout and reconciler on a scratch transaction until nothing is left to do: every order succeeds,
+ * every guest that is ordered gets ready, and nodes that do not answer stay so. Pure.
  */
 export function simulateRollout(workload: Workload, world: SimulationWorld): Simulation {
   const run = startRun(workload, world);

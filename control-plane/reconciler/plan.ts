@@ -3,7 +3,10 @@ import { currentResolution } from '../store/instance-template.ts';
 
 /** One thing to do next. Each may be repeated; steps.ts has one executor for each kind. */
 export type Step =
-  /** Asks an eligible node what the image stands for, and records digest and runtime for the present generation. */
+  /**
+   * Asks an eligible node what the image stands for, and records digest and runtime for the present
+   * generation.
+   */
   | { readonly kind: 'resolve-image'; readonly workload: Workload }
   /** Chooses a node and binds the instance to it. */
   | { readonly kind: 'place'; readonly instance: Instance }
@@ -15,7 +18,10 @@ export type Step =
   | { readonly kind: 'forget'; readonly instance: Instance };
 
 export interface StepWorld {
-  /** Its node does not answer, or has not told yet all that it holds, so what we know of the instance is the past. */
+  /**
+   * Its node does not answer, or has not told yet all that it holds, so what we know of the instance is the
+   * past.
+   */
   stale(instance: Instance): boolean;
 }
 

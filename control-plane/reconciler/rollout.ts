@@ -9,23 +9,30 @@ export type RolloutAction =
   | { readonly kind: 'retire'; readonly instance: Instance; readonly because: string }
   /** Nothing of a workload that is being deleted is left: delete its record, and finish its operation. */
   | { readonly kind: 'forget-workload' }
-  /** All is as wanted: running operations of the workload have succeeded. Given again and again while it is so. */
+  /**
+   * All is as wanted: running operations of the workload have succeeded. Given again and again while it is
+   * so.
+   */
   | { readonly kind: 'finish' };
 
 export interface RolloutWorld {
   readonly nowMs: number;
-  /** Its node does not answer, or has not told yet all that it holds: it may run, so nothing takes its place. False without a node. */
+  /**
+   * Its node does not answer, or has not told yet all that it holds: it may run, so nothing takes its
+   * place. False without a node.
+   */
   stale(instance: Instance): boolean;
   /** How far the clock of its node is ahead of nowMs. Left out: zero. */
   skewMs?(instance: Instance): number;
 }
 
 /**
- * Which instances there should be, one small decision at a time. Pure: every case is a row in rollout.test.ts.
+ * Which instances there should be, one small decision at a time. Pure: every case is a row in
+ * rollout.test.ts.
  *
- * A change replaces copies one at a time: a new one must be done before the next old one goes. Where no node has room
- * for a copy more, and there are several, one old copy goes first. What is silent is never replaced, and holds up
- * nobody else.
+ * A change replaces copies one at a time: a new one must be done before the next old one goes. Where no
+ * node has room for a copy more, and there are several, one old copy goes first. What is silent is never
+ * replaced, and holds up nobody else.
  */
 export function rollout(
   workload: Workload,
@@ -156,7 +163,10 @@ export function isDone(instance: Instance, workload: Workload, world: RolloutWor
   return isComplete(instance) || readyInMs(instance, workload, world) === 0;
 }
 
-/** Milliseconds until rollout may decide otherwise with nothing but time having passed; undefined: it will not. */
+/**
+ * Milliseconds until rollout may decide otherwise with nothing but time having passed; undefined: it will
+ * not.
+ */
 export function nextRolloutInMs(
   workload: Workload,
   instances: readonly Instance[],
@@ -169,7 +179,10 @@ export function nextRolloutInMs(
   return waits.length === 0 ? undefined : Math.min(...(waits as number[]));
 }
 
-/** As many copies as wanted, all of the present generation and done, and nothing left to remove that can be reached. */
+/**
+ * As many copies as wanted, all of the present generation and done, and nothing left to remove that can be
+ * reached.
+ */
 export function isSettled(workload: Workload, instances: readonly Instance[], world: RolloutWorld): boolean {
   const alive = instances.filter(({ intent }) => intent === 'run');
   if (alive.length !== workload.spec.replicas) return false;

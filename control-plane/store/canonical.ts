@@ -1,4 +1,7 @@
-/** The value as text that does not depend on the order of keys: equal data, equal text. Data as JSON knows it. */
+/**
+ * The value as text that does not depend on the order of keys: equal data, equal text. Data as JSON knows
+ * it.
+ */
 export const canonicalText = (value: unknown): string => JSON.stringify(value, (_, each) => ordered(each));
 
 /** Records with and without a prototype are the same data. */

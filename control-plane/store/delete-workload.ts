@@ -12,8 +12,8 @@ export interface DeleteWorkload {
 }
 
 /**
- * Asks for the end of a workload: it stays until nothing of it is left anywhere. Answers the operation that carries it
- * out, the one under way where it is being deleted already. not-found.
+ * Asks for the end of a workload: it stays until nothing of it is left anywhere. Answers the operation that
+ * carries it out, the one under way where it is being deleted already. not-found.
  */
 export function deleteWorkload(tx: Transaction, request: DeleteWorkload, nowMs: number): string {
   const { project, name, operationId, caller } = request;

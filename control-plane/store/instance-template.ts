@@ -6,7 +6,10 @@ export type InstanceTemplate = Omit<InstanceSpec, 'displayName'>;
 
 type Resolved = NonNullable<Workload['resolved']>;
 
-/** What the image and the runtime of the present generation stand for; undefined until the resolve step has run. */
+/**
+ * What the image and the runtime of the present generation stand for; undefined until the resolve step has
+ * run.
+ */
 export function currentResolution(workload: Workload): Resolved | undefined {
   return workload.resolved?.generation === workload.metadata.generation ? workload.resolved : undefined;
 }
@@ -28,14 +31,17 @@ function templateOf(
   return { ...own, workload, image, runtime };
 }
 
-/** A change between the two leaves every copy as it is: replicas, the update policy and the choice of nodes alone. */
+/**
+ * A change between the two leaves every copy as it is: replicas, the update policy and the choice of nodes
+ * alone.
+ */
 export function sameTemplate(before: WorkloadSpec, after: WorkloadSpec): boolean {
   return isSameData(templateOf('', before, before), templateOf('', after, after));
 }
 
 /**
- * It has to be replaced before the workload is as wanted. A change of replicas or of the update policy outdates nobody;
- * a new strategy only those that have no node yet.
+ * It has to be replaced before the workload is as wanted. A change of replicas or of the update policy
+ * outdates nobody; a new strategy only those that have no node yet.
  */
 export function isOutdated(instance: Instance, workload: Workload): boolean {
   const template = instanceTemplate(workload);
@@ -58,8 +64,8 @@ function textOfSpec(spec: InstanceSpec): string {
 }
 
 /**
- * A reference bound to the digest it stood for: "host:port/name:tag" becomes "host:port/name@sha256:…", and "oci:/path"
- * "oci:/path@sha256:…".
+ * A reference bound to the digest it stood for: "host:port/name:tag" becomes "host:port/name@sha256:…", and
+ * "oci:/path" "oci:/path@sha256:…".
  */
 export function pinImage(reference: string, digest: string): string {
   const [unpinned = ''] = reference.split('@');

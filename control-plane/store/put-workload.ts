@@ -27,9 +27,9 @@ export interface PutResult {
 }
 
 /**
- * Makes a workload as one document says; a document that changes nothing writes nothing. The generation grows when the
- * spec changes, and with labels alone nothing has to be carried out. aborted: the workload is not at the revision that
- * was expected; failed-precondition: it is being deleted.
+ * Makes a workload as one document says; a document that changes nothing writes nothing. The generation
+ * grows when the spec changes, and with labels alone nothing has to be carried out. aborted: the workload
+ * is not at the revision that was expected; failed-precondition: it is being deleted.
  */
 export function putWorkload(tx: Transaction, put: PutWorkload, nowMs: number): PutResult {
   const { document, caller } = put;
@@ -59,8 +59,8 @@ export function putWorkload(tx: Transaction, put: PutWorkload, nowMs: number): P
 }
 
 /**
- * The workload with another spec, as its next generation. What image and runtime stand for is found out once for each
- * generation that tells copies something new; a change of replicas alone keeps it.
+ * The workload with another spec, as its next generation. What image and runtime stand for is found out
+ * once for each generation that tells copies something new; a change of replicas alone keeps it.
  */
 export function withSpec(workload: Workload, spec: Workload['spec']): Workload {
   const generation = workload.metadata.generation + 1;

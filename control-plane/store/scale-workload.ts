@@ -12,7 +12,10 @@ export interface ScaleWorkload {
   readonly caller: string;
 }
 
-/** Sets the replicas alone; the number it has already writes nothing. not-found; failed-precondition: being deleted. */
+/**
+ * Sets the replicas alone; the number it has already writes nothing. not-found; failed-precondition: being
+ * deleted.
+ */
 export function scaleWorkload(tx: Transaction, scale: ScaleWorkload, nowMs: number): PutResult {
   const { project, name, replicas, operationId, caller } = scale;
   const before = tx.named('workload', name, project);

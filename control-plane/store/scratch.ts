@@ -5,8 +5,8 @@ const absent = Symbol('absent');
 type Written = Map<string, unknown>;
 
 /**
- * A transaction that is never committed: what a change would do, by the code that does it. Its writes lie over the
- * snapshot, and are lost with it; events are dropped.
+ * A transaction that is never committed: what a change would do, by the code that does it. Its writes lie
+ * over the snapshot, and are lost with it; events are dropped.
  */
 export function scratchTransaction(base: Snapshot): Transaction {
   const written: Record<Kind, Written> = Object.fromEntries(

@@ -17,9 +17,9 @@ export const requestDigest = (method: string, body: Uint8Array): string =>
   createHash('sha256').update(method).update('\0').update(body).digest('hex');
 
 /**
- * Decides a request once: the answer is written in the transaction of the change itself, and the same request gets it
- * again for 24 hours without acting. The answer is data as JSON knows it. invalid-argument with the reason
- * request-id-reused for another body under the same id.
+ * Decides a request once: the answer is written in the transaction of the change itself, and the same
+ * request gets it again for 24 hours without acting. The answer is data as JSON knows it. invalid-argument
+ * with the reason request-id-reused for another body under the same id.
  */
 export function answerOnce<Answer>(
   tx: Transaction,

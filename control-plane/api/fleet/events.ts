@@ -5,7 +5,10 @@ import { formatEvent } from '#shared/wire/fleet.ts';
 import type { HandlerContext, HandlerDeps } from '../handler.ts';
 import { parseProject } from '../resolve-name.ts';
 
-/** The kept events after a revision, then new ones with follow. A reader that is too slow goes on from what is kept. */
+/**
+ * The kept events after a revision, then new ones with follow. A reader that is too slow goes on from what
+ * is kept.
+ */
 export async function* listEvents(
   request: ListEventsRequest,
   { signal }: HandlerContext,

@@ -59,7 +59,10 @@ export async function signalInstance(
   return {};
 }
 
-/** The node that can be asked about an instance. failed-precondition without a node; unavailable when it is silent. */
+/**
+ * The node that can be asked about an instance. failed-precondition without a node; unavailable when it is
+ * silent.
+ */
 export function nodeOfReachable(instance: Instance, { world, snapshot }: Moment): NodeName {
   const { node, metadata } = instance;
   const subject = { instance: metadata.name, ...(node === undefined ? {} : { node }) };

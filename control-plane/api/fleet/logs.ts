@@ -15,7 +15,10 @@ interface LogCall {
   readonly deps: HandlerDeps;
 }
 
-/** Output of one instance, or of all instances of a workload in the order of time; with follow, of new ones too. */
+/**
+ * Output of one instance, or of all instances of a workload in the order of time; with follow, of new ones
+ * too.
+ */
 export async function* streamLogs(
   request: StreamLogsRequest,
   { signal }: HandlerContext,

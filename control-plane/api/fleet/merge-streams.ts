@@ -41,8 +41,9 @@ export async function* mergeSorted<T>(
 }
 
 /**
- * Several endless streams as one, each item as it comes. More streams may be found at any time: `find` is asked again
- * each time `changed` resolves with true, and a name is read once. Ends when `changed` says false and all have ended.
+ * Several endless streams as one, each item as it comes. More streams may be found at any time: `find` is
+ * asked again each time `changed` resolves with true, and a name is read once. Ends when `changed` says
+ * false and all have ended.
  */
 export async function* mergeLive<T>(
   find: () => readonly Source<T>[],

@@ -24,8 +24,8 @@ interface WatchCall {
 }
 
 /**
- * All objects, a bookmark, then what changes. What is derived from live nodes and from time is looked at once a second.
- * Where changes were lost, everything follows anew after a resync.
+ * All objects, a bookmark, then what changes. What is derived from live nodes and from time is looked at
+ * once a second. Where changes were lost, everything follows anew after a resync.
  */
 export async function* watch(
   request: WatchRequest,

@@ -1,0 +1,256 @@
+import { describe, expect, it } from 'vitest';
+import type { Instance, NodeName, Workload } from '#shared/model.ts';
+import { instanceRecord, stateRecord, workloadRecord } from '../../test/fakes/records.ts';
+import { nextRolloutInMs, type RolloutAction, type RolloutWorld, rollout } from './rollout.ts';
+
+const nowMs = 1_000_000;
+const away = 'h9' as NodeName;
+const world: RolloutWorld = { nowMs, stale: ({ node }) => node === away };
+
+const workload = workloadRecord();
+const older = workloadRecord({ env: { VERSION: '1' } });
+const newer = workloadRecord({ env: { VERSION: '2' } }, { metadata: { generation: 2 } });
+const scaledTo = (replicas: number, of = workload): Workload => ({ ...of, spec: { ...of.spec, replicas } });
+
+const good = (place: number, of = workload): Instance => instanceRecord(of, place);
+const young = (place: number, of = workload): Instance =>
+  instanceRecord(of, place, { observed: stateRecord({ startedAtMs: nowMs - 400 }) });
+const ordered = (place: number, of = workload): Instance =>
+  instanceRecord(of, place, { observed: undefined });
+const waiting = (place: number, of = workload): Instance =>
+  instanceRecord(of, place, { node: undefined, observed: undefined, placedBecause: '' });
+const homeless = (place: number, of = workload): Instance =>
+  instanceRecord(of, place, { node: undefined, observed: undefined, placedBecause: '0 of 1 nodes fit.' });
+const silent = (place: number, of = workload): Instance => instanceRecord(of, place, { node: away });
+const crashing = (place: number, of = workload): Instance =>
+  instanceRecord(of, place, { observed: stateRecord({ phase: 'backing-off', pid: 0, startedAtMs: 0 }) });
+const exited = (place: number, code: number, of = workload): Instance => {
+  const exit = { code, unknown: false, outOfMemory: false, atMs: 5 };
+  return instanceRecord(of, place, {
+    observed: stateRecord({ phase: 'exited', pid: 0, startedAtMs: 0, exit }),
+  });
+};
+const going = (instance: Instance): Instance => ({ ...instance, intent: 'remove' });
+
+/** "add 2", "retire 1", "finish". */
+const told = (actions: readonly RolloutAction[]): string[] =>
+  actions.map((action) => {
+    if (action.kind === 'add') return `add ${action.count}`;
+    return action.kind === 'retire' ? `retire ${Number(action.instance.metadata.id.slice(-4))}` : action.kind;
+  });
+
+interface Row {
+  readonly name: string;
+  readonly of?: Workload;
+  readonly instances: readonly Instance[];
+  readonly wanted: readonly string[];
+}
+
+const steady: readonly Row[] = [
+  { name: 'makes all copies of a new workload', instances: [], wanted: ['add 3'] },
+  { name: 'makes what is missing', instances: [good(1)], wanted: ['add 2'] },
+  { name: 'waits while a copy is young', instances: [good(1), good(2), young(3)], wanted: [] },
+  { name: 'waits while a copy has no node', instances: [good(1), good(2), homeless(3)], wanted: [] },
+  { name: 'finishes when all are ready', instances: [good(1), good(2), good(3)], wanted: ['finish'] },
+  {
+    name: 'makes nothing before the image is resolved',
+    of: { ...workload, resolved: undefined },
+    instances: [],
+    wanted: [],
+  },
+  { name: 'never replaces what is silent', instances: [good(1), good(2), silent(3)], wanted: [] },
+  { name: 'leaves a crashing copy to its agent', instances: [good(1), good(2), crashing(3)], wanted: [] },
+  {
+    name: 'counts a copy that ended well as done',
+    instances: [good(1), good(2), exited(3, 0)],
+    wanted: ['finish'],
+  },
+  { name: 'does not count one that ended badly', instances: [good(1), good(2), exited(3, 1)], wanted: [] },
+  {
+    name: 'waits for what still has to go',
+    instances: [good(1), good(2), good(3), going(good(4))],
+    wanted: [],
+  },
+  {
+    name: 'waits for nobody who is silent and to go',
+    instances: [good(1), good(2), good(3), going(silent(4))],
+    wanted: ['finish'],
+  },
+  { name: 'finishes at no copies', of: scaledTo(0), instances: [], wanted: ['finish'] },
+];
+
+const scaling: readonly Row[] = [
+  { name: 'takes the newest', of: scaledTo(2), instances: [good(1), good(2), good(3)], wanted: ['retire 3'] },
+  {
+    name: 'takes what has no node first',
+    of: scaledTo(2),
+    instances: [homeless(1), good(2), crashing(3)],
+    wanted: ['retire 1'],
+  },
+  {
+    name: 'then what does not run',
+    of: scaledTo(2),
+    instances: [crashing(1), good(2), silent(3)],
+    wanted: ['retire 1'],
+  },
+  {
+    name: 'then what is silent',
+    of: scaledTo(2),
+    instances: [silent(1), good(2), good(3)],
+    wanted: ['retire 1'],
+  },
+  {
+    name: 'takes all for none',
+    of: scaledTo(0),
+    instances: [good(1), good(2)],
+    wanted: ['retire 2', 'retire 1'],
+  },
+  {
+    name: 'needs no image to take away',
+    of: { ...scaledTo(1), resolved: undefined },
+    instances: [good(1), good(2)],
+    wanted: ['retire 2'],
+  },
+  {
+    name: 'keeps the copies of before when only replicas grew',
+    of: scaledTo(3, workloadRecord({}, { metadata: { generation: 2 } })),
+    instances: [good(1), good(2)],
+    wanted: ['add 1'],
+  },
+];
+
+const updating: readonly Row[] = [
+  {
+    name: 'adds one new copy first',
+    of: newer,
+    instances: [good(1, older), good(2, older), good(3, older)],
+    wanted: ['add 1'],
+  },
+  {
+    name: 'waits until the new one is ready',
+    of: newer,
+    instances: [good(1, older), good(2, older), good(3, older), young(4, newer)],
+    wanted: [],
+  },
+  {
+    name: 'then retires the oldest',
+    of: newer,
+    instances: [good(1, older), good(2, older), good(3, older), good(4, newer)],
+    wanted: ['retire 1'],
+  },
+  {
+    name: 'retires what does not run before the oldest',
+    of: newer,
+    instances: [good(1, older), crashing(2, older), good(3, older), good(4, newer)],
+    wanted: ['retire 2'],
+  },
+  {
+    name: 'goes on with the next',
+    of: newer,
+    instances: [good(2, older), good(3, older), good(4, newer), going(good(1, older))],
+    wanted: ['add 1'],
+  },
+  {
+    name: 'ends without a copy more',
+    of: newer,
+    instances: [good(4, newer), good(5, newer), good(6, newer)],
+    wanted: ['finish'],
+  },
+  {
+    name: 'stops at a new copy that fails',
+    of: newer,
+    instances: [good(1, older), good(2, older), good(3, older), crashing(4, newer)],
+    wanted: [],
+  },
+  {
+    name: 'retires old copies that never had a node at once',
+    of: newer,
+    instances: [good(1, older), good(2, older), homeless(3, older)],
+    wanted: ['retire 3'],
+  },
+  {
+    name: 'makes room by one old copy where nothing fits',
+    of: newer,
+    instances: [good(1, older), good(2, older), good(3, older), homeless(4, newer)],
+    wanted: ['retire 1'],
+  },
+  {
+    name: 'makes room once only',
+    of: newer,
+    instances: [good(2, older), good(3, older), homeless(4, newer), going(good(1, older))],
+    wanted: [],
+  },
+  {
+    name: 'does not decide before the scheduler has',
+    of: newer,
+    instances: [good(1, older), good(2, older), good(3, older), waiting(4, newer)],
+    wanted: [],
+  },
+  {
+    name: 'never gives up the only copy for room',
+    of: scaledTo(1, newer),
+    instances: [good(1, older), homeless(2, newer)],
+    wanted: [],
+  },
+  {
+    name: 'goes around a copy that is silent',
+    of: newer,
+    instances: [silent(1, older), good(2, older), good(3, older), good(4, newer)],
+    wanted: ['retire 2'],
+  },
+  {
+    name: 'waits for a silent old copy alone at the end',
+    of: newer,
+    instances: [silent(1, older), good(4, newer), good(5, newer)],
+    wanted: [],
+  },
+  {
+    name: 'is not held up by a new copy that went silent',
+    of: newer,
+    instances: [silent(4, newer), good(2, older), good(3, older)],
+    wanted: ['add 1'],
+  },
+  {
+    name: 'waits for an order that is under way',
+    of: newer,
+    instances: [good(1, older), good(2, older), good(3, older), ordered(4, newer)],
+    wanted: [],
+  },
+  {
+    name: 'takes copies away at once when the change wants fewer',
+    of: scaledTo(1, newer),
+    instances: [good(1, older), good(2, older), good(3, older)],
+    wanted: ['retire 3'],
+  },
+];
+
+const gone = { ...workload, deletingSinceMs: 5 };
+const deleting: readonly Row[] = [
+  { name: 'retires everything', of: gone, instances: [good(1), silent(2)], wanted: ['retire 1', 'retire 2'] },
+  { name: 'waits for what is going', of: gone, instances: [going(good(1))], wanted: [] },
+  { name: 'forgets the workload when nothing is left', of: gone, instances: [], wanted: ['forget-workload'] },
+];
+
+describe.each([
+  ['steady', steady],
+  ['scaling', scaling],
+  ['updating', updating],
+  ['deleting', deleting],
+])('rollout, %s', (_, rows) => {
+  it.each(rows)('$name', ({ of = workload, instances, wanted }) => {
+    expect(told(rollout(of, instances, world))).toEqual(wanted);
+  });
+});
+
+describe('nextRolloutInMs', () => {
+  it('tells when the first young copy is ready', () => {
+    expect(nextRolloutInMs(workload, [good(1), young(2)], world)).toBe(600);
+  });
+  it('is silent when time alone changes nothing', () => {
+    expect(nextRolloutInMs(workload, [good(1), homeless(2), silent(3)], world)).toBeUndefined();
+  });
+  it('reads the start by the clock of the node', () => {
+    const ahead: RolloutWorld = { ...world, skewMs: () => 300 };
+    expect(nextRolloutInMs(workload, [young(2)], ahead)).toBe(300);
+  });
+});
