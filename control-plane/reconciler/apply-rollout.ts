@@ -14,8 +14,8 @@ import { type RolloutAction, type RolloutWorld, rollout } from './rollout.ts';
 const instancesPerCommit = 20;
 
 /**
- * Decides anew inside one transaction, and writes what was decided: the copies that there should be are never counted on
- * a past that another transaction has changed.
+ * Decides anew inside one transaction, and writes what was decided: the copies that there should be are
+ * never counted on a past that another transaction has changed.
  */
 export async function applyRollout(
   workload: Workload,

@@ -2,13 +2,18 @@ import type { Clock } from '#shared/clock.ts';
 import type { Random } from '#shared/random.ts';
 import { type Backoff, createBackoff } from '#shared/retry.ts';
 
-/** When each thing may be tried again. Keys name the thing and its generation, so that a change tries at once. */
+/**
+ * When each thing may be tried again. Keys name the thing and its generation, so that a change tries at
+ * once.
+ */
 export interface Attempts {
   /** It may be tried now. */
   ready(key: string): boolean;
   /** It failed: waits longer each time. The wait is returned. */
   failed(key: string): number;
-  /** It went well. What it does may be seen only a little later; it is not repeated before the wait is over. */
+  /**
+   * It went well. What it does may be seen only a little later; it is not repeated before the wait is over.
+   */
   settling(key: string, waitMs: number): void;
   /** Everything may be tried at once, as if for the first time. */
   clear(): void;

@@ -27,9 +27,9 @@ export interface Observer {
 }
 
 /**
- * Writes down what the backends report: the transitions that matter in the store, everything else in the view. It is the
- * only writer of both. Observations are kept in the order in which they came; a node counts as listed only when all
- * that it listed is durable.
+ * Writes down what the backends report: the transitions that matter in the store, everything else in the
+ * view. It is the only writer of both. Observations are kept in the order in which they came; a node counts
+ * as listed only when all that it listed is durable.
  */
 export function startObserver(options: ObserverOptions): Observer {
   const images = startImageWatch(options);
@@ -103,7 +103,10 @@ function createIntake(
     }
   }
 
-  /** What a node lists no more is absent, of this node alone. One that was never seen stays as it is: not reported. */
+  /**
+   * What a node lists no more is absent, of this node alone. One that was never seen stays as it is: not
+   * reported.
+   */
   function missing({ node, present }: Extract<Observation, { kind: 'complete' }>): Sighting[] {
     const ids: ReadonlySet<string> = present;
     return store
@@ -117,13 +120,14 @@ function createIntake(
     const snapshot = store.snapshot();
     const strangers = [...present].filter((id) => snapshot.get('instance', id)?.node !== node);
     if (strangers.length === 0) return;
+    const some = strangers.slice(0, 5).join(', ');
     await commit((tx) =>
       tx.event({
         atMs: clock.nowMs(),
         type: 'node.strangers-found',
         severity: 'warning',
         subject: { node },
-        message: `holds ${strangers.length} instances that are not bound to it: ${strangers.slice(0, 5).join(', ')}`,
+        message: `holds ${strangers.length} instances that are not bound to it: ${some}`,
       }),
     );
   }
@@ -242,7 +246,7 @@ function createIntake(
     async abandon() {
       pending = [];
       await writing;
-      for (const node of [...known]) leave(node);
+      for (const node of known) leave(node);
       wake();
     },
   };

@@ -43,9 +43,10 @@ const placeBackoff = { firstMs: 500, maxMs: 5_000 };
 const limits = { total: 512, perNode: 64, perWorkload: 16 };
 
 /**
- * Brings the fleet to what the store wants: takes one snapshot, asks rollout() and nextStep() what is to be done, and
- * does it, a bounded number of things at a time, until they ask for nothing. Level-triggered: every pass decides from the
- * store and the view alone. What fails waits longer each time, for itself alone.
+ * Brings the fleet to what the store wants: takes one snapshot, asks rollout() and nextStep() what is to be
+ * done, and does it, a bounded number of things at a time, until they ask for nothing. Level-triggered:
+ * every pass decides from the store and the view alone. What fails waits longer each time, for itself
+ * alone.
  */
 export function startReconciler(options: ReconcilerOptions): Reconciler {
   const { store, clock } = options;
@@ -187,7 +188,10 @@ function passWorkload(
   );
 }
 
-/** All of a workload's copies that have no node ask for the same: when one finds none, the others need not ask. */
+/**
+ * All of a workload's copies that have no node ask for the same: when one finds none, the others need not
+ * ask.
+ */
 function startPlacing(state: State, workload: Workload, unplaced: readonly Instance[]): void {
   const { id, name, generation } = workload.metadata;
   const key = `place/${id}/${generation}`;

@@ -134,7 +134,10 @@ function whyForgotten({ node }: Instance, { store }: StepContext): string {
   return isLost ? `its node ${node} was declared lost` : `nothing of it is on ${node}`;
 }
 
-/** Asks the node where a copy would go, then others that offer the runtime: one that is away or broken stops nobody. */
+/**
+ * Asks the node where a copy would go, then others that offer the runtime: one that is away or broken stops
+ * nobody.
+ */
 async function resolveImage(workload: Workload, context: StepContext): Promise<void> {
   const { store, backendOf, clock, signal } = context;
   const { spec, metadata } = workload;

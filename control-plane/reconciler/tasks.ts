@@ -1,6 +1,8 @@
 /** What is being done now: one thing for each key, and bounds, so that what hangs holds up only itself. */
 export interface Tasks {
-  /** Starts it, unless its key is busy or a bound is reached: then it is false, and a later pass asks again. */
+  /**
+   * Starts it, unless its key is busy or a bound is reached: then it is false, and a later pass asks again.
+   */
   start(task: Task): boolean;
   readonly running: number;
   /** Resolves when nothing runs. */

@@ -11,8 +11,8 @@ export interface Binding {
 }
 
 /**
- * Gives an instance its node, once and for ever: what should run elsewhere is another instance. not-found: there is no
- * such instance; aborted: it has another node, or is to go.
+ * Gives an instance its node, once and for ever: what should run elsewhere is another instance. not-found:
+ * there is no such instance; aborted: it has another node, or is to go.
  */
 export function bindInstance(tx: Transaction, binding: Binding, nowMs: number): void {
   const { id, project, node, because } = binding;

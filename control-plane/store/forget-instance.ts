@@ -2,8 +2,8 @@ import { DroverError } from '#shared/errors.ts';
 import type { Transaction } from './store.ts';
 
 /**
- * Deletes an instance of which nothing is left: its node said so, it never had one, or its node was declared lost.
- * Repeating it changes nothing. failed-precondition: it is wanted and has a node.
+ * Deletes an instance of which nothing is left: its node said so, it never had one, or its node was
+ * declared lost. Repeating it changes nothing. failed-precondition: it is wanted and has a node.
  */
 export function forgetInstance(
   tx: Transaction,

@@ -1,7 +1,10 @@
 import type { Instance } from '#shared/model.ts';
 import type { Transaction } from './store.ts';
 
-/** Adds instances that are wanted from now on. Repeating it changes nothing: an id that is there stays as it is. */
+/**
+ * Adds instances that are wanted from now on. Repeating it changes nothing: an id that is there stays as it
+ * is.
+ */
 export function putInstances(tx: Transaction, instances: readonly Instance[], nowMs: number): void {
   for (const instance of instances) {
     const { id, name, project } = instance.metadata;

@@ -8,7 +8,9 @@ export interface Resolution {
   readonly runtime: string;
 }
 
-/** Keeps the digest and runtime of one generation. A workload that has moved on, or is gone, is left alone. */
+/**
+ * Keeps the digest and runtime of one generation. A workload that has moved on, or is gone, is left alone.
+ */
 export function resolveWorkload(
   tx: Transaction,
   workload: Pick<Workload, 'metadata'>,

@@ -2,8 +2,8 @@ import type { Instance } from '#shared/model.ts';
 import type { Transaction } from './store.ts';
 
 /**
- * Says that instances are to go. The generation grows, so that an order to run one, sent before and delivered after, is
- * refused as old by its node. Repeating it changes nothing.
+ * Says that instances are to go. The generation grows, so that an order to run one, sent before and
+ * delivered after, is refused as old by its node. Repeating it changes nothing.
  */
 export function retireInstances(
   tx: Transaction,

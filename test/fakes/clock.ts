@@ -1,8 +1,14 @@
 import type { Clock } from '#shared/clock.ts';
 
-/** A clock that a test owns: time passes only in `advance`, and every timer fires at its own moment, in order. */
+/**
+ * A clock that a test owns: time passes only in `advance`, and every timer fires at its own moment, in
+ * order.
+ */
 export interface FakeClock extends Clock {
-  /** Lets what is ready run, then fires every timer that comes due, one after another, letting each one's work end. */
+  /**
+   * Lets what is ready run, then fires every timer that comes due, one after another, letting each one's
+   * work end.
+   */
   advance(byMs: number): Promise<void>;
   /** Lets everything that waits for nothing but its turn run. */
   settle(): Promise<void>;

@@ -13,7 +13,10 @@ import { silentLog } from '#shared/log.ts';
 import type { Instance, NodeName, Operation, Workload, WorkloadSpec } from '#shared/model.ts';
 import type { Random } from '#shared/random.ts';
 
-/** The control plane without its listener: store, observer and reconciler, on a clock and chance that a test owns. */
+/**
+ * The control plane without its listener: store, observer and reconciler, on a clock and chance that a test
+ * owns.
+ */
 export interface SimulatedControlPlane {
   readonly store: Store;
   readonly view: FleetView;

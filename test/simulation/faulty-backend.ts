@@ -9,8 +9,9 @@ export interface Faults {
 }
 
 /**
- * A backend whose network does what networks do: an order is lost, or its answer, or it arrives twice, or long after its
- * caller gave up, or is never answered; what is observed comes late, and twice, and the watch breaks.
+ * A backend whose network does what networks do: an order is lost, or its answer, or it arrives twice, or
+ * long after its caller gave up, or is never answered; what is observed comes late, and twice, and the
+ * watch breaks.
  */
 export function faultyBackend(
   inner: Backend,

@@ -3,8 +3,8 @@ import { createFleet, type SimulatedFleet } from './fleet.ts';
 import { createInvariants, unsettled } from './invariants.ts';
 
 /**
- * One seed is one history: what people ask for, what breaks, and when. `DROVER_SEED=n` runs one again, `DROVER_SEEDS=n`
- * as many from the first on.
+ * One seed is one history: what people ask for, what breaks, and when. `DROVER_SEED=n` runs one again,
+ * `DROVER_SEEDS=n` as many from the first on.
  */
 const { DROVER_SEED: oneSeed, DROVER_SEEDS: seedCount = '200' } = process.env;
 const seeds =
