@@ -10,7 +10,30 @@ import type {
   Resources,
   RuntimeFacts,
 } from '#shared/model.ts';
+import type { Clock } from '#shared/clock.ts';
+import type { Log } from '#shared/log.ts';
+import type { Random } from '#shared/random.ts';
+import type { HostCommands } from '../host/command.ts';
 import type { ImageConfig } from '../images/image-source.ts';
+import type { IdRange } from '../volumes/volume-driver.ts';
+
+/** What a driver is made from. Two drivers of one node share all of it. */
+export interface DriverContext {
+  readonly commands: HostCommands;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+  /** Outlives a reboot. */
+  readonly stateDir: string;
+  /** Does not outlive a reboot. */
+  readonly runDir: string;
+  /** The node's own, such as "/drover-1a2b3c4d". */
+  readonly cgroupPrefix: string;
+  /** The host ids that guests get. */
+  readonly range: IdRange;
+}
+
+export type RuntimeDriverFactory = (context: DriverContext) => RuntimeDriver;
 
 /** What one guest is made of, once its image and root are there. */
 export interface GuestSpec {
@@ -98,8 +121,11 @@ export interface RuntimeDriver {
   stop(id: InstanceId, graceMs: number, signal: AbortSignal): Promise<void>;
   /** One signal for the first process. not-found; failed-precondition when it does not run. */
   signal(id: InstanceId, signalNumber: number, signal: AbortSignal): Promise<void>;
-  /** Kills what is left of it and removes all that create made. Succeeds for an id that is not there. */
-  remove(id: InstanceId, signal: AbortSignal): Promise<void>;
+  /**
+   * Kills what is left of it and removes all that create made. Succeeds for an id that is not there. With keepLogs the
+   * output stays, for a guest of the same id that is created next; without, it goes.
+   */
+  remove(id: InstanceId, signal: AbortSignal, options?: { readonly keepLogs: boolean }): Promise<void>;
   /** Spawns nothing. not-found. */
   inspect(id: InstanceId, signal: AbortSignal): Promise<GuestState>;
   /** The guests this driver made: from its directories, each confirmed by the host. Spawns nothing. */

@@ -1,4 +1,5 @@
 import { execa } from 'execa';
+import path from 'node:path';
 import type { Readable, Writable } from 'node:stream';
 import type { Clock } from '#shared/clock.ts';
 import { DroverError } from '#shared/errors.ts';
@@ -57,10 +58,11 @@ export interface StartedCommand {
  * turn of the event loop, because each blocks it for some milliseconds; and a gate per tool.
  */
 export interface HostCommands {
+  /** `tool` is looked for in the search path unless it is an absolute path. */
   run(tool: string, args: readonly string[], options?: RunOptions): Promise<CommandResult>;
   /** Nothing ends it but itself or kill(). */
   start(tool: string, args: readonly string[], options: StartOptions): Promise<StartedCommand>;
-  /** How often each tool was spawned so far. */
+  /** How often each tool was spawned so far, by its name without directory. */
   readonly spawns: ReadonlyMap<string, number>;
 }
 
@@ -92,8 +94,9 @@ export function createHostCommands(options: {
   const baseEnv = { PATH: searchPath, LC_ALL: 'C', HOME: '/root' };
 
   const gateOf = (tool: string): Gate => {
-    const found = gates.get(tool) ?? createGate(gateOfTool[tool] ?? 8);
-    gates.set(tool, found);
+    const name = path.basename(tool);
+    const found = gates.get(name) ?? createGate(gateOfTool[name] ?? 8);
+    gates.set(name, found);
     return found;
   };
   const begin = async (tool: string, args: readonly string[], signal: AbortSignal | undefined) => {
@@ -102,7 +105,8 @@ export function createHostCommands(options: {
     }
     await lane.turn();
     if (signal?.aborted) throw gaveUp(tool, signal, 'it was not started');
-    spawns.set(tool, (spawns.get(tool) ?? 0) + 1);
+    const name = path.basename(tool);
+    spawns.set(name, (spawns.get(name) ?? 0) + 1);
   };
 
   return {
@@ -231,7 +235,7 @@ function spawnError(
   result: { readonly code?: string | undefined; readonly shortMessage?: string | undefined },
 ): DroverError {
   if (result.code === 'ENOENT' || result.code === 'EACCES') {
-    const nextStep = `apt-get install ${packageOfTool[tool] ?? tool}`;
+    const nextStep = `apt-get install ${packageOfTool[path.basename(tool)] ?? tool}`;
     return new DroverError('unavailable', `${tool} is not installed`, { nextStep, subject: { tool } });
   }
   const message = `${tool} could not be started: ${result.shortMessage ?? result.code ?? 'no reason given'}`;

@@ -19,6 +19,8 @@ type Method = 'create' | 'start' | 'stop' | 'signal' | 'remove' | 'inspect' | 'l
 export interface FakeRuntimeHost {
   readonly clock: Clock;
   readonly guests: Map<InstanceId, FakeGuest>;
+  /** Outlives its guest when it is removed with keepLogs. */
+  readonly logs: Map<InstanceId, LogLine[]>;
   readonly execs: Map<string, FakeProcess>;
   readonly listeners: Set<(id: InstanceId) => void>;
   /** How often each method was called. */
@@ -40,6 +42,7 @@ export function createFakeRuntimeHost(clock: Clock): FakeRuntimeHost {
   return {
     clock,
     guests,
+    logs: new Map(),
     execs: new Map(),
     listeners: new Set(),
     calls: new Map(),
@@ -86,11 +89,12 @@ export function fakeRuntimeDriver(host: FakeRuntimeHost, name = 'fake'): Runtime
         if (process?.exit !== undefined || process === undefined) throw notRunning(id);
         process.signal(signalNumber);
       }),
-    remove: (id, signal) =>
+    remove: (id, signal, { keepLogs } = { keepLogs: false }) =>
       act('remove', signal, () => {
         checkId(id);
         host.guests.get(id)?.process?.end(137, false);
         host.guests.delete(id);
+        if (!keepLogs) host.logs.delete(id);
       }),
     inspect: (id, signal) => act('inspect', signal, () => stateOf(findGuest(host, id))),
     list: (signal) => act('list', signal, () => [...host.guests.values()].map(stateOf)),
@@ -143,9 +147,11 @@ function createGuest(host: FakeRuntimeHost, guest: GuestSpec): void {
   if (guestCommand(guest).length === 0) {
     throw new DroverError('invalid-argument', 'neither the spec nor the image names a command');
   }
+  const log = host.logs.get(guest.id) ?? [];
+  host.logs.set(guest.id, log);
   host.guests.set(guest.id, {
     guest,
-    log: [],
+    log,
     process: undefined,
     startedAtMs: 0,
     exit: undefined,

@@ -1,0 +1,7 @@
+import { crunDriver } from './crun.ts';
+import type { RuntimeDriverFactory } from './driver.ts';
+
+/** Every way this agent can run a guest; the name is what specs say. */
+export const runtimeDrivers: Readonly<Record<string, RuntimeDriverFactory>> = {
+  crun: (context) => crunDriver(context),
+};

@@ -1,0 +1,224 @@
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { rmdir, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import type { Clock } from '#shared/clock.ts';
+import { DroverError } from '#shared/errors.ts';
+
+export interface CgroupLimits {
+  readonly cpuMillicores: number;
+  readonly memoryMib: number;
+  readonly pids: number;
+}
+
+/**
+ * The cgroups of our guests, each `PREFIX/NAME`: the truth about what lives. Version 1, 2 and hybrid hosts. Reads are
+ * synchronous: the kernel answers from memory, and an inspect must not queue behind disk work.
+ */
+export interface Cgroups {
+  /** As OCI writes it: from the root of each hierarchy. */
+  path(name: string): string;
+  /** Empty when nothing lives, or there is no such group. */
+  processes(name: string): number[];
+  /** As read back; zero where there is no limit. Undefined when there is no such group. */
+  limits(name: string): CgroupLimits | undefined;
+  /** Whether the kernel ever killed something in it for want of memory. */
+  outOfMemory(name: string): boolean;
+  /** Kills until nothing lives. deadline-exceeded: something survives, as a process in uninterruptible sleep does. */
+  kill(name: string, timeoutMs: number): Promise<void>;
+  /** Removes the empty group from every hierarchy. Succeeds when there is none. */
+  remove(name: string): Promise<void>;
+  /** Whether any hierarchy has the group, with or without processes. */
+  exists(name: string): boolean;
+  /** Names of the groups below the prefix. */
+  list(): string[];
+  /** Whether swap can be limited together with memory. */
+  readonly limitsSwap: boolean;
+  /** What keeps this host from running guests, for people; empty when all is well. */
+  fault(): string;
+}
+
+const mib = 1024 * 1024;
+const cpuPeriodUs = 100_000;
+
+export function createCgroups(options: {
+  readonly clock: Clock;
+  /** Ours alone, such as "/drover-1a2b3c4d". */
+  readonly prefix: string;
+  readonly root?: string;
+}): Cgroups {
+  const { clock, prefix, root = '/sys/fs/cgroup' } = options;
+  if (!/^\/drover-[a-z0-9-]+$/.test(prefix)) throw new Error(`cgroup prefix ${prefix} is not "/drover-…"`);
+  const unified = existsSync(path.join(root, 'cgroup.controllers'));
+  const hierarchies = (): string[] => {
+    if (unified) return [root];
+    return readdirSync(root)
+      .map((name) => path.join(root, name))
+      .filter((directory) => existsSync(path.join(directory, 'cgroup.procs')));
+  };
+  // The same controller may be mounted as "cpu", "cpu,cpuacct" and a link from one to the other.
+  const groupOf = (controller: string, name: string): string =>
+    unified ? path.join(root, prefix, name) : path.join(root, controller, prefix, name);
+  const groups = (name: string): string[] => hierarchies().map((top) => path.join(top, prefix, name));
+
+  const processes = (name: string): number[] => processesBelow(groupOf('pids', checkName(name)));
+
+  async function killOnce(name: string): Promise<number> {
+    if (unified && (await tryWrite(path.join(groupOf('', name), 'cgroup.kill'), '1'))) {
+      return processes(name).length;
+    }
+    const freezer = path.join(groupOf('freezer', name), unified ? 'cgroup.freeze' : 'freezer.state');
+    // Frozen, so that nothing forks between the look and the signal.
+    await tryWrite(freezer, unified ? '1' : 'FROZEN');
+    const pids = new Set(groups(name).flatMap(processesBelow));
+    for (const pid of pids) killProcess(pid);
+    await tryWrite(freezer, unified ? '0' : 'THAWED');
+    return pids.size;
+  }
+
+  return {
+    path: (name) => `${prefix}/${checkName(name)}`,
+    processes,
+    limitsSwap: unified || existsSync(path.join(root, 'memory', 'memory.memsw.limit_in_bytes')),
+    limits: (name) => {
+      checkName(name);
+      const read = (controller: string, file: string) =>
+        readNumber(path.join(groupOf(controller, name), file));
+      const pids = read('pids', 'pids.max');
+      if (pids === undefined) return undefined;
+      const memory = read('memory', unified ? 'memory.max' : 'memory.limit_in_bytes') ?? 0;
+      const cpu = unified
+        ? millicoresOfMax(readText(path.join(groupOf('', name), 'cpu.max')))
+        : millicores(read('cpu', 'cpu.cfs_quota_us') ?? 0, read('cpu', 'cpu.cfs_period_us') ?? cpuPeriodUs);
+      return { pids, memoryMib: Math.floor(memory / mib), cpuMillicores: cpu };
+    },
+    outOfMemory: (name) => {
+      const file = unified ? 'memory.events' : 'memory.oom_control';
+      const text = readText(path.join(groupOf('memory', checkName(name)), file)) ?? '';
+      return Number(/^oom_kill (\d+)$/m.exec(text)?.[1] ?? 0) > 0;
+    },
+    async kill(name, timeoutMs) {
+      checkName(name);
+      const endMs = clock.monotonicMs() + timeoutMs;
+      for (let waitMs = 1; (await killOnce(name)) > 0; waitMs = Math.min(50, waitMs * 2)) {
+        if (clock.monotonicMs() > endMs) {
+          const message = `processes ${processes(name).join(', ')} of ${name} survive SIGKILL for ${timeoutMs} ms`;
+          throw new DroverError('deadline-exceeded', message, { subject: { cgroup: name } });
+        }
+        await clock.sleep(waitMs);
+      }
+    },
+    async remove(name) {
+      for (const group of groups(checkName(name))) await removeTree(group, clock);
+    },
+    exists: (name) => groups(checkName(name)).some((group) => existsSync(group)),
+    list: () => [...new Set(hierarchies().flatMap((top) => childrenOf(path.join(top, prefix))))].sort(),
+    fault: () => (unified ? '' : hybridFault(root)),
+  };
+}
+
+/** crun makes plain directories, and limits nothing, where a controller is bound but not mounted in its place. */
+function hybridFault(root: string): string {
+  const bound = (readText('/proc/self/cgroup') ?? '')
+    .split('\n')
+    .flatMap((line) => line.split(':')[1]?.split(',') ?? [])
+    .filter((controller) => controller !== '' && !controller.startsWith('name='));
+  const missing = bound.filter((controller) => !existsSync(path.join(root, controller, 'cgroup.procs')));
+  if (missing.length > 0) {
+    const place = path.join(root, missing[0] ?? '');
+    const command = `mkdir -p ${place} && mount -t cgroup -o ${missing[0]} cgroup ${place}`;
+    return `cgroup controllers are bound but not mounted: ${missing.join(', ')}; run: ${command}`;
+  }
+  const left = (readText(path.join(root, 'unified', 'cgroup.controllers')) ?? '').trim();
+  if (left === '') return '';
+  const place = path.join(root, left.split(' ')[0] ?? '');
+  const command = `mkdir -p ${place} && mount -t cgroup -o ${path.basename(place)} cgroup ${place}`;
+  return `crun refuses hybrid cgroups while version 2 holds controllers (${left}); run: ${command}`;
+}
+
+function checkName(name: string): string {
+  if (!/^[a-z0-9][a-z0-9-]{0,40}$/.test(name)) {
+    throw new DroverError('invalid-argument', `${JSON.stringify(name)} is no name of a cgroup of ours`);
+  }
+  return name;
+}
+
+function processesBelow(group: string): number[] {
+  const text = readText(path.join(group, 'cgroup.procs'));
+  if (text === undefined) return [];
+  const own = text
+    .split('\n')
+    .filter((line) => line !== '')
+    .map(Number);
+  return [...own, ...childrenOf(group).flatMap((child) => processesBelow(path.join(group, child)))];
+}
+
+function childrenOf(group: string): string[] {
+  try {
+    const entries = readdirSync(group, { withFileTypes: true });
+    return entries.filter((entry) => entry.isDirectory()).map(({ name }) => name);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
+    throw error;
+  }
+}
+
+/** The kernel lets go of a group some moments after its last process: EBUSY passes. */
+async function removeTree(group: string, clock: Clock): Promise<void> {
+  for (const child of childrenOf(group)) await removeTree(path.join(group, child), clock);
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await rmdir(group);
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      if (code === 'ENOENT') return;
+      if (code !== 'EBUSY' || attempt === 20) {
+        throw new DroverError('unavailable', `cgroup ${group} cannot be removed: ${code}`, { cause: error });
+      }
+      await clock.sleep(10);
+    }
+  }
+}
+
+function killProcess(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+  }
+}
+
+async function tryWrite(file: string, text: string): Promise<boolean> {
+  try {
+    await writeFile(file, text, { flag: 'r+' });
+    return true;
+  } catch (error) {
+    if (['ENOENT', 'ENODEV', 'EINVAL'].includes((error as NodeJS.ErrnoException).code ?? '')) return false;
+    throw error;
+  }
+}
+
+function readText(file: string): string | undefined {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch (error) {
+    if (['ENOENT', 'ENODEV', 'ENOTDIR'].includes((error as NodeJS.ErrnoException).code ?? ''))
+      return undefined;
+    throw error;
+  }
+}
+
+/** Zero for "max", for -1, and for the page-rounded 2^63 that version 1 says for none. */
+function readNumber(file: string): number | undefined {
+  const text = readText(file)?.trim();
+  if (text === undefined) return undefined;
+  const value = Number(text);
+  return Number.isNaN(value) || value < 0 || value >= 2 ** 62 ? 0 : value;
+}
+
+const millicores = (quotaUs: number, periodUs: number): number =>
+  quotaUs > 0 ? Math.round((quotaUs * 1000) / periodUs) : 0;
+
+function millicoresOfMax(text: string | undefined): number {
+  const [quota, period] = (text ?? 'max').trim().split(' ');
+  return quota === 'max' ? 0 : millicores(Number(quota), Number(period ?? cpuPeriodUs));
+}
