@@ -40,7 +40,7 @@ export function createJoinTokens(options: {
   readonly clock: Clock;
   readonly random: Random;
   /** Where agents find us: "host:port". */
-  readonly address: string;
+  readonly address: () => string;
 }): JoinTokens {
   const { store, authority, clock, random } = options;
   let failed: number[] = [];
@@ -67,7 +67,7 @@ export function createJoinTokens(options: {
       const expiresAtMs = clock.nowMs() + (ttlMs === 0 ? tokenTtl.defaultMs : ttlMs);
       const record: JoinToken = { secretHash: hashOf(secret), node, replace, expiresAtMs, createdBy: caller };
       await store.transact((tx) => putJoinToken(tx, record, clock.nowMs()));
-      const token = formatJoinToken({ address: options.address, pin: authority.pin, secret, node });
+      const token = formatJoinToken({ address: options.address(), pin: authority.pin, secret, node });
       return { token, expiresAtMs };
     },
     async redeem({ secret, csr, incarnation }) {

@@ -1,0 +1,85 @@
+import { parseArgs } from 'node:util';
+import { DroverError } from '#shared/errors.ts';
+import { type LogLevel, logLevels } from '#shared/log.ts';
+
+export interface Config {
+  readonly stateDir: string;
+  readonly host: string;
+  readonly port: number;
+  /** Names and addresses under which agents and people reach us; the first goes into join tokens. */
+  readonly advertise: readonly HostPort[];
+  readonly logLevel: LogLevel;
+}
+
+export interface HostPort {
+  readonly host: string;
+  /** Undefined: the one that we listen on. */
+  readonly port: number | undefined;
+}
+
+export const usage = `Usage: drover control-plane [flags]
+
+Runs the control plane. At its first start it makes its store, its certificate authority and admin.yaml,
+the administrator's context for \`drover context import\`, all in the state directory.
+
+Flags:
+  --state-dir DIR         where everything is kept (default /var/lib/drover/control-plane)
+  --listen HOST:PORT      the one port, for people and agents (default 127.0.0.1:7440)
+  --advertise HOST[:PORT] how others reach it; may be given again, the first goes into join tokens
+  --log-level LEVEL       ${logLevels.join(', ')} (default info)
+  --help                  this text
+`;
+
+const flags = {
+  'state-dir': { type: 'string', default: '/var/lib/drover/control-plane' },
+  listen: { type: 'string', default: '127.0.0.1:7440' },
+  advertise: { type: 'string', multiple: true },
+  'log-level': { type: 'string', default: 'info' },
+  help: { type: 'boolean', short: 'h', default: false },
+} as const;
+
+/** A unix socket's path has at most 107 bytes, and sessions have theirs below the state directory. */
+const stateDirMax = 80;
+
+/** The whole configuration, checked; 'help' when only the usage is wanted. invalid-argument. */
+export function parseConfig(argv: readonly string[]): Config | 'help' {
+  const values = parseFlags(argv);
+  if (values.help) return 'help';
+  const { host, port } = parseHostPort(values.listen, '--listen');
+  if (port === undefined) throw wanted('--listen', 'HOST:PORT', values.listen);
+  const stateDir = values['state-dir'];
+  if (!stateDir.startsWith('/') || Buffer.byteLength(stateDir) > stateDirMax) {
+    throw wanted('--state-dir', `an absolute path of at most ${stateDirMax} bytes`, stateDir);
+  }
+  const logLevel = logLevels.find((level) => level === values['log-level']);
+  if (logLevel === undefined) throw wanted('--log-level', logLevels.join(', '), values['log-level']);
+  const advertise = (values.advertise ?? []).map((text) => parseHostPort(text, '--advertise'));
+  return { stateDir, host, port, advertise, logLevel };
+}
+
+function parseFlags(argv: readonly string[]) {
+  try {
+    return parseArgs({ args: [...argv], options: flags, allowPositionals: false }).values;
+  } catch (cause) {
+    throw new DroverError('invalid-argument', (cause as Error).message, {
+      cause,
+      nextStep: 'see `drover control-plane --help`',
+    });
+  }
+}
+
+/** "host", "host:port", "[::1]:port". */
+function parseHostPort(text: string, flag: string): HostPort {
+  const pattern = /^(?:\[([0-9a-fA-F:]+)\]|([A-Za-z0-9.-]+))(?::(\d{1,5}))?$/;
+  const [, ipv6, name, digits] = pattern.exec(text) ?? [];
+  const host = ipv6 ?? name;
+  const port = digits === undefined ? undefined : Number(digits);
+  if (host === undefined || (port ?? 0) > 65_535) throw wanted(flag, 'HOST:PORT', text);
+  return { host, port };
+}
+
+const wanted = (flag: string, what: string, found: string): DroverError =>
+  new DroverError('invalid-argument', `${flag} needs ${what}, found ${JSON.stringify(found.slice(0, 200))}`);
+
+export const formatHostPort = (host: string, port: number): string =>
+  host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;

@@ -1,0 +1,200 @@
+import { chmod, mkdir, rm } from 'node:fs/promises';
+import path from 'node:path';
+import { type Clock, systemClock } from '#shared/clock.ts';
+import { asDroverError } from '#shared/errors.ts';
+import { createLog, type Log } from '#shared/log.ts';
+import type { NodeName } from '#shared/model.ts';
+import { type Random, systemRandom } from '#shared/random.ts';
+import { fleetService } from './api/fleet-service.ts';
+import { createApi } from './api/grpc.ts';
+import type { HandlerDeps } from './api/handler.ts';
+import { nodeService } from './api/node-service.ts';
+import { operationService } from './api/operation-service.ts';
+import { type AgentBackend, agentBackend } from './backends/index.ts';
+import { type Config, formatHostPort, parseConfig, usage } from './config.ts';
+import { createFleetView } from './fleet-view.ts';
+import { writeAdminContext } from './identity/admin-context.ts';
+import { type Authority, openAuthority } from './identity/authority.ts';
+import { type Revocation, startRevocation } from './identity/revocation.ts';
+import { createJoinTokens } from './identity/tokens.ts';
+import { type Listener, listen } from './listener.ts';
+import { startObserver } from './reconciler/observe.ts';
+import { startReconciler } from './reconciler/reconcile.ts';
+import { ensureFleet } from './store/ensure-fleet.ts';
+import { openStore } from './store/open-store.ts';
+import { createSqliteJournal } from './store/sqlite.ts';
+import type { FleetRecord, Store } from './store/store.ts';
+
+/** `drover control-plane`: runs until SIGTERM or SIGINT; resolves with the exit code. */
+export async function runControlPlane(argv: readonly string[]): Promise<number> {
+  try {
+    const config = parseConfig(argv);
+    if (config === 'help') {
+      process.stdout.write(usage);
+      return 0;
+    }
+    const log = createLog({ level: config.logLevel });
+    const stopped = stopSignal();
+    const controlPlane = await startControlPlane(config, { clock: systemClock, random: systemRandom, log });
+    log.info({ event: 'control-plane.started', address: controlPlane.address, stateDir: config.stateDir });
+    const reason = await Promise.race([stopped, controlPlane.failed]);
+    await controlPlane.close();
+    log.info({ event: 'control-plane.stopped', reason: String(reason) });
+    if (reason instanceof Error) throw reason;
+    return 0;
+  } catch (caught) {
+    const { kind, message, nextStep } = asDroverError(caught);
+    process.stderr.write(`drover control-plane: ${message}\n${nextStep === '' ? '' : `next: ${nextStep}\n`}`);
+    return kind === 'invalid-argument' ? 2 : 1;
+  }
+}
+
+const stopSignal = (): Promise<string> =>
+  new Promise((resolve) => {
+    for (const name of ['SIGTERM', 'SIGINT'] as const) process.once(name, () => resolve(name));
+  });
+
+export interface ControlPlane {
+  readonly address: string;
+  /** Resolves with what makes it useless. */
+  readonly failed: Promise<Error>;
+  close(): Promise<void>;
+}
+
+interface World {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+}
+
+/** Puts the parts together, each after what it stands on; what was opened is closed again when a later one fails. */
+export async function startControlPlane(config: Config, world: World): Promise<ControlPlane> {
+  await using opened = new AsyncDisposableStack();
+  const { stateDir } = config;
+  await mkdir(stateDir, { recursive: true, mode: 0o700 });
+  await chmod(stateDir, 0o700);
+  const journal = createSqliteJournal({ file: path.join(stateDir, 'store.db'), clock: world.clock });
+  const store = await openStore({ journal, clock: world.clock });
+  opened.defer(() => store.close());
+  const { result: fleet } = await store.transact((tx) => ensureFleet(tx, world.random.uuidV4()));
+  const authority = await openAuthority({ stateDir, fleetId: fleet.fleetId, clock: world.clock });
+  const revocation = startRevocation({ store, clock: world.clock, fleetId: fleet.fleetId });
+  opened.defer(() => revocation.close());
+  const backend = await openBackend({ stateDir, store, fleet, world });
+  opened.defer(() => backend.close());
+  const engine = startEngine({ store, backend, world });
+  opened.defer(() => engine.close());
+  const { listener, address } = await openApi({
+    config,
+    world,
+    store,
+    authority,
+    revocation,
+    backend,
+    engine,
+  });
+  opened.defer(() => listener.close());
+  if (await writeAdminContext({ stateDir, authority, address })) {
+    world.log.info({ event: 'admin-context.written', file: path.join(stateDir, 'admin.yaml') });
+  }
+  const parts = opened.move();
+  return { address: listener.address, failed: engine.failed, close: () => parts.disposeAsync() };
+}
+
+async function openBackend(options: {
+  readonly stateDir: string;
+  readonly store: Store;
+  readonly fleet: FleetRecord;
+  readonly world: World;
+}): Promise<AgentBackend> {
+  const { stateDir, store, fleet, world } = options;
+  const relayDir = path.join(stateDir, 'sessions');
+  await rm(relayDir, { recursive: true, force: true });
+  await mkdir(relayDir, { mode: 0o700 });
+  const head = { fleetId: fleet.fleetId, fleetEpoch: fleet.epoch };
+  return agentBackend({ store, fleet: head, clock: world.clock, log: world.log, relayDir });
+}
+
+type Engine = ReturnType<typeof startEngine>;
+
+/** Observing and reconciling. */
+function startEngine({
+  store,
+  backend,
+  world,
+}: {
+  readonly store: Store;
+  readonly backend: AgentBackend;
+  readonly world: World;
+}) {
+  const view = createFleetView();
+  const ending = new AbortController();
+  const backendOf = (): AgentBackend => backend;
+  const reconciler = startReconciler({ ...world, store, view, backendOf });
+  const observer = startObserver({
+    ...world,
+    backends: [backend],
+    store,
+    view,
+    signal: ending.signal,
+    wake: reconciler.wake,
+  });
+  const failed = new Promise<Error>((resolve) => {
+    observer.ended.catch((caught: unknown) => resolve(asDroverError(caught)));
+  });
+  const close = async (): Promise<void> => {
+    ending.abort();
+    await Promise.allSettled([reconciler.close(), observer.ended]);
+  };
+  return { view, backendOf, wake: reconciler.wake, failed, close };
+}
+
+async function openApi(parts: {
+  readonly config: Config;
+  readonly world: World;
+  readonly store: Store;
+  readonly authority: Authority;
+  readonly revocation: Revocation;
+  readonly backend: AgentBackend;
+  readonly engine: Engine;
+}): Promise<{ listener: Listener; address: string }> {
+  const { config, world, store, authority, revocation, backend, engine } = parts;
+  const { clock, log, random } = world;
+  const hosts = ['localhost', '127.0.0.1', config.host, ...config.advertise.map(({ host }) => host)];
+  const server = await authority.issueWithKey({ role: 'control-plane', name: 'control-plane' }, [
+    ...new Set(hosts),
+  ]);
+  const [first] = config.advertise;
+  // A port of 0 is known only once it is bound: tokens ask for the address when one is made.
+  let port = config.port;
+  const address = (): string => formatHostPort(first?.host ?? config.host, first?.port ?? port);
+  const tokens = createJoinTokens({ store, authority, clock, random, address });
+  const { view, backendOf, wake } = engine;
+  const deps: HandlerDeps = { store, view, backendOf, clock, random, wake };
+  const disconnect = (node: NodeName, reason: string): void => backend.disconnect(node, reason);
+  const api = createApi(
+    {
+      fleet: fleetService(deps),
+      node: nodeService({ ...deps, authority, tokens, disconnect }),
+      operation: operationService(deps),
+    },
+    { revocation, log },
+  );
+  const listener = await listen({
+    host: config.host,
+    port: config.port,
+    server,
+    authority: authority.certificate.pem,
+    revocation,
+    clock,
+    log,
+    serve: api.serve,
+    acceptSession: backend.accept,
+  });
+  port = Number(listener.address.slice(listener.address.lastIndexOf(':') + 1));
+  const close = async (): Promise<void> => {
+    api.close();
+    await listener.close();
+  };
+  return { listener: { ...listener, close }, address: address() };
+}
