@@ -21,8 +21,12 @@ const migrations: readonly string[] = [
 export interface SqliteFile {
   readonly revision: number;
   readonly entries: JournalEntry[];
-  /** All or nothing, and durable when it returns. */
+  /** Adds to the group, and begins one where there is none. */
   write(changes: readonly JournalChange[]): void;
+  /** The group is durable when it returns; where it throws, nothing of it was written or the disk is in doubt. */
+  commit(): void;
+  /** Forgets the group. */
+  rollBack(): void;
   close(): void;
 }
 
@@ -41,7 +45,7 @@ export function openSqliteFile(file: string): SqliteFile {
     const revision = readMeta(database, 'revision');
     const select = database.prepare('SELECT key, value, mod_revision AS modRevision FROM entry ORDER BY key');
     const entries = select.all() as unknown as JournalEntry[];
-    return { revision, entries, write: writer(database), close: () => database.close() };
+    return { revision, entries, ...groups(database), close: () => database.close() };
   } catch (error) {
     database.close();
     throw error;
@@ -81,27 +85,45 @@ function inTransaction(database: DatabaseSync, body: () => void): void {
     body();
     database.exec('COMMIT');
   } catch (error) {
-    // Some failures have already rolled back by themselves.
-    if (database.isTransaction) database.exec('ROLLBACK');
+    rollBack(database);
     throw error;
   }
 }
 
-function writer(database: DatabaseSync): (changes: readonly JournalChange[]) => void {
-  const put = database.prepare(
-    `INSERT INTO entry (key, value, mod_revision) VALUES (?, ?, ?)
-     ON CONFLICT (key) DO UPDATE SET value = excluded.value, mod_revision = excluded.mod_revision`,
-  );
-  const remove = database.prepare('DELETE FROM entry WHERE key = ?');
-  const setRevision = database.prepare(`UPDATE meta SET value = ? WHERE name = 'revision'`);
-  return (changes) =>
-    inTransaction(database, () => {
-      for (const change of changes) apply(change, put, remove);
-      setRevision.run(changes.at(-1)?.revision ?? 0);
-    });
+/** Some failures have already rolled back by themselves. */
+function rollBack(database: DatabaseSync): void {
+  if (database.isTransaction) database.exec('ROLLBACK');
 }
 
-function apply({ revision, writes }: JournalChange, put: StatementSync, remove: StatementSync): void {
+function groups(database: DatabaseSync): Pick<SqliteFile, 'write' | 'commit' | 'rollBack'> {
+  const statements = prepareAll(database);
+  let revision = 0;
+  return {
+    write: (changes) => {
+      if (!database.isTransaction) database.exec('BEGIN IMMEDIATE');
+      for (const change of changes) apply(change, statements);
+      revision = changes.at(-1)?.revision ?? revision;
+    },
+    commit: () => {
+      statements.setRevision.run(revision);
+      database.exec('COMMIT');
+    },
+    rollBack: () => rollBack(database),
+  };
+}
+
+type Statements = Readonly<Record<'put' | 'remove' | 'setRevision', StatementSync>>;
+
+const prepareAll = (database: DatabaseSync): Statements => ({
+  put: database.prepare(
+    `INSERT INTO entry (key, value, mod_revision) VALUES (?, ?, ?)
+     ON CONFLICT (key) DO UPDATE SET value = excluded.value, mod_revision = excluded.mod_revision`,
+  ),
+  remove: database.prepare('DELETE FROM entry WHERE key = ?'),
+  setRevision: database.prepare(`UPDATE meta SET value = ? WHERE name = 'revision'`),
+});
+
+function apply({ revision, writes }: JournalChange, { put, remove }: Statements): void {
   for (const write of writes) {
     if (write.kind === 'put') put.run(write.key, write.value, revision);
     else remove.run(write.key);

@@ -1,10 +1,10 @@
 import type { JournalChange, JournalEntry } from './journal.ts';
 
-/** What the journal asks of the thread that owns the database file; one answer each, in order. */
+/** What the journal asks of the thread that owns the database file. */
 export type SqliteRequest =
   | { readonly kind: 'open'; readonly file: string }
-  /** All of it in one database transaction. */
-  | { readonly kind: 'write'; readonly changes: readonly JournalChange[] }
+  /** A part of a group; the group is one database transaction, and only its last part is answered. */
+  | { readonly kind: 'write'; readonly changes: readonly JournalChange[]; readonly isLast: boolean }
   | { readonly kind: 'close' };
 
 export type SqliteAnswer =
@@ -21,3 +21,9 @@ export interface SqliteFailure {
   readonly reason: 'full' | 'locked' | 'foreign' | 'broken';
   readonly message: string;
 }
+
+/**
+ * How long each thread looks for the other's next message before it sleeps: to wake a sleeping thread takes as long as
+ * a fast disk takes to sync.
+ */
+export const attentionMs = 0.3;

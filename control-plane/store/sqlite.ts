@@ -5,10 +5,10 @@ import type { Clock } from '#shared/clock.ts';
 import { DroverError } from '#shared/errors.ts';
 import type { Commit, CommitResult, Journal, JournalChange, JournalEntry } from './journal.ts';
 import { checkLimits, Ledger } from './ledger.ts';
-import type { SqliteAnswer, SqliteFailure, SqliteRequest } from './sqlite-messages.ts';
+import { attentionMs, type SqliteAnswer, type SqliteFailure, type SqliteRequest } from './sqlite-messages.ts';
 
-/** So that no group makes the ones behind it wait for long. */
-const changesPerGroup = 1_000;
+/** A group is sent in parts while it is still being made, so that the other thread need not wait for all of it. */
+const changesPerPart = 16;
 
 interface Waiting {
   readonly change: JournalChange;
@@ -40,7 +40,10 @@ class SqliteJournal {
   #worker: Worker | undefined;
   #answered: PromiseWithResolvers<SqliteAnswer> | undefined;
   #lost: SqliteFailure | undefined;
+  /** Accepted and not answered yet: the group on its way, then the ones for the next. */
   #waiting: Waiting[] = [];
+  #sent = 0;
+  #isGroupOnItsWay = false;
   #flushing: Promise<void> | undefined;
   #closedBecause = new DroverError('failed-precondition', 'the journal is not open');
 
@@ -78,6 +81,7 @@ class SqliteJournal {
     const outcome = Promise.withResolvers<CommitResult>();
     this.#waiting.push({ change, outcome });
     this.#flushing ??= this.#flush();
+    if (!this.#isGroupOnItsWay && this.#waiting.length - this.#sent >= changesPerPart) this.#send(false);
     return outcome.promise;
   }
 
@@ -95,18 +99,39 @@ class SqliteJournal {
     while (this.#waiting.length > 0) {
       // Whoever was woken by the last group may commit again in this turn; posting at once would halve the groups.
       await this.#clock.turn();
-      const group = this.#waiting.slice(0, changesPerGroup);
-      const answer = await this.#ask({ kind: 'write', changes: group.map(({ change }) => change) });
-      if (answer.kind === 'written') this.#settle(group);
+      const count = this.#waiting.length;
+      const answered = this.#expectAnswer();
+      this.#isGroupOnItsWay = true;
+      this.#send(true);
+      const answer = await this.#awake(answered);
+      this.#isGroupOnItsWay = false;
+      this.#sent = 0;
+      if (answer.kind === 'written') this.#settle(count);
       else if (answer.kind === 'failed') await this.#fail(answer.failure);
       else throw unexpected(answer);
     }
     this.#flushing = undefined;
   }
 
-  #settle(group: readonly Waiting[]): void {
-    this.#waiting = this.#waiting.slice(group.length);
-    this.ledger.settle(group.length);
+  #send(isLast: boolean): void {
+    const changes = this.#waiting.slice(this.#sent).map(({ change }) => change);
+    this.#sent = this.#waiting.length;
+    this.#post({ kind: 'write', changes, isLast });
+  }
+
+  /** Turns instead of sleeping for as long as a fast disk may take. */
+  async #awake(answered: Promise<SqliteAnswer>): Promise<SqliteAnswer> {
+    let answer: SqliteAnswer | undefined;
+    const noted = answered.then((value) => (answer = value));
+    const untilMs = this.#clock.monotonicMs() + attentionMs;
+    while (answer === undefined && this.#clock.monotonicMs() < untilMs) await this.#clock.turn();
+    return noted;
+  }
+
+  #settle(count: number): void {
+    const group = this.#waiting.slice(0, count);
+    this.#waiting = this.#waiting.slice(count);
+    this.ledger.settle(count);
     for (const { change, outcome } of group) outcome.resolve({ committed: true, revision: change.revision });
   }
 
@@ -130,12 +155,21 @@ class SqliteJournal {
     await this.#endWorker();
   }
 
-  /** One request is on its way at a time. */
   #ask(request: SqliteRequest): Promise<SqliteAnswer> {
-    if (this.#lost !== undefined) return Promise.resolve({ kind: 'failed', failure: this.#lost });
+    const answered = this.#expectAnswer();
+    this.#post(request);
+    return answered;
+  }
+
+  /** One answer is waited for at a time. */
+  #expectAnswer(): Promise<SqliteAnswer> {
     this.#answered = Promise.withResolvers();
-    this.#worker?.postMessage(request);
+    if (this.#lost !== undefined) this.#answered.resolve({ kind: 'failed', failure: this.#lost });
     return this.#answered.promise;
+  }
+
+  #post(request: SqliteRequest): void {
+    this.#worker?.postMessage(request);
   }
 
   async #endWorker(): Promise<void> {
