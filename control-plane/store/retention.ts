@@ -6,6 +6,8 @@ export const retention = {
   events: 10_000,
   requestMs: 24 * 60 * 60 * 1000,
   requestsPerCaller: 10_000,
+  /** Of those that have ended. */
+  operations: 1000,
 } as const;
 
 /** The keys of records that need not be kept any longer, at most `limit` of them. Pure. */
@@ -13,10 +15,12 @@ export function findExpired(replica: Replica, nowMs: number, limit: number): rea
   const all = <K extends Kind>(kind: K): Stored[] => rangeOf(replica.records, ...keyRange(kind, undefined));
   const events = all('event');
   const requests = all('request');
+  const ended = all('operation').filter(({ record }) => (record as Records['operation']).state !== 'running');
   return [
     ...events.slice(0, Math.max(0, events.length - retention.events)),
     ...requests.filter(({ record }) => (record as Records['request']).atMs < nowMs - retention.requestMs),
     ...beyondTheirCallersShare(requests),
+    ...ended.slice(0, Math.max(0, ended.length - retention.operations)),
     ...all('join-token').filter(({ record }) => (record as Records['join-token']).expiresAtMs < nowMs),
     ...all('revoked-certificate').filter(
       ({ record }) => (record as Records['revoked-certificate']).expiresAtMs < nowMs,
