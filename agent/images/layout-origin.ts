@@ -2,7 +2,6 @@ import { createHash } from 'node:crypto';
 import { constants } from 'node:fs';
 import { type FileHandle, mkdir, open, readFile, realpath, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { pipeline } from 'node:stream/promises';
 import { DroverError } from '#shared/errors.ts';
 import type { Digest } from '#shared/model.ts';
 import { checkDigest, type Descriptor, digestOf, object, parseObject, refuse } from './manifest.ts';
@@ -10,6 +9,7 @@ import type { ImageOrigin } from './origin.ts';
 import { isDigest, type LayoutReference } from './reference.ts';
 
 const tagAnnotation = 'org.opencontainers.image.ref.name';
+const copyBytes = 1024 ** 2;
 const maxDocumentBytes = 4 * 1024 ** 2;
 
 export const blobPath = (layout: string, digest: Digest): string =>
@@ -119,18 +119,15 @@ async function copyBlob(
     throw new DroverError('data-loss', `${digest}: wanted ${sizeBytes} bytes, found ${size}`);
   }
   const hash = createHash('sha256');
-  const reading = source.createReadStream({ autoClose: false, end: Math.max(sizeBytes - 1, 0) });
-  await pipeline(
-    reading,
-    async function* hashed(chunks: AsyncIterable<Buffer>) {
-      for await (const chunk of chunks) {
-        hash.update(chunk);
-        yield chunk;
-      }
-    },
-    target.createWriteStream({ autoClose: false }),
-    { signal },
-  );
+  const buffer = Buffer.alloc(copyBytes);
+  for (let copied = 0; copied < sizeBytes; ) {
+    signal.throwIfAborted();
+    const { bytesRead } = await source.read(buffer, 0, Math.min(copyBytes, sizeBytes - copied));
+    if (bytesRead === 0) break;
+    hash.update(buffer.subarray(0, bytesRead));
+    await target.writeFile(buffer.subarray(0, bytesRead));
+    copied += bytesRead;
+  }
   const found = `sha256:${hash.digest('hex')}`;
   if (found !== digest) throw new DroverError('data-loss', `wanted ${digest}, found content of ${found}`);
 }

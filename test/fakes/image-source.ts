@@ -181,7 +181,8 @@ async function listReady(directory: string, store: FakeImageStore): Promise<Imag
 
 function split(reference: string): FakeReference {
   const [published = '', digest] = reference.split('@');
-  if (published === '' || /\s/.test(published)) {
+  const isReference = /^[\w./][\S]*$/.test(published) && (digest ?? 'sha256:').startsWith('sha256:');
+  if (!isReference) {
     throw new DroverError('invalid-argument', `not a reference: "${reference}"`);
   }
   return { published, digest: digest as Digest | undefined };
