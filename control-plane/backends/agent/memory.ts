@@ -61,7 +61,7 @@ export function createNodeMemory(node: NodeName): NodeMemory {
         case 'bookmark': {
           const wasComplete = isComplete;
           isComplete = true;
-          advance(at);
+          advance(event.value.sequence > at ? event.value.sequence : at);
           return wasComplete ? [] : [complete()];
         }
         case 'resync':

@@ -1,0 +1,154 @@
+import net, { type AddressInfo } from 'node:net';
+import type { Duplex } from 'node:stream';
+import { Server, ServerCredentials } from '@grpc/grpc-js';
+import { systemClock } from '#shared/clock.ts';
+import { RuntimeServiceService, type WatchInstancesResponse } from '#shared/gen/drover/runtime/v1/runtime.ts';
+import type { NodeReport } from '#shared/gen/drover/runtime/v1/runtime.ts';
+import { DroverError } from '#shared/errors.ts';
+import type { InstanceId } from '#shared/model.ts';
+import { type Handlers, mount } from '#shared/rpc-server.ts';
+import { version, wireMinor } from '#shared/version.ts';
+import { parseInstanceId } from '#shared/wire/checks.ts';
+import { formatExecOutput, formatLogLine, parseExecInput, parseExecStart } from '#shared/wire/exec.ts';
+import { formatInstanceState, parseInstanceSpec, parseOrder } from '#shared/wire/instance.ts';
+import { formatCondition, formatImage, formatNodeCapacity, formatNodeFacts } from '#shared/wire/node.ts';
+import type { FakeNode, NodeChange } from './node.ts';
+
+/** Serves RuntimeService for a node in memory on one connection, as an agent does over the session that it dialled. */
+export function serveFakeNode(
+  node: FakeNode,
+  socket: Duplex,
+  more: { readonly wireMinor?: number } = {},
+): void {
+  const server = new Server();
+  mount(server, RuntimeServiceService, runtimeService(node, more.wireMinor ?? wireMinor), {
+    guard: (context) => context,
+  });
+  server.createConnectionInjector(ServerCredentials.createInsecure()).injectConnection(socket);
+  socket.once('close', () => server.forceShutdown());
+}
+
+/** Two ends of one connection. */
+export async function socketPair(): Promise<[net.Socket, net.Socket]> {
+  const server = net.createServer();
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const accepted = new Promise<net.Socket>((resolve) => server.once('connection', resolve));
+  const dialled = net.connect((server.address() as AddressInfo).port, '127.0.0.1');
+  const ends: [net.Socket, net.Socket] = [await accepted, dialled];
+  server.close();
+  return ends;
+}
+
+function runtimeService(node: FakeNode, minor: number): Handlers<typeof RuntimeServiceService> {
+  const stateOf = (id: InstanceId) => {
+    const found = node.instances.get(id);
+    if (found === undefined) throw new DroverError('not-found', `no instance ${id}`);
+    return formatInstanceState(found.state);
+  };
+  return {
+    hello: async () => ({
+      version,
+      wireMinor: minor,
+      capabilities: [],
+      incarnation: node.incarnation,
+      bootId: node.bootId,
+      clockMs: BigInt(systemClock.nowMs()),
+      facts: formatNodeFacts(node.facts),
+    }),
+    async ensureInstance({ order, spec }) {
+      const { instanceId, generation } = parseOrder(order);
+      return { state: formatInstanceState(node.ensure(instanceId, generation, parseInstanceSpec(spec))) };
+    },
+    async stopInstance({ order }) {
+      const { instanceId, generation } = parseOrder(order);
+      return { state: formatInstanceState(node.stop(instanceId, generation)) };
+    },
+    async signalInstance({ order, signal }) {
+      node.signal(parseOrder(order).instanceId, signal);
+      return {};
+    },
+    async removeInstance({ order }) {
+      const { instanceId, generation } = parseOrder(order);
+      node.remove(instanceId, generation);
+      return {};
+    },
+    inspectInstance: async ({ instanceId }) => ({ state: stateOf(parseInstanceId(instanceId)) }),
+    async *listInstances() {
+      yield* node.states().map((state) => formatInstanceState(state));
+    },
+    watchInstances: (_request, { signal }) => watchInstances(node, signal),
+    async *exec(requests) {
+      const inputs = requests[Symbol.asyncIterator]();
+      const first = await inputs.next();
+      const process = node.exec(parseExecStart(first.value));
+      void (async () => {
+        for (let next = await inputs.next(); !next.done; next = await inputs.next()) {
+          const input = parseExecInput(next.value);
+          if (input !== undefined) await process.send(input);
+        }
+      })().catch(() => process.hangUp());
+      yield formatExecOutput({ kind: 'started', execId: 'exec-1' });
+      for await (const item of process.output) yield formatExecOutput(item);
+    },
+    async *streamLogs({ instanceId }) {
+      for (const line of node.logs(parseInstanceId(instanceId))) yield formatLogLine(line);
+    },
+    resolveImage: async ({ reference }) => ({ digest: node.resolve(reference), platforms: ['linux/amd64'] }),
+    async *pullImage({ reference }) {
+      const digest = node.resolve(reference);
+      yield { step: 'ready', bytesDone: 1n, bytesTotal: 1n, done: true, digest };
+    },
+    async *listImages() {
+      yield* node.listImages().map(formatImage);
+    },
+    watchNode: (_request, { signal }) => watchNode(node, signal),
+  };
+}
+
+async function* changesOf(node: FakeNode, signal: AbortSignal): AsyncGenerator<NodeChange> {
+  const changes: NodeChange[] = [];
+  let wake = (): void => {};
+  const unsubscribe = node.subscribe((change) => {
+    changes.push(change);
+    wake();
+  });
+  signal.addEventListener('abort', () => wake(), { once: true });
+  try {
+    while (!signal.aborted) {
+      const next = changes.shift();
+      if (next !== undefined) yield next;
+      else await new Promise<void>((resolve) => (wake = resolve));
+    }
+  } finally {
+    unsubscribe();
+  }
+}
+
+async function* watchInstances(node: FakeNode, signal: AbortSignal): AsyncGenerator<WatchInstancesResponse> {
+  const changed = (state: ReturnType<FakeNode['states']>[number]) =>
+    ({ $case: 'changed', value: formatInstanceState(state) }) as const;
+  const changes = changesOf(node, signal);
+  const next = changes.next();
+  for (const state of node.states()) yield { sequence: 0n, event: changed(state) };
+  let sequence = 1n;
+  yield {
+    sequence,
+    event: { $case: 'bookmark', value: { incarnation: node.incarnation, sequence, revision: 0n } },
+  };
+  for (let step = await next; !step.done; step = await changes.next()) {
+    sequence += 1n;
+    if (step.value.kind === 'instance') yield { sequence, event: changed(step.value.state) };
+    if (step.value.kind === 'absent') yield { sequence, event: { $case: 'removed', value: step.value.id } };
+  }
+}
+
+async function* watchNode(node: FakeNode, signal: AbortSignal): AsyncGenerator<NodeReport> {
+  const report = (): NodeReport => ({
+    facts: formatNodeFacts(node.facts),
+    capacity: formatNodeCapacity(node.capacity),
+    conditions: node.conditions.map(formatCondition),
+    clockMs: BigInt(systemClock.nowMs()),
+  });
+  yield report();
+  for await (const change of changesOf(node, signal)) if (change.kind === 'self') yield report();
+}
