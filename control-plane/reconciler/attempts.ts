@@ -9,6 +9,8 @@ import { type Backoff, createBackoff } from '#shared/retry.ts';
 export interface Attempts {
   /** It may be tried now. */
   ready(key: string): boolean;
+  /** It failed when it was last tried. */
+  hasFailed(key: string): boolean;
   /** It failed: waits longer each time. The wait is returned. */
   failed(key: string): number;
   /**
@@ -44,6 +46,7 @@ export function createAttempts(options: {
       attempt.asked = true;
       return attempt.notBeforeMs <= clock.monotonicMs();
     },
+    hasFailed: (key) => attempts.get(key)?.backoff !== undefined,
     failed(key) {
       const backoff = attempts.get(key)?.backoff ?? createBackoff({ firstMs, maxMs, random });
       const waitMs = backoff.nextMs();

@@ -62,7 +62,7 @@ function poisonable(inner: Backend) {
       calls.ensure += 1;
       if (spec.workload === poison.hung)
         await new Promise((_, reject) =>
-          signal.addEventListener('abort', () => reject(signal.reason as Error)),
+          signal.addEventListener('abort', () => reject(new DroverError('deadline-exceeded', 'no answer'))),
         );
       if (spec.workload !== poison.refused) return inner.ensureInstance(order, spec, signal);
       calls.refused += 1;
@@ -309,6 +309,13 @@ describe('failures', () => {
     await world.apply('hung', { replicas: 10 });
     await world.clock.advance(300 * secondMs);
     expect(world.calls.refused).toBeLessThan(10 * 25);
+    const told = world.store
+      .snapshot()
+      .list('event')
+      .filter(({ type }) => type === 'order.failed');
+    expect(told.map(({ message }) => message)).toEqual(
+      Array(10).fill('ensure failed: the runtime does not know this spec'),
+    );
     await world.apply('web', { replicas: 3 });
     await world.clock.advance(secondMs);
     expect(world.running('web')).toBe(3);

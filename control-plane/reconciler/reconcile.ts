@@ -1,10 +1,11 @@
 import type { Clock } from '#shared/clock.ts';
-import { asDroverError } from '#shared/errors.ts';
+import { asDroverError, type DroverError } from '#shared/errors.ts';
 import type { Log } from '#shared/log.ts';
 import type { Instance, NodeName, Workload } from '#shared/model.ts';
 import type { Random } from '#shared/random.ts';
 import type { Backend } from '../backends/backend.ts';
 import { type FleetView, isKnown } from '../fleet-view.ts';
+import { recordStepFailure } from '../store/record-step-failure.ts';
 import type { Snapshot, Store } from '../store/store.ts';
 import { applyRollout } from './apply-rollout.ts';
 import { type Attempts, createAttempts } from './attempts.ts';
@@ -37,6 +38,8 @@ const sweepMs = 30_000;
 /** An order that was taken is seen in the observations; until then it is not repeated. */
 const ensureSettleMs = 10_000;
 const backoff = { firstMs: 500, maxMs: 30_000 };
+/** Each is a transaction of its own; their commits share a write. */
+const placementsAtOnce = 32;
 /** A node that fits may come at any time, and asking costs little. */
 const placeBackoff = { firstMs: 500, maxMs: 5_000 };
 /** A workload's share of a node is the smaller one: copies that hang leave room for the others there. */
@@ -71,9 +74,13 @@ export function startReconciler(options: ReconcilerOptions): Reconciler {
       // Whatever else is ready goes first: many wakes cost one pass.
       await clock.turn();
       isDue = false;
+      const beganMs = clock.monotonicMs();
       const dueMs = pass(state, store.snapshot());
       disarm();
       disarm = clock.after(dueMs, wake);
+      // In a large fleet a pass takes its time: it takes at most half of what there is.
+      const tookMs = clock.monotonicMs() - beganMs;
+      if (tookMs > 1) await clock.sleep(tookMs, closing.signal).catch(() => undefined);
     }
   }
 
@@ -197,7 +204,10 @@ function startPlacing(state: State, workload: Workload, unplaced: readonly Insta
   const key = `place/${id}/${generation}`;
   const about = { workload: name, step: 'place' };
   start(state, { key, groups: [], attempts: state.placing, about, settleMs: 0 }, async () => {
-    for (const instance of unplaced) await runStep({ kind: 'place', instance }, state.context);
+    for (let from = 0; from < unplaced.length; from += placementsAtOnce) {
+      const some = unplaced.slice(from, from + placementsAtOnce);
+      await Promise.all(some.map((instance) => runStep({ kind: 'place', instance }, state.context)));
+    }
   });
 }
 
@@ -218,8 +228,29 @@ function startStep(state: State, step: Step, key: string, groups: readonly Group
       ? { workload: step.workload.metadata.name, step: step.kind }
       : { instance: step.instance.metadata.name, step: step.kind };
   const settleMs = step.kind === 'ensure' ? ensureSettleMs : 0;
-  start(state, { key, groups, attempts: state.attempts, about, settleMs }, () =>
-    runStep(step, state.context),
+  start(state, { key, groups, attempts: state.attempts, about, settleMs }, async () => {
+    try {
+      await runStep(step, state.context);
+    } catch (caught) {
+      await tellFailure(state, step, key, asDroverError(caught));
+      throw caught;
+    }
+  });
+}
+
+/** People hear once that an order failed; a node that just did not answer is no news. */
+async function tellFailure(
+  state: State,
+  step: Step,
+  key: string,
+  { kind, message }: DroverError,
+): Promise<void> {
+  if (step.kind !== 'ensure' && step.kind !== 'remove') return;
+  if (kind === 'unavailable' || kind === 'deadline-exceeded' || state.attempts.hasFailed(key)) return;
+  const { store, clock, context } = state;
+  if (context.signal.aborted) return;
+  await store.transact((tx) =>
+    recordStepFailure(tx, step.instance, { step: step.kind, message }, clock.nowMs()),
   );
 }
 

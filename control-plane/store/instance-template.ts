@@ -46,13 +46,21 @@ export function sameTemplate(before: WorkloadSpec, after: WorkloadSpec): boolean
 export function isOutdated(instance: Instance, workload: Workload): boolean {
   const template = instanceTemplate(workload);
   if (template === undefined) return instance.workloadGeneration < workload.metadata.generation;
-  if (textOfSpec(instance.spec) !== canonicalText(template)) return true;
+  if (textOfSpec(instance.spec) !== textOfTemplate(workload, template)) return true;
   const { require, strategy } = workload.spec.placement;
   if (instance.node === undefined && instance.placement.strategy !== strategy) return true;
   return !isSameData(instance.placement.require, require);
 }
 
+// Records are never changed in place, and these are compared for every instance in every pass.
 const texts = new WeakMap<InstanceSpec, string>();
+const textsOfTemplates = new WeakMap<Workload, string>();
+
+function textOfTemplate(workload: Workload, template: InstanceTemplate): string {
+  const text = textsOfTemplates.get(workload) ?? canonicalText(template);
+  textsOfTemplates.set(workload, text);
+  return text;
+}
 
 function textOfSpec(spec: InstanceSpec): string {
   const known = texts.get(spec);
