@@ -73,7 +73,12 @@ const sweepMs = 30_000;
 const sequencesPerLife = 2 ** 32;
 
 /** Finds every instance again and takes up its work. unavailable: the state cannot be read; never taken for empty. */
-export async function openInstances({ stateDir, fleetId, tools, faults }: InstancesOptions): Promise<Instances> {
+export async function openInstances({
+  stateDir,
+  fleetId,
+  tools,
+  faults,
+}: InstancesOptions): Promise<Instances> {
   await mkdir(stateDir, { recursive: true, mode: 0o711 });
   const { clock, random } = tools;
   const lifetime = new AbortController();
@@ -196,7 +201,9 @@ function orderHandlers(
       keeper.interrupt();
       const { record } = keeper;
       const answer = record?.orders.find(({ requestId }) => requestId === order.requestId)?.answer;
-      return answer ?? present({ ...keeper, guest: undefined, failure: undefined, notEnforced: [], damage: '' });
+      return (
+        answer ?? present({ ...keeper, guest: undefined, failure: undefined, notEnforced: [], damage: '' })
+      );
     },
 
     async stop(order, graceMs, signal) {

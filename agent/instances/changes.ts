@@ -87,7 +87,11 @@ export function createChanges(options: {
       if (item === 'idle') yield { kind: 'bookmark', sequence: sent };
       else if (item === overflow) {
         sent = sequence;
-        yield* [{ kind: 'resync', reason: 'slow-reader' } as const, ...all(), { kind: 'bookmark', sequence } as const];
+        yield* [
+          { kind: 'resync', reason: 'slow-reader' } as const,
+          ...all(),
+          { kind: 'bookmark', sequence } as const,
+        ];
       } else if (item.sequence > sent) {
         sent = item.sequence;
         yield item;

@@ -34,7 +34,7 @@ export async function makeGuest(
 ): Promise<{ notEnforced: string[] }> {
   const { id, spec } = record;
   const driver = driverOf(shop, spec.runtime);
-  if (old !== 'absent') await clearGuest(shop, driver, record, old);
+  if (old !== 'absent') await clearGuest(shop, driver, record, old, true);
   const image = await shop.act('image.pull', () => pullImage(shop, record, interrupt));
   const { digest, rootfs } = image;
   const { diskMib } = spec.resources;
@@ -72,7 +72,7 @@ export async function removeAll(
   const { id, generation } = record;
   const driver = driverOf(shop, record.spec.runtime);
   const signal = shop.clock.timeout(longestCallMs);
-  if (seen !== 'absent') await clearGuest(shop, driver, record, seen);
+  if (seen !== 'absent') await clearGuest(shop, driver, record, seen, false);
   else await shop.act('guest.remove', () => driver.remove(id, signal));
   await shop.act('volume.remove', () => shop.volumes.remove(id, signal));
   await shop.act('tombstone.add', () => shop.tombstones.add(id, generation, shop.clock.nowMs()));
@@ -90,9 +90,11 @@ async function clearGuest(
   driver: RuntimeDriver,
   record: InstanceRecord,
   seen: GuestState,
+  keepLogs: boolean,
 ): Promise<void> {
   if (seen.phase === 'running' || seen.phase === 'unknown') await stopGuest(shop, record);
-  await shop.act('guest.remove', () => driver.remove(record.id, shop.clock.timeout(longestCallMs)));
+  const options = { keepLogs };
+  await shop.act('guest.remove', () => driver.remove(record.id, shop.clock.timeout(longestCallMs), options));
 }
 
 async function pullImage(

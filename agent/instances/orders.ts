@@ -66,7 +66,11 @@ export function checkFleet(
 }
 
 /** Whether the ensure changes nothing; refuses another spec for the same generation. */
-export function isRepeatedSpec(record: InstanceRecord | undefined, order: Order, spec: InstanceSpec): boolean {
+export function isRepeatedSpec(
+  record: InstanceRecord | undefined,
+  order: Order,
+  spec: InstanceSpec,
+): boolean {
   if (record === undefined || record.generation !== order.generation) return false;
   if (canonical(record.spec) === canonical(spec)) return true;
   const message = `generation ${order.generation} of instance ${order.instanceId} was ordered with another spec`;

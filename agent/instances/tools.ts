@@ -60,11 +60,17 @@ export function driverOf({ drivers }: Tools, runtime: string): RuntimeDriver {
   const driver = drivers.find(({ name }) => name === runtime);
   if (driver !== undefined) return driver;
   const known = drivers.map(({ name }) => name).join(', ') || 'none';
-  throw new DroverError('failed-precondition', `no runtime ${JSON.stringify(runtime)} here; there is ${known}`);
+  throw new DroverError(
+    'failed-precondition',
+    `no runtime ${JSON.stringify(runtime)} here; there is ${known}`,
+  );
 }
 
 /** invalid-argument. */
-export function imageSourceOf({ images }: { images: readonly ImageSource[] }, reference: string): ImageSource {
+export function imageSourceOf(
+  { images }: { images: readonly ImageSource[] },
+  reference: string,
+): ImageSource {
   const source = images.find((candidate) => candidate.takes(reference));
   if (source !== undefined) return source;
   throw new DroverError('invalid-argument', `no source of images here reads ${JSON.stringify(reference)}`);

@@ -35,7 +35,10 @@ export function ensured(
     stopping: record === undefined ? undefined : (record.stopping ?? { deadlineMs: atMs + graceMs, graceMs }),
   };
   const answer = present({ ...bare(fresh.id), record: fresh, guest: undefined });
-  return { ...fresh, orders: remember(fresh.orders, { requestId: order.requestId, bodyDigest: body, answer }) };
+  return {
+    ...fresh,
+    orders: remember(fresh.orders, { requestId: order.requestId, bodyDigest: body, answer }),
+  };
 }
 
 /** A stop or a removal. The first one's grace goes on; a removal is never taken back. */

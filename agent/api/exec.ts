@@ -1,0 +1,63 @@
+import { DroverError } from '#shared/errors.ts';
+import type { ExecInput, ExecOutput } from '#shared/gen/drover/model/v1/model.ts';
+import type { CallContext } from '#shared/rpc-server.ts';
+import { parseInstanceId } from '#shared/wire/checks.ts';
+import { formatExecOutput, parseExecInput, parseExecStart } from '#shared/wire/exec.ts';
+import type { ExecSession } from '../drivers/driver.ts';
+import type { Instances } from '../instances.ts';
+
+/** Commands inside guests that run at one time. */
+export const mostExecSessions = 64;
+
+/** Runs one command: its input from the caller's stream, its output back, the exit last. */
+export function createExecHandler(instances: Instances, limit = mostExecSessions) {
+  let running = 0;
+  return async function* exec(
+    requests: AsyncIterable<ExecInput>,
+    { signal }: CallContext,
+  ): AsyncGenerator<ExecOutput> {
+    const inputs = requests[Symbol.asyncIterator]();
+    const first = await inputs.next();
+    const start = parseExecStart(first.done === true ? undefined : first.value);
+    if (running >= limit) {
+      throw new DroverError('resource-exhausted', `${running} commands run on this node; at most ${limit}`);
+    }
+    running += 1;
+    try {
+      const session = await instances.exec(parseInstanceId(start.instance), start, signal);
+      signal.addEventListener('abort', () => session.close(), { once: true });
+      if (signal.aborted) session.close();
+      const feeding = feed(inputs, session);
+      for await (const output of session.output) yield formatExecOutput(output);
+      feeding.stop();
+      await feeding.failure;
+    } finally {
+      running -= 1;
+    }
+  };
+}
+
+/** Passes the input on beside the output. A faulty message ends the command; its error is thrown after the output. */
+function feed(inputs: AsyncIterator<ExecInput>, session: ExecSession) {
+  let ended = false;
+  let failure: unknown;
+  async function pump(): Promise<void> {
+    for (let next = await inputs.next(); next.done !== true && !ended; next = await inputs.next()) {
+      const input = parseExecInput(next.value);
+      if (input !== undefined) await session.send(input);
+    }
+  }
+  pump().catch((error: unknown) => {
+    if (ended) return;
+    failure = error;
+    session.close();
+  });
+  return {
+    stop: (): void => {
+      ended = true;
+    },
+    get failure(): Promise<void> {
+      return failure === undefined ? Promise.resolve() : Promise.reject(failure as Error);
+    },
+  };
+}

@@ -1,0 +1,80 @@
+import { createBroadcast } from '#shared/broadcast.ts';
+import type { Clock } from '#shared/clock.ts';
+import type { Condition, NodeCapacity, NodeFacts } from '#shared/model.ts';
+import { createCapacityReader, readConditions, readFacts } from '../host/facts.ts';
+
+export interface NodeReport {
+  /** Undefined when they are as in the report before. */
+  readonly facts: NodeFacts | undefined;
+  readonly capacity: NodeCapacity;
+  readonly conditions: readonly Condition[];
+}
+
+export interface NodeReports {
+  /** What the node is now. */
+  facts(): NodeFacts;
+  /** The present state, then one every 10 s. */
+  watch(signal: AbortSignal): AsyncIterable<NodeReport>;
+  close(): void;
+}
+
+const intervalMs = 10_000;
+
+/** Measures the node once every 10 s, whoever watches. */
+export async function createNodeReports(options: {
+  readonly node: Omit<Parameters<typeof readFacts>[0], 'runtimes'>;
+  readonly fingerprint: () => Promise<NodeFacts['runtimes']>;
+  readonly countInstances: () => number;
+  readonly clock: Clock;
+}): Promise<NodeReports> {
+  const { clock, node } = options;
+  const live = createBroadcast<NodeReport>({ capacity: 4 });
+  const readCapacity = createCapacityReader(node.stateDir);
+  const since = new Map<string, { holds: boolean; sinceMs: number }>();
+
+  async function measure(): Promise<Required<NodeReport> & { facts: NodeFacts }> {
+    const facts = await readFacts({ ...node, runtimes: await options.fingerprint() });
+    const capacity = await readCapacity(options.countInstances());
+    const conditions = (await readConditions(facts, capacity)).map((condition) => {
+      const last = since.get(condition.type);
+      const sinceMs = last?.holds === condition.holds ? last.sinceMs : clock.nowMs();
+      since.set(condition.type, { holds: condition.holds, sinceMs });
+      return { ...condition, sinceMs };
+    });
+    return { facts, capacity, conditions };
+  }
+
+  let current = await measure();
+  let measuring = false;
+
+  async function refresh(): Promise<void> {
+    if (measuring) return;
+    measuring = true;
+    try {
+      const next = await measure();
+      const same = JSON.stringify(next.facts) === JSON.stringify(current.facts);
+      current = next;
+      live.publish(same ? { ...next, facts: undefined } : next);
+    } finally {
+      measuring = false;
+    }
+  }
+
+  const stop = clock.every(intervalMs, () => void refresh());
+
+  async function* watch(signal: AbortSignal): AsyncGenerator<NodeReport> {
+    const news = live.subscribe(signal);
+    yield current;
+    // Whole states: a reader that was too slow gets the newest.
+    for await (const report of news) yield typeof report === 'symbol' ? current : report;
+  }
+
+  return {
+    facts: () => current.facts,
+    watch,
+    close: () => {
+      stop();
+      live.close();
+    },
+  };
+}

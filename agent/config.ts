@@ -1,0 +1,167 @@
+import { readFileSync } from 'node:fs';
+import { parseArgs } from 'node:util';
+import { parse } from 'yaml';
+import { DroverError, type FieldFault } from '#shared/errors.ts';
+import { type LogLevel, logLevels } from '#shared/log.ts';
+import { parseNodeName } from '#shared/wire/checks.ts';
+
+/** What the agent was told, checked once. Keys of the file, flags and environment have the same meaning. */
+export interface AgentConfig {
+  /** Survives a reboot. */
+  readonly stateDir: string;
+  /** Lost at a reboot. */
+  readonly runDir: string;
+  /** "host:port". Empty: as the join token said. */
+  readonly controlPlane: string;
+  /** Empty: as the join token said. */
+  readonly name: string;
+  readonly labels: Readonly<Record<string, string>>;
+  /** Host ids that guests run as. */
+  readonly idRange: { readonly base: number; readonly size: number };
+  /** "host:port" of registries that speak plain HTTP. */
+  readonly insecureRegistries: readonly string[];
+  /** Directories below which `oci:/…` images may lie. */
+  readonly ociRoots: readonly string[];
+  /** Holds one file of registry credentials for each name. Empty: none. */
+  readonly credentialsDir: string;
+  /** First part of every guest's cgroup. Empty: from the incarnation. */
+  readonly cgroupPrefix: string;
+  readonly logLevel: LogLevel;
+}
+
+export interface AgentArguments {
+  readonly config: AgentConfig;
+  readonly positionals: readonly string[];
+}
+
+export const agentUsage = `usage: drover agent [--config FILE] [--state-dir DIR] [--run-dir DIR]
+                    [--control-plane HOST:PORT] [--log-level LEVEL]`;
+
+const defaults: AgentConfig = {
+  stateDir: '/var/lib/drover/agent',
+  runDir: '/run/drover/agent',
+  controlPlane: '',
+  name: '',
+  labels: {},
+  idRange: { base: 1_000_000, size: 65_536 },
+  insecureRegistries: [],
+  ociRoots: [],
+  credentialsDir: '',
+  cgroupPrefix: '',
+  logLevel: 'info',
+};
+
+/** From flags, then DROVER_AGENT_CONFIG's or --config's file, then the defaults. invalid-argument with every fault. */
+export function readConfig(
+  argv: readonly string[],
+  env: Readonly<Record<string, string | undefined>> = process.env,
+): AgentArguments {
+  const { values, positionals } = readArguments(argv);
+  const file = values.config ?? env['DROVER_AGENT_CONFIG'];
+  const fromFile = file === undefined ? {} : readFile(file);
+  const flags = {
+    ...(values['state-dir'] !== undefined && { stateDir: values['state-dir'] }),
+    ...(values['run-dir'] !== undefined && { runDir: values['run-dir'] }),
+    ...(values['control-plane'] !== undefined && { controlPlane: values['control-plane'] }),
+    ...(values['log-level'] !== undefined && { logLevel: values['log-level'] }),
+  };
+  return { config: checkConfig({ ...fromFile, ...flags }), positionals };
+}
+
+function readArguments(argv: readonly string[]) {
+  const text = { type: 'string' } as const;
+  const options = {
+    config: text,
+    'state-dir': text,
+    'run-dir': text,
+    'control-plane': text,
+    'log-level': text,
+  };
+  try {
+    return parseArgs({ args: [...argv], options, allowPositionals: true });
+  } catch (cause) {
+    throw new DroverError('invalid-argument', (cause as Error).message, { cause, nextStep: agentUsage });
+  }
+}
+
+function readFile(file: string): Record<string, unknown> {
+  try {
+    const value: unknown = parse(readFileSync(file, 'utf8'));
+    if (value === null) return {};
+    if (typeof value === 'object' && !Array.isArray(value)) return value as Record<string, unknown>;
+  } catch (cause) {
+    throw new DroverError('invalid-argument', `cannot read ${file}: ${(cause as Error).message}`, { cause });
+  }
+  throw new DroverError('invalid-argument', `${file}: wanted keys and values`);
+}
+
+type Check = (value: unknown) => string | undefined;
+const wanted =
+  (what: string, test: (value: unknown) => boolean): Check =>
+  (value) =>
+    test(value) ? undefined : `wanted ${what}, found ${JSON.stringify(value)}`;
+const isText = (value: unknown): value is string => typeof value === 'string';
+const isTexts = (value: unknown): boolean => Array.isArray(value) && value.every(isText);
+const isPath = (value: unknown): boolean =>
+  isText(value) && /^\/[^\0]*$/.test(value) && !value.includes('/../');
+
+/** A key without a check does not compile. */
+const checks: { readonly [Key in keyof AgentConfig]: Check } = {
+  stateDir: wanted('an absolute path', isPath),
+  runDir: wanted('an absolute path', isPath),
+  controlPlane: wanted('"host:port"', (value) => isText(value) && /^(\S+:\d{1,5})?$/.test(value)),
+  name: wanted('a name of a-z, 0-9 and "-"', (value) => isText(value) && (value === '' || isNodeName(value))),
+  labels: wanted('keys and texts', isLabels),
+  idRange: wanted('{ base, size }, with a size of at least 65536', isRange),
+  insecureRegistries: wanted('a list of "host:port"', isTexts),
+  ociRoots: wanted(
+    'a list of absolute paths',
+    (value) => isTexts(value) && (value as string[]).every(isPath),
+  ),
+  credentialsDir: wanted('an absolute path', (value) => value === '' || isPath(value)),
+  cgroupPrefix: wanted(
+    '"/" and a name',
+    (value) => isText(value) && /^(\/drover-[a-z0-9-]{1,40})?$/.test(value),
+  ),
+  logLevel: wanted(`one of ${logLevels.join(', ')}`, (value) => logLevels.includes(value as LogLevel)),
+};
+
+function checkConfig(given: Readonly<Record<string, unknown>>): AgentConfig {
+  const faults: FieldFault[] = [];
+  for (const [field, value] of Object.entries(given)) {
+    const check = Object.hasOwn(checks, field) ? checks[field as keyof AgentConfig] : undefined;
+    const known = Object.keys(checks).join(', ');
+    const message = check === undefined ? `there is no such key; there are ${known}` : check(value);
+    if (message !== undefined) faults.push({ field, message });
+  }
+  if (faults.length > 0) {
+    const text = faults.map(({ field, message }) => `${field}: ${message}`).join('; ');
+    throw new DroverError('invalid-argument', `the agent's configuration: ${text}`, { faults });
+  }
+  return Object.freeze({ ...defaults, ...given });
+}
+
+function isNodeName(name: string): boolean {
+  try {
+    return parseNodeName(name) === name;
+  } catch {
+    return false;
+  }
+}
+
+function isLabels(value: unknown): boolean {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return false;
+  return Object.entries(value).every(
+    ([key, text]) =>
+      /^([a-z0-9.-]{1,253}\/)?[A-Za-z0-9._-]{1,63}$/.test(key) &&
+      isText(text) &&
+      /^[A-Za-z0-9._-]{0,63}$/.test(text),
+  );
+}
+
+function isRange(value: unknown): boolean {
+  const { base, size } = (value ?? {}) as { base?: unknown; size?: unknown };
+  if (!Number.isSafeInteger(base) || !Number.isSafeInteger(size)) return false;
+  const [first, count] = [base as number, size as number];
+  return first >= 65_536 && count >= 65_536 && first + count <= 2 ** 32 - 1;
+}

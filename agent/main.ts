@@ -1,0 +1,243 @@
+import { chmod, mkdir, rm } from 'node:fs/promises';
+import os from 'node:os';
+import path from 'node:path';
+import { Server, ServerCredentials } from '@grpc/grpc-js';
+import { systemClock } from '#shared/clock.ts';
+import { asDroverError, DroverError } from '#shared/errors.ts';
+import { RuntimeServiceService } from '#shared/gen/drover/runtime/v1/runtime.ts';
+import { createLog, type Log } from '#shared/log.ts';
+import { systemRandom } from '#shared/random.ts';
+import { mount } from '#shared/rpc-server.ts';
+import { version } from '#shared/version.ts';
+import { authenticateLocal, createSessionGate } from './api/authenticate.ts';
+import { createNodeReports, type NodeReports } from './api/node-reports.ts';
+import { localRuntimeService, type RuntimeParts, runtimeService } from './api/runtime-service.ts';
+import { type AgentConfig, readConfig } from './config.ts';
+import type { RuntimeDriver } from './drivers/driver.ts';
+import { runtimeDrivers } from './drivers/index.ts';
+import { createHostCommands } from './host/command.ts';
+import { readOrMake } from './host/durable-file.ts';
+import { readBootId } from './host/facts.ts';
+import { lockDirectory } from './host/state-lock.ts';
+import { isDueForRenewal, join, type NodeIdentity, readIdentity, renew } from './identity.ts';
+import type { ImageSource } from './images/image-source.ts';
+import { createOciSource } from './images/index.ts';
+import { type Instances, openInstances } from './instances.ts';
+import { runSessions } from './session.ts';
+import { createDirectoryDriver } from './volumes/index.ts';
+
+const renewalCheckMs = 3_600_000;
+
+/** Runs the agent until SIGTERM or SIGINT. Guests go on when it ends. Resolves with the exit code. */
+export async function runAgent(argv: readonly string[]): Promise<number> {
+  return reportingErrors(async () => {
+    const { config } = readConfig(argv);
+    const log = createLog({ level: config.logLevel });
+    const ending = new AbortController();
+    const end = (): void => ending.abort(new DroverError('unavailable', 'the agent was told to end'));
+    process.once('SIGTERM', end);
+    process.once('SIGINT', end);
+    await using agent = await startAgent(config, log);
+    await agent.run(ending.signal);
+    log.info({ event: 'agent.ended' });
+  });
+}
+
+/** `drover node join TOKEN`: makes this host a node of the fleet that the token is from. */
+export async function joinNode(argv: readonly string[]): Promise<number> {
+  return reportingErrors(async () => {
+    const { config, positionals } = readConfig(argv);
+    const [token, ...more] = positionals;
+    if (token === undefined || more.length > 0) {
+      throw new DroverError(
+        'invalid-argument',
+        'usage: drover node join TOKEN [--config FILE] [--state-dir DIR]',
+      );
+    }
+    const { stateDir, name } = config;
+    const incarnation = await prepareState(stateDir);
+    const { node, fleetId } = await join(token, { stateDir, incarnation, name });
+    process.stdout.write(`joined fleet ${fleetId} as node ${node}\n`);
+  });
+}
+
+export interface Agent extends AsyncDisposable {
+  readonly instances: Instances;
+  /** Keeps the session until the signal. */
+  run(signal: AbortSignal): Promise<void>;
+}
+
+/** Takes the state directory, finds every guest again, and serves root on this host. */
+export async function startAgent(config: AgentConfig, log: Log): Promise<Agent> {
+  const { stateDir, runDir } = config;
+  const incarnation = await prepareState(stateDir);
+  await mkdir(runDir, { recursive: true, mode: 0o700 });
+  const cleanUp = new AsyncDisposableStack();
+  try {
+    for (const directory of [stateDir, runDir]) {
+      cleanUp.defer(await lockDirectory(directory, systemRandom.uuidV4().slice(0, 8)));
+    }
+    const identity = await requireIdentity(stateDir);
+    const parts = await openParts(config, identity, incarnation, log, cleanUp);
+    await serveLocal(path.join(runDir, 'agent.sock'), parts, log, cleanUp);
+    log.info({
+      event: 'agent.started',
+      version,
+      node: identity.node,
+      fleetId: identity.fleetId,
+      incarnation,
+    });
+    return {
+      instances: parts.instances,
+      run: (signal) => runFleetSession(config, identity, parts, log, signal),
+      [Symbol.asyncDispose]: () => cleanUp.disposeAsync(),
+    };
+  } catch (error) {
+    await cleanUp.disposeAsync();
+    throw error;
+  }
+}
+
+type Parts = Omit<RuntimeParts, 'onHello'>;
+
+async function openParts(
+  config: AgentConfig,
+  identity: NodeIdentity,
+  incarnation: string,
+  log: Log,
+  cleanUp: AsyncDisposableStack,
+): Promise<Parts> {
+  const { stateDir, labels, idRange: range } = config;
+  const clock = systemClock;
+  const bootId = await readBootId();
+  const { drivers, images, volumes } = openDrivers(config, incarnation, log);
+  for (const driver of drivers) cleanUp.defer(() => driver.close());
+  const tools = { drivers, images, volumes, range, clock, random: systemRandom, log, bootId };
+  const instances = await openInstances({ stateDir, fleetId: identity.fleetId, tools });
+  cleanUp.defer(() => instances.close());
+  const node = { name: identity.node, labels, agentVersion: version, stateDir };
+  const reports: NodeReports = await createNodeReports({
+    node,
+    clock,
+    countInstances: () => instances.list().length,
+    fingerprint: () => Promise.all(drivers.map((driver) => driver.fingerprint(clock.timeout(5000)))),
+  });
+  cleanUp.defer(() => reports.close());
+  return { instances, reports, images, range, bootId, clock };
+}
+
+function openDrivers(config: AgentConfig, incarnation: string, log: Log) {
+  const { stateDir, runDir, idRange: range } = config;
+  const base = { clock: systemClock, random: systemRandom };
+  const commands = createHostCommands({ clock: systemClock });
+  const cgroupPrefix = config.cgroupPrefix || `/drover-${incarnation.slice(0, 8)}`;
+  const context = { ...base, commands, log, stateDir, runDir, cgroupPrefix, range };
+  const drivers: RuntimeDriver[] = Object.values(runtimeDrivers).map((create) => create(context));
+  const images: ImageSource[] = [
+    createOciSource({
+      ...base,
+      directory: path.join(stateDir, 'images'),
+      credentialsDir: config.credentialsDir || path.join(stateDir, 'credentials'),
+      insecureRegistries: config.insecureRegistries,
+      layoutDirs: config.ociRoots,
+      architecture: os.arch() === 'x64' ? 'amd64' : os.arch(),
+      run: commands.run,
+    }),
+  ];
+  const volumes = createDirectoryDriver({ directory: path.join(stateDir, 'volumes'), run: commands.run });
+  return { drivers, images, volumes };
+}
+
+async function runFleetSession(
+  config: AgentConfig,
+  first: NodeIdentity,
+  parts: Parts,
+  log: Log,
+  signal: AbortSignal,
+): Promise<void> {
+  const { stateDir } = config;
+  let identity = first;
+  const address = (): string => config.controlPlane || identity.address;
+  const renewIfDue = (): void => {
+    if (!isDueForRenewal(identity, systemClock)) return;
+    renew(stateDir, identity, address()).then(
+      (renewed) => {
+        identity = renewed;
+        log.info({ event: 'certificate.renewed', notAfterMs: renewed.certificate.notAfterMs });
+      },
+      // Tried again with the next check; a third of the certificate's life is left for it.
+      (err: unknown) => log.warn({ event: 'renewal.failed', err }),
+    );
+  };
+  renewIfDue();
+  const stop = systemClock.every(renewalCheckMs, renewIfDue);
+  const mountServices = (server: Server): void => {
+    const gate = createSessionGate();
+    const handlers = runtimeService({ ...parts, onHello: gate.open });
+    mount(server, RuntimeServiceService, handlers, {
+      guard: gate.authenticate,
+      onError: (err, { method }) => log.info({ event: 'call.failed', method, err }),
+    });
+  };
+  const session = {
+    identity: () => identity,
+    address,
+    mountServices,
+    clock: systemClock,
+    random: systemRandom,
+  };
+  await runSessions({ ...session, log, signal });
+  stop();
+}
+
+/** For root on this host alone: 0600 in a directory of 0700. */
+async function serveLocal(
+  socket: string,
+  parts: Parts,
+  log: Log,
+  cleanUp: AsyncDisposableStack,
+): Promise<void> {
+  await rm(socket, { force: true });
+  const server = new Server();
+  mount(server, RuntimeServiceService, localRuntimeService({ ...parts, onHello: () => {} }), {
+    guard: authenticateLocal,
+    onError: (err, { method }) => log.info({ event: 'call.failed', method, err }),
+  });
+  await new Promise<void>((resolve, reject) => {
+    server.bindAsync(`unix:${socket}`, ServerCredentials.createInsecure(), (error) =>
+      error === null ? resolve() : reject(error),
+    );
+  });
+  cleanUp.defer(() => server.forceShutdown());
+  await chmod(socket, 0o600);
+}
+
+async function requireIdentity(stateDir: string): Promise<NodeIdentity> {
+  const identity = await readIdentity(stateDir);
+  if (identity !== undefined) return identity;
+  throw new DroverError(
+    'failed-precondition',
+    `this host has not joined a fleet (no identity in ${stateDir})`,
+    {
+      nextStep: 'run `drover node token NODE` on the control plane and `drover node join TOKEN` here',
+    },
+  );
+}
+
+/** Others may pass through the state directory, and not look into it: guests of shifted ids must reach their roots. */
+async function prepareState(stateDir: string): Promise<string> {
+  await mkdir(stateDir, { recursive: true, mode: 0o711 });
+  await chmod(stateDir, 0o711);
+  return readOrMake(path.join(stateDir, 'incarnation'), () => systemRandom.uuidV4());
+}
+
+async function reportingErrors(work: () => Promise<void>): Promise<number> {
+  try {
+    await work();
+    return 0;
+  } catch (error) {
+    const { kind, message, nextStep } = asDroverError(error);
+    process.stderr.write(`drover: ${message}\n${nextStep === '' ? '' : `  ${nextStep}\n`}`);
+    return kind === 'invalid-argument' ? 2 : 1;
+  }
+}

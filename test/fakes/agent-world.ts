@@ -1,0 +1,96 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import os from 'node:os';
+import path from 'node:path';
+import { type FaultHook, type Instances, openInstances, type Tools } from '../../agent/instances.ts';
+import { systemClock } from '#shared/clock.ts';
+import { silentLog } from '#shared/log.ts';
+import type { InstanceId, InstanceSpec, Order } from '#shared/model.ts';
+import { systemRandom } from '#shared/random.ts';
+import { createFakeImageSource, createFakeImageStore } from './image-source.ts';
+import { createFakeRuntimeHost, fakeRuntimeDriver } from './runtime-driver.ts';
+import { createFakeVolumeDriver } from './volume-driver.ts';
+
+export const fleetId = '0b8f5a52-5f0f-4c5e-9d43-0f4f6f6b0001';
+const reference = 'registry.test/app:1';
+
+/** One node without a control plane: fake drivers, a real state directory, and as many lives of the agent as wanted. */
+export async function createAgentWorld() {
+  const folder = await mkdtemp(path.join(os.tmpdir(), 'drover-agent-'));
+  const clock = systemClock;
+  const host = createFakeRuntimeHost(clock);
+  const store = createFakeImageStore();
+  const digest = store.publish(reference);
+  const volumes = createFakeVolumeDriver({ directory: path.join(folder, 'volumes') });
+  const images = createFakeImageSource({ directory: path.join(folder, 'images'), store });
+  const lives: Instances[] = [];
+  let boot = 1;
+
+  const order = (id: InstanceId, generation: number, more: Partial<Order> = {}): Order => ({
+    fleetId,
+    fleetEpoch: 1,
+    instanceId: id,
+    generation,
+    requestId: systemRandom.uuidV4(),
+    ...more,
+  });
+  const spec = (command: readonly string[], more: Partial<InstanceSpec> = {}): InstanceSpec => ({
+    runtime: 'fake',
+    image: `registry.test/app@${digest}`,
+    command,
+    env: {},
+    resources: { cpuMillicores: 0, memoryMib: 0, diskMib: 0, pids: 64 },
+    network: 'none',
+    restart: { policy: 'always', maxAttempts: 0 },
+    stopGraceMs: 50,
+    displayName: 'app-aaaaa',
+    workload: 'app',
+    user: '',
+    workingDir: '',
+    imageCredential: '',
+    ...more,
+  });
+  const tools = (): Tools => ({
+    drivers: [fakeRuntimeDriver(host)],
+    images: [images],
+    volumes,
+    range: { base: 1_000_000, size: 65_536 },
+    clock,
+    random: systemRandom,
+    log: silentLog,
+    bootId: `boot-${boot}`,
+  });
+  return {
+    folder,
+    host,
+    store,
+    volumes,
+    images,
+    order,
+    spec,
+    newId: () => systemRandom.uuidV7() as InstanceId,
+    /** Another life of the agent on the same state. */
+    async open(faults?: FaultHook): Promise<Instances> {
+      const instances = await openInstances({
+        stateDir: path.join(folder, 'state'),
+        fleetId,
+        tools: tools(),
+        ...(faults && { faults }),
+      });
+      lives.push(instances);
+      return instances;
+    },
+    /** Every guest is gone, and the kernel says so. */
+    reboot(): void {
+      boot += 1;
+      for (const guest of host.guests.values()) guest.process?.end(137, false);
+      host.guests.clear();
+    },
+    async [Symbol.asyncDispose]() {
+      for (const life of lives) await life.close();
+      for (const guest of host.guests.values()) guest.process?.end(137, false);
+      await rm(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+export type AgentWorld = Awaited<ReturnType<typeof createAgentWorld>>;
