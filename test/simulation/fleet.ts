@@ -30,8 +30,8 @@ export interface SimulatedFleet {
   scale(name: string, replicas: number): Promise<void>;
   remove(name: string): Promise<void>;
   fillDisk(isFull: boolean): void;
-  /** The control plane dies and another starts on the same journal. */
-  restart(): Promise<void>;
+  /** The control plane ends, or dies with its changes half way, and another starts on the same journal. */
+  restart(how: 'ends' | 'dies'): Promise<void>;
   /** The node is gone for good, and an operator says so. */
   lose(name: string): Promise<void>;
   endGuest(node: FakeNode): void;
@@ -92,7 +92,9 @@ export async function createFleet(seed: number, nodeCount: number): Promise<Simu
     fillDisk: (full) => {
       isFull = full;
     },
-    async restart() {
+    async restart(how) {
+      // Nothing that was under way becomes durable; orders that are out are still delivered.
+      if (how === 'dies') await journal.close();
       const closing = control.close();
       await clock.advance(10);
       await closing;

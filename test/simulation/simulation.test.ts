@@ -45,7 +45,7 @@ const deeds: readonly Deed[] = [
   endGuest,
   reboot,
   wipe,
-  (fleet) => fleet.restart(),
+  (fleet, pick) => fleet.restart(pick(['ends', 'dies'])),
   (fleet, pick) => fleet.fillDisk(pick([true, false])),
   async (fleet, pick) => {
     if (fleet.nodes.size > 3) await fleet.lose(pick([...fleet.nodes.keys()]));
