@@ -1,4 +1,4 @@
-import { chmod, chown, mkdir, readdir, realpath, stat } from 'node:fs/promises';
+import { chmod, chown, mkdir, readdir, realpath, rm, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { DroverError } from '#shared/errors.ts';
 import type { InstanceId } from '#shared/model.ts';
@@ -49,7 +49,7 @@ export function createDirectoryDriver({ directory, run }: DirectoryDriverOptions
     range: IdRange,
     signal: AbortSignal,
   ): Promise<void> {
-    await removeTree(run, home(id), signal);
+    if (await exists(home(id))) await removeTree(run, home(id), signal);
     await mkdir(home(id), { recursive: true, mode: passable });
     for (const each of [directory, home(id)]) await chmod(each, passable);
     const upper = path.join(home(id), 'upper');
@@ -107,6 +107,10 @@ export function createDirectoryDriver({ directory, run }: DirectoryDriverOptions
     release,
     async remove(id, signal) {
       await release(id, signal);
+      if (!(await exists(home(id)))) return;
+      // Without its record first: what a crash leaves of it is then never taken for a whole root.
+      await rm(recordFile(id), { force: true });
+      await syncDirectory(home(id));
       await removeTree(run, home(id), signal);
     },
     async usage(id, signal) {
@@ -129,6 +133,16 @@ export function createDirectoryDriver({ directory, run }: DirectoryDriverOptions
       return names.filter((name) => idText.test(name)) as InstanceId[];
     },
   };
+}
+
+async function exists(file: string): Promise<boolean> {
+  try {
+    await stat(file);
+    return true;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false;
+    throw error;
+  }
 }
 
 /** A root over another image would be neither the old one nor the new. */
