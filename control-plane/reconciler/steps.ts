@@ -34,12 +34,12 @@ type Executors = {
   ) => Promise<void>;
 };
 
-export const ensureTimeoutMs = 30_000;
+const ensureTimeoutMs = 30_000;
 /** On top of the grace that the guest has. */
-export const removeTimeoutMs = 30_000;
-export const resolveTimeoutMs = 60_000;
+const removeTimeoutMs = 30_000;
+const resolveTimeoutMs = 60_000;
 /** Where a workload names no runtime and no rule says otherwise. */
-export const defaultRuntime = 'crun';
+const defaultRuntime = 'crun';
 const nodesAskedForImage = 3;
 
 const executors: Executors = {

@@ -9,7 +9,7 @@ export interface Tasks {
   drained(): Promise<void>;
 }
 
-export interface Task {
+interface Task {
   readonly key: string;
   /** What it shares a bound with: the others of its node, and of its workload. */
   readonly groups: readonly Group[];

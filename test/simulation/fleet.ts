@@ -10,7 +10,7 @@ import { type SimulatedControlPlane, simpleSpec, startControlPlane } from './con
 import { type Faults, faultyBackend } from './faulty-backend.ts';
 
 /** What was acknowledged of a workload; undefined replicas: its delete was. */
-export interface Wanted {
+interface Wanted {
   readonly image: string;
   readonly replicas: number | undefined;
 }
