@@ -109,7 +109,7 @@ function findBlocker(
   }
   const away = instances.filter((each) => world.stale(each));
   if (away.length === 0) return undefined;
-  const nodes = [...new Set(away.map(({ node }) => node))].sort().join(', ');
+  const nodes = nodeNames(away);
   return { by: 'node-away', message: `${countCopies(away.length)} on nodes that do not answer: ${nodes}` };
 }
 
@@ -129,6 +129,10 @@ function nowDoing(workload: Workload, instances: readonly Instance[], world: Rol
   if (old > 0) return `${countCopies(old)} of an older generation to replace`;
   return removing > 0 ? `removing ${countCopies(removing)}` : 'settling';
 }
+
+/** Each once, by name: "h1, h2". */
+export const nodeNames = (instances: readonly Instance[]): string =>
+  [...new Set(instances.flatMap(({ node }) => node ?? []))].toSorted((a, b) => (a < b ? -1 : 1)).join(', ');
 
 const countCopies = (count: number): string => (count === 1 ? '1 copy' : `${count} copies`);
 

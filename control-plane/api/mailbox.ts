@@ -1,3 +1,5 @@
+import { asDroverError } from '#shared/errors.ts';
+
 /**
  * Hands items of several writers to one reader, one at a time: a writer waits until its item has been
  * taken.
@@ -18,7 +20,7 @@ interface Letter<T> {
 
 export function createMailbox<T>(): Mailbox<T> {
   const letters: Letter<T>[] = [];
-  let ended: { readonly error?: unknown } | undefined;
+  let ended: { readonly error?: Error } | undefined;
   let wake: () => void = () => undefined;
 
   function put(item: T): Promise<boolean> {
@@ -30,7 +32,7 @@ export function createMailbox<T>(): Mailbox<T> {
   }
 
   function end(error?: unknown): void {
-    ended ??= error === undefined ? {} : { error };
+    ended ??= error === undefined ? {} : { error: asDroverError(error) };
     wake();
   }
 
@@ -43,10 +45,8 @@ export function createMailbox<T>(): Mailbox<T> {
           yield letter.item;
           continue;
         }
-        if (ended !== undefined) {
-          if ('error' in ended) throw ended.error;
-          return;
-        }
+        if (ended?.error !== undefined) throw ended.error;
+        if (ended !== undefined) return;
         const { promise, resolve } = Promise.withResolvers<void>();
         wake = resolve;
         await promise;

@@ -1,13 +1,15 @@
 import { isKind } from '#shared/errors.ts';
 import type { Event as WireEvent, ListEventsRequest } from '#shared/gen/drover/fleet/v1/fleet.ts';
+import type { FleetEvent } from '#shared/model.ts';
 import { checkCount, parseOne } from '#shared/wire/checks.ts';
 import { formatEvent } from '#shared/wire/fleet.ts';
+import type { StoreChange } from '../../store/store.ts';
 import type { HandlerContext, HandlerDeps } from '../handler.ts';
 import { parseProject } from '../resolve-name.ts';
 
 /**
- * The kept events after a revision, then new ones with follow. A reader that is too slow goes on from what
- * is kept.
+ * The kept events after a revision, then new ones with follow. A reader that is too slow goes on from what is
+ * kept.
  */
 export async function* listEvents(
   request: ListEventsRequest,
@@ -18,18 +20,31 @@ export async function* listEvents(
   let seen = parseOne('events', (faults) => checkCount(request.sinceRevision, 'sinceRevision', faults));
   do {
     const snapshot = store.snapshot();
-    for (const event of snapshot.list('event', project)) if (event.revision > seen) yield formatEvent(event);
-    seen = Math.max(seen, snapshot.revision);
+    const after = seen;
+    const kept = snapshot.list('event', project).filter(({ revision }) => revision > after);
+    for (const event of kept) yield formatEvent(event);
+    seen = snapshot.revision;
     if (!request.follow) return;
-    try {
-      for await (const changes of store.watch(snapshot.revision, signal)) {
-        for (const { kind, record, project: of } of changes)
-          if (kind === 'event' && of === project && record !== undefined && record.revision > seen)
-            yield formatEvent(record);
-        seen = Math.max(seen, changes.at(-1)?.revision ?? 0);
-      }
-    } catch (error) {
-      if (!isKind(error, 'failed-precondition')) throw error;
+    for await (const event of newEvents(store.watch(seen, signal), project)) {
+      seen = event.revision;
+      yield formatEvent(event);
     }
   } while (!signal.aborted);
 }
+
+/** Ends when changes were lost. */
+async function* newEvents(
+  watch: AsyncIterable<readonly StoreChange[]>,
+  project: string,
+): AsyncGenerator<FleetEvent> {
+  try {
+    for await (const changes of watch) yield* eventsOf(changes, project);
+  } catch (error) {
+    if (!isKind(error, 'failed-precondition')) throw error;
+  }
+}
+
+const eventsOf = (changes: readonly StoreChange[], project: string): FleetEvent[] =>
+  changes.flatMap(({ kind, record, project: of }) =>
+    kind === 'event' && of === project && record !== undefined ? [record] : [],
+  );

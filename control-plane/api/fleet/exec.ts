@@ -1,4 +1,4 @@
-import { DroverError, isKind } from '#shared/errors.ts';
+import { asDroverError, DroverError, isKind } from '#shared/errors.ts';
 import type { ExecInput as WireExecInput, ExecOutput } from '#shared/gen/drover/model/v1/model.ts';
 import { formatExecOutput, parseExecInput, parseExecStart } from '#shared/wire/exec.ts';
 import type { ExecChannel } from '../../backends/backend.ts';
@@ -22,9 +22,9 @@ export async function* exec(
   const onNode = { ...start, instance: instance.metadata.id };
   const channel = await deps.backendOf(node).exec(node, onNode, caller, signal);
 
-  let fault: unknown;
+  let fault: DroverError | undefined;
   const relayed = relayInputs(inputs, channel).catch((error: unknown) => {
-    fault = error;
+    fault = asDroverError(error);
     channel.close();
   });
   try {
@@ -33,7 +33,7 @@ export async function* exec(
       hasEnded = output.kind === 'exit';
       yield formatExecOutput(output);
     }
-    if (fault !== undefined) throw fault;
+    throwIfAny(fault);
     if (!hasEnded)
       throw new DroverError('unavailable', 'the command was cut off before its exit was known', {
         subject: { instance: instance.metadata.name, node },
@@ -43,6 +43,11 @@ export async function* exec(
     await inputs.return?.();
     await relayed;
   }
+}
+
+/** A function, since the compiler does not see that the relay sets it. */
+function throwIfAny(fault: DroverError | undefined): void {
+  if (fault !== undefined) throw fault;
 }
 
 /** What comes after the command's end is of no use, and no fault. */

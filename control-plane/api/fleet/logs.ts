@@ -3,6 +3,7 @@ import type { StreamLogsRequest } from '#shared/gen/drover/fleet/v1/fleet.ts';
 import type { LogLine as WireLogLine } from '#shared/gen/drover/model/v1/model.ts';
 import type { Instance, InstanceId, LogLine, LogOptions, NodeName } from '#shared/model.ts';
 import { formatLogLine, parseLogOptions } from '#shared/wire/exec.ts';
+import { nodeNames } from '../../status.ts';
 import type { HandlerContext, HandlerDeps } from '../handler.ts';
 import { presentMoment } from '../messages.ts';
 import { notFound, parseProject } from '../resolve-name.ts';
@@ -58,7 +59,7 @@ async function* readWorkload(name: string, project: string, call: LogCall): Asyn
   for await (const { name: from, item } of mergeSorted(sources, ({ atNs }) => atNs))
     yield formatLogLine(item, from);
   if (away.length === 0) return;
-  const nodes = [...new Set(away.map(({ node }) => node))].sort().join(', ');
+  const nodes = nodeNames(away);
   const names = away.map(({ metadata }) => metadata.name).join(', ');
   throw new DroverError('unavailable', `the output of ${names} is missing: ${nodes} does not answer`, {
     subject: { workload: name, node: nodes },

@@ -36,7 +36,7 @@ export async function* mergeSorted<T>(
       heads = heads.flatMap((head) => (head !== least ? [head] : next === undefined ? [] : [next]));
     }
   } finally {
-    await Promise.allSettled(opened.map(({ iterator }) => iterator.return?.()));
+    await Promise.allSettled(opened.map(async ({ iterator }) => iterator.return?.()));
   }
 }
 

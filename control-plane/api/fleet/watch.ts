@@ -8,8 +8,10 @@ import { presentMoment } from '../messages.ts';
 import { parseProject } from '../resolve-name.ts';
 import {
   type Described,
+  describeAgain,
   describeAll,
   describeChanged,
+  nodesText,
   type WatchedKind,
   watchedKinds,
 } from './watched-objects.ts';
@@ -23,9 +25,15 @@ interface WatchCall {
   readonly deps: HandlerDeps;
 }
 
+/** What the reader was told last, by key, and how the nodes were then. */
+interface Shown {
+  readonly objects: Map<string, Pick<Described, 'text' | 'isSettled'>>;
+  nodes: string;
+}
+
 /**
- * All objects, a bookmark, then what changes. What is derived from live nodes and from time is looked at
- * once a second. Where changes were lost, everything follows anew after a resync.
+ * All objects, a bookmark, then what changes. What is derived from live nodes and from time is looked at once a
+ * second. Where changes were lost, everything follows anew after a resync.
  */
 export async function* watch(
   request: WatchRequest,
@@ -39,14 +47,13 @@ export async function* watch(
     yield resync('compacted');
     from = 0;
   }
-  const shown = new Map<string, string>();
   while (!signal.aborted) {
+    const shown: Shown = { objects: new Map(), nodes: '' };
     if (from === 0) from = yield* sendAll(call, shown);
-    else remember(call, shown);
+    else yield* sendDerived(call, shown, from);
     const reason = yield* sendChanges(call, shown, from);
     if (reason === undefined) return;
     yield resync(reason);
-    shown.clear();
     from = 0;
   }
 }
@@ -62,26 +69,47 @@ function parseKinds(kinds: readonly ObjectKind[]): ReadonlySet<WatchedKind> {
   );
 }
 
-async function* sendAll(call: WatchCall, shown: Map<string, string>): AsyncGenerator<WatchResponse, number> {
+async function* sendAll(call: WatchCall, shown: Shown): AsyncGenerator<WatchResponse, number> {
   const moment = presentMoment(call.deps);
   const { revision } = moment.snapshot;
+  shown.nodes = nodesText(moment);
   for (const described of describeAll(call, moment)) {
-    shown.set(described.key, described.text);
+    keep(shown, described);
     yield { revision: BigInt(revision), event: described.event };
   }
   yield bookmark(revision);
   return revision;
 }
 
-/** A reader that resumes has seen what is; only what differs from now on is sent again. */
-function remember(call: WatchCall, shown: Map<string, string>): void {
-  for (const { key, text } of describeAll(call, presentMoment(call.deps))) shown.set(key, text);
+/**
+ * A reader that resumes has seen the records, but what the nodes were like then is not kept: what depends on them
+ * is sent again, the rest is not.
+ */
+async function* sendDerived(
+  call: WatchCall,
+  shown: Shown,
+  revision: number,
+): AsyncGenerator<WatchResponse, void> {
+  const moment = presentMoment(call.deps);
+  shown.nodes = nodesText(moment);
+  for (const described of describeAll(call, moment)) {
+    keep(shown, described);
+    const { event, isSettled } = described;
+    const isStale = event?.$case === 'instance' && event.value.stale;
+    if (event?.$case === 'node' || isStale || !isSettled) yield { revision: BigInt(revision), event };
+  }
+}
+
+/** Not the message: a reader costs the control plane a few words an object. */
+function keep({ objects }: Shown, { key, text, isSettled, event }: Described): void {
+  if (event?.$case === 'removed') objects.delete(key);
+  else objects.set(key, { text, isSettled });
 }
 
 /** Answers why changes were lost; undefined when the call has ended. */
 async function* sendChanges(
   call: WatchCall,
-  shown: Map<string, string>,
+  shown: Shown,
   afterRevision: number,
 ): AsyncGenerator<WatchResponse, string | undefined> {
   const { deps, signal } = call;
@@ -104,25 +132,28 @@ async function* sendChanges(
   return undefined;
 }
 
-function afterChanges(
-  call: WatchCall,
-  shown: Map<string, string>,
-  changes: readonly StoreChange[],
-): WatchResponse[] {
-  const moment = presentMoment(call.deps);
+function afterChanges(call: WatchCall, shown: Shown, changes: readonly StoreChange[]): WatchResponse[] {
   const revision = BigInt(changes.at(-1)?.revision ?? 0);
-  return describeChanged(call, moment, changes).map(({ key, text, event }) => {
-    if (event?.$case === 'removed') shown.delete(key);
-    else shown.set(key, text);
-    return { revision, event };
+  return describeChanged(call, presentMoment(call.deps), changes).map((described) => {
+    keep(shown, described);
+    return { revision, event: described.event };
   });
 }
 
-/** What looks different though the store is the same: a node came or went, an instance got ready. */
-function afterTick(call: WatchCall, shown: Map<string, string>, revision: number): WatchResponse[] {
-  const isNews = ({ key, text }: Described): boolean => shown.has(key) && shown.get(key) !== text;
-  const news = [...describeAll(call, presentMoment(call.deps))].filter(isNews);
-  for (const { key, text } of news) shown.set(key, text);
+/** What looks different though the store is the same: a node came or went, a workload got ready. */
+function afterTick(call: WatchCall, shown: Shown, revision: number): WatchResponse[] {
+  const moment = presentMoment(call.deps);
+  const nodes = nodesText(moment);
+  const unsettled = [...shown.objects].flatMap(([key, { isSettled }]) => (isSettled ? [] : [key]));
+  const looked =
+    nodes === shown.nodes ? describeAgain(call, moment, unsettled) : [...describeAll(call, moment)];
+  shown.nodes = nodes;
+  const isNews = ({ key, text }: Described): boolean => {
+    const before = shown.objects.get(key);
+    return before !== undefined && before.text !== text;
+  };
+  const news = looked.filter(isNews);
+  for (const described of news) keep(shown, described);
   return news.map(({ event }) => ({ revision: BigInt(revision), event }));
 }
 

@@ -24,6 +24,8 @@ const objectKinds = new Map([...watchedKinds].map(([wire, kind]) => [kind, wire]
 export interface Described {
   readonly key: string;
   readonly text: string;
+  /** It stays so until the store or a node changes; otherwise time alone may change what it tells. */
+  readonly isSettled: boolean;
   readonly event: WatchResponse['event'];
 }
 
@@ -106,7 +108,7 @@ function describeChange(change: WatchedChange, moment: Moment): Described | unde
 function describeRemoved({ kind, id, before }: WatchedChange): Described {
   const name = before !== undefined && 'metadata' in before ? before.metadata.name : id;
   const value = { kind: objectKinds.get(kind) ?? ObjectKind.OBJECT_KIND_UNSPECIFIED, id, name };
-  return { key: `${kind}/${id}`, text: '', event: { $case: 'removed', value } };
+  return { key: `${kind}/${id}`, text: '', isSettled: true, event: { $case: 'removed', value } };
 }
 
 const textOf = (...parts: readonly unknown[]): string => JSON.stringify(parts);
@@ -114,27 +116,52 @@ const textOf = (...parts: readonly unknown[]): string => JSON.stringify(parts);
 function describeWorkload(workload: Workload, moment: Moment): Described {
   const value = workloadMessage(workload, moment);
   const { id, revision } = workload.metadata;
-  return { key: `workload/${id}`, text: textOf(revision, value.status), event: { $case: 'workload', value } };
+  const isSettled = value.status?.state === 'ready';
+  const text = textOf(revision, value.status);
+  return { key: `workload/${id}`, text, isSettled, event: { $case: 'workload', value } };
 }
 
 function describeInstance(instance: Instance, moment: Moment): Described {
   const value = instanceMessageOf(instance, moment);
   const { id, revision } = instance.metadata;
-  const text = textOf(revision, value.stale, value.stale ? value.message : '');
-  return { key: `instance/${id}`, text, event: { $case: 'instance', value } };
+  const text = textOf(revision, value.stale);
+  return { key: `instance/${id}`, text, isSettled: true, event: { $case: 'instance', value } };
 }
 
 /** Capacity and "last seen" change all the time: alone they are no news. */
 function describeNode(node: Node, moment: Moment): Described {
   const value = nodeMessage(node, moment);
-  const conditions = value.conditions.map(({ type, holds, reason }) => [type, holds, reason]);
+  const conditions = value.conditions.map(({ type, reason }) => [type, reason]);
   const text = textOf(node.metadata.revision, value.connected, value.ready, conditions, value.instances);
-  return { key: `node/${node.metadata.id}`, text, event: { $case: 'node', value } };
+  return { key: `node/${node.metadata.id}`, text, isSettled: true, event: { $case: 'node', value } };
 }
 
 function describeOperation(operation: Operation, moment: Moment): Described {
   const value = operationMessage(operation, moment);
   const { done, total, message, state, blockedBy } = value;
   const text = textOf(operation.steps.length, state, done, total, message, blockedBy);
-  return { key: `operation/${operation.id}`, text, event: { $case: 'operation', value } };
+  const isSettled = operation.state !== 'running';
+  return { key: `operation/${operation.id}`, text, isSettled, event: { $case: 'operation', value } };
+}
+
+/** What tells whether nodes came, went or feel otherwise; equal texts, nothing to look at. */
+export const nodesText = ({ view }: Moment): string =>
+  textOf(
+    [...view.nodes().values()].map(({ name, connected, listed, conditions }) => [
+      name,
+      connected,
+      listed,
+      conditions.map(({ type, holds, reason }) => [type, holds, reason]),
+    ]),
+  );
+
+/** What time alone may have changed: the objects with these keys. */
+export function describeAgain({ project }: WatchScope, moment: Moment, keys: Iterable<string>): Described[] {
+  return [...keys].flatMap((key) => {
+    const [kind = '', id = ''] = key.split('/');
+    const workload = kind === 'workload' ? moment.snapshot.get('workload', id, project) : undefined;
+    if (workload !== undefined) return [describeWorkload(workload, moment)];
+    const operation = kind === 'operation' ? moment.snapshot.get('operation', id, project) : undefined;
+    return operation === undefined ? [] : [describeOperation(operation, moment)];
+  });
 }
