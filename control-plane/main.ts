@@ -33,6 +33,8 @@ export async function runControlPlane(argv: readonly string[]): Promise<number> 
       process.stdout.write(usage);
       return 0;
     }
+    // Nothing that we write is for other users of the host.
+    process.umask(0o077);
     const log = createLog({ level: config.logLevel });
     const stopped = stopSignal();
     const controlPlane = await startControlPlane(config, { clock: systemClock, random: systemRandom, log });
