@@ -5,7 +5,11 @@ import { buildNodeViews } from './node-views.ts';
 
 const name = 'pve1' as NodeName;
 const facts = {
-  ...{ name, cpuCount: 4, memoryMib: 8192, diskMib: 10_240, labels: { zone: 'a' } },
+  name,
+  cpuCount: 4,
+  memoryMib: 8192,
+  diskMib: 10_240,
+  labels: { zone: 'a' },
   runtimes: [
     { name: 'crun', version: '1', healthy: true, detail: '', capabilities: [] },
     { name: 'lxc', version: '', healthy: false, detail: 'not installed', capabilities: [] },
@@ -17,12 +21,20 @@ const node = {
   facts,
 } as unknown as Node;
 const live: LiveNode = {
-  ...{ name, connected: true, listed: true, facts, capacity: undefined, conditions: [] },
-  ...{ lastSeenAtMs: 0, images: new Set(['sha256:1']), clockSkewMs: 0 },
+  name,
+  connected: true,
+  listed: true,
+  facts,
+  capacity: undefined,
+  conditions: [],
+  lastSeenAtMs: 0,
+  images: new Set(['sha256:1']),
+  clockSkewMs: 0,
 };
 const bound = (workload: string, on: string | undefined): Instance =>
   ({
-    ...{ workload, node: on },
+    workload,
+    node: on,
     spec: { resources: { cpuMillicores: 500, memoryMib: 1024, diskMib: 2048, pids: 10 } },
   }) as unknown as Instance;
 
@@ -76,7 +88,10 @@ describe('node views', () => {
     expect(
       view(live, [bound('web', name), bound('web', name), bound('db', 'other'), bound('db', undefined)]),
     ).toMatchObject({
-      ...{ cpuMillicores: 4000, cpuFreeMillicores: 3000, memoryFreeMib: 6144, diskFreeMib: 6144 },
+      cpuMillicores: 4000,
+      cpuFreeMillicores: 3000,
+      memoryFreeMib: 6144,
+      diskFreeMib: 6144,
       copies: new Map([['web', 2]]),
     });
   });
@@ -87,7 +102,9 @@ describe('node views', () => {
 
   it('bears a node that has never joined', () => {
     expect(view(undefined, [], { ...node, facts: undefined })).toMatchObject({
-      ...{ ready: false, memoryMib: 0, notReadyBecause: 'it has not joined yet' },
+      ready: false,
+      memoryMib: 0,
+      notReadyBecause: 'it has not joined yet',
     });
   });
 });

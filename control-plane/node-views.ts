@@ -19,8 +19,8 @@ interface Reserved {
 }
 
 /**
- * The fleet as the scheduler sees it. What is bound to a node is reserved there until the instance is forgotten,
- * whether or not its guest is visible yet. Pure.
+ * The fleet as the scheduler sees it. What is bound to a node is reserved there until the instance is
+ * forgotten, whether or not its guest is visible yet. Pure.
  */
 export function buildNodeViews(
   snapshot: Pick<Snapshot, 'list'>,

@@ -58,7 +58,7 @@ describe('schedule', () => {
     expect(schedule(wanted, nodes).node).toBe(expected);
   });
 
-  it('gives the same answer in whatever order the nodes come, and it is the best of its own explanation', () => {
+  it('gives the same answer for every order of the nodes, the best of its own explanation', () => {
     const node = fc.record({ memoryFreeMib: fc.nat(4096), copies: fc.nat(3), cordoned: fc.boolean() });
     fc.assert(
       fc.property(fc.array(node, { maxLength: 20 }), fc.boolean(), (specs, isPacking) => {

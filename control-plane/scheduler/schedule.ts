@@ -30,8 +30,9 @@ function totalOf(demand: Demand, node: NodeView, weights: readonly number[]): nu
 }
 
 /**
- * Picks a node for the demand. Pure and exact: every node is looked at, and of equal scores the first name wins, so the
- * same views give the same answer in whatever order they come. Nothing is allocated per node until somebody asks why.
+ * Picks a node for the demand. Pure and exact: every node is looked at, and of equal scores the first name
+ * wins, so the same views give the same answer in whatever order they come. Nothing is allocated per node
+ * until somebody asks why.
  */
 export function schedule(demand: Demand, nodes: readonly NodeView[]): Decision {
   const weights = weightsOf(demand);

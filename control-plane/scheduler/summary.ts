@@ -1,8 +1,8 @@
 import type { Demand, Filter, NodeVerdict, NodeView } from './plugin.ts';
 
 /**
- * The verdicts in one paragraph: "0 of 48 nodes fit. 31 lack memory (closest: pve7, short 1.4 GiB) · 5 cordoned. It
- * would fit with memory ≤ 6 GiB."
+ * The verdicts in one paragraph: "0 of 48 nodes fit. 31 lack memory (closest: pve7, short 1.4 GiB) · 5
+ * cordoned. It would fit with memory ≤ 6 GiB."
  */
 export function summarize(
   demand: Demand,
@@ -12,7 +12,8 @@ export function summarize(
   if (nodes.length === 0) return 'There is no node yet.';
   const fitting = verdicts.filter(({ fits }) => fits);
   const best = fitting[0];
-  const head = `${fitting.length} of ${nodes.length} nodes fit${best === undefined ? '' : `, ${best.node} best`}.`;
+  const choice = best === undefined ? '' : `, ${best.node} best`;
+  const head = `${fitting.length} of ${nodes.length} nodes fit${choice}.`;
   const views = new Map(nodes.map((node) => [node.name, node]));
   const groups = Map.groupBy(
     verdicts.filter(({ fits }) => !fits),

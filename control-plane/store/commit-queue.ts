@@ -15,8 +15,8 @@ interface Queued {
 }
 
 /**
- * Transactions between their body and the disk. Each body runs on what is durable plus what is queued before it; what
- * the world sees, `durable` and `history`, moves on only when the journal has said so.
+ * Transactions between their body and the disk. Each body runs on what is durable plus what is queued before
+ * it; what the world sees, `durable` and `history`, moves on only when the journal has said so.
  */
 export class CommitQueue {
   readonly history: History<readonly StoreChange[]>;
@@ -87,7 +87,7 @@ export class CommitQueue {
         const isAsForetold =
           result.committed && result.revision === replica.revision && this.#durable === base;
         if (isAsForetold) {
-          this.#queue = this.#queue.filter((each) => each !== queued);
+          this.#queue.shift();
           this.#publish(replica, run.changes());
           return replica.revision;
         }
@@ -109,7 +109,7 @@ export class CommitQueue {
   #publish(next: Replica, changes: readonly StoreChange[]): void {
     this.#durable = next;
     this.history.append(next.revision, changes);
-    for (const callback of [...this.#callbacks]) callback();
+    for (const callback of this.#callbacks) callback();
   }
 
   /** Takes in what was committed otherwise than foretold, by whomever. */
@@ -127,7 +127,9 @@ export class CommitQueue {
   }
 }
 
-/** A body that threw or wrote nothing may have seen what was not durable: it is believed only once that is. */
+/**
+ * A body that threw or wrote nothing may have seen what was not durable: it is believed only once that is.
+ */
 async function becameDurable(lastSeen: Queued | undefined): Promise<boolean> {
   if (lastSeen === undefined) return true;
   return lastSeen.settled.then(

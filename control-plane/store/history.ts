@@ -3,8 +3,8 @@ import { DroverError } from '#shared/errors.ts';
 const readAnew = 'read everything and watch from the revision that it is as of';
 
 /**
- * The changes of the last revisions, shared by all who watch: a reader is a revision and nothing more, so a slow one
- * costs no memory.
+ * The changes of the last revisions, shared by all who watch: a reader is a revision and nothing more, so a
+ * slow one costs no memory.
  */
 export class History<Item> {
   #compactedRevision: number;
@@ -46,9 +46,9 @@ export class History<Item> {
   }
 
   /**
-   * Every item after the revision, in order, without gaps, until the signal aborts or the history is closed. Throws
-   * failed-precondition with the reason "compacted", or "slow-reader" once the reader has been up to date and then
-   * falls more than maxWaiting behind.
+   * Every item after the revision, in order, without gaps, until the signal aborts or the history is closed.
+   * Throws failed-precondition with the reason "compacted", or "slow-reader" once the reader has been up to
+   * date and then falls more than maxWaiting behind.
    */
   async *watch(
     afterRevision: number,

@@ -39,8 +39,9 @@ interface Accepted {
 }
 
 /**
- * What an exclusive journal needs to know to judge a commit at once: who last wrote each key, and what was written
- * since. It counts what was accepted but is not durable yet, so that commits can be queued behind one another.
+ * What an exclusive journal needs to know to judge a commit at once: who last wrote each key, and what was
+ * written since. It counts what was accepted but is not durable yet, so that commits can be queued behind one
+ * another.
  */
 export class Ledger {
   readonly history: History<JournalChange>;
@@ -93,7 +94,7 @@ export class Ledger {
     if (notAfterRevision === this.revision) return true;
     // It was made for a revision that never came.
     if (notAfterRevision > this.revision) return false;
-    // Deletes of a time that is no longer kept cannot be seen: to refuse is safe, the transaction is run again.
+    // Deletes of a time that is no longer kept cannot be seen: it is safe to have it run again.
     if (notAfterRevision < this.history.compactedRevision) return false;
     const isTouched = ({ revision, writes }: JournalChange): boolean =>
       revision > notAfterRevision && writes.some(({ key }) => key >= start && key < end);

@@ -8,8 +8,8 @@ interface Waiting {
 }
 
 /**
- * A journal for tests and simulations: durable as long as the process. `load` opens it, also again after a close, as a
- * restarted control plane would. Commits of one turn are written together, as on a disk.
+ * A journal for tests and simulations: durable as long as the process. `load` opens it, also again after a
+ * close, as a restarted control plane would. Commits of one turn are written together, as on a disk.
  */
 export function createMemoryJournal(options: { readonly isFull?: () => boolean } = {}): Journal {
   const entries = new Map<string, JournalEntry>();

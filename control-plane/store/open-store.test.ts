@@ -9,17 +9,31 @@ import type { StoreChange } from './store.ts';
 
 const never = new AbortController().signal;
 const metadata = (name: string, id = name) => ({
-  ...{ project: 'default', name, id, labels: {}, annotations: {} },
-  ...{ revision: 0, generation: 1, createdAtMs: 0 },
+  project: 'default',
+  name,
+  id,
+  labels: {},
+  annotations: {},
+  revision: 0,
+  generation: 1,
+  createdAtMs: 0,
 });
 const nodeRecord = (name: string): Node => ({
-  ...{ metadata: metadata(name), cordoned: false, facts: undefined },
-  ...{ incarnation: '', bootId: '', certificateSerial: '' },
+  metadata: metadata(name),
+  cordoned: false,
+  facts: undefined,
+  incarnation: '',
+  bootId: '',
+  certificateSerial: '',
 });
 const instanceRecord = (id: string, workload: string, node?: string): Instance =>
   ({ metadata: metadata(`name-${id}`, id), workload, node: node as NodeName | undefined }) as Instance;
 const event = (message: string): Omit<FleetEvent, 'revision'> => ({
-  ...{ atMs: 0, type: 'test.run', severity: 'info', subject: {}, message },
+  atMs: 0,
+  type: 'test.run',
+  severity: 'info',
+  subject: {},
+  message,
 });
 
 const openWith = (journal: Journal) => openStore({ journal, clock: systemClock });
@@ -119,7 +133,7 @@ describe('store', () => {
     await store.close();
   });
 
-  it('runs a body again when another writer of the journal came first, and takes in what it wrote', async () => {
+  it('runs a body again when another writer came first, and takes in what it wrote', async () => {
     const journal = createMemoryJournal();
     const store = await openWith(journal);
     const other = await openWith(journal);

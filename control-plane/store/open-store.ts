@@ -16,8 +16,9 @@ const expiredPerTransaction = 100;
 type Transact = <Result>(body: (tx: Transaction) => Result) => Promise<{ result: Result; revision: number }>;
 
 /**
- * Reads the journal into memory and opens the store on it; the journal belongs to the store from then on and is closed
- * with it. Kept are the last 10,000 revisions for watches; retention.ts says which records go by themselves.
+ * Reads the journal into memory and opens the store on it; the journal belongs to the store from then on and
+ * is closed with it. Kept are the last 10,000 revisions for watches; retention.ts says which records go by
+ * themselves.
  */
 export async function openStore(options: {
   readonly journal: Journal;
@@ -57,7 +58,10 @@ async function loadReplica(journal: Journal): Promise<Replica> {
   return { ...replica, revision };
 }
 
-/** Where others write to the journal too, no revision can be foretold: nothing is queued behind what is on its way. */
+/**
+ * Where others write to the journal too, no revision can be foretold: nothing is queued behind what is on its
+ * way.
+ */
 function oneAfterAnother(transact: Transact): Transact {
   let last: Promise<unknown> = Promise.resolve();
   return (body) => {

@@ -144,7 +144,9 @@ export function applyChange(replica: Replica, { revision, writes }: JournalChang
 const recordsOf = <Record>(stored: readonly Stored[]): Record[] =>
   stored.map(({ record }) => record as Record);
 
-/** Reads of one replica. A project that is left out is the default one; `list` without a project lists all. */
+/**
+ * Reads of one replica. A project that is left out is the default one; `list` without a project lists all.
+ */
 export function createSnapshot(replica: Replica): Snapshot {
   return {
     revision: replica.revision,

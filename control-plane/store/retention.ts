@@ -2,7 +2,7 @@ import { rangeOf } from './sorted-table.ts';
 import { keyRange, recordKey, type Replica, type Stored } from './replica.ts';
 import type { Kind, Records } from './store.ts';
 
-export const retention = {
+const retention = {
   events: 10_000,
   requestMs: 24 * 60 * 60 * 1000,
   requestsPerCaller: 10_000,

@@ -1,6 +1,6 @@
 /**
- * An immutable map from text to values, sorted by key, in chunks: a change copies one chunk and the list of chunks, so
- * every version that somebody holds stays as it was, and versions share what did not change.
+ * An immutable map from text to values, sorted by key, in chunks: a change copies one chunk and the list of
+ * chunks, so every version that somebody holds stays as it was, and versions share what did not change.
  */
 export interface SortedTable<Value> {
   readonly size: number;
@@ -60,7 +60,7 @@ function replaceChunk<Value>(
 
 function split<Value>(keys: string[], values: Value[]): Chunk<Value>[] {
   if (keys.length <= chunkLimit) return [{ keys, values }];
-  // Keys that grow with time are added at the end: a full chunk stays full, and the new one begins with the newest.
+  // Keys that grow with time are added at the end: chunks stay nearly full.
   const at = keys.length - (chunkLimit >>> 2);
   return [
     { keys: keys.slice(0, at), values: values.slice(0, at) },

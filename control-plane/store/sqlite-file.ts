@@ -1,6 +1,6 @@
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
-import type { JournalChange, JournalEntry } from './journal.ts';
-import type { SqliteFailure } from './sqlite-messages.ts';
+import type { JournalEntry } from './journal.ts';
+import type { FlatWrites, SqliteFailure } from './sqlite-messages.ts';
 
 /** "drvr": tells our files from others'. */
 const applicationId = 0x64_72_76_72;
@@ -22,8 +22,10 @@ export interface SqliteFile {
   readonly revision: number;
   readonly entries: JournalEntry[];
   /** Adds to the group, and begins one where there is none. */
-  write(changes: readonly JournalChange[]): void;
-  /** The group is durable when it returns; where it throws, nothing of it was written or the disk is in doubt. */
+  write(writes: FlatWrites): void;
+  /**
+   * The group is durable when it returns; where it throws, nothing of it was written or the disk is in doubt.
+   */
   commit(): void;
   /** Forgets the group. */
   rollBack(): void;
@@ -34,8 +36,8 @@ export interface SqliteFile {
 class ForeignFile extends Error {}
 
 /**
- * Opens or makes the file and keeps it locked until it is closed or the process ends. An exclusive lock also keeps the
- * index of the write-ahead log in memory, so that no third file is needed.
+ * Opens or makes the file and keeps it locked until it is closed or the process ends. An exclusive lock also
+ * keeps the index of the write-ahead log in memory, so that no third file is needed.
  */
 export function openSqliteFile(file: string): SqliteFile {
   const database = new DatabaseSync(file, { timeout: 0 });
@@ -99,10 +101,14 @@ function groups(database: DatabaseSync): Pick<SqliteFile, 'write' | 'commit' | '
   const statements = prepareAll(database);
   let revision = 0;
   return {
-    write: (changes) => {
+    write: (writes) => {
       if (!database.isTransaction) database.exec('BEGIN IMMEDIATE');
-      for (const change of changes) apply(change, statements);
-      revision = changes.at(-1)?.revision ?? revision;
+      for (let at = 0; at < writes.length; at += 3) {
+        const [key, value] = [writes[at + 1] as string, writes[at + 2] as string | null];
+        revision = writes[at] as number;
+        if (value === null) statements.remove.run(key);
+        else statements.put.run(key, value, revision);
+      }
     },
     commit: () => {
       statements.setRevision.run(revision);
@@ -123,14 +129,10 @@ const prepareAll = (database: DatabaseSync): Statements => ({
   setRevision: database.prepare(`UPDATE meta SET value = ? WHERE name = 'revision'`),
 });
 
-function apply({ revision, writes }: JournalChange, { put, remove }: Statements): void {
-  for (const write of writes) {
-    if (write.kind === 'put') put.run(write.key, write.value, revision);
-    else remove.run(write.key);
-  }
-}
-
-/** Primary result codes: https://sqlite.org/rescode.html. Whatever is not known to have written nothing is doubt. */
+/**
+ * Primary result codes: https://sqlite.org/rescode.html. Whatever is not known to have written nothing is
+ * doubt.
+ */
 const reasonOfCode: Readonly<Record<number, SqliteFailure['reason']>> = {
   5: 'locked',
   13: 'full',

@@ -1,10 +1,16 @@
-import type { JournalChange, JournalEntry } from './journal.ts';
+import type { JournalEntry } from './journal.ts';
+
+/**
+ * Writes one after another, each as revision, key, and value or null for a delete: a flat list crosses to
+ * another thread in a third of the time that objects take.
+ */
+export type FlatWrites = readonly (number | string | null)[];
 
 /** What the journal asks of the thread that owns the database file. */
 export type SqliteRequest =
   | { readonly kind: 'open'; readonly file: string }
   /** A part of a group; the group is one database transaction, and only its last part is answered. */
-  | { readonly kind: 'write'; readonly changes: readonly JournalChange[]; readonly isLast: boolean }
+  | { readonly kind: 'write'; readonly writes: FlatWrites; readonly isLast: boolean }
   | { readonly kind: 'close' };
 
 export type SqliteAnswer =
@@ -15,15 +21,15 @@ export type SqliteAnswer =
 
 export interface SqliteFailure {
   /**
-   * full: nothing was written, and it works again once there is room. locked: another process has the file. foreign:
-   * not a file of ours, or of a newer version. broken: nobody knows what is on the disk.
+   * full: nothing was written, and it works again once there is room. locked: another process has the file.
+   * foreign: not a file of ours, or of a newer version. broken: nobody knows what is on the disk.
    */
   readonly reason: 'full' | 'locked' | 'foreign' | 'broken';
   readonly message: string;
 }
 
 /**
- * How long each thread looks for the other's next message before it sleeps: to wake a sleeping thread takes as long as
- * a fast disk takes to sync.
+ * How long each thread looks for the other's next message before it sleeps: to wake a sleeping thread takes
+ * as long as a fast disk takes to sync.
  */
 export const attentionMs = 0.3;

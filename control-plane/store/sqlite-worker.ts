@@ -3,7 +3,9 @@ import { systemClock } from '#shared/clock.ts';
 import { describeFailure, openSqliteFile, type SqliteFile } from './sqlite-file.ts';
 import { attentionMs, type SqliteAnswer, type SqliteFailure, type SqliteRequest } from './sqlite-messages.ts';
 
-/** The thread that owns the database file: the disk may take its time here while the control plane goes on. */
+/**
+ * The thread that owns the database file: the disk may take its time here while the control plane goes on.
+ */
 let file: SqliteFile | undefined;
 /** Why the group that is coming in cannot be written: its other parts are let go by. */
 let failure: SqliteFailure | undefined;
@@ -28,9 +30,9 @@ function close(): SqliteAnswer {
   return { kind: 'closed' };
 }
 
-function write({ changes, isLast }: SqliteRequest & { kind: 'write' }): SqliteAnswer | undefined {
+function write({ writes, isLast }: SqliteRequest & { kind: 'write' }): SqliteAnswer | undefined {
   try {
-    if (failure === undefined) file?.write(changes);
+    if (failure === undefined) file?.write(writes);
     if (failure === undefined && isLast) file?.commit();
   } catch (error) {
     failure = describeFailure(error);

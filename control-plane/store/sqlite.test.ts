@@ -20,7 +20,9 @@ async function setUp() {
   const file = path.join(directory, 'store.db');
   let journal = open(file);
   return {
-    ...{ directory, file, journal },
+    directory,
+    file,
+    journal,
     reopen: async () => {
       await journal.close();
       journal = open(file);
@@ -35,7 +37,9 @@ async function setUp() {
 
 journalConformance('sqlite', setUp);
 
-/** Starts the committing program, kills it once it has acknowledged so many, and gives what it acknowledged. */
+/**
+ * Starts the committing program, kills it once it has acknowledged so many, and gives what it acknowledged.
+ */
 async function commitUntilKilled(file: string, count: number): Promise<string[]> {
   const program = fileURLToPath(new URL('../../test/fakes/committing-program.ts', import.meta.url));
   const child = spawn(process.execPath, [program, file], { stdio: ['ignore', 'pipe', 'inherit'] });
@@ -134,7 +138,8 @@ describe('sqlite journal on a bad day', () => {
       'this is not a database at all, and it is long enough to be read as one '.repeat(100),
     );
     await expect(world.journal.load()).rejects.toMatchObject({
-      ...{ kind: 'failed-precondition', reason: 'foreign-file' },
+      kind: 'failed-precondition',
+      reason: 'foreign-file',
     });
     expect(await readdir(world.directory)).toEqual(['store.db']);
   });

@@ -7,7 +7,10 @@ import type { Commit, CommitResult, Journal, JournalChange, JournalEntry } from 
 import { checkLimits, Ledger } from './ledger.ts';
 import { attentionMs, type SqliteAnswer, type SqliteFailure, type SqliteRequest } from './sqlite-messages.ts';
 
-/** A group is sent in parts while it is still being made, so that the other thread need not wait for all of it. */
+/**
+ * A group is sent in parts while it is still being made, so that the other thread need not wait for all of
+ * it.
+ */
 const changesPerPart = 16;
 
 interface Waiting {
@@ -16,10 +19,10 @@ interface Waiting {
 }
 
 /**
- * The embedded journal: one SQLite file with a write-ahead log, synced at every commit, owned by a thread of its own.
- * Commits that come in one turn of the event loop, or while the disk is busy, share one sync. The file is locked while
- * it is open: a second control plane on it is refused with failed-precondition. Watches reach back to the moment it was
- * opened.
+ * The embedded journal: one SQLite file with a write-ahead log, synced at every commit, owned by a thread of
+ * its own. Commits that come in one turn of the event loop, or while the disk is busy, share one sync. The
+ * file is locked while it is open: a second control plane on it is refused with failed-precondition. Watches
+ * reach back to the moment it was opened.
  */
 export function createSqliteJournal(options: { readonly file: string; readonly clock: Clock }): Journal {
   const journal = new SqliteJournal(options.file, options.clock);
@@ -97,7 +100,7 @@ class SqliteJournal {
   /** One group after another, until none is left. */
   async #flush(): Promise<void> {
     while (this.#waiting.length > 0) {
-      // Whoever was woken by the last group may commit again in this turn; posting at once would halve the groups.
+      // Whom the last group woke may commit again in this turn: to post at once would halve the groups.
       await this.#clock.turn();
       const count = this.#waiting.length;
       const answered = this.#expectAnswer();
@@ -114,9 +117,14 @@ class SqliteJournal {
   }
 
   #send(isLast: boolean): void {
-    const changes = this.#waiting.slice(this.#sent).map(({ change }) => change);
+    const writes: (number | string | null)[] = [];
+    for (const { change } of this.#waiting.slice(this.#sent)) {
+      for (const write of change.writes) {
+        writes.push(change.revision, write.key, write.kind === 'put' ? write.value : null);
+      }
+    }
     this.#sent = this.#waiting.length;
-    this.#post({ kind: 'write', changes, isLast });
+    this.#post({ kind: 'write', writes, isLast });
   }
 
   /** Turns instead of sleeping for as long as a fast disk may take. */
@@ -191,7 +199,9 @@ function openError(file: string, { reason, message }: SqliteFailure): DroverErro
   if (reason === 'locked') {
     const nextStep = 'stop the other one, or give this one a state directory of its own';
     return new DroverError('failed-precondition', `${file} is in use by another control plane`, {
-      ...{ subject, nextStep, reason: 'locked' },
+      subject,
+      nextStep,
+      reason: 'locked',
     });
   }
   if (reason === 'full') return new DroverError('resource-exhausted', `${file}: ${message}`, { subject });

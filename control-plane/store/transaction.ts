@@ -66,7 +66,9 @@ function notedReads(reads: Reads, current: () => Snapshot): Omit<Snapshot, 'revi
   };
 }
 
-/** The reads as compares; where there are too many keys for a commit, the ranges they are in stand for them. */
+/**
+ * The reads as compares; where there are too many keys for a commit, the ranges they are in stand for them.
+ */
 function toCompares(reads: Reads, base: Replica, writeCount: number): Compare[] {
   const ranges = new Map(reads.ranges);
   let keys = [...reads.keys];

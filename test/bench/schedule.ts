@@ -8,7 +8,10 @@ const roundMs = 400;
 const rounds = 7;
 const digest = `sha256:${'a'.repeat(64)}`;
 
-/** Half full and uneven, with labels, images and copies; one in ten is cordoned and one in four has no room left. */
+/**
+ * Half full and uneven, with labels, images and copies; one in ten is cordoned and one in four has no room
+ * left.
+ */
 function fleet(size: number): NodeView[] {
   return Array.from({ length: size }, (_, place) =>
     nodeView(`node-${String(place).padStart(5, '0')}`, {

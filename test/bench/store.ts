@@ -1,6 +1,7 @@
 /**
- * Durable transactions per second of the store, one and 64 in flight, as a share of what node:sqlite does alone with
- * the same commit policy: the same file settings, the same rows, one sync for each transaction or for each 64.
+ * Durable transactions per second of the store, one and 64 in flight, as a share of what node:sqlite does
+ * alone with the same commit policy: the same file settings, the same rows, one sync for each transaction or
+ * for each 64.
  */
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -57,7 +58,9 @@ function openBare(file: string) {
   database.exec('CREATE TABLE meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL)');
   database.exec(`INSERT INTO meta VALUES ('revision', 0)`);
   database.exec(
-    'CREATE TABLE entry (id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, value TEXT NOT NULL, mod_revision INTEGER)',
+    `CREATE TABLE entry (
+       id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, value TEXT NOT NULL, mod_revision INTEGER NOT NULL
+     )`,
   );
   const put = database.prepare(
     `INSERT INTO entry (key, value, mod_revision) VALUES (?, ?, ?)

@@ -180,7 +180,8 @@ export function journalConformance(name: string, setUp: () => Promise<JournalWor
       for (const key of ['a', 'b', 'c']) await journal.commit(put(key));
       await journal.compact(2);
       await expect(take(journal.watch(1, never), 1)).rejects.toMatchObject({
-        ...{ kind: 'failed-precondition', reason: 'compacted' },
+        kind: 'failed-precondition',
+        reason: 'compacted',
       });
       expect(await take(journal.watch(2, never), 1)).toMatchObject([{ revision: 3 }]);
       const { entries } = await (await world.reopen()).load();

@@ -5,8 +5,10 @@ export const enoughDisk: Filter = {
   name: 'enough-disk',
   outcome: 'lack disk',
   fits: ({ resources }, node) => resources.diskMib === 0 || resources.diskMib <= node.diskFreeMib,
-  reason: ({ resources }, node) =>
-    `needs ${formatAmountMib(resources.diskMib)} of disk, ${formatAmountMib(Math.max(0, node.diskFreeMib))} free`,
+  reason: ({ resources }, node) => {
+    const free = formatAmountMib(Math.max(0, node.diskFreeMib));
+    return `needs ${formatAmountMib(resources.diskMib)} of disk, ${free} free`;
+  },
   amount: {
     missing: ({ resources }, node) => resources.diskMib - Math.max(0, node.diskFreeMib),
     format: formatAmountMib,

@@ -14,7 +14,6 @@ const rows = [
 
 describe('node-ready', () => {
   it.each(rows)('$title', ({ wanted, node, reason }) => {
-    expect(nodeReady.fits(wanted, node)).toBe(reason === undefined);
-    if (reason !== undefined) expect(nodeReady.reason(wanted, node)).toBe(reason);
+    expect(nodeReady.fits(wanted, node) ? undefined : nodeReady.reason(wanted, node)).toBe(reason);
   });
 });

@@ -1,6 +1,9 @@
 import type { Score } from '../plugin.ts';
 
-/** Fewest copies of the workload wins; the weight lets no other score outvote one copy less, up to a thousand copies. */
+/**
+ * Fewest copies of the workload wins; the weight lets no other score outvote one copy less, up to a thousand
+ * copies.
+ */
 export const spread: Score = {
   name: 'spread',
   weight: ({ placement }) => (placement.strategy === 'spread' ? 1e6 : 0),
