@@ -1,0 +1,181 @@
+import { DroverError } from '#shared/errors.ts';
+import { Instance, Node, Operation, Workload } from '#shared/gen/drover/fleet/v1/fleet.ts';
+import { formatCpu, formatMib, formatTime } from '#shared/units.ts';
+import { type CommandContext, type Result, command } from '../command.ts';
+import { describeText } from '../output.ts';
+import { exitText, labelsText, nodeState, phaseText } from '../views.ts';
+import { kindOf } from './get.ts';
+
+const timeText = (ms: bigint | undefined): string => (ms ? formatTime(Number(ms)) : '');
+
+async function workloadText(name: string, context: CommandContext): Promise<Result> {
+  const { fleet } = await context.connect();
+  const { project } = context.global;
+  const { workload } = await fleet.getWorkload({ project, name }, { deadlineMs: 10_000 });
+  const { metadata, spec, status } = workload ?? {};
+  const copies: string[] = [];
+  for await (const one of fleet.listInstances({ project, workload: name, node: '' })) {
+    copies.push(
+      `${one.metadata?.name ?? ''}  ${one.node || '(not placed)'}  ${phaseText(one)}  ${one.message}`.trimEnd(),
+    );
+  }
+  const { ready = 0, wanted = 0, running = 0, outdated = 0, unplaced = 0 } = status ?? {};
+  return {
+    data: workload === undefined ? null : Workload.toJSON(workload),
+    names: [metadata?.name ?? name],
+    text: () =>
+      describeText([
+        ['Name', metadata?.name ?? name],
+        ['State', status?.state ?? ''],
+        ['Message', status?.message ?? ''],
+        [
+          'Copies',
+          `${ready} ready of ${wanted}; ${running} running, ${outdated} outdated, ${unplaced} unplaced`,
+        ],
+        ['Image', spec?.image ?? ''],
+        ['Digest', status?.imageDigest ?? ''],
+        ['Runtime', status?.runtime ?? ''],
+        ['Command', JSON.stringify(spec?.command ?? [])],
+        ['Limits', limitsText(spec?.resources)],
+        ['Placement', spec?.placement?.require.join('; ') ?? ''],
+        ['Labels', labelsText(metadata?.labels)],
+        ['Generation', `${metadata?.generation ?? 0}`],
+        ['Created', timeText(metadata?.createdAtMs)],
+        ['Instances', copies.join('\n')],
+      ]),
+  };
+}
+
+const limitsText = (
+  one: { cpuMillicores: number; memoryMib: number; diskMib: number; pids: number } | undefined,
+): string =>
+  one === undefined
+    ? ''
+    : [
+        `cpu ${one.cpuMillicores ? formatCpu(one.cpuMillicores) : 'unlimited'}`,
+        `memory ${one.memoryMib ? formatMib(one.memoryMib) : 'unlimited'}`,
+        `disk ${one.diskMib ? formatMib(one.diskMib) : 'unlimited'}`,
+        `pids ${one.pids}`,
+      ].join(', ');
+
+async function instanceText(name: string, context: CommandContext): Promise<Result> {
+  const { fleet } = await context.connect();
+  const { project } = context.global;
+  const { instance } = await fleet.getInstance({ project, instance: name }, { deadlineMs: 10_000 });
+  if (instance === undefined) throw new DroverError('not-found', `no instance ${name}`);
+  const { metadata, observed, spec } = instance;
+  return {
+    data: Instance.toJSON(instance),
+    names: [metadata?.name ?? name],
+    text: () =>
+      describeText([
+        ['Name', metadata?.name ?? name],
+        ['Id', metadata?.id ?? ''],
+        ['Workload', instance.workload],
+        ['Node', instance.node || '(not placed)'],
+        ['State', phaseText(instance)],
+        ['Message', instance.message || (observed?.message ?? '')],
+        ['Why there', instance.placedBecause],
+        ['Process', observed?.pid ? `${observed.pid}` : ''],
+        ['Started', timeText(observed?.startedAtMs)],
+        ['Last exit', exitText(observed?.exit)],
+        ['Restarts', `${observed?.restarts ?? 0}`],
+        [
+          'Limits',
+          observed?.limits
+            ? `${limitsText(observed.limits)} (read back from the host)`
+            : limitsText(spec?.resources),
+        ],
+        ['Not enforced', observed?.notEnforced.join(', ') ?? ''],
+        ['Image', spec?.image ?? ''],
+      ]),
+  };
+}
+
+async function nodeText(name: string, context: CommandContext): Promise<Result> {
+  const { nodes } = await context.connect();
+  const { node } = await nodes.getNode({ name }, { deadlineMs: 10_000 });
+  if (node === undefined) throw new DroverError('not-found', `no node ${name}`);
+  const { metadata, facts, capacity, conditions, reserved } = node;
+  const runtimes = facts?.runtimes.map((one) =>
+    `${one.name} ${one.version} ${one.healthy ? '' : one.detail}`.trimEnd(),
+  );
+  return {
+    data: Node.toJSON(node),
+    names: [metadata?.name ?? name],
+    text: () =>
+      describeText([
+        ['Name', metadata?.name ?? name],
+        ['State', nodeState(node)],
+        ['Conditions', conditions.map((one) => `${one.type}: ${one.message}`).join('\n')],
+        ['Labels', labelsText(metadata?.labels)],
+        ['Instances', `${node.instances}`],
+        ['Reserved', limitsText(reserved)],
+        ['Processors', `${facts?.cpuCount ?? 0}`],
+        [
+          'Memory',
+          `${formatMib(facts?.memoryMib ?? 0)}, ${formatMib(capacity?.memoryAvailableMib ?? 0)} available`,
+        ],
+        ['Disk', `${formatMib(facts?.diskMib ?? 0)}, ${formatMib(capacity?.diskFreeMib ?? 0)} free`],
+        ['Runtimes', runtimes?.join('\n') ?? ''],
+        ['Kernel', `${facts?.kernel ?? ''} ${facts?.architecture ?? ''}`],
+        ['Cgroups', facts?.cgroups ?? ''],
+        ['Agent', facts?.agentVersion ?? ''],
+        [
+          'Facts',
+          Object.entries(facts?.extra ?? {})
+            .map(([key, value]) => `${key}: ${value}`)
+            .join('\n'),
+        ],
+        ['Last seen', timeText(node.lastSeenAtMs)],
+      ]),
+  };
+}
+
+async function operationText(id: string, context: CommandContext): Promise<Result> {
+  const { operations } = await context.connect();
+  const { operation } = await operations.getOperation({ id }, { deadlineMs: 10_000 });
+  if (operation === undefined) throw new DroverError('not-found', `no operation ${id}`);
+  return {
+    data: Operation.toJSON(operation),
+    names: [operation.id],
+    text: () =>
+      describeText([
+        ['Id', operation.id],
+        ['What', `${operation.kind} ${operation.workload}, generation ${operation.generation}`],
+        ['Done', `${operation.done}/${operation.total}`],
+        ['Message', operation.message],
+        ['By', operation.caller],
+        ['Created', timeText(operation.createdAtMs)],
+        ['Ended', timeText(operation.endedAtMs)],
+        ['Steps', operation.steps.map(({ atMs, message }) => `${timeText(atMs)}  ${message}`).join('\n')],
+      ]),
+  };
+}
+
+export const describe = command({
+  name: 'describe',
+  summary: 'Everything about one workload, instance, node or operation',
+  arguments: [
+    { name: '<kind>', help: 'workload, instance, node or operation', completes: 'kind' },
+    { name: '<name>', help: 'its name', completes: 'name' },
+  ],
+  examples: ['describe workload web', 'describe instance web-x7k2p', 'describe node h1'],
+  run({ args: [word = '', name = ''] }, context) {
+    switch (kindOf(word)) {
+      case 'workloads':
+        return workloadText(name, context);
+      case 'instances':
+        return instanceText(name, context);
+      case 'nodes':
+        return nodeText(name, context);
+      case 'operations':
+        return operationText(name, context);
+      default:
+        throw new DroverError(
+          'invalid-argument',
+          `"${word}" cannot be described; wanted workload, instance, node or operation`,
+        );
+    }
+  },
+});

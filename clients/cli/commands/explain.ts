@@ -1,0 +1,36 @@
+import { ExplainInstanceResponse } from '#shared/gen/drover/fleet/v1/fleet.ts';
+import { command } from '../command.ts';
+import { describeText } from '../output.ts';
+import { phaseText } from '../views.ts';
+
+export const explain = command({
+  name: 'explain',
+  summary: 'Why an instance is where it is, or nowhere: the reason of every node',
+  arguments: [{ name: '<instance>', help: 'its name or id', completes: 'instance' }],
+  examples: ['explain web-x7k2p'],
+  async run({ args: [instance = ''] }, context) {
+    const { fleet } = await context.connect();
+    const found = await fleet.explainInstance(
+      { project: context.global.project, instance },
+      { deadlineMs: 10_000 },
+    );
+    const verdicts = found.decision?.verdicts ?? [];
+    const lines = verdicts.map(({ node, fits, rule, reason, score }) =>
+      fits ? `+ ${node}: ${reason} (score ${score.toFixed(1)})` : `- ${node}: ${reason} (rule ${rule})`,
+    );
+    return {
+      data: ExplainInstanceResponse.toJSON(found),
+      names: [found.instance?.metadata?.name ?? instance],
+      text: () =>
+        describeText([
+          ['Instance', found.instance?.metadata?.name ?? instance],
+          ['Node', found.instance?.node || '(not placed)'],
+          ['State', found.instance === undefined ? '' : phaseText(found.instance)],
+          ['Placed because', found.placedBecause],
+          ['Would fall now', found.decision?.summary ?? ''],
+          ['Nodes', lines.join('\n')],
+          ['Next step', found.nextStep],
+        ]),
+    };
+  },
+});

@@ -1,0 +1,117 @@
+import { closest } from 'fastest-levenshtein';
+import { DroverError } from '#shared/errors.ts';
+import { Instance, Node, NodeImage, Operation, Workload } from '#shared/gen/drover/fleet/v1/fleet.ts';
+import {
+  type CommandContext,
+  type OptionValues,
+  type Result,
+  command,
+  manyOption,
+  textOption,
+} from '../command.ts';
+
+import { readEnvironment } from '../config.ts';
+import { rememberNames } from '../known-names.ts';
+import { listResult } from '../output.ts';
+import { imageColumns, instanceColumns, nodeColumns, operationColumns, workloadColumns } from '../views.ts';
+
+const kinds = ['nodes', 'workloads', 'instances', 'images', 'operations'] as const;
+type Kind = (typeof kinds)[number];
+
+type List = (context: CommandContext, options: OptionValues) => Promise<Result>;
+
+const lists: Readonly<Record<Kind, List>> = {
+  nodes: async (context, options) => {
+    const { nodes } = await context.connect();
+    const rows = await collect(nodes.listNodes({ selectors: [...manyOption(options, 'selector')] }));
+    const columns = nodeColumns(context.clock.nowMs());
+    const name = (row: Node): string => row.metadata?.name ?? '';
+    return listResult({
+      rows,
+      columns,
+      json: Node.toJSON,
+      name,
+      empty: 'no nodes; next: drover node token NAME',
+    });
+  },
+  workloads: async (context, options) => {
+    const { fleet } = await context.connect();
+    const { project } = context.global;
+    const rows = await collect(
+      fleet.listWorkloads({ project, selectors: [...manyOption(options, 'selector')] }),
+    );
+    const columns = workloadColumns(context.clock.nowMs());
+    const name = (row: Workload): string => row.metadata?.name ?? '';
+    return listResult({
+      rows,
+      columns,
+      json: Workload.toJSON,
+      name,
+      empty: 'no workloads; next: drover apply -f FILE',
+    });
+  },
+  instances: async (context, options) => {
+    const { fleet } = await context.connect();
+    const workload = textOption(options, 'workload') ?? '';
+    const node = textOption(options, 'node') ?? '';
+    const rows = await collect(fleet.listInstances({ project: context.global.project, workload, node }));
+    const columns = instanceColumns(context.clock.nowMs());
+    const name = (row: Instance): string => row.metadata?.name ?? '';
+    return listResult({ rows, columns, json: Instance.toJSON, name, empty: 'no instances' });
+  },
+  images: async (context, options) => {
+    const { nodes } = await context.connect();
+    const rows = await collect(nodes.listImages({ node: textOption(options, 'node') ?? '' }));
+    const columns = imageColumns(context.clock.nowMs());
+    const name = (row: NodeImage): string => row.image?.digest ?? '';
+    return listResult({ rows, columns, json: NodeImage.toJSON, name, empty: 'no images' });
+  },
+  operations: async (context, options) => {
+    const { operations } = await context.connect();
+    const workload = textOption(options, 'workload') ?? '';
+    const rows = await collect(operations.listOperations({ project: context.global.project, workload }));
+    const columns = operationColumns(context.clock.nowMs());
+    return listResult({
+      rows,
+      columns,
+      json: Operation.toJSON,
+      name: ({ id }) => id,
+      empty: 'no operations',
+    });
+  },
+};
+
+async function collect<T>(stream: AsyncIterable<T>): Promise<T[]> {
+  const rows: T[] = [];
+  for await (const row of stream) rows.push(row);
+  return rows;
+}
+
+/** "node", "nodes" and "no" all mean nodes, as long as they mean one thing. */
+export function kindOf(word: string): Kind {
+  const found = kinds.filter((kind) => word !== '' && kind.startsWith(word));
+  const [first] = found;
+  if (first !== undefined && found.length === 1) return first;
+  const nextStep = `did you mean "${closest(word, [...kinds])}"?`;
+  throw new DroverError('invalid-argument', `there is no list of "${word}"; wanted ${kinds.join(', ')}`, {
+    nextStep,
+  });
+}
+
+export const get = command({
+  name: 'get',
+  summary: 'List nodes, workloads, instances, images or operations',
+  arguments: [{ name: '<kind>', help: kinds.join(', '), completes: 'kind' }],
+  options: [
+    { flags: '-l, --selector <selector>', help: 'only with such labels: "zone in (a, b)"', many: true },
+    { flags: '-w, --workload <name>', help: 'only of this workload' },
+    { flags: '-n, --node <name>', help: 'only on this node' },
+  ],
+  examples: ['get nodes', 'get instances -o wide', 'get workloads -o json', 'get nodes -l "zone = a"'],
+  async run({ args: [word = ''], options }, context) {
+    const kind = kindOf(word);
+    const result = await lists[kind](context, options);
+    await rememberNames(readEnvironment(), kind, result.names);
+    return result;
+  },
+});

@@ -1,0 +1,44 @@
+import type { CommandSpec } from '../command.ts';
+import { apply } from './apply.ts';
+import { completion } from './completion.ts';
+import { contextImport, contextList, contextRemove, contextShow, contextUse } from './context.ts';
+import { deleteWorkload } from './delete.ts';
+import { describe } from './describe.ts';
+import { events } from './events.ts';
+import { exec } from './exec.ts';
+import { explain } from './explain.ts';
+import { get } from './get.ts';
+import { kill } from './kill.ts';
+import { logs } from './logs.ts';
+import { nodeCordon, nodeJoin, nodeList, nodeRemove, nodeToken, nodeUncordon } from './node.ts';
+import { plan } from './plan.ts';
+import { scale } from './scale.ts';
+import { versionCommand } from './version.ts';
+
+/** In the order of the help. */
+export const commands: readonly CommandSpec[] = [
+  apply,
+  plan,
+  get,
+  describe,
+  explain,
+  scale,
+  deleteWorkload,
+  logs,
+  exec,
+  kill,
+  events,
+  nodeToken,
+  nodeJoin,
+  nodeList,
+  nodeCordon,
+  nodeUncordon,
+  nodeRemove,
+  contextList,
+  contextUse,
+  contextShow,
+  contextImport,
+  contextRemove,
+  completion,
+  versionCommand,
+];

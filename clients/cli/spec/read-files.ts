@@ -1,0 +1,64 @@
+import { readFile, readdir, stat } from 'node:fs/promises';
+import path from 'node:path';
+import { DroverError, isKind } from '#shared/errors.ts';
+import type { WorkloadDocument } from '#shared/gen/drover/fleet/v1/fleet.ts';
+import { type ParsedDocument, parseSpec, specError } from './parse-spec.ts';
+
+export interface Documents {
+  readonly messages: readonly WorkloadDocument[];
+  /** A refusal of the control plane, with the places in the files that it speaks of. */
+  locate(error: unknown): unknown;
+}
+
+/** Reads files, directories (their *.yaml, *.yml and *.json) and "-", every fault of all of them at once. */
+export async function readDocuments(
+  sources: readonly string[],
+  stdin: NodeJS.ReadStream,
+): Promise<Documents> {
+  if (sources.length === 0) {
+    throw new DroverError('invalid-argument', 'which file? wanted -f FILE, -f DIRECTORY or -f -');
+  }
+  const documents: ParsedDocument[] = [];
+  const faults: string[] = [];
+  for (const file of (await Promise.all(sources.map(filesOf))).flat()) {
+    try {
+      documents.push(...parseSpec(await textOf(file, stdin), file === '-' ? '<stdin>' : file));
+    } catch (error) {
+      if (!isKind(error, 'invalid-argument')) throw error;
+      faults.push(...error.message.split('\n').slice(1));
+    }
+  }
+  if (faults.length > 0) throw specError(faults);
+  return { messages: documents.map(({ document }) => document), locate: (error) => locate(error, documents) };
+}
+
+async function filesOf(source: string): Promise<string[]> {
+  if (source === '-') return ['-'];
+  const found = await stat(source).catch((cause: unknown) => {
+    throw new DroverError('not-found', `there is no file ${source}`, { cause });
+  });
+  if (!found.isDirectory()) return [source];
+  const names = (await readdir(source)).filter((name) => /\.(ya?ml|json)$/.test(name)).sort();
+  if (names.length === 0) throw new DroverError('not-found', `${source} holds no .yaml, .yml or .json file`);
+  return names.map((name) => path.join(source, name));
+}
+
+async function textOf(file: string, stdin: NodeJS.ReadStream): Promise<string> {
+  if (file !== '-') return readFile(file, 'utf8');
+  let text = '';
+  stdin.setEncoding('utf8');
+  for await (const chunk of stdin) text += chunk as string;
+  return text;
+}
+
+/** The control plane names "documents[1].spec.image"; a person wants the file and the line. */
+function locate(error: unknown, documents: readonly ParsedDocument[]): unknown {
+  if (!isKind(error, 'invalid-argument') || error.faults.length === 0) return error;
+  const places = error.faults.map((fault) => {
+    const [, index = '0', field = fault.field] = /^documents\[(\d+)\]\.?(.*)$/.exec(fault.field) ?? [];
+    const document = documents[Number(index)];
+    const plain = field.replace(/^(spec|metadata)\./, '');
+    return document?.locate({ field: plain, message: fault.message }) ?? `${fault.field}: ${fault.message}`;
+  });
+  return specError(places);
+}

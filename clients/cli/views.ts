@@ -1,0 +1,150 @@
+/** How each kind of object looks in a table. */
+import {
+  type Event,
+  type Instance,
+  type Node,
+  type NodeImage,
+  type Operation,
+  OperationState,
+  type Workload,
+} from '#shared/gen/drover/fleet/v1/fleet.ts';
+import { type ExitStatus, Phase } from '#shared/gen/drover/model/v1/model.ts';
+import { formatCpu, formatDuration, formatMib, formatTime } from '#shared/units.ts';
+import type { Column } from './command.ts';
+
+const minuteMs = 60_000;
+
+/** "12s", "3m", "5h", "9d". */
+export function ageOf(sinceMs: bigint | undefined, nowMs: number): string {
+  if (sinceMs === undefined || sinceMs === 0n) return '';
+  const ms = Math.max(0, nowMs - Number(sinceMs));
+  if (ms < 2 * minuteMs) return `${Math.floor(ms / 1000)}s`;
+  if (ms < 120 * minuteMs) return `${Math.floor(ms / minuteMs)}m`;
+  return ms < 48 * 60 * minuteMs
+    ? `${Math.floor(ms / (60 * minuteMs))}h`
+    : `${Math.floor(ms / (24 * 60 * minuteMs))}d`;
+}
+
+const phaseNames = new Map<number, string>(
+  Object.entries(Phase).map(([name, value]) => [
+    value,
+    name.replace('PHASE_', '').toLowerCase().replaceAll('_', '-'),
+  ]),
+);
+
+export function exitText(exit: ExitStatus | undefined): string {
+  if (exit === undefined) return '';
+  if (exit.unknown) return 'code unknown';
+  return exit.outOfMemory ? `${exit.code} (out of memory)` : `${exit.code}`;
+}
+
+export function phaseText({ observed, stale, node }: Instance): string {
+  if (node === '') return 'unplaced';
+  const phase =
+    observed === undefined ? 'pending' : (phaseNames.get(observed.phase) ?? `phase ${observed.phase}`);
+  return stale ? `unknown (was ${phase})` : phase;
+}
+
+export const nodeState = ({ ready, connected, cordoned }: Node): string =>
+  `${ready ? 'ready' : connected ? 'not-ready' : 'away'}${cordoned ? ',cordoned' : ''}`;
+
+export const nodeColumns = (nowMs: number): Column<Node>[] => [
+  { title: 'NAME', value: ({ metadata }) => metadata?.name ?? '' },
+  { title: 'STATE', value: nodeState },
+  { title: 'INSTANCES', value: ({ instances }) => `${instances}` },
+  {
+    title: 'CPU',
+    value: (node) => `${formatCpu(node.reserved?.cpuMillicores ?? 0)}/${node.facts?.cpuCount ?? 0}`,
+  },
+  {
+    title: 'MEMORY',
+    value: (node) => `${formatMib(node.reserved?.memoryMib ?? 0)}/${formatMib(node.facts?.memoryMib ?? 0)}`,
+  },
+  {
+    title: 'RUNTIMES',
+    value: ({ facts }) =>
+      facts?.runtimes
+        .filter((one) => one.healthy)
+        .map((one) => one.name)
+        .join(',') ?? '',
+  },
+  { title: 'LABELS', wide: true, value: ({ metadata }) => labelsText(metadata?.labels) },
+  { title: 'KERNEL', wide: true, value: ({ facts }) => facts?.kernel ?? '' },
+  { title: 'CGROUPS', wide: true, value: ({ facts }) => facts?.cgroups ?? '' },
+  { title: 'AGENT', wide: true, value: ({ facts }) => facts?.agentVersion ?? '' },
+  { title: 'AGE', value: ({ metadata }) => ageOf(metadata?.createdAtMs, nowMs) },
+];
+
+export const labelsText = (labels: Readonly<Record<string, string>> | undefined): string =>
+  Object.entries(labels ?? {})
+    .map(([key, value]) => `${key}=${value}`)
+    .join(',');
+
+export const workloadColumns = (nowMs: number): Column<Workload>[] => [
+  { title: 'NAME', value: ({ metadata }) => metadata?.name ?? '' },
+  { title: 'STATE', value: ({ status }) => status?.state ?? '' },
+  { title: 'READY', value: ({ status }) => `${status?.ready ?? 0}/${status?.wanted ?? 0}` },
+  { title: 'RUNTIME', value: ({ status }) => status?.runtime ?? '' },
+  { title: 'IMAGE', value: ({ spec }) => spec?.image ?? '' },
+  { title: 'DIGEST', wide: true, value: ({ status }) => status?.imageDigest.slice(0, 19) ?? '' },
+  { title: 'GENERATION', wide: true, value: ({ metadata }) => `${metadata?.generation ?? 0}` },
+  { title: 'AGE', value: ({ metadata }) => ageOf(metadata?.createdAtMs, nowMs) },
+  { title: 'MESSAGE', value: ({ status }) => status?.message ?? '' },
+];
+
+export const instanceColumns = (nowMs: number): Column<Instance>[] => [
+  { title: 'NAME', value: ({ metadata }) => metadata?.name ?? '' },
+  { title: 'WORKLOAD', value: ({ workload }) => workload },
+  { title: 'NODE', value: ({ node }) => node },
+  { title: 'STATE', value: phaseText },
+  { title: 'RESTARTS', value: ({ observed }) => `${observed?.restarts ?? 0}` },
+  { title: 'EXIT', value: ({ observed }) => exitText(observed?.exit) },
+  { title: 'UP', value: ({ observed }) => ageOf(observed?.startedAtMs, nowMs) },
+  { title: 'PID', wide: true, value: ({ observed }) => (observed?.pid ? `${observed.pid}` : '') },
+  { title: 'WHY THERE', wide: true, value: ({ placedBecause }) => placedBecause },
+  { title: 'MESSAGE', value: ({ message, observed }) => message || (observed?.message ?? '') },
+];
+
+const operationStates = new Map<number, string>(
+  Object.entries(OperationState).map(([name, value]) => [
+    value,
+    name.replace('OPERATION_STATE_', '').toLowerCase(),
+  ]),
+);
+
+export const operationColumns = (nowMs: number): Column<Operation>[] => [
+  { title: 'ID', value: ({ id }) => id },
+  { title: 'KIND', value: ({ kind }) => kind },
+  { title: 'WORKLOAD', value: ({ workload }) => workload },
+  {
+    title: 'STATE',
+    value: ({ state, blocked }) => (blocked ? 'blocked' : (operationStates.get(state) ?? `${state}`)),
+  },
+  { title: 'DONE', value: ({ done, total }) => `${done}/${total}` },
+  { title: 'BY', wide: true, value: ({ caller }) => caller },
+  { title: 'AGE', value: ({ createdAtMs }) => ageOf(createdAtMs, nowMs) },
+  {
+    title: 'TOOK',
+    wide: true,
+    value: ({ createdAtMs, endedAtMs }) => (endedAtMs ? formatDuration(Number(endedAtMs - createdAtMs)) : ''),
+  },
+  { title: 'MESSAGE', value: ({ message }) => message },
+];
+
+export const imageColumns = (nowMs: number): Column<NodeImage>[] => [
+  { title: 'NODE', value: ({ node }) => node },
+  { title: 'DIGEST', value: ({ image }) => image?.digest.slice(0, 19) ?? '' },
+  { title: 'REFERENCE', value: ({ image }) => image?.references[0]?.replace(/@sha256:.*/, '') ?? '' },
+  {
+    title: 'SIZE',
+    value: ({ image }) => (image ? formatMib(Math.ceil(Number(image.sizeBytes) / 2 ** 20)) : ''),
+  },
+  { title: 'READY', value: ({ image }) => (image?.ready ? 'yes' : 'no') },
+  { title: 'USED', wide: true, value: ({ image }) => ageOf(image?.lastUsedAtMs, nowMs) },
+  { title: 'MESSAGE', value: ({ unreachable }) => unreachable },
+];
+
+export const eventLine = ({ atMs, severity, type, message, revision }: Event): string => {
+  const mark = severity === 'warning' ? '!' : ' ';
+  return `${formatTime(Number(atMs))} ${mark} ${`${revision}`.padStart(6)}  ${type.padEnd(22)} ${message}`;
+};

@@ -1,0 +1,82 @@
+import { DroverError } from '#shared/errors.ts';
+import { type Operation, OperationState } from '#shared/gen/drover/fleet/v1/fleet.ts';
+import type { CommandContext } from './command.ts';
+import { escapeControls } from './terminal.ts';
+
+/** How long an operation may stand still for one reason before a person who waits is told. */
+const patienceMs: Readonly<Record<string, number>> = {
+  unplaceable: 3000,
+  image: 10_000,
+  'guest-failed': 15_000,
+};
+
+/**
+ * Follows operations to their end, one line a change on standard error. What stands still is an error:
+ * unplaceable has exit code 7; deadline-exceeded when the time is over. The operation itself goes on either
+ * way.
+ */
+export async function waitFor(ids: readonly string[], context: CommandContext): Promise<void> {
+  const { global, clock, signal } = context;
+  const deadline = clock.timeout(global.timeoutMs, signal);
+  for (const id of ids) await followOne(id, context, deadline);
+}
+
+async function followOne(id: string, context: CommandContext, deadline: AbortSignal): Promise<void> {
+  const { operations } = await context.connect();
+  const stuck = new AbortController();
+  let last: Operation | undefined;
+  let cancel = (): void => {};
+  let said = '';
+  const say = (operation: Operation): void => {
+    const line = progressLine(operation);
+    if (line !== said) context.terminal.note(line);
+    said = line;
+  };
+  try {
+    const both = AbortSignal.any([deadline, stuck.signal]);
+    for await (const operation of operations.watchOperation({ id }, { signal: both })) {
+      if (operation.blockedBy !== last?.blockedBy) {
+        cancel();
+        const waitMs = patienceMs[operation.blockedBy];
+        cancel = waitMs === undefined ? () => {} : context.clock.after(waitMs, () => stuck.abort());
+      }
+      last = operation;
+      say(operation);
+      if (operation.state !== OperationState.OPERATION_STATE_RUNNING) return;
+    }
+  } catch (error) {
+    if (stuck.signal.aborted && last !== undefined) throw blocked(last);
+    if (!deadline.aborted || context.signal.aborted) throw error;
+    throw timedOut(id, last, context);
+  } finally {
+    cancel();
+  }
+  if (stuck.signal.aborted && last !== undefined) throw blocked(last);
+  if (deadline.aborted) throw timedOut(id, last, context);
+}
+
+function progressLine({ kind, workload, done, total, message, state }: Operation): string {
+  const how = state === OperationState.OPERATION_STATE_SUCCEEDED ? 'done' : message;
+  const ended = state === OperationState.OPERATION_STATE_SUPERSEDED ? 'superseded by a later change' : how;
+  return escapeControls(`${kind} ${workload}: ${done}/${total} ${ended}`.trimEnd());
+}
+
+function blocked({ id, workload, message, blockedBy }: Operation): DroverError {
+  return new DroverError('failed-precondition', `${workload}: ${message}`, {
+    reason: blockedBy,
+    subject: { operation: id },
+    nextStep: `it goes on by itself when that changes; look with: drover describe workload ${workload}`,
+  });
+}
+
+function timedOut(id: string, last: Operation | undefined, { global }: CommandContext): DroverError {
+  const state = last === undefined ? 'nothing was heard of it' : progressLine(last);
+  return new DroverError(
+    'deadline-exceeded',
+    `operation ${id} is not done after ${global.timeoutMs} ms: ${state}`,
+    {
+      subject: { operation: id },
+      nextStep: 'it goes on; look with: drover get operations',
+    },
+  );
+}
