@@ -36,9 +36,9 @@ const strangerMs = 60_000;
 const connectionsMax = 10_000;
 
 /**
- * The one port: mutual TLS 1.3 for people, programs and agents. A certificate that is not ours, or no longer counts, ends
- * the connection at once; none at all is let through as a stranger. The name of the protocol says what follows: gRPC to
- * us, or a session over which we call the agent.
+ * The one port: mutual TLS 1.3 for people, programs and agents. A certificate that is not ours, or no longer
+ * counts, ends the connection at once; none at all is let through as a stranger. The name of the protocol
+ * says what follows: gRPC to us, or a session over which we call the agent.
  */
 export async function listen(options: ListenerOptions): Promise<Listener> {
   const { server: own, log } = options;

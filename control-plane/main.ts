@@ -69,7 +69,10 @@ interface World {
   readonly log: Log;
 }
 
-/** Puts the parts together, each after what it stands on; what was opened is closed again when a later one fails. */
+/**
+ * Puts the parts together, each after what it stands on; what was opened is closed again when a later one
+ * fails.
+ */
 export async function startControlPlane(config: Config, world: World): Promise<ControlPlane> {
   await using opened = new AsyncDisposableStack();
   const { stateDir } = config;

@@ -8,8 +8,8 @@ import type { Revocation } from '../identity/revocation.ts';
 export const anonymous = 'anonymous';
 
 /**
- * Who calls: the name in a certificate that the handshake verified. Asked anew for each call, since a connection may
- * outlive its certificate. unauthenticated.
+ * Who calls: the name in a certificate that the handshake verified. Asked anew for each call, since a
+ * connection may outlive its certificate. unauthenticated.
  */
 export function authenticate(
   peer: PeerCertificate | undefined,

@@ -105,7 +105,10 @@ async function* listNodes(texts: readonly string[], deps: NodeServiceDeps): Asyn
   yield* nodes;
 }
 
-/** A lost node is given up first: only when no order and no session of it counts are its instances placed elsewhere. */
+/**
+ * A lost node is given up first: only when no order and no session of it counts are its instances placed
+ * elsewhere.
+ */
 async function remove(
   node: NodeName,
   lost: boolean,

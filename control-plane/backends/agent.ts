@@ -20,8 +20,8 @@ export interface AgentBackend extends Backend {
 const tellAgainAfterMs = 60_000;
 
 /**
- * Reaches nodes over the sessions that their agents dialled: one for each node. A second one is refused while the first
- * answers, since two hosts with one identity must never share the work.
+ * Reaches nodes over the sessions that their agents dialled: one for each node. A second one is refused
+ * while the first answers, since two hosts with one identity must never share the work.
  */
 export function agentBackend(options: {
   readonly store: Store;

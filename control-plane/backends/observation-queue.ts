@@ -11,7 +11,10 @@ export interface ObservationQueue {
 
 const capacity = 1000;
 
-/** Between the sessions, many writers, and the one reader of Backend.watch. Loses nothing while there is a reader. */
+/**
+ * Between the sessions, many writers, and the one reader of Backend.watch. Loses nothing while there is a
+ * reader.
+ */
 export function createObservationQueue(): ObservationQueue {
   let items: Observation[] = [];
   let isRead = false;

@@ -3,8 +3,8 @@ import { stringify } from 'yaml';
 import { type Authority, readIfThere, writePrivateFile } from './authority.ts';
 
 /**
- * Writes the administrator's context once: whoever reads STATE/admin.yaml rules the fleet, so it is readable for its
- * owner alone. A file that was taken away is not made again. Answers whether it was written.
+ * Writes the administrator's context once: whoever reads STATE/admin.yaml rules the fleet, so it is readable
+ * for its owner alone. A file that was taken away is not made again. Answers whether it was written.
  */
 export async function writeAdminContext(options: {
   readonly stateDir: string;

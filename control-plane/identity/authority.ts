@@ -33,7 +33,10 @@ export interface Authority {
   issueWithKey(identity: Omit<Identity, 'fleetId'>, hosts?: readonly string[]): Promise<KeyedCertificate>;
 }
 
-/** Reads the authority of a state directory, or makes it at the first start. The key is readable for us alone. */
+/**
+ * Reads the authority of a state directory, or makes it at the first start. The key is readable for us
+ * alone.
+ */
 export async function openAuthority(options: {
   readonly stateDir: string;
   readonly fleetId: string;

@@ -38,7 +38,10 @@ export interface Revocation {
   close(): void;
 }
 
-/** Ends connections, and with them every call and session on them, soon after their certificate was revoked or expired. */
+/**
+ * Ends connections, and with them every call and session on them, soon after their certificate was revoked
+ * or expired.
+ */
 export function startRevocation(options: {
   readonly store: Store;
   readonly clock: Clock;

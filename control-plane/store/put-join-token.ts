@@ -2,8 +2,8 @@ import { DroverError } from '#shared/errors.ts';
 import type { JoinToken, Transaction } from './store.ts';
 
 /**
- * Keeps a join token by its secret's hash; an older one for the same name goes, so that one name has one way in.
- * already-exists: the name is taken, and its host is not to be replaced.
+ * Keeps a join token by its secret's hash; an older one for the same name goes, so that one name has one way
+ * in. already-exists: the name is taken, and its host is not to be replaced.
  */
 export function putJoinToken(tx: Transaction, token: JoinToken, nowMs: number): void {
   const taken = tx.named('node', token.node) !== undefined;

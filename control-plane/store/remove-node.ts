@@ -8,8 +8,8 @@ import type { Transaction } from './store.ts';
 export const releasedPerTransaction = 25;
 
 /**
- * The operator's word that a host is dead: nothing new goes there, and its certificates are worth nothing from now on. From
- * here its instances may be placed anew. not-found.
+ * The operator's word that a host is dead: nothing new goes there, and its certificates are worth nothing
+ * from now on. From here its instances may be placed anew. not-found.
  */
 export function giveUpNode(
   tx: Transaction,
@@ -28,7 +28,9 @@ export function giveUpNode(
   });
 }
 
-/** Unbinds some of the instances of a node that was given up; the answer names them, empty when none is left. */
+/**
+ * Unbinds some of the instances of a node that was given up; the answer names them, empty when none is left.
+ */
 export function releaseInstances(tx: Transaction, node: string, nowMs: number): string[] {
   const some = tx.instancesOnNode(node).slice(0, releasedPerTransaction);
   for (const instance of some) release(tx, instance, node, nowMs);
@@ -52,8 +54,8 @@ function release(tx: Transaction, instance: Instance, node: string, nowMs: numbe
 }
 
 /**
- * Takes a node out of the fleet and revokes its certificates. not-found; failed-precondition while instances are bound
- * to it: they may still run there.
+ * Takes a node out of the fleet and revokes its certificates. not-found; failed-precondition while instances
+ * are bound to it: they may still run there.
  */
 export function removeNode(
   tx: Transaction,

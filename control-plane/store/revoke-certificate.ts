@@ -11,7 +11,9 @@ export function revokeCertificate(tx: Transaction, revoked: RevokedCertificate):
 /** How certificates of a node are named in what is revoked. */
 export const nodeSubject = (name: string): string => `node/${name}`;
 
-/** Ends at once every certificate of a node: the one that counts, and those before it that had a while left. */
+/**
+ * Ends at once every certificate of a node: the one that counts, and those before it that had a while left.
+ */
 export function revokeNodeCertificates(tx: Transaction, node: Node, lifeMs: number, nowMs: number): void {
   const { name } = node.metadata;
   const subject = nodeSubject(name);

@@ -20,8 +20,8 @@ export const tokenRefused = (): DroverError =>
   });
 
 /**
- * Spends the token and makes its node, all in one: of two hosts with one token, one joins. A node that is replaced
- * keeps its record, and its certificates are revoked. permission-denied.
+ * Spends the token and makes its node, all in one: of two hosts with one token, one joins. A node that is
+ * replaced keeps its record, and its certificates are revoked. permission-denied.
  */
 export function useJoinToken(tx: Transaction, use: UseJoinToken, nowMs: number): Node {
   const token = tx.get('join-token', use.secretHash);

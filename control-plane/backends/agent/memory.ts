@@ -5,8 +5,8 @@ import { parseInstanceId } from '#shared/wire/checks.ts';
 import type { WatchInstancesResponse } from '#shared/gen/drover/runtime/v1/runtime.ts';
 
 /**
- * What is known of a node's instances, from one session to the next: a watch that resumes is told the changes alone, so
- * the rest must be remembered here.
+ * What is known of a node's instances, from one session to the next: a watch that resumes is told the
+ * changes alone, so the rest must be remembered here.
  */
 export interface NodeMemory {
   /** Where the watch of the next session begins. */

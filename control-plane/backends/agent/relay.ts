@@ -12,8 +12,9 @@ export interface Relay {
 }
 
 /**
- * A gRPC client can dial but not take a connection that somebody else made: so it dials a unix socket, and what goes in
- * there comes out of the accepted socket. For one client, once; a second connection finds nothing.
+ * A gRPC client can dial but not take a connection that somebody else made: so it dials a unix socket, and
+ * what goes in there comes out of the accepted socket. For one client, once; a second connection finds
+ * nothing.
  */
 export async function openRelay(socket: Duplex, folder: string): Promise<Relay> {
   const closed = Promise.withResolvers<void>();

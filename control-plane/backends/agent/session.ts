@@ -26,7 +26,9 @@ export interface Session {
   readonly isReady: boolean;
   /** Why the agent was turned away when it said hello; undefined when it was not. */
   readonly refusal: string | undefined;
-  /** Runs until the connection ends or the agent breaks the contract; resolves with the reason, for people. */
+  /**
+   * Runs until the connection ends or the agent breaks the contract; resolves with the reason, for people.
+   */
   run(): Promise<string>;
   /** Everything of this session anew, for a new reader. */
   tellAll(): Observation[];
