@@ -11,7 +11,7 @@ export type Heard =
   /** Changes were lost: "compacted" or "slow-reader". Nothing follows. */
   | { readonly kind: 'lost'; readonly reason: string };
 
-export const tickMs = 1000;
+const tickMs = 1000;
 
 /** The store's changes after a revision, with a tick every second; ends with the signal. */
 export async function* changesAndTicks(

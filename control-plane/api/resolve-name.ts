@@ -40,7 +40,7 @@ export function notFound(kind: string, name: string, names: readonly string[]): 
   });
 }
 
-export function nearestName(name: string, names: readonly string[]): string | undefined {
+function nearestName(name: string, names: readonly string[]): string | undefined {
   if (names.length === 0 || name.length > 80) return undefined;
   const nearest = closest(name, names);
   return distance(name, nearest) <= Math.max(2, Math.floor(name.length / 3)) ? nearest : undefined;

@@ -10,7 +10,7 @@ import { type PlannedPlacement, type PlannedStep, simulateRollout } from './simu
 import { diffFields, type FieldChange } from './spec-fields.ts';
 
 /** What would become of one workload. */
-export interface WorkloadPlan {
+interface WorkloadPlan {
   readonly name: string;
   readonly change: 'create' | 'change' | 'none';
   readonly fields: readonly FieldChange[];

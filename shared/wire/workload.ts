@@ -45,7 +45,7 @@ export interface WorkloadDocument {
 }
 
 /** What a document that says nothing gets. */
-export const workloadDefaults = { replicas: 1, readyAfterMs: 1000, stopGraceMs: 10_000 } as const;
+const workloadDefaults = { replicas: 1, readyAfterMs: 1000, stopGraceMs: 10_000 } as const;
 
 export const workloadLimits = {
   replicas: 1000,

@@ -32,8 +32,8 @@ interface Shown {
 }
 
 /**
- * All objects, a bookmark, then what changes. What is derived from live nodes and from time is looked at once a
- * second. Where changes were lost, everything follows anew after a resync.
+ * All objects, a bookmark, then what changes. What is derived from live nodes and from time is looked at
+ * once a second. Where changes were lost, everything follows anew after a resync.
  */
 export async function* watch(
   request: WatchRequest,
@@ -82,8 +82,8 @@ async function* sendAll(call: WatchCall, shown: Shown): AsyncGenerator<WatchResp
 }
 
 /**
- * A reader that resumes has seen the records, but what the nodes were like then is not kept: what depends on them
- * is sent again, the rest is not.
+ * A reader that resumes has seen the records, but what the nodes were like then is not kept: what depends
+ * on them is sent again, the rest is not.
  */
 async function* sendDerived(
   call: WatchCall,
