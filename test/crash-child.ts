@@ -1,4 +1,6 @@
-/** A program to be killed in the middle: pulls an image, or makes and removes roots, and says how far it is. */
+/**
+ * A program to be killed in the middle: pulls an image, or makes and removes roots, and says how far it is.
+ */
 import path from 'node:path';
 import { systemClock } from '#shared/clock.ts';
 import type { Digest, InstanceId } from '#shared/model.ts';

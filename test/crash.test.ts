@@ -17,7 +17,10 @@ import { until } from './until.ts';
 const { signal } = new AbortController();
 const fileCount = 2000;
 
-/** Starts the job, kills it so long after it said a line for the first time, and waits for all that it started. */
+/**
+ * Starts the job, kills it so long after it said a line for the first time, and waits for all that it
+ * started.
+ */
 async function crash(job: CrashJob, line: string, delayMs: number): Promise<void> {
   const program = path.join(import.meta.dirname, 'crash-child.ts');
   const child = spawn(process.execPath, [program, JSON.stringify(job)], {
@@ -77,14 +80,16 @@ describe('a pull that is killed', () => {
     await crash({ kind: 'pull', directory: home.path, reference }, line, delayMs);
 
     const source = openSource(home.path);
-    const found = await source.find(reference, crashRange);
-    if (found !== undefined) expect(await readdir(path.join(found.rootfs, 'many'))).toHaveLength(fileCount);
-    const pulled = await source.pull({ reference, credential: '', range: crashRange }, signal);
-    expect(await readdir(path.join(pulled.rootfs, 'many'))).toHaveLength(fileCount);
+    const request = { reference, credential: '', range: crashRange };
+    const found = (await source.find(reference, crashRange)) ?? (await source.pull(request, signal));
+    expect(await readdir(path.join(found.rootfs, 'many'))).toHaveLength(fileCount);
+    const pulled = await source.pull(request, signal);
+    expect(pulled).toEqual(found);
     expect((await stat(path.join(pulled.rootfs, 'bin/busybox'))).uid).toBe(crashRange.base);
     expect(await source.list(signal)).toHaveLength(1);
     await nobodyUses(home.path);
-    if (found === undefined) expect(await readdir(path.join(home.path, 'images/staging'))).toEqual([]);
+    await openSource(home.path).resolve(reference, '', signal);
+    expect(await readdir(path.join(home.path, 'images/staging'))).toEqual([]);
   });
 });
 

@@ -10,7 +10,7 @@ const maxTextBytes = 256 * 1024;
 /** Reads an image's configuration (OCI image specification, "Image Configuration"). invalid-argument. */
 export function parseImageConfig(raw: string): { readonly config: ImageConfig; readonly platform: Platform } {
   const document = parseObject(raw);
-  const config = document['config'] == null ? {} : object(document['config'], 'config');
+  const config = isMissing(document['config']) ? {} : object(document['config'], 'config');
   const platform = {
     os: text(document['os'], 'os'),
     architecture: text(document['architecture'], 'architecture'),
@@ -29,8 +29,10 @@ export function parseImageConfig(raw: string): { readonly config: ImageConfig; r
   };
 }
 
+const isMissing = (value: unknown): boolean => value === undefined || value === null;
+
 function text(value: unknown, where: string): string {
-  if (value == null) return '';
+  if (isMissing(value)) return '';
   if (typeof value !== 'string') throw refuse(`${where} is not text`);
   if (value.includes('\0')) throw refuse(`${where} holds a NUL`);
   if (value.length > maxTextBytes) throw refuse(`${where} is ${value.length} bytes long`);
@@ -38,7 +40,7 @@ function text(value: unknown, where: string): string {
 }
 
 function texts(value: unknown, where: string): string[] {
-  if (value == null) return [];
+  if (isMissing(value)) return [];
   if (!Array.isArray(value)) throw refuse(`${where} is not a list`);
   return value.map((item: unknown) => text(item, where));
 }

@@ -75,8 +75,8 @@ export function createImageStore({ directory, run, clock, random }: ImageStoreOp
     path.join(rootsDir, `${hexOf(digest)}-${range.base}-${range.size}`);
 
   /**
-   * rm(1) walks by descriptor: neither depth nor a swapped link leads it astray. Again where it fails, because a tool
-   * that was killed, or one that a crash left behind, may still write.
+   * rm(1) walks by descriptor: neither depth nor a swapped link leads it astray. Again where it fails,
+   * because a tool that was killed, or one that a crash left behind, may still write.
    */
   async function removeTree(tree: string, signal: AbortSignal): Promise<void> {
     const args = ['-rf', '--one-file-system', '--', tree];

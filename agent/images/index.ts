@@ -1,1 +1,1 @@
-export { createOciSource, type OciSourceOptions } from './oci.ts';
+export { createOciSource } from './oci.ts';

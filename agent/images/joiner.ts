@@ -1,8 +1,8 @@
 /** Several callers, one piece of work. */
 export interface Joiner<Result, Progress> {
   /**
-   * Starts the work, or joins the one under way for the key. A caller that gives up leaves alone; the work is aborted
-   * when nobody is left. Work that is being aborted is waited for, then begun anew.
+   * Starts the work, or joins the one under way for the key. A caller that gives up leaves alone; the work
+   * is aborted when nobody is left. Work that is being aborted is waited for, then begun anew.
    */
   join(
     key: string,

@@ -39,7 +39,7 @@ export async function layoutOrigin(
 }
 
 /** What the layout's index names so; the one entry that there is, where no tag is asked. */
-export async function taggedDigest(layout: string, tag: string): Promise<Digest> {
+async function taggedDigest(layout: string, tag: string): Promise<Digest> {
   const document = parseObject(await readDocument(path.join(layout, 'index.json')));
   const { manifests } = document;
   if (!Array.isArray(manifests)) throw refuse('its layout lists no manifests');
@@ -140,7 +140,9 @@ async function writeIndex(layout: string, digest: Digest, raw: string): Promise<
   await writeFile(path.join(layout, 'oci-layout'), JSON.stringify({ imageLayoutVersion: '1.0.0' }));
 }
 
-/** The one manifest of a layout that copy wrote; a registry's older format was turned into OCI's on the way. */
+/**
+ * The one manifest of a layout that copy wrote; a registry's older format was turned into OCI's on the way.
+ */
 export async function readCopied(layout: string): Promise<string> {
   const digest = await taggedDigest(layout, 'image');
   const raw = await readFile(blobPath(layout, digest), 'utf8');

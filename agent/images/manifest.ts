@@ -73,8 +73,9 @@ export function checkDigest(bytes: Uint8Array | string, wanted: Digest): void {
 }
 
 /**
- * Reads a manifest or an index. What could be taken for both is refused (CVE-2021-41190), as are layers that would come
- * from elsewhere, other hash functions, and what is too much. invalid-argument, resource-exhausted.
+ * Reads a manifest or an index. What could be taken for both is refused (CVE-2021-41190), as are layers
+ * that would come from elsewhere, other hash functions, and what is too much. invalid-argument, resource-
+ * exhausted.
  */
 export function parseManifest(raw: string, limits: ImageLimits = defaultLimits): Manifest | ManifestIndex {
   if (raw.length > maxManifestBytes) throw refuse(`a manifest of ${raw.length} bytes`);
@@ -138,8 +139,8 @@ function parsePlatform(value: unknown): Platform | undefined {
 }
 
 /**
- * The manifest for a node; undefined where there is none. Of several variants the plain or oldest one that the
- * architecture always has: v8 for arm64, v1 for amd64. An index in an index is never followed.
+ * The manifest for a node; undefined where there is none. Of several variants the plain or oldest one that
+ * the architecture always has: v8 for arm64, v1 for amd64. An index in an index is never followed.
  */
 export function choosePlatform(index: ManifestIndex, architecture: string): Descriptor | undefined {
   const fitting = index.manifests.filter(

@@ -32,8 +32,8 @@ const maxLength = 512;
 export const isDigest = (text: string): text is Digest => digestText.test(text);
 
 /**
- * "web", "web:1.4", "registry.example/team/web@sha256:…", "oci:/srv/images/web:1.4". Grammar of the distribution
- * project's reference package; names without a registry are docker.io's. invalid-argument.
+ * "web", "web:1.4", "registry.example/team/web@sha256:…", "oci:/srv/images/web:1.4". Grammar of the
+ * distribution project's reference package; names without a registry are docker.io's. invalid-argument.
  */
 export function parseReference(text: string): Reference {
   const [name = '', digest, ...more] = text.split('@');
@@ -58,8 +58,7 @@ export function formatReference(reference: Reference): string {
 function parseLayout(text: string): Omit<LayoutReference, 'digest'> | undefined {
   const [directory = '', tag = '', ...more] = text.split(':');
   if (more.length > 0 || (tag !== '' && !tagText.test(tag))) return undefined;
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what must not be there.
-  if (!path.isAbsolute(directory) || /[\u0000-\u001f\u007f]/.test(directory)) return undefined;
+  if (!path.isAbsolute(directory) || /\p{Cc}/u.test(directory)) return undefined;
   if (path.normalize(directory) !== directory) return undefined;
   return { kind: 'layout', directory: directory.replace(/(.)\/$/, '$1'), tag };
 }

@@ -107,7 +107,10 @@ async function findAuthFile(directory: string, credential: string): Promise<stri
   return file;
 }
 
-/** skopeo exits 1 for everything, so its words decide. Recorded from skopeo 1.9.3. The first that fits counts. */
+/**
+ * skopeo exits 1 for everything, so its words decide. Recorded from skopeo 1.9.3. The first that fits
+ * counts.
+ */
 const kindOfWords: readonly (readonly [RegExp, ErrorKind])[] = [
   [/did not match|does not match|digest mismatch|unexpected EOF while reading blob/i, 'data-loss'],
   [/no space left|disk quota exceeded/i, 'resource-exhausted'],
@@ -131,5 +134,4 @@ export function skopeoError({ stderr, exitCode }: CommandResult, image: string):
 }
 
 /** A registry's words reach terminals. */
-// biome-ignore lint/suspicious/noControlCharactersInRegex: these are what must go.
-const printable = (text: string): string => text.replaceAll(/[\u0000-\u001f\u007f-\u009f]/g, '?');
+const printable = (text: string): string => text.replaceAll(/\p{Cc}/gu, '?');

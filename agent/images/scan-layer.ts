@@ -16,9 +16,9 @@ export interface LayerSize {
 }
 
 /**
- * Counts what a layer would unpack to, before anything of it is on disk: neither a small archive that holds much nor a
- * sparse file that claims much can fill a node. resource-exhausted above the limits; invalid-argument for a broken
- * archive, and for sparse entries, which no image tool writes.
+ * Counts what a layer would unpack to, before anything of it is on disk: neither a small archive that holds
+ * much nor a sparse file that claims much can fill a node. resource-exhausted above the limits; invalid-
+ * argument for a broken archive, and for sparse entries, which no image tool writes.
  */
 export async function scanLayer(
   layer: { readonly file: string; readonly gzip: boolean },

@@ -9,8 +9,9 @@ const mountPoints = ['dev', 'proc', 'sys'];
 const deviceNames = ['console', 'full', 'null', 'ptmx', 'random', 'tty', 'urandom', 'zero'];
 
 /**
- * Goes over an unpacked root that nobody uses yet: device nodes and sockets are dropped, links where a runtime mounts
- * are refused. Programs with the setuid bit stay: ids are shifted, so they give nothing on the host. invalid-argument.
+ * Goes over an unpacked root that nobody uses yet: device nodes and sockets are dropped, links where a
+ * runtime mounts are refused. Programs with the setuid bit stay: ids are shifted, so they give nothing on
+ * the host. invalid-argument.
  */
 export async function scanRoot(rootfs: string, signal: AbortSignal): Promise<void> {
   if (!(await lstat(rootfs)).isDirectory()) throw refuse('its root is not a directory');

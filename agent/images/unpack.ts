@@ -22,9 +22,9 @@ export interface UnpackRequest {
 }
 
 /**
- * Unpacks a layout's image for the range, hostile layers included: what they would do outside of the root does not
- * happen, or the image is refused. Leaves half a root where it throws. invalid-argument, resource-exhausted,
- * deadline-exceeded.
+ * Unpacks a layout's image for the range, hostile layers included: what they would do outside of the root
+ * does not happen, or the image is refused. Leaves half a root where it throws. invalid-argument, resource-
+ * exhausted, deadline-exceeded.
  */
 export async function unpack(
   run: HostCommands['run'],

@@ -1,4 +1,3 @@
-import { execFileSync } from 'node:child_process';
 import { chmod, mkdir, readFile, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
@@ -13,6 +12,7 @@ import { createDirectoryDriver } from './directory.ts';
 import { parseMounts, readMounts } from './mounts.ts';
 
 const { signal } = new AbortController();
+const { run } = createHostCommands({ clock: systemClock });
 const range = { base: 1_000_000, size: 65_536 };
 
 async function setUpFake(): Promise<VolumeWorld> {
@@ -30,7 +30,6 @@ async function setUpFake(): Promise<VolumeWorld> {
 async function setUpDirectory(): Promise<VolumeWorld & { readonly volumes: string }> {
   const home = await passableDirectory('volume');
   const volumes = path.join(home.path, 'volumes');
-  const { run } = createHostCommands({ clock: systemClock });
   const driver = createDirectoryDriver({ directory: volumes, run });
   return {
     driver,
@@ -81,7 +80,7 @@ describe('directory driver', () => {
   it('unmounts all, where somebody mounted twice', async () => {
     await using world = await setUpDirectory();
     const root = await world.driver.prepare({ id, image: await image(world), range, diskMib: 0 }, signal);
-    execFileSync('mount', ['-t', 'tmpfs', 'tmpfs', root.path]);
+    await run('mount', ['-t', 'tmpfs', 'tmpfs', root.path]);
     await world.driver.remove(id, signal);
     expect((await readMounts()).filter(({ target }) => target === root.path)).toEqual([]);
   });
@@ -90,12 +89,12 @@ describe('directory driver', () => {
     await using world = await setUpDirectory();
     const root = await world.driver.prepare({ id, image: await image(world), range, diskMib: 0 }, signal);
     await mkdir(path.join(root.path, 'busy'));
-    execFileSync('mount', ['-t', 'tmpfs', 'tmpfs', path.join(root.path, 'busy')]);
+    await run('mount', ['-t', 'tmpfs', 'tmpfs', path.join(root.path, 'busy')]);
     try {
       await expect(world.driver.remove(id, signal)).rejects.toMatchObject({ kind: 'unavailable' });
       expect(await world.driver.list(signal)).toEqual([id]);
     } finally {
-      execFileSync('umount', [path.join(root.path, 'busy')]);
+      await run('umount', [path.join(root.path, 'busy')]);
     }
   });
 
@@ -133,7 +132,6 @@ describe('directory driver', () => {
 
   it('works below a directory whose name needs escaping', async () => {
     await using home = await passableDirectory('volume,a:b');
-    const { run } = createHostCommands({ clock: systemClock });
     const driver = createDirectoryDriver({ directory: path.join(home.path, 'v\\ x'), run });
     const rootfs = path.join(home.path, 'image,1:2');
     await mkdir(rootfs);

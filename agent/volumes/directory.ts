@@ -27,8 +27,9 @@ const passable = 0o711;
 const idText = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
 
 /**
- * Roots as overlays in plain directories: the image below, and <directory>/<id>/{upper,work,root,volume.json} for each
- * instance. A directory without volume.json was never handed out. No quota.
+ * Roots as overlays in plain directories: the image below, and
+ * <directory>/<id>/{upper,work,root,volume.json} for each instance. A directory without volume.json was
+ * never handed out. No quota.
  */
 export function createDirectoryDriver({ directory, run }: DirectoryDriverOptions): VolumeDriver {
   /** The last line before paths and tools: ids are checked again. */
@@ -154,8 +155,8 @@ function checkSame(found: VolumeRecord, wanted: VolumeRecord, id: InstanceId): v
   if (isSame) return;
   throw new DroverError(
     'failed-precondition',
-    `the root of ${id} was made from ${found.digest} for ids from ${found.range.base}, wanted ${wanted.digest} ` +
-      `for ids from ${wanted.range.base}`,
+    `wanted a root of ${wanted.digest} for ids from ${wanted.range.base}, ` +
+      `found one of ${found.digest} for ids from ${found.range.base}`,
     { subject: { instance: id }, nextStep: 'remove the instance; a new one gets a new root' },
   );
 }

@@ -1,1 +1,1 @@
-export { createDirectoryDriver, type DirectoryDriverOptions } from './directory.ts';
+export { createDirectoryDriver } from './directory.ts';

@@ -38,7 +38,7 @@ export function volumeDriverConformance(name: string, setUp: () => Promise<Volum
       const root = await prepare(world, newId());
       expect(await readFile(path.join(root.path, 'etc/hostname'), 'utf8')).toBe('image\n');
       for (let above = path.dirname(root.path); above !== '/'; above = path.dirname(above)) {
-        expect((await stat(above)).mode & 0o001, above).toBe(1);
+        expect([above, (await stat(above)).mode & 0o001]).toEqual([above, 1]);
       }
     });
 

@@ -7,7 +7,7 @@ import type { Digest, Image } from '#shared/model.ts';
 import type { ImageConfig, ImageSource, PulledImage, PullProgress } from '../../agent/images/image-source.ts';
 import type { IdRange } from '../../agent/volumes/volume-driver.ts';
 
-export interface FakeImage {
+interface FakeImage {
   readonly config: ImageConfig;
   readonly platforms: readonly string[];
   readonly sizeBytes: number;
@@ -16,7 +16,7 @@ export interface FakeImage {
 }
 
 /** What a small image with a shell says of itself. */
-export const busyboxConfig: ImageConfig = {
+const busyboxConfig: ImageConfig = {
   entrypoint: [],
   command: ['/bin/sh'],
   env: { PATH: '/bin' },
