@@ -174,7 +174,8 @@ function orderHandlers(
     const keeper = known ?? keeperFor(order.instanceId);
     const runtime = shop.drivers[0]?.name ?? '';
     const written = await keeper.update((record) => {
-      if (decide(record).kind !== 'carry-out') return undefined;
+      // A removal under way is never written again: its record may be on its way out.
+      if (decide(record).kind !== 'carry-out' || record?.intent === 'remove') return undefined;
       const base = record ?? standIn(order.instanceId, runtime);
       return ended(kind, base, order, { graceMs, body, atMs: clock.nowMs() });
     });

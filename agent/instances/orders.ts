@@ -34,18 +34,18 @@ export function admit(kind: OrderKind, order: Order, body: string, context: Orde
 
   const known = record?.orders.find(({ requestId }) => requestId === order.requestId);
   if (known !== undefined) return admitAgain(known, order, body);
-  if (removed) {
+  if (removed && record === undefined) {
     if (kind === 'remove') return { kind: 'nothing-left' };
     throw refusal(order, 'removed', `instance ${order.instanceId} was removed from this node for good`);
   }
-  if (kind === 'signal' && record !== undefined) return { kind: 'carry-out' };
   if (record === undefined) return { kind: 'carry-out' };
-  if (order.generation < record.generation) {
+  if (record.intent === 'remove' && (kind === 'ensure' || kind === 'signal')) {
+    throw refusal(order, 'removed', `instance ${order.instanceId} is being removed from this node`);
+  }
+  // A signal belongs to no generation.
+  if (kind !== 'signal' && order.generation < record.generation) {
     const message = `order for generation ${order.generation}, this node has seen ${record.generation}`;
     throw refusal(order, 'stale-generation', message);
-  }
-  if (kind === 'ensure' && record.intent === 'remove') {
-    throw refusal(order, 'removed', `instance ${order.instanceId} is being removed from this node`);
   }
   return { kind: 'carry-out' };
 }

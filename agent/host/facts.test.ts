@@ -1,0 +1,27 @@
+import { describe, expect, it } from 'vitest';
+import { readBootId, readCgroups } from './facts.ts';
+
+const table = (lines: readonly string[]): string =>
+  ['#subsys_name\thierarchy\tnum_cgroups\tenabled', ...lines].join('\n');
+const v1Mounts =
+  'cgroup /sys/fs/cgroup/cpu cgroup rw,cpu,cpuacct 0 0\ncgroup /c/memory cgroup rw,memory 0 0\n';
+const pids = 'cgroup /sys/fs/cgroup/pids cgroup rw,pids 0 0\n';
+const unified = 'cgroup2 /sys/fs/cgroup/unified cgroup2 rw 0 0\n';
+const bound = ['cpu\t2\t1\t1', 'memory\t3\t1\t1', 'pids\t4\t1\t1'];
+
+describe('control groups', () => {
+  it.each<[string, string, string, string, string, readonly string[]]>([
+    ['version 1, whole', table(bound), v1Mounts + pids, '', 'v1', []],
+    ['hybrid, whole', table(bound), v1Mounts + pids + unified, '', 'hybrid', []],
+    ['version 2', table([]), 'cgroup2 /sys/fs/cgroup cgroup2 rw 0 0', 'cpu memory pids io', 'v2', []],
+    ['bound and not mounted', table([...bound, 'hugetlb\t9\t1\t1']), v1Mounts + pids, '', 'v1', ['hugetlb']],
+    ['a needed one nowhere', table(bound.slice(0, 2)), v1Mounts, '', 'v1', ['pids']],
+    ['a disabled one is not missed', table([...bound, 'rdma\t0\t1\t0']), v1Mounts + pids, '', 'v1', []],
+  ])('%s', (_name, cgroups, mounts, controllers, kind, missing) => {
+    expect(readCgroups(cgroups, mounts, controllers)).toEqual({ kind, missing });
+  });
+
+  it('a boot has an id', async () => {
+    expect(await readBootId()).toMatch(/^[0-9a-f-]{36}$/);
+  });
+});
