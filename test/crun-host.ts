@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { crunDriver, type CrunOptions } from '../agent/drivers/crun.ts';
 import type { DriverContext, RuntimeDriver } from '../agent/drivers/driver.ts';
+import { createCgroups } from '../agent/host/cgroup.ts';
 import { createHostCommands } from '../agent/host/command.ts';
 import { systemClock } from '#shared/clock.ts';
 import { silentLog } from '#shared/log.ts';
@@ -20,6 +21,8 @@ export interface CrunWorld extends DriverWorld {
   readonly context: DriverContext;
   readonly cgroupPrefix: string;
   guestDirectory(id: InstanceId): string;
+  /** What lives in the guest's cgroup. */
+  processes(id: InstanceId): number[];
 }
 
 /** A directory, a cgroup prefix and a crun driver of its own. Disposing fails when anything is left on the host. */
@@ -54,6 +57,7 @@ export async function setUpCrun(
     context,
     cgroupPrefix: context.cgroupPrefix,
     guestDirectory,
+    processes: (id) => createCgroups({ clock: systemClock, prefix: context.cgroupPrefix }).processes(id),
     reopen: open,
     newGuest: async (command, changes) =>
       newGuestSpec({ id: systemRandom.uuidV7() as InstanceId, rootfs, command, changes }),
@@ -80,26 +84,23 @@ export async function setUpCrun(
 }
 
 async function assertNothingLeft({ cgroupPrefix, stateDir, runDir }: DriverContext, directory: string) {
-  const left = await until(
+  const look = (): string[] => [
+    ...groupsBelow(cgroupPrefix),
+    ...processesNaming(directory),
+    ...namesIn(path.join(stateDir, 'guests')),
+    ...namesIn(path.join(stateDir, 'guest-logs')),
+    ...namesIn(path.join(runDir, 'crun')),
+    ...namesIn(path.join(runDir, 'exits')),
+    ...readFileSync('/proc/self/mountinfo', 'utf8')
+      .split('\n')
+      .filter((line) => line.includes(directory)),
+    ...(statSync('/dev/null').uid === 0 ? [] : ["/dev/null is not the host's any more"]),
+  ];
+  await until(() => look().length === 0, { what: `nothing left of ${directory}`, deadlineMs: 5000 }).catch(
     () => {
-      const found = [
-        ...groupsBelow(cgroupPrefix),
-        ...processesNaming(directory),
-        ...namesIn(path.join(stateDir, 'guests')),
-        ...namesIn(path.join(stateDir, 'guest-logs')),
-        ...namesIn(path.join(runDir, 'crun')),
-        ...namesIn(path.join(runDir, 'exits')),
-        ...readFileSync('/proc/self/mountinfo', 'utf8')
-          .split('\n')
-          .filter((line) => line.includes(directory)),
-      ];
-      return found.length === 0 ? ['nothing'] : undefined;
+      throw new Error(`left on the host: ${look().join(', ')}`);
     },
-    { what: `nothing left of ${directory}`, deadlineMs: 5000 },
   );
-  if (left[0] !== 'nothing') throw new Error('unreachable');
-  const { uid, mode } = statSync('/dev/null');
-  if (uid !== 0 || (mode & 0o777) !== 0o666) throw new Error('the host lost its /dev/null');
   for (const hierarchy of hierarchies()) {
     const group = path.join(hierarchy, cgroupPrefix);
     if (existsSync(group)) await rmdir(group);

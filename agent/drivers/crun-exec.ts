@@ -1,8 +1,16 @@
 import { existsSync } from 'node:fs';
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
+import type { Clock } from '#shared/clock.ts';
 import { DroverError } from '#shared/errors.ts';
-import type { ExecInput, ExecOutput, ExecStart, ExitStatus, InstanceId } from '#shared/model.ts';
+import type {
+  ExecInput,
+  ExecOutput,
+  ExecStart,
+  ExitStatus,
+  InstanceId,
+  TerminalSize,
+} from '#shared/model.ts';
 import { openAttachBridge, type AttachBridge } from './attach-bridge.ts';
 import { execUnderMonitor, type ExecMonitor } from './conmon.ts';
 import type { DriverContext, ExecSession } from './driver.ts';
@@ -90,7 +98,7 @@ export function crunExecs(context: DriverContext, host: HostView, runtime: strin
         const readExit = (): ExitStatus | undefined => exitOf(directoryOf(execId), id);
         const over = (): void => void live.delete(execId);
         return openSession(
-          { execId, directory: directoryOf(execId), start, monitor, bridge, readExit, over },
+          { execId, directory: directoryOf(execId), start, monitor, bridge, readExit, over, clock },
           host,
           id,
         );
@@ -167,10 +175,11 @@ interface Session {
   readonly bridge: AttachBridge;
   readExit(): ExitStatus | undefined;
   over(): void;
+  readonly clock: Clock;
 }
 
 function openSession(session: Session, host: HostView, id: InstanceId): ExecSession {
-  const { execId, directory, start, monitor, bridge, readExit, over } = session;
+  const { execId, directory, start, monitor, bridge, readExit, over, clock } = session;
   let ended = false;
   const control = path.join(directory, 'ctl');
   const exit = monitor.exitCode.then((code): ExitStatus => {
@@ -191,7 +200,7 @@ function openSession(session: Session, host: HostView, id: InstanceId): ExecSess
     if (known) process.kill(monitor.pid, signalNumber);
   };
   if (!start.stdin && !start.tty) endInput();
-  if (start.tty) void tellMonitor(control, resizeLine(start.size)).catch(() => undefined);
+  const resizer = createResizer(clock, control);
 
   return {
     execId,
@@ -200,7 +209,7 @@ function openSession(session: Session, host: HostView, id: InstanceId): ExecSess
       if (ended) throw new DroverError('failed-precondition', `exec ${execId} has ended`);
       if (input.kind === 'stdin') await bridge.write(input.data);
       if (input.kind === 'stdin-end') endInput();
-      if (input.kind === 'resize') await tellMonitor(control, resizeLine(input.size));
+      if (input.kind === 'resize') resizer(input.size);
       if (input.kind === 'signal') signalCommand(checkSignal(input.signal));
     },
     close() {
@@ -210,8 +219,27 @@ function openSession(session: Session, host: HostView, id: InstanceId): ExecSess
   };
 }
 
-const resizeLine = ({ rows, columns }: { readonly rows: number; readonly columns: number }): string =>
-  `1 ${Math.trunc(rows)} ${Math.trunc(columns)}\n`;
+const resizeEveryMs = 50;
+
+/** conmon 2.1 forgets the second of two sizes that come together: the last one is written after a pause. */
+function createResizer(clock: Clock, control: string): (size: TerminalSize) => void {
+  let wanted: TerminalSize | undefined;
+  let busy = false;
+  async function write(): Promise<void> {
+    busy = true;
+    for (let size = wanted; size !== undefined; size = wanted) {
+      wanted = undefined;
+      await tellMonitor(control, `1 ${Math.trunc(size.rows)} ${Math.trunc(size.columns)}\n`);
+      await clock.sleep(resizeEveryMs);
+    }
+    busy = false;
+  }
+  return (size) => {
+    wanted = size;
+    // The terminal may be gone by now, and then nobody misses its size.
+    if (!busy) void write().catch(() => undefined);
+  };
+}
 
 async function* outputOf(
   bridge: AttachBridge,

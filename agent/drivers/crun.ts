@@ -123,11 +123,14 @@ export function crunDriver(context: DriverContext, options: CrunOptions = {}): R
       throw new DroverError('already-exists', `${guest.id} is there already`, { subject });
     }
     making.add(guest.id);
+    const { logDirectory } = paths.of(guest.id);
+    const hasLogs = existsSync(logDirectory);
     try {
       if (hasLeftovers(host, guest.id)) await purge(guest.id);
       await createCrunGuest(context, host, { guest, runtime, seccomp: await seccomp() }, signal);
     } catch (error) {
       await purge(guest.id);
+      if (!hasLogs) await rm(logDirectory, { recursive: true, force: true });
       throw error;
     } finally {
       making.delete(guest.id);

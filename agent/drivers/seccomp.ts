@@ -91,6 +91,14 @@ export async function openSeccomp(options: {
     .slice(0, 32);
   const file = path.join(cacheDir, `${key}.bpf`);
   let cached: string | undefined;
+  let keeping: Promise<void> | undefined;
+  async function copy(compiledFile: string): Promise<void> {
+    const filter = await readFile(compiledFile).catch(() => undefined);
+    if (filter === undefined || encodeFilter(filter) === undefined) return;
+    await mkdir(cacheDir, { recursive: true, mode: 0o700 });
+    await writeFile(`${file}.new`, filter, { mode: 0o600 });
+    await rename(`${file}.new`, file);
+  }
   return {
     profile,
     async compiled() {
@@ -98,12 +106,9 @@ export async function openSeccomp(options: {
       return cached;
     },
     async keep(compiledFile) {
-      if (cached !== undefined) return;
-      const filter = await readFile(compiledFile).catch(() => undefined);
-      if (filter === undefined || encodeFilter(filter) === undefined) return;
-      await mkdir(cacheDir, { recursive: true, mode: 0o700 });
-      await writeFile(`${file}.new`, filter, { mode: 0o600 });
-      await rename(`${file}.new`, file);
+      // First creates run side by side, and all of them bring the same.
+      keeping ??= copy(compiledFile).finally(() => (keeping = undefined));
+      await keeping;
     },
   };
 }

@@ -37,11 +37,14 @@ const execStart = (command: readonly string[], changes: Partial<ExecStart> = {})
   ...changes,
 });
 
-async function readSession(session: ExecSession) {
+async function readSession(session: ExecSession, heard: string[] = []) {
   let [stdout, stderr] = ['', ''];
   let exit: ExitStatus | undefined;
   for await (const output of session.output) {
-    if (output.kind === 'stdout') stdout += decode(output.data);
+    if (output.kind === 'stdout') {
+      heard.push(decode(output.data));
+      stdout += decode(output.data);
+    }
     if (output.kind === 'stderr') stderr += decode(output.data);
     if (output.kind === 'exit') exit = output.exit;
   }
@@ -286,14 +289,18 @@ function commandsInside(setUp: SetUpDriver): void {
   it('gives a terminal, and resizes it', async () => {
     await using world = await setUp();
     const id = await running(world, forEver);
-    const start = execStart(shell('read x; stty size'), { tty: true, stdin: true });
+    const size = { columns: 91, rows: 21 };
+    const start = execStart(shell('stty size; read x; stty size'), { tty: true, stdin: true, size });
     const session = await world.driver.exec(id, start, anySignal);
-    const read = readSession(session);
+    const heard: string[] = [];
+    const read = readSession(session, heard);
+    await until(() => heard.join('').includes('21 91\r\n'), { what: 'the first size' });
+    await session.send({ kind: 'resize', size: { columns: 100, rows: 30 } });
     await session.send({ kind: 'resize', size: { columns: 101, rows: 33 } });
-    await systemClock.sleep(50); // The size goes another way than the input.
+    await systemClock.sleep(200); // The size goes another way than the input.
     await session.send({ kind: 'stdin', data: encode('go\n') });
     const { stdout, exit } = await read;
-    expect(stdout).toContain('33 101\r\n');
+    expect(stdout).toMatch(/21 91\r\n(go\r\n)?33 101\r\n/);
     expect(exit).toMatchObject({ code: 0 });
   });
 
