@@ -48,7 +48,7 @@ export async function listen(options: ListenerOptions): Promise<Listener> {
     key: own.keyPem,
     ca: options.authority,
     requestCert: true,
-    // A stranger has no certificate; one that is wrong is refused in greet(), where the log can say whose it was.
+    // A stranger has none; a wrong one is refused in greet(), where the log can say whose it was.
     rejectUnauthorized: false,
     minVersion: 'TLSv1.3',
     // A resumed session would skip the certificate.

@@ -119,7 +119,7 @@ describe('sessions', () => {
     await using world = await setUp();
     const { ended } = await world.dial({ wireMinor: minor });
     await ended;
-    expect(world.events()[0]?.message).toMatch(/speaks minor version/);
+    expect(world.events()[0]?.message).toMatch(/has minor version/);
   });
 
   it('tells the reader that comes later what the sessions know', async () => {

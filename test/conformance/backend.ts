@@ -197,6 +197,7 @@ export function backendConformance(name: string, setUp: () => Promise<BackendWor
       await until(() => kinds(seen).includes('complete'), { what: 'complete' });
       world.backend.disconnect(world.node, 'its certificate was revoked');
       await until(() => kinds(seen).includes('disconnected'), { what: 'disconnected' });
+      expect(seen.at(-1)).toMatchObject({ kind: 'disconnected', node: world.node });
       await stop();
     });
   });
