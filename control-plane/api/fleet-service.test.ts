@@ -311,6 +311,23 @@ describe('watch', () => {
     expect(responses[0]?.event).toMatchObject({ $case: 'resync', value: { reason: 'compacted' } });
   });
 
+  it('begins anew for a reader that was too slow', async () => {
+    const responses = watchFrom(0n);
+    await readUntil(responses, isBookmark);
+    const first = responses.next();
+    await apply('web', { replicas: 0 });
+    await first;
+    const { metadata } = control.workload('web') ?? {};
+    for (let count = 0; count < 1_100; count += 1)
+      await control.store.transact((tx) => {
+        const workload = tx.get('workload', metadata?.id ?? '');
+        if (workload !== undefined) tx.put('workload', workload.metadata.id, workload);
+      });
+    const lost = await readUntil(responses, ({ event }) => event?.$case === 'resync');
+    expect(lost.at(-1)?.event).toMatchObject({ value: { reason: 'slow-reader' } });
+    await readUntil(responses, isBookmark);
+  });
+
   it('tells when a node goes away, though the store is the same', async () => {
     const responses = watchFrom(0n);
     await readUntil(responses, isBookmark);
