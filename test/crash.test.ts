@@ -74,6 +74,8 @@ describe('a pull that is killed', () => {
     ['unpacking', 30],
     ['unpacking', 80],
     ['unpacking', 140],
+    ['unpacking', 170],
+    ['unpacking', 200],
     ['ready', 0],
   ])('while %s, %i ms later, is pulled again whole', async (line, delayMs) => {
     await using home = await passableDirectory('crash');

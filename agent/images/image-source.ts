@@ -1,6 +1,8 @@
 import type { Digest, Image } from '#shared/model.ts';
 import type { IdRange } from '../volumes/volume-driver.ts';
 
+export type { IdRange };
+
 /**
  * What an image says of itself, checked: no NUL anywhere, an absolute directory, a user that could be read.
  */

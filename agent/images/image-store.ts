@@ -1,4 +1,4 @@
-import { chmod, mkdir, readdir, rename, stat, utimes } from 'node:fs/promises';
+import { chmod, mkdir, readdir, rename, stat, unlink, utimes, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import type { Clock } from '#shared/clock.ts';
 import { DroverError } from '#shared/errors.ts';
@@ -56,8 +56,6 @@ export interface ImageStoreOptions {
 }
 
 const removeMs = 5 * 60_000;
-const removeAttempts = 5;
-const removePauseMs = 100;
 const syncMs = 5 * 60_000;
 const passable = 0o711;
 const rootName = /^([0-9a-f]{64})-(\d+)-(\d+)$/;
@@ -74,20 +72,25 @@ export function createImageStore({ directory, run, clock, random }: ImageStoreOp
   const home = (digest: Digest, range: IdRange): string =>
     path.join(rootsDir, `${hexOf(digest)}-${range.base}-${range.size}`);
 
-  /**
-   * rm(1) walks by descriptor: neither depth nor a swapped link leads it astray. Again where it fails,
-   * because a tool that was killed, or one that a crash left behind, may still write.
-   */
+  /** rm(1) walks by descriptor: neither depth nor a swapped link leads it astray. */
   async function removeTree(tree: string, signal: AbortSignal): Promise<void> {
     const args = ['-rf', '--one-file-system', '--', tree];
-    for (let attempt = 1; ; attempt += 1) {
-      const { exitCode, stderr } = await run('rm', args, { signal, timeoutMs: removeMs });
-      if (exitCode === 0) return;
-      if (attempt === removeAttempts) {
-        throw new DroverError('unavailable', `rm: ${stderr.trim().slice(0, 500)}`);
-      }
-      await clock.sleep(removePauseMs, signal);
-    }
+    const { exitCode, stderr } = await run('rm', args, { signal, timeoutMs: removeMs });
+    if (exitCode !== 0) throw new DroverError('unavailable', `rm: ${stderr.trim().slice(0, 500)}`);
+  }
+
+  /**
+   * Removes a staged directory that a tool may still write to: one that was killed just now, or that a
+   * killed agent left behind. With a file in the directory's place, whatever it does next fails.
+   */
+  async function removeStaged(staged: string, signal: AbortSignal): Promise<void> {
+    const aside: string[] = [];
+    do {
+      aside.push(`${staged}.${aside.length}`);
+      await rename(staged, aside.at(-1) ?? '');
+    } while (!(await makeFile(staged)));
+    for (const tree of aside) await removeTree(tree, signal);
+    await unlink(staged);
   }
 
   async function open(signal: AbortSignal): Promise<void> {
@@ -95,7 +98,7 @@ export function createImageStore({ directory, run, clock, random }: ImageStoreOp
     await mkdir(path.join(directory, 'indexes'), { recursive: true, mode: 0o700 });
     await mkdir(stagingDir, { recursive: true, mode: 0o700 });
     await writeDurably(policyFile, JSON.stringify(policy));
-    for (const name of await readdir(stagingDir)) await removeTree(path.join(stagingDir, name), signal);
+    for (const name of await readdir(stagingDir)) await removeStaged(path.join(stagingDir, name), signal);
     for (const name of await readdir(rootsDir)) {
       const root = path.join(rootsDir, name);
       if ((await readyAtMs(root)) === undefined) await removeTree(root, signal);
@@ -115,7 +118,7 @@ export function createImageStore({ directory, run, clock, random }: ImageStoreOp
     const staged = path.join(stagingDir, random.uuidV4());
     await mkdir(staged, { mode: 0o700 });
     // With a signal of its own: a caller that gave up must not stop the clean-up.
-    const dispose = (): Promise<void> => removeTree(staged, new AbortController().signal);
+    const dispose = (): Promise<void> => removeStaged(staged, new AbortController().signal);
     return { directory: staged, [Symbol.asyncDispose]: dispose };
   }
 
@@ -169,6 +172,17 @@ export function createImageStore({ directory, run, clock, random }: ImageStoreOp
 }
 
 const hexOf = (digest: Digest): string => digest.slice('sha256:'.length);
+
+/** False where the name is taken. */
+async function makeFile(file: string): Promise<boolean> {
+  try {
+    await writeFile(file, '', { flag: 'wx' });
+    return true;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false;
+    throw error;
+  }
+}
 
 async function makePassable(directory: string): Promise<void> {
   await mkdir(directory, { recursive: true, mode: passable });
