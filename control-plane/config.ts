@@ -11,7 +11,7 @@ export interface Config {
   readonly logLevel: LogLevel;
 }
 
-export interface HostPort {
+interface HostPort {
   readonly host: string;
   /** Undefined: the one that we listen on. */
   readonly port: number | undefined;

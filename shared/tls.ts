@@ -18,8 +18,8 @@ const backdateMs = 5 * 60_000;
 /** The application protocol of an agent's session; everybody else speaks "h2". */
 export const sessionProtocol = 'drover-session/1';
 
-export const identityRoles = ['admin', 'operator', 'viewer', 'node', 'control-plane'] as const;
-export type IdentityRole = (typeof identityRoles)[number];
+const identityRoles = ['admin', 'operator', 'viewer', 'node', 'control-plane'] as const;
+type IdentityRole = (typeof identityRoles)[number];
 
 /** Who a certificate speaks for: its URI name "drover://FLEET/ROLE/NAME". */
 export interface Identity {
@@ -209,8 +209,7 @@ export function parseIdentity(
   };
 }
 
-export const formatIdentity = ({ fleetId, role, name }: Identity): string =>
-  `drover://${fleetId}/${role}/${name}`;
+const formatIdentity = ({ fleetId, role, name }: Identity): string => `drover://${fleetId}/${role}/${name}`;
 
 function parseIdentityUri(uri: string): Identity | undefined {
   const match = /^drover:\/\/([0-9a-f-]{36})\/([a-z-]+)\/([a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?)$/.exec(uri);

@@ -6,7 +6,7 @@ import type { Snapshot, Store } from '../store/store.ts';
 export type CertifiedIdentity = Identity & { readonly serial: string; readonly notAfterMs: number };
 
 /** Why a certificate that our authority signed is worth nothing now; undefined when it counts. */
-export function refusalOf(
+function refusalOf(
   identity: CertifiedIdentity,
   fleetId: string,
   snapshot: Snapshot,

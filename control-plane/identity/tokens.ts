@@ -10,7 +10,7 @@ import { tokenRefused, useJoinToken } from '../store/use-join-token.ts';
 import { type Authority, certificateLife } from './authority.ts';
 
 const minuteMs = 60_000;
-export const tokenTtl = { defaultMs: 15 * minuteMs, maxMs: 24 * 60 * minuteMs } as const;
+const tokenTtl = { defaultMs: 15 * minuteMs, maxMs: 24 * 60 * minuteMs } as const;
 /** Guessing 256 bits is hopeless anyway; this keeps the guesses out of the log and off the disk. */
 const failures = { most: 60, perMs: minuteMs } as const;
 

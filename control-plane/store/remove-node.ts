@@ -5,7 +5,7 @@ import { revokeNodeCertificates } from './revoke-certificate.ts';
 import type { Transaction } from './store.ts';
 
 /** A transaction has at most 128 operations, and releasing one instance costs some. */
-export const releasedPerTransaction = 25;
+const releasedPerTransaction = 25;
 
 /**
  * The operator's word that a host is dead: nothing new goes there, and its certificates are worth nothing

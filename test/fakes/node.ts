@@ -17,7 +17,7 @@ import type {
 } from '#shared/model.ts';
 import { type FakeProcess, startProcess } from './guest-process.ts';
 
-export type NodeMethod = 'ensure' | 'stop' | 'signal' | 'remove' | 'resolve' | 'exec' | 'logs';
+type NodeMethod = 'ensure' | 'stop' | 'signal' | 'remove' | 'resolve' | 'exec' | 'logs';
 
 /** What changed on a node; 'connection' and 'self' are read from the node. */
 export type NodeChange =

@@ -182,7 +182,7 @@ function checkHello(hello: HelloResponse, expectedIncarnation: string | undefine
   if (hello.wireMinor !== wireMinor && hello.wireMinor + 1 !== wireMinor) {
     throw new DroverError(
       'failed-precondition',
-      `agent ${hello.version} has minor version ${hello.wireMinor}, control plane ${version} has ${wireMinor}`,
+      `agent ${hello.version} has minor version ${hello.wireMinor}, we (${version}) have ${wireMinor}`,
       { reason: 'version-skew', nextStep: 'the control plane may be one minor version newer, or equal' },
     );
   }
