@@ -151,7 +151,9 @@ function createNodeClient(
     // The name in the certificate is the fleet's, whatever address leads there.
     checkServerIdentity: (_host, peer) => verdict(() => checkControlPlane(peer.raw, fleetId)),
   });
-  return createClient(NodeServiceService, address, channel);
+  return createClient(NodeServiceService, address, channel, {
+    'grpc.ssl_target_name_override': 'control-plane.drover',
+  });
 }
 
 function verdict(check: () => void): Error | undefined {

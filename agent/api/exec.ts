@@ -1,4 +1,4 @@
-import { DroverError } from '#shared/errors.ts';
+import { DroverError, isKind } from '#shared/errors.ts';
 import type { ExecInput, ExecOutput } from '#shared/gen/drover/model/v1/model.ts';
 import type { CallContext } from '#shared/rpc-server.ts';
 import { parseInstanceId } from '#shared/wire/checks.ts';
@@ -44,7 +44,14 @@ function feed(inputs: AsyncIterator<ExecInput>, session: ExecSession) {
   async function pump(): Promise<void> {
     for (let next = await inputs.next(); next.done !== true && !ended; next = await inputs.next()) {
       const input = parseExecInput(next.value);
-      if (input !== undefined) await session.send(input);
+      if (input === undefined) continue;
+      try {
+        await session.send(input);
+      } catch (error) {
+        // The command has ended, and its exit is on the way: what was typed meanwhile goes nowhere.
+        if (isKind(error, 'failed-precondition')) return;
+        throw error;
+      }
     }
   }
   pump().catch((error: unknown) => {

@@ -107,7 +107,11 @@ describe('the session', () => {
     const early = api.session.inspectInstance({ instanceId: api.world.newId() });
     await expect(early).rejects.toMatchObject({ kind: 'failed-precondition', reason: 'hello-missing' });
     const answer = await api.session.hello(api.hello);
-    expect(answer).toMatchObject({ wireMinor, bootId: 'boot-1', facts: { name: 'h1', labels: { zone: 'a' } } });
+    expect(answer).toMatchObject({
+      wireMinor,
+      bootId: 'boot-1',
+      facts: { name: 'h1', labels: { zone: 'a' } },
+    });
   });
 
   it.each([

@@ -21,6 +21,8 @@ export async function lockDirectory(directory: string, unique: string): Promise<
   };
   try {
     await take(inside, own, directory);
+    // One name is enough, and nothing is left of it after a kill.
+    await rm(inside(own), { force: true });
   } catch (error) {
     await release();
     throw error;
