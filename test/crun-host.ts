@@ -25,7 +25,10 @@ export interface CrunWorld extends DriverWorld {
   processes(id: InstanceId): number[];
 }
 
-/** A directory, a cgroup prefix and a crun driver of its own. Disposing fails when anything is left on the host. */
+/**
+ * A directory, a cgroup prefix and a crun driver of its own. Disposing fails when anything is left on the
+ * host.
+ */
 export async function setUpCrun(
   options: CrunOptions & { readonly searchPath?: string } = {},
 ): Promise<CrunWorld> {
@@ -135,7 +138,7 @@ const processesNaming = (text: string): string[] =>
 const applets = ['sh', 'sleep', 'cat', 'echo', 'stty', 'id', 'ls', 'grep', 'head', 'dd', 'true'];
 
 /** A root with nothing but busybox in it, owned by the range's root. */
-export async function makeBusyboxRoot(rootfs: string): Promise<string> {
+async function makeBusyboxRoot(rootfs: string): Promise<string> {
   const own = async (place: string): Promise<void> => chown(place, testRange.base, testRange.base);
   for (const directory of ['', 'bin', 'dev', 'etc', 'proc', 'sys', 'tmp']) {
     await mkdir(path.join(rootfs, directory), { mode: 0o755 });

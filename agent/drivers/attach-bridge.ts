@@ -4,10 +4,11 @@ import { DroverError } from '#shared/errors.ts';
 import type { HostCommands } from '../host/command.ts';
 
 /**
- * Carries conmon's attach socket over pipes. The socket is SOCK_SEQPACKET, which Node cannot open, and each packet's
- * first byte names the stream, so boundaries must survive: a length of four bytes goes before every packet. A length of
- * zero means ready towards us, and end of input towards the command. perl-base is essential in Debian. It never blocks
- * on one direction while the other has something, or a command that echoes would wait for itself.
+ * Carries conmon's attach socket over pipes. The socket is SOCK_SEQPACKET, which Node cannot open, and each
+ * packet's first byte names the stream, so boundaries must survive: a length of four bytes goes before every
+ * packet. A length of zero means ready towards us, and end of input towards the command. perl-base is
+ * essential in Debian. It never blocks on one direction while the other has something, or a command that
+ * echoes would wait for itself.
  */
 const script = `
 use strict; use Socket;
@@ -15,7 +16,8 @@ chdir $ARGV[0] or die "chdir: $!";
 socket(my $s, AF_UNIX, SOCK_SEQPACKET, 0) or die "socket: $!";
 connect($s, sockaddr_un("attach")) or die "connect: $!";
 sub put { my ($d, $o) = (shift, 0);
-  while ($o < length $d) { my $n = syswrite(STDOUT, $d, length($d) - $o, $o); exit 0 unless defined $n; $o += $n } }
+  while ($o < length $d) {
+    my $n = syswrite(STDOUT, $d, length($d) - $o, $o); exit 0 unless defined $n; $o += $n } }
 put(pack("N", 0));
 my ($in, $end, $open) = ("", 0, 1);
 my @queue;
@@ -91,7 +93,7 @@ export async function openAttachBridge(
 const maxFrameBytes = 65_536;
 
 /** Splits the bytes of the bridge into frames; undefined bytes at the end are a cut frame and are dropped. */
-export async function* readFrames(stream: Readable): AsyncGenerator<Buffer> {
+async function* readFrames(stream: Readable): AsyncGenerator<Buffer> {
   let rest: Buffer = Buffer.alloc(0);
   try {
     for await (const chunk of stream as AsyncIterable<Buffer>) {

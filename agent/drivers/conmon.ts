@@ -41,16 +41,29 @@ function conmonArgs({
   extra,
 }: ConmonOptions) {
   return [
-    ...['--api-version', '1', '-c', id, '-u', id, '-n', id, '-r', runtime],
-    ...['--runtime-arg', `--root=${crunRoot}`, '--runtime-arg', '--log-format=json'],
-    ...['--runtime-arg', '--cgroup-manager=cgroupfs', '-b', bundle, '-p', pidFile, '-P', monitorPidFile],
-    ...['--exit-dir', exitDirectory, '--full-attach', '--no-sync-log', ...extra],
+    '--api-version=1',
+    `--cid=${id}`,
+    `--cuuid=${id}`,
+    `--name=${id}`,
+    `--runtime=${runtime}`,
+    `--runtime-arg=--root=${crunRoot}`,
+    '--runtime-arg=--log-format=json',
+    '--runtime-arg=--cgroup-manager=cgroupfs',
+    // An argument of its own: monitors are known again by it.
+    '--bundle',
+    bundle,
+    `--container-pidfile=${pidFile}`,
+    `--conmon-pidfile=${monitorPidFile}`,
+    `--exit-dir=${exitDirectory}`,
+    '--full-attach',
+    '--no-sync-log',
+    ...extra,
   ];
 }
 
 /**
- * Makes a container under a monitor of its own. The monitor outlives us. deadline-exceeded: the outcome is unknown, and
- * monitor and runtime may both be there still.
+ * Makes a container under a monitor of its own. The monitor outlives us. deadline-exceeded: the outcome is
+ * unknown, and monitor and runtime may both be there still.
  */
 export async function createUnderMonitor(
   deps: { readonly commands: HostCommands; readonly clock: Clock },
@@ -79,7 +92,7 @@ export async function createUnderMonitor(
   }
 }
 
-const { _OCI_ATTACHPIPE: _attach, ...guestEnv } = pipeEnv;
+const { _OCI_ATTACHPIPE: _, ...guestEnv } = pipeEnv;
 
 export interface ExecMonitor extends Monitor {
   /** When the command ends; undefined when the monitor went without a word. */
@@ -87,8 +100,8 @@ export interface ExecMonitor extends Monitor {
 }
 
 /**
- * Runs a command in a container under a monitor of its own. `attach` is called when the attach socket is there and
- * before the command begins, so that none of its output is missed.
+ * Runs a command in a container under a monitor of its own. `attach` is called when the attach socket is
+ * there and before the command begins, so that none of its output is missed.
  */
 export async function execUnderMonitor(
   deps: { readonly commands: HostCommands; readonly clock: Clock },
@@ -164,7 +177,7 @@ async function nextAnswer(
 }
 
 /** Reads line by line; undefined at the end. */
-export function createLineReader(stream: Readable): () => Promise<string | undefined> {
+function createLineReader(stream: Readable): () => Promise<string | undefined> {
   const chunks = stream[Symbol.asyncIterator]() as AsyncIterator<Buffer>;
   let buffered = '';
   return async () => {

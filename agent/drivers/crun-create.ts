@@ -79,7 +79,7 @@ async function describe(
   return { record: { id, rootfs, stopSignal: image.stopSignal, env, user, workingDir: cwd }, config };
 }
 
-export const guestCommand = ({ spec, image }: GuestSpec): readonly string[] =>
+const guestCommand = ({ spec, image }: GuestSpec): readonly string[] =>
   spec.command.length > 0 ? spec.command : [...image.entrypoint, ...image.command];
 
 /** Everything that can be refused before the host is touched. invalid-argument. */
@@ -119,8 +119,8 @@ async function checkRoot(rootfs: string, refuse: (message: string) => DroverErro
 }
 
 /**
- * crun 1.8 gives the standard streams of a first process to its user, and conmon's standard input is the host's own
- * /dev/null: without this, root of any guest could close it for the whole host.
+ * crun 1.8 gives the standard streams of a first process to its user, and conmon's standard input is the
+ * host's own /dev/null: without this, root of any guest could close it for the whole host.
  */
 async function restoreNullDevice(): Promise<void> {
   const { uid, gid, mode } = await stat('/dev/null');
@@ -128,7 +128,10 @@ async function restoreNullDevice(): Promise<void> {
   if ((mode & 0o777) !== 0o666) await chmod('/dev/null', 0o666);
 }
 
-/** Removes the files of a guest of which nothing lives any more; the record last but one, so that a crash shows. */
+/**
+ * Removes the files of a guest of which nothing lives any more; the record last but one, so that a crash
+ * shows.
+ */
 export async function removeGuestFiles(host: HostView, id: InstanceId): Promise<void> {
   const paths = host.paths.of(id);
   await rm(paths.exit, { force: true });

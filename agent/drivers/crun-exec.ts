@@ -14,7 +14,14 @@ import type {
 import { openAttachBridge, type AttachBridge } from './attach-bridge.ts';
 import { execUnderMonitor, type ExecMonitor } from './conmon.ts';
 import type { DriverContext, ExecSession } from './driver.ts';
-import { changedAtMs, isMonitor, namesIn, readNumberIfThere } from './guest-files.ts';
+import {
+  changedAtMs,
+  isMonitor,
+  killQuietly,
+  namesIn,
+  processesOf,
+  readNumberIfThere,
+} from './guest-files.ts';
 import { checkGuestId } from './guest-id.ts';
 import { readGuestState, requireRecord, type HostView } from './guest-state.ts';
 import { resolveUser } from './guest-user.ts';
@@ -29,7 +36,10 @@ export interface Execs {
 const keptMs = 24 * 3_600_000;
 const pruneEveryMs = 600_000;
 
-/** Commands inside guests. Each has a monitor and a directory of its own, so that its end is written down without us. */
+/**
+ * Commands inside guests. Each has a monitor and a directory of its own, so that its end is written down
+ * without us.
+ */
 export function crunExecs(context: DriverContext, host: HostView, runtime: string): Execs {
   const { commands, clock, random } = context;
   const live = new Set<string>();
@@ -104,6 +114,8 @@ export function crunExecs(context: DriverContext, host: HostView, runtime: strin
         );
       } catch (error) {
         live.delete(execId);
+        // Where the outcome is unknown, its monitor and a hanging crun may be at work still.
+        for (const pid of processesOf(directoryOf(execId))) killQuietly(pid);
         await rm(directoryOf(execId), { recursive: true, force: true });
         throw error;
       }
@@ -197,7 +209,7 @@ function openSession(session: Session, host: HostView, id: InstanceId): ExecSess
   };
   const signalCommand = (signalNumber: number): void => {
     const known = host.cgroups.processes(id).includes(monitor.pid);
-    if (known) process.kill(monitor.pid, signalNumber);
+    if (known) killQuietly(monitor.pid, signalNumber);
   };
   if (!start.stdin && !start.tty) endInput();
   const resizer = createResizer(clock, control);

@@ -131,6 +131,9 @@ describe('crun that misbehaves', () => {
       project: 'default',
     };
     await expect(driver.exec(guest.id, start, anySignal)).rejects.toThrow(/shim says no/);
+    await set('exec', 'hang');
+    const hanging = driver.exec(guest.id, start, systemClock.timeout(400));
+    await expect(hanging).rejects.toMatchObject({ kind: 'deadline-exceeded' });
     await set('exec', '');
     const session = await driver.exec(guest.id, start, anySignal);
     expect(await Array.fromAsync(session.output)).toMatchObject([{ kind: 'exit', exit: { code: 0 } }]);
@@ -169,7 +172,8 @@ describe('crun after kill -9 of the agent', () => {
       if (found.length === 0) await driver.create(guest, anySignal);
       const { phase } = await driver.inspect(guest.id, anySignal);
       if (phase === 'created') await driver.start(guest.id, anySignal);
-      if (phase === 'created') expect((await driver.inspect(guest.id, anySignal)).phase).toBe('running');
+      const now = (await driver.inspect(guest.id, anySignal)).phase;
+      expect([phase, now]).toEqual([phase, phase === 'created' ? 'running' : phase]);
       await driver.stop(guest.id, 0, anySignal);
       await driver.remove(guest.id, anySignal);
       await driver.close();

@@ -16,8 +16,9 @@ const rotateCheckMs = 10_000;
 const maxLogBytes = 16 * 1024 * 1024;
 
 /**
- * Tells when a guest may have changed by itself: monitors write exit files into one directory, and a guest without a
- * monitor, for which nobody writes, is looked at now and then. Rotates logs on the way. Begins with the first reader.
+ * Tells when a guest may have changed by itself: monitors write exit files into one directory, and a guest
+ * without a monitor, for which nobody writes, is looked at now and then. Rotates logs on the way. Begins
+ * with the first reader.
  */
 export function watchCrunGuests({ clock, log }: DriverContext, { paths, cgroups }: HostView): CrunWatch {
   const callbacks = new Set<(id: InstanceId) => void>();

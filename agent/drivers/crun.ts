@@ -9,7 +9,7 @@ import { kindOfCrunMessage, messageOfCrun } from './crun-error.ts';
 import { checkSignal, crunExecs, notRunning } from './crun-exec.ts';
 import { watchCrunGuests } from './crun-watch.ts';
 import type { DriverContext, GuestSpec, RuntimeDriver } from './driver.ts';
-import { driverPaths, namesIn, processesOf, readNumberIfThere } from './guest-files.ts';
+import { driverPaths, killQuietly, namesIn, processesOf, readNumberIfThere } from './guest-files.ts';
 import { checkGuestId } from './guest-id.ts';
 import {
   livePid,
@@ -35,8 +35,9 @@ const killTimeoutMs = 10_000;
 const settleMs = 3000;
 
 /**
- * RuntimeDriver with crun, one conmon per guest. A life cycle is three spawns: conmon, crun start, crun delete. What
- * lives is read from the guest's own cgroup, how it ended from the exit file, never from crun's answers.
+ * RuntimeDriver with crun, one conmon per guest. A life cycle is three spawns: conmon, crun start, crun
+ * delete. What lives is read from the guest's own cgroup, how it ended from the exit file, never from crun's
+ * answers.
  */
 export function crunDriver(context: DriverContext, options: CrunOptions = {}): RuntimeDriver {
   const { runtime = '/usr/bin/crun', seccompProfile = '/usr/share/containers/seccomp.json' } = options;
@@ -72,7 +73,9 @@ export function crunDriver(context: DriverContext, options: CrunOptions = {}): R
     });
   }
 
-  /** Ends and removes whatever there is of the id, whole or half made. Runs to its end: it hears no caller. */
+  /**
+   * Ends and removes whatever there is of the id, whole or half made. Runs to its end: it hears no caller.
+   */
   async function purge(id: InstanceId): Promise<void> {
     const guest = paths.of(id);
     if (readRecord(host, id) === undefined) {
@@ -241,14 +244,6 @@ const hasLeftovers = ({ paths, cgroups }: HostView, id: InstanceId): boolean => 
 };
 
 const isGuestId = (name: string): boolean => /^[a-z0-9][a-z0-9-]{0,40}$/.test(name);
-
-function killQuietly(pid: number, signalNumber: number | 'SIGKILL' = 'SIGKILL'): void {
-  try {
-    process.kill(pid, signalNumber);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
-  }
-}
 
 /** Keeps the first success; a failure is tried again by the next caller. */
 function once<T>(make: () => Promise<T>): () => Promise<T> {

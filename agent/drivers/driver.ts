@@ -14,8 +14,7 @@ import type { Clock } from '#shared/clock.ts';
 import type { Log } from '#shared/log.ts';
 import type { Random } from '#shared/random.ts';
 import type { HostCommands } from '../host/command.ts';
-import type { ImageConfig } from '../images/image-source.ts';
-import type { IdRange } from '../volumes/volume-driver.ts';
+import type { IdRange, ImageConfig } from '../images/image-source.ts';
 
 /** What a driver is made from. Two drivers of one node share all of it. */
 export interface DriverContext {
@@ -122,8 +121,8 @@ export interface RuntimeDriver {
   /** One signal for the first process. not-found; failed-precondition when it does not run. */
   signal(id: InstanceId, signalNumber: number, signal: AbortSignal): Promise<void>;
   /**
-   * Kills what is left of it and removes all that create made. Succeeds for an id that is not there. With keepLogs the
-   * output stays, for a guest of the same id that is created next; without, it goes.
+   * Kills what is left of it and removes all that create made. Succeeds for an id that is not there. With
+   * keepLogs the output stays, for a guest of the same id that is created next; without, it goes.
    */
   remove(id: InstanceId, signal: AbortSignal, options?: { readonly keepLogs: boolean }): Promise<void>;
   /** Spawns nothing. not-found. */

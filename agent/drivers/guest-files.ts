@@ -118,14 +118,28 @@ export function isMonitor(pid: number | undefined, bundle: string): boolean {
   return commandLine(pid).includes(bundle) && processState(pid) !== 'Z';
 }
 
-/** All processes that name the bundle as an argument of theirs: a monitor and what it has just forked. */
-export const processesOf = (bundle: string): number[] =>
-  namesIn('/proc')
+/**
+ * All processes that name the bundle, or a file in it, as an argument: a monitor and what it has just
+ * forked.
+ */
+export function processesOf(bundle: string): number[] {
+  const within = (arg: string): boolean => arg === bundle || arg.startsWith(`${bundle}/`);
+  return namesIn('/proc')
     .filter((name) => /^\d+$/.test(name))
     .map(Number)
-    .filter((pid) => pid !== process.pid && commandLine(pid).includes(bundle));
+    .filter((pid) => pid !== process.pid && commandLine(pid).some(within));
+}
 
 const commandLine = (pid: number): string[] => (readTextIfThere(`/proc/${pid}/cmdline`) ?? '').split('\0');
 
 const processState = (pid: number): string =>
   /^\d+ \(.*\) (\S)/s.exec(readTextIfThere(`/proc/${pid}/stat`) ?? '')?.[1] ?? '';
+
+/** A process that is gone already is as good as killed. */
+export function killQuietly(pid: number, signalNumber: number | 'SIGKILL' = 'SIGKILL'): void {
+  try {
+    process.kill(pid, signalNumber);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+  }
+}

@@ -40,7 +40,10 @@ export function requireRecord(host: HostView, id: InstanceId): GuestRecord {
   return record;
 }
 
-/** The first process, if it lives and is in the guest's own cgroup: a pid from a file may be anybody's by now. */
+/**
+ * The first process, if it lives and is in the guest's own cgroup: a pid from a file may be anybody's by
+ * now.
+ */
 export function livePid({ paths, cgroups }: HostView, id: InstanceId): number | undefined {
   const pid = readNumberIfThere(paths.of(id).pid);
   return pid !== undefined && cgroups.processes(id).includes(pid) ? pid : undefined;
@@ -52,7 +55,8 @@ export const monitorLives = ({ paths }: HostView, id: InstanceId): boolean => {
 };
 
 /**
- * How a guest is, from pid file, cgroup, exit file and monitor: nothing is spawned and nobody is asked. not-found.
+ * How a guest is, from pid file, cgroup, exit file and monitor: nothing is spawned and nobody is asked.
+ * not-found.
  */
 export function readGuestState(host: HostView, id: InstanceId): GuestState {
   requireRecord(host, id);

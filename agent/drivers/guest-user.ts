@@ -13,8 +13,9 @@ export interface GuestUser {
 const maxFileBytes = 1024 * 1024;
 
 /**
- * Reads "", "user", "uid", "user:group", "uid:gid" with the passwd and group files of the root. Nothing in the root is
- * followed: it belongs to the guest, which may swap a directory for a link while we look. invalid-argument.
+ * Reads "", "user", "uid", "user:group", "uid:gid" with the passwd and group files of the root. Nothing in
+ * the root is followed: it belongs to the guest, which may swap a directory for a link while we look.
+ * invalid-argument.
  */
 export async function resolveUser(text: string, rootfs: string): Promise<GuestUser> {
   const [userText = '', groupText, ...more] = text.split(':');

@@ -8,7 +8,10 @@ const chunkBytes = 64 * 1024;
 const keptFiles = 3;
 const pollMs = 100;
 
-/** `2026-11-23T11:18:07.524937485+00:00 stdout F text`, as conmon's k8s-file driver writes; undefined for other lines. */
+/**
+ * `2026-11-23T11:18:07.524937485+00:00 stdout F text`, as conmon's k8s-file driver writes; undefined for
+ * other lines.
+ */
 export function parseLogLine(line: Buffer): LogLine | undefined {
   const [timeEnd, streamEnd, tagEnd] = [0, 1, 2].reduce<number[]>(
     (ends) => [...ends, line.indexOf(0x20, (ends.at(-1) ?? -1) + 1)],
@@ -32,8 +35,8 @@ function parseTimeNs(text: string): bigint | undefined {
 }
 
 /**
- * The lines of all files of one guest, oldest first. With follow it goes on until `isOver` says that no more will come
- * and all is read. What is rotated away while somebody reads slowly is skipped.
+ * The lines of all files of one guest, oldest first. With follow it goes on until `isOver` says that no more
+ * will come and all is read. What is rotated away while somebody reads slowly is skipped.
  */
 export async function* readLog(
   file: string,
@@ -48,17 +51,19 @@ export async function* readLog(
     yield* firstLines(reader, wanted, options.tail);
     while (options.follow && !deps.signal.aborted) {
       const over = deps.isOver();
-      let found = false;
-      for await (const line of reader.lines()) {
-        found = true;
-        if (wanted(line)) yield line;
-      }
-      if (over && !found) return;
-      if (!found) await deps.clock.sleep(pollMs, deps.signal).catch(() => undefined);
+      const before = reader.count();
+      yield* filtered(reader.lines(), wanted);
+      const quiet = reader.count() === before;
+      if (over && quiet) return;
+      if (quiet) await deps.clock.sleep(pollMs, deps.signal).catch(() => undefined);
     }
   } finally {
     await reader.close();
   }
+}
+
+async function* filtered(lines: AsyncIterable<LogLine>, wanted: (line: LogLine) => boolean) {
+  for await (const line of lines) if (wanted(line)) yield line;
 }
 
 async function* firstLines(reader: LogReader, wanted: (line: LogLine) => boolean, tail: number | undefined) {
@@ -74,6 +79,8 @@ async function* firstLines(reader: LogReader, wanted: (line: LogLine) => boolean
 interface LogReader {
   /** What is there now, and was not given before. */
   lines(): AsyncIterable<LogLine>;
+  /** How many it gave so far. */
+  count(): number;
   close(): Promise<void>;
 }
 
@@ -83,6 +90,7 @@ async function openReader(current: string): Promise<LogReader> {
   let position = 0;
   let rest: Buffer = Buffer.alloc(0);
   let inode = 0;
+  let given = 0;
   const older = (await filesOf(current)).slice(0, -1);
 
   async function* linesOfFile(): AsyncIterable<LogLine> {
@@ -95,7 +103,9 @@ async function openReader(current: string): Promise<LogReader> {
       for (let end = rest.indexOf(10); end >= 0; end = rest.indexOf(10)) {
         const line = parseLogLine(rest.subarray(0, end));
         rest = rest.subarray(end + 1);
-        if (line !== undefined) yield line;
+        if (line === undefined) continue;
+        given += 1;
+        yield line;
       }
     }
   }
@@ -126,6 +136,7 @@ async function openReader(current: string): Promise<LogReader> {
         if (now.ino !== inode && !(await enter(current))) return;
       }
     },
+    count: () => given,
     close: async () => handle?.close(),
   };
 }
@@ -150,8 +161,8 @@ async function filesOf(current: string): Promise<string[]> {
 }
 
 /**
- * Moves a log that has grown too large aside and has the monitor open a new one; the monitor's own limit would throw
- * the old lines away. Answers whether it did.
+ * Moves a log that has grown too large aside and has the monitor open a new one; the monitor's own limit
+ * would throw the old lines away. Answers whether it did.
  */
 export async function rotateLog(file: string, control: string, maxBytes: number): Promise<boolean> {
   const size = (await stat(file).catch(() => undefined))?.size ?? 0;

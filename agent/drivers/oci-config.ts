@@ -1,5 +1,5 @@
 import type { NetworkMode, Resources } from '#shared/model.ts';
-import type { IdRange } from '../volumes/volume-driver.ts';
+import type { IdRange } from '../images/image-source.ts';
 import type { SeccompProfile } from './seccomp.ts';
 import type { GuestUser } from './guest-user.ts';
 
@@ -87,7 +87,10 @@ export interface ConfigOptions {
   readonly hostFiles: readonly string[];
 }
 
-/** The OCI runtime configuration of one guest. The schema of the specification holds it to its shape in the tests. */
+/**
+ * The OCI runtime configuration of one guest. The schema of the specification holds it to its shape in the
+ * tests.
+ */
 export function ociConfig(options: ConfigOptions): object {
   const { rootfs, hostname, cgroupPath, range, network, seccomp } = options;
   const mapping = [{ containerID: 0, hostID: range.base, size: range.size }];
@@ -132,7 +135,7 @@ function mounts(network: NetworkMode, hostFiles: readonly string[]): object[] {
   const quiet = ['nosuid', 'noexec', 'nodev'];
   return [
     mount('/proc', 'proc', 'proc', ...quiet),
-    // A tmpfs of its own, always: crun before 1.30 follows a /dev/console or /dev/null of the image to the host.
+    // A tmpfs of its own, always: crun before 1.30 follows /dev/console or /dev/null of an image to the host.
     mount('/dev', 'tmpfs', 'tmpfs', 'nosuid', 'strictatime', 'mode=755', 'size=65536k'),
     mount(
       '/dev/pts',

@@ -36,10 +36,11 @@ const nativeArchitecture: Readonly<Record<string, { readonly go: string; readonl
 };
 
 /**
- * Turns the profile format of containers-common into OCI's: rules for other capabilities and architectures fall away.
- * Source: seccomp.json of github.com/containers/common, config-linux.md of the OCI runtime specification.
+ * Turns the profile format of containers-common into OCI's: rules for other capabilities and architectures
+ * fall away. Source: seccomp.json of github.com/containers/common, config-linux.md of the OCI runtime
+ * specification.
  */
-export function ociSeccomp(text: string, capabilities: readonly string[], arch: string): SeccompProfile {
+function ociSeccomp(text: string, capabilities: readonly string[], arch: string): SeccompProfile {
   const profile = JSON.parse(text) as ContainersProfile;
   const native = nativeArchitecture[arch] ?? { go: arch, scmp: '' };
   const holds = (wanted: readonly string[] | undefined, have: readonly string[]): boolean =>

@@ -11,8 +11,8 @@ export interface CgroupLimits {
 }
 
 /**
- * The cgroups of our guests, each `PREFIX/NAME`: the truth about what lives. Version 1, 2 and hybrid hosts. Reads are
- * synchronous: the kernel answers from memory, and an inspect must not queue behind disk work.
+ * The cgroups of our guests, each `PREFIX/NAME`: the truth about what lives. Version 1, 2 and hybrid hosts.
+ * Reads are synchronous: the kernel answers from memory, and an inspect must not queue behind disk work.
  */
 export interface Cgroups {
   /** As OCI writes it: from the root of each hierarchy. */
@@ -23,7 +23,10 @@ export interface Cgroups {
   limits(name: string): CgroupLimits | undefined;
   /** Whether the kernel ever killed something in it for want of memory. */
   outOfMemory(name: string): boolean;
-  /** Kills until nothing lives. deadline-exceeded: something survives, as a process in uninterruptible sleep does. */
+  /**
+   * Kills until nothing lives. deadline-exceeded: something survives, as a process in uninterruptible sleep
+   * does.
+   */
   kill(name: string, timeoutMs: number): Promise<void>;
   /** Removes the empty group from every hierarchy. Succeeds when there is none. */
   remove(name: string): Promise<void>;
@@ -101,7 +104,8 @@ export function createCgroups(options: {
       const endMs = clock.monotonicMs() + timeoutMs;
       for (let waitMs = 1; (await killOnce(name)) > 0; waitMs = Math.min(50, waitMs * 2)) {
         if (clock.monotonicMs() > endMs) {
-          const message = `processes ${processes(name).join(', ')} of ${name} survive SIGKILL for ${timeoutMs} ms`;
+          const pids = processes(name).join(', ');
+          const message = `processes ${pids} of ${name} survive SIGKILL for ${timeoutMs} ms`;
           throw new DroverError('deadline-exceeded', message, { subject: { cgroup: name } });
         }
         await clock.sleep(waitMs);
@@ -116,7 +120,10 @@ export function createCgroups(options: {
   };
 }
 
-/** crun makes plain directories, and limits nothing, where a controller is bound but not mounted in its place. */
+/**
+ * crun makes plain directories, and limits nothing, where a controller is bound but not mounted in its
+ * place.
+ */
 function hybridFault(root: string): string {
   const bound = (readText('/proc/self/cgroup') ?? '')
     .split('\n')

@@ -27,7 +27,12 @@ describe('host commands', () => {
       .trim()
       .split('\n')
       .map((line) => line.split('=')[0]);
-    expect(names.sort()).toEqual(['HOME', 'LC_ALL', 'MORE', 'PATH']);
+    expect(names.toSorted((a = '', b = '') => a.localeCompare(b))).toEqual([
+      'HOME',
+      'LC_ALL',
+      'MORE',
+      'PATH',
+    ]);
   });
 
   it('feeds the input', async () => {

@@ -50,12 +50,13 @@ export interface StartedCommand {
 }
 
 /**
- * HostCommands is the one door to other programs: no shell, an environment of three variables, a process group of its
- * own that is killed on timeout, bounded output.
+ * HostCommands is the one door to other programs: no shell, an environment of three variables, a process
+ * group of its own that is killed on timeout, bounded output.
  *
- * unavailable: the tool is not installed. deadline-exceeded: timed out or the caller gave up, so whether it acted is
- * unknown: look again. internal: more output than was allowed. invalid-argument: a NUL in an argument. One spawn per
- * turn of the event loop, because each blocks it for some milliseconds; and a gate per tool.
+ * unavailable: the tool is not installed. deadline-exceeded: timed out or the caller gave up, so whether it
+ * acted is unknown: look again. internal: more output than was allowed. invalid-argument: a NUL in an
+ * argument. One spawn per turn of the event loop, because each blocks it for some milliseconds; and a gate
+ * per tool.
  */
 export interface HostCommands {
   /** `tool` is looked for in the search path unless it is an absolute path. */

@@ -7,7 +7,9 @@ import { until } from '../until.ts';
 /** A host with one driver on it. Disposing removes all guests and fails when anything of them is left. */
 export interface DriverWorld extends AsyncDisposable {
   readonly driver: RuntimeDriver;
-  /** What a restarted agent has: another object on the same directories. The one before is never used again. */
+  /**
+   * What a restarted agent has: another object on the same directories. The one before is never used again.
+   */
   reopen(): RuntimeDriver;
   /** A guest that was never made, with a root of its own and a shell in it. */
   newGuest(command: readonly string[], changes?: Partial<InstanceSpec>): Promise<GuestSpec>;
@@ -441,7 +443,7 @@ function refusals(setUp: SetUpDriver): void {
       const guest = { ...(await world.newGuest(forEver)), id: hostile as InstanceId };
       await expect(driver.create(guest, anySignal)).rejects.toMatchObject({ kind: 'invalid-argument' });
       await expect(driver.remove(guest.id, anySignal)).rejects.toMatchObject({ kind: 'invalid-argument' });
-      await expect(driver.inspect(guest.id, anySignal)).rejects.toThrow();
+      await expect(driver.inspect(guest.id, anySignal)).rejects.toMatchObject({ name: 'DroverError' });
       expect(await driver.list(anySignal)).toEqual([]);
     },
   );
