@@ -71,7 +71,10 @@ export function toStatus(error: unknown): Partial<StatusObject> {
   return { code, details: message, metadata };
 }
 
-/** What a call threw, as the peer meant it. An error without our detail came from gRPC itself. */
+/**
+ * What a call threw, as the peer meant it. An error without our detail came from gRPC itself: unavailable
+ * then has the reason "connection".
+ */
 export function fromStatus(error: unknown): DroverError {
   if (!isStatus(error)) return asDroverError(error);
   const raw = error.metadata?.get('grpc-status-details-bin')[0];
@@ -87,7 +90,8 @@ export function fromStatus(error: unknown): DroverError {
       cause: error,
     });
   }
-  return new DroverError(kindOfCode.get(error.code) ?? 'internal', error.details, { cause: error });
+  const reason = error.code === status.UNAVAILABLE ? 'connection' : '';
+  return new DroverError(kindOfCode.get(error.code) ?? 'internal', error.details, { reason, cause: error });
 }
 
 function detailOf(raw: Buffer): ErrorDetail | undefined {

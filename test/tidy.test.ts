@@ -34,7 +34,7 @@ const arrows: readonly (readonly [string, readonly string[]])[] = [
   ['shared/', []],
   ['agent/main.ts', ['agent/']],
   ['agent/host/', []],
-  ['agent/drivers/', ['agent/host/', 'agent/images/image-source.ts']],
+  ['agent/drivers/', ['agent/host/', 'agent/images/image-source.ts', 'agent/volumes/volume-driver.ts']],
   ['agent/volumes/', ['agent/host/']],
   ['agent/images/', ['agent/host/', 'agent/volumes/volume-driver.ts']],
   [
@@ -92,7 +92,7 @@ const doors: Readonly<Record<string, RegExp>> = {
 };
 
 const clocks =
-  /\bnew Date\b|\bDate\.now\b|\bperformance\.now\b|\bset(?:Timeout|Interval|Immediate)\(|\bAbortSignal\.timeout\b|\bMath\.random\b|\brandom(?:Bytes|UUID|UUIDv7|Int|FillSync)\(|\bgetRandomValues\b|\bprocess\.env\b/;
+  /\bnew Date\b|\bDate\.now\b|\bperformance\.now\b|(?<![.\w])set(?:Timeout|Interval|Immediate)\(|\bAbortSignal\.timeout\b|\bMath\.random\b|\brandom(?:Bytes|UUID|UUIDv7|Int|FillSync)\(|\bgetRandomValues\b|\bprocess\.env\b/;
 const mayTellTime = /(^|\/)(clock|random|config|main)\.ts$|^drover\.ts$/;
 
 const withoutComments = (text: string): string => text.replace(/\/\*[\s\S]*?\*\/|^\s*\/\/.*$/gm, '');

@@ -59,7 +59,8 @@ function verdictOn(demand: Demand, node: NodeView, weights: readonly number[]): 
   const parts = scores.flatMap((score, place) =>
     weights[place] === 0 ? [] : [`${score.name} ${Math.round(score.rate(demand, node))}`],
   );
-  const score = totalOf(demand, node, weights);
+  // What decides is the weighted sum; what people see is the same, from 0 to 100.
+  const score = totalOf(demand, node, weights) / Math.max(1, weights.reduce((sum, weight) => sum + weight, 0));
   return { node: node.name, fits: true, failed, reason: `fits: ${parts.join(', ')} of 100`, score };
 }
 
