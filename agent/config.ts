@@ -51,7 +51,10 @@ const defaults: AgentConfig = {
   logLevel: 'info',
 };
 
-/** From flags, then DROVER_AGENT_CONFIG's or --config's file, then the defaults. invalid-argument with every fault. */
+/**
+ * From flags, then DROVER_AGENT_CONFIG's or --config's file, then the defaults. invalid-argument with every
+ * fault.
+ */
 export function readConfig(
   argv: readonly string[],
   env: Readonly<Record<string, string | undefined>> = process.env,

@@ -58,8 +58,9 @@ export async function readIdentity(stateDir: string): Promise<NodeIdentity | und
 }
 
 /**
- * Trades a join token for an identity. The secret leaves this host only on a connection whose authority is the one that
- * the token pins. permission-denied: the token or the peer is not good. unavailable: nobody answers.
+ * Trades a join token for an identity. The secret leaves this host only on a connection whose authority is
+ * the one that the token pins. permission-denied: the token or the peer is not good. unavailable: nobody
+ * answers.
  */
 export async function join(
   tokenText: string,

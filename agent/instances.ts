@@ -33,8 +33,9 @@ export interface HeldInstance {
 }
 
 /**
- * All instances of one node. Orders answer when they are durable; what then happens is seen in the watch. Every order
- * may be repeated, in any order and also after a crash at any point. Refusals are those of orders.ts.
+ * All instances of one node. Orders answer when they are durable; what then happens is seen in the watch.
+ * Every order may be repeated, in any order and also after a crash at any point. Refusals are those of
+ * orders.ts.
  */
 export interface Instances {
   /** Random id of the state directory. */
@@ -72,7 +73,10 @@ const sweepMs = 30_000;
 /** Numbers of one life of the agent; the number of lives stands above them. */
 const sequencesPerLife = 2 ** 32;
 
-/** Finds every instance again and takes up its work. unavailable: the state cannot be read; never taken for empty. */
+/**
+ * Finds every instance again and takes up its work. unavailable: the state cannot be read; never taken for
+ * empty.
+ */
 export async function openInstances({
   stateDir,
   fleetId,
@@ -125,7 +129,8 @@ async function recover(shop: Workshop, changes: Changes): Promise<Keepers> {
     keepers.set(found.id, keeper);
   }
   for (const keeper of keepers.values()) {
-    // A host that does not answer yet: the instance counts as unknown, and the work that is woken next says why.
+    // A host that does not answer yet: the instance counts as unknown, and the work that is woken next says
+    // why.
     await keeper.refresh().catch(() => undefined);
     changes.put(keeper.state());
   }

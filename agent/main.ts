@@ -224,7 +224,10 @@ async function requireIdentity(stateDir: string): Promise<NodeIdentity> {
   );
 }
 
-/** Others may pass through the state directory, and not look into it: guests of shifted ids must reach their roots. */
+/**
+ * Others may pass through the state directory, and not look into it: guests of shifted ids must reach their
+ * roots.
+ */
 async function prepareState(stateDir: string): Promise<string> {
   await mkdir(stateDir, { recursive: true, mode: 0o711 });
   await chmod(stateDir, 0o711);

@@ -27,8 +27,8 @@ export interface SessionOptions {
 }
 
 /**
- * Keeps one session with the control plane: dials it, serves RuntimeService over that one connection, and comes back when
- * it ends, with back-off and jitter. Resolves when the signal ends it.
+ * Keeps one session with the control plane: dials it, serves RuntimeService over that one connection, and
+ * comes back when it ends, with back-off and jitter. Resolves when the signal ends it.
  */
 export async function runSessions(options: SessionOptions): Promise<void> {
   const { clock, random, log, signal } = options;

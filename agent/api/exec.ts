@@ -37,7 +37,10 @@ export function createExecHandler(instances: Instances, limit = mostExecSessions
   };
 }
 
-/** Passes the input on beside the output. A faulty message ends the command; its error is thrown after the output. */
+/**
+ * Passes the input on beside the output. A faulty message ends the command; its error is thrown after the
+ * output.
+ */
 function feed(inputs: AsyncIterator<ExecInput>, session: ExecSession) {
   let ended = false;
   let failure: unknown;

@@ -64,8 +64,8 @@ export function runtimeService(parts: RuntimeParts): RuntimeHandlers {
 }
 
 /**
- * The same for root on the node: its orders speak in the name of the fleet that the node belongs to, for the generation
- * that the instance has.
+ * The same for root on the node: its orders speak in the name of the fleet that the node belongs to, for the
+ * generation that the instance has.
  */
 export function localRuntimeService(parts: RuntimeParts): RuntimeHandlers {
   const handlers = runtimeService(parts);

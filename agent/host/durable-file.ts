@@ -2,8 +2,8 @@ import { mkdir, open, readFile, rename } from 'node:fs/promises';
 import path from 'node:path';
 
 /**
- * Replaces a file so that a crash or a power cut leaves the old content or the new, never a mixture. Resolves when the
- * content is on disk. Calls for one path must not overlap: the caller has a queue.
+ * Replaces a file so that a crash or a power cut leaves the old content or the new, never a mixture.
+ * Resolves when the content is on disk. Calls for one path must not overlap: the caller has a queue.
  */
 export async function writeDurably(file: string, content: string | Uint8Array, mode = 0o600): Promise<void> {
   const staged = `${file}.new`;

@@ -18,7 +18,10 @@ export interface Cgroups {
   readonly missing: readonly string[];
 }
 
-/** How control groups are mounted, from the texts of /proc/cgroups, /proc/mounts and the root's cgroup.controllers. */
+/**
+ * How control groups are mounted, from the texts of /proc/cgroups, /proc/mounts and the root's
+ * cgroup.controllers.
+ */
 export function readCgroups(cgroups: string, mounts: string, v2Controllers: string): Cgroups {
   const mounted = mounts.split('\n').map((line) => line.split(' '));
   const v1Options = mounted
@@ -101,7 +104,7 @@ export async function readConditions(
       reason: missing.length > 0 ? 'ControllersMissing' : '',
       message:
         missing.length > 0
-          ? `cgroup controllers that nobody has mounted: ${missing.join(', ')}; mount them below /sys/fs/cgroup`
+          ? `cgroup controllers not mounted: ${missing.join(', ')}; mount them below /sys/fs/cgroup`
           : '',
     },
     diskCondition(facts, capacity),

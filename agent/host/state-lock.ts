@@ -5,8 +5,8 @@ import { DroverError } from '#shared/errors.ts';
 const name = 'agent.lock';
 
 /**
- * Takes a directory for one process: a unix socket that its owner listens on, so that the kernel ends the lock with the
- * process, however that ends. failed-precondition: another one holds it.
+ * Takes a directory for one process: a unix socket that its owner listens on, so that the kernel ends the
+ * lock with the process, however that ends. failed-precondition: another one holds it.
  */
 export async function lockDirectory(directory: string, unique: string): Promise<() => Promise<void>> {
   const handle = await open(directory, 'r');
@@ -37,7 +37,8 @@ async function take(inside: (file: string) => string, own: string, directory: st
   for (let attempt = 0; attempt < 10; attempt += 1) {
     if (await linked(inside(own), inside(name))) return;
     if (await answers(inside(name))) break;
-    // Nobody answers: what its owner left. Moved, not removed, so that a lock taken meanwhile can be given back.
+    // Nobody answers: what its owner left. Moved, not removed, so that a lock taken meanwhile can be given
+    // back.
     const stale = inside(`${own}.stale`);
     await rename(inside(name), stale).catch(() => undefined);
     const taken = await answers(stale);

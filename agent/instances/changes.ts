@@ -29,7 +29,8 @@ export interface Changes {
 const idleMs = 30_000;
 
 /**
- * `firstSequence` grows with every start of the agent, so that a number of a life before is never taken for one of this.
+ * `firstSequence` grows with every start of the agent, so that a number of a life before is never taken for
+ * one of this.
  */
 export function createChanges(options: {
   readonly incarnation: string;

@@ -23,8 +23,8 @@ export async function look(
 }
 
 /**
- * Image, volume, guest: whatever of it is there already is found again. `interrupt` ends the long first half when
- * another order came; the guest itself is made to the end, so that its state is known.
+ * Image, volume, guest: whatever of it is there already is found again. `interrupt` ends the long first half
+ * when another order came; the guest itself is made to the end, so that its state is known.
  */
 export async function makeGuest(
   shop: Workshop,
@@ -63,7 +63,9 @@ export async function stopGuest(shop: Workshop, record: InstanceRecord): Promise
   }
 }
 
-/** Guest, then volume, then the tombstone, then the record: what is cut short is begun anew from the record. */
+/**
+ * Guest, then volume, then the tombstone, then the record: what is cut short is begun anew from the record.
+ */
 export async function removeAll(
   shop: Workshop,
   record: InstanceRecord,

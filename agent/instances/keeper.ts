@@ -4,6 +4,7 @@ import type { GuestState } from '../drivers/driver.ts';
 import { look, makeGuest, removeAll, startGuest, stopGuest } from './guest-work.ts';
 import { present, type Sight } from './present.ts';
 import type { InstanceRecord } from './record.ts';
+import { settle } from './settle.ts';
 import { type Action, backoffMs, longestDelayMs, nextAction } from './supervise.ts';
 import { driverOf, type Workshop } from './tools.ts';
 import { adopted, exited, started, stopped } from './transitions.ts';
@@ -13,8 +14,8 @@ const lookAgainMs = 5000;
 const mostPasses = 20;
 
 /**
- * Keeps one instance as it was ordered: one piece of work at a time, woken by orders, by the host and by time. It reads
- * the host, asks nextAction, does that, and looks again.
+ * Keeps one instance as it was ordered: one piece of work at a time, woken by orders, by the host and by
+ * time. It reads the host, asks nextAction, does that, and looks again.
  */
 export interface Keeper {
   readonly id: InstanceId;
@@ -77,7 +78,7 @@ export function createKeeper(shop: Workshop, options: KeeperOptions): Keeper {
 
   const changed = (): void => {
     onChange(keeper);
-    for (const waiter of [...waiters]) waiter();
+    for (const waiter of waiters) waiter();
   };
 
   async function write(change: Parameters<Keeper['update']>[0]): Promise<boolean> {
@@ -133,8 +134,13 @@ export function createKeeper(shop: Workshop, options: KeeperOptions): Keeper {
     state: () => present(sightOf(id, own)),
     async refresh() {
       const runtime = own.record?.spec.runtime ?? options.runtime;
-      own.guest = await look(shop, driverOf(shop, runtime), id);
-      return own.guest;
+      try {
+        own.guest = await look(shop, driverOf(shop, runtime), id);
+        return own.guest;
+      } catch (error) {
+        own.guest = undefined; // Unknown, which is neither as it was nor absent.
+        throw error;
+      }
     },
     update(change) {
       const mine = writes.then(() => write(change));
@@ -275,25 +281,3 @@ function recoveredDelayMs(record: InstanceRecord | undefined, nowMs: number): nu
 }
 
 const sightOf = (id: InstanceId, own: Mutable): Sight => ({ ...own, id });
-
-function settle(waiters: Set<() => void>, condition: () => boolean, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const leave = (): void => {
-      waiters.delete(check);
-      signal.removeEventListener('abort', abort);
-    };
-    const abort = (): void => {
-      leave();
-      reject(asDroverError(signal.reason));
-    };
-    const check = (): void => {
-      if (!condition()) return;
-      leave();
-      resolve();
-    };
-    if (signal.aborted) return abort();
-    waiters.add(check);
-    signal.addEventListener('abort', abort, { once: true });
-    check();
-  });
-}

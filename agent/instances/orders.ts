@@ -15,8 +15,8 @@ export interface OrderContext {
 }
 
 /**
- * 'carry-out': new. 'repeat': this very order was admitted before; do not act again, wait for the same end. 'answered':
- * it was admitted and answered. 'nothing-left': a removal of what is gone.
+ * 'carry-out': new. 'repeat': this very order was admitted before; do not act again, wait for the same end.
+ * 'answered': it was admitted and answered. 'nothing-left': a removal of what is gone.
  */
 export type Admission =
   | { readonly kind: 'carry-out' }
@@ -25,8 +25,9 @@ export type Admission =
   | { readonly kind: 'nothing-left' };
 
 /**
- * Decides whether an order counts. Refusals are failed-precondition with the reason unknown-fleet, stale-epoch,
- * stale-generation or removed; invalid-argument with request-id-reused or generation-reused; not-found. Pure.
+ * Decides whether an order counts. Refusals are failed-precondition with the reason unknown-fleet,
+ * stale-epoch, stale-generation or removed; invalid-argument with request-id-reused or generation-reused;
+ * not-found. Pure.
  */
 export function admit(kind: OrderKind, order: Order, body: string, context: OrderContext): Admission {
   const { record, removed } = context;
@@ -73,7 +74,7 @@ export function isRepeatedSpec(
 ): boolean {
   if (record === undefined || record.generation !== order.generation) return false;
   if (canonical(record.spec) === canonical(spec)) return true;
-  const message = `generation ${order.generation} of instance ${order.instanceId} was ordered with another spec`;
+  const message = `generation ${order.generation} of ${order.instanceId} was ordered with another spec`;
   throw new DroverError('invalid-argument', message, {
     subject: { instance: order.instanceId },
     reason: 'generation-reused',

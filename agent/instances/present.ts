@@ -40,9 +40,9 @@ function phaseOf({ guest, failure }: Sight, record: InstanceRecord): Phase {
   if (record.intent === 'remove') return 'stopping';
   if (record.intent === 'stop') return record.run === 'ended' && seen !== 'running' ? 'stopped' : 'stopping';
   if (seen === 'unknown') return 'unknown';
-  if (failure !== undefined) return 'failed';
   if (record.run === 'started' && seen === 'running') return 'running';
   if (record.run === 'started' && seen === undefined) return 'unknown';
+  if (failure !== undefined) return 'failed';
   if (record.run === 'ended') {
     if (record.final) return 'exited';
     return record.nextStartAtMs > 0 ? 'backing-off' : 'preparing';

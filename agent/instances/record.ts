@@ -17,8 +17,8 @@ export interface RememberedOrder {
 }
 
 /**
- * The present run. 'pending': nothing was started for this generation yet. 'started': written before the start, so a
- * guest that is gone was there. 'ended': its end has been seen and counted.
+ * The present run. 'pending': nothing was started for this generation yet. 'started': written before the
+ * start, so a guest that is gone was there. 'ended': its end has been seen and counted.
  */
 export type RunPhase = 'pending' | 'started' | 'ended';
 
@@ -50,7 +50,9 @@ export interface InstanceRecord {
 
 export type FoundRecord =
   | { readonly kind: 'record'; readonly record: InstanceRecord }
-  /** There is a file, and it cannot be read: something ran or runs here, so nothing may be taken for absent. */
+  /**
+   * There is a file, and it cannot be read: something ran or runs here, so nothing may be taken for absent.
+   */
   | { readonly kind: 'damaged'; readonly id: InstanceId; readonly message: string }
   /** A directory without a file: its first order was never acknowledged, or its removal was cut short. */
   | { readonly kind: 'empty'; readonly id: InstanceId };

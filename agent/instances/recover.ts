@@ -5,8 +5,9 @@ import type { Workshop } from './tools.ts';
 export type FoundInstance = Omit<KeeperOptions, 'onChange'>;
 
 /**
- * Every instance that the records, the drivers or both know of. A record that cannot be read hides nothing: its guest is
- * kept and reported. What a tombstone speaks of is cleared away; a guest without either is reported, never removed.
+ * Every instance that the records, the drivers or both know of. A record that cannot be read hides nothing:
+ * its guest is kept and reported. What a tombstone speaks of is cleared away; a guest without either is
+ * reported, never removed.
  */
 export async function findInstances(shop: Workshop): Promise<FoundInstance[]> {
   const found = new Map<InstanceId, FoundInstance>();

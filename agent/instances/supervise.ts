@@ -18,9 +18,9 @@ export interface Situation {
 }
 
 /**
- * 'make' takes away an older guest, then creates and starts one. 'note-exit' counts an end that was not ordered;
- * 'note-stop' one that was. 'adopt' takes a running guest for the present run. 'wait': until the back-off is over or
- * something changes. 'look-again': the host did not answer.
+ * 'make' takes away an older guest, then creates and starts one. 'note-exit' counts an end that was not
+ * ordered; 'note-stop' one that was. 'adopt' takes a running guest for the present run. 'wait': until the
+ * back-off is over or something changes. 'look-again': the host did not answer.
  */
 export type Action =
   | 'rest'
@@ -61,8 +61,8 @@ export interface RestartDecision {
 }
 
 /**
- * What the restart policy says after an end that was not ordered. `fraction` (0 to 1) spreads the delay by a fifth
- * either way; `rebooted` starts at once, for the host was at fault. Pure.
+ * What the restart policy says after an end that was not ordered. `fraction` (0 to 1) spreads the delay by a
+ * fifth either way; `rebooted` starts at once, for the host was at fault. Pure.
  */
 export function afterExit(
   restart: Restart,

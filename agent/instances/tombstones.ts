@@ -20,8 +20,8 @@ export interface Tombstones {
 }
 
 /**
- * Tombstones in one file that is appended to: a line `id generation time` each. A torn last line was never acknowledged
- * and is dropped. Kept for seven days, the newest 100,000.
+ * Tombstones in one file that is appended to: a line `id generation time` each. A torn last line was never
+ * acknowledged and is dropped. Kept for seven days, the newest 100,000.
  */
 export async function openTombstones(
   file: string,

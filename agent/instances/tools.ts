@@ -28,8 +28,8 @@ export interface Workshop extends Tools {
   /** Aborts when the agent ends. Guests go on. */
   readonly lifetime: AbortSignal;
   /**
-   * Every step that changes something goes through here, named. A test's fault hook throws before or after one, and from
-   * then on nothing more is done, as if the process had been killed.
+   * Every step that changes something goes through here, named. A test's fault hook throws before or after
+   * one, and from then on nothing more is done, as if the process had been killed.
    */
   act<T>(step: string, work: () => Promise<T>): Promise<T>;
 }

@@ -1,0 +1,54 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { readConfig } from './config.ts';
+
+function withFile<T>(content: string, read: (file: string) => T): T {
+  const folder = mkdtempSync(path.join(os.tmpdir(), 'drover-config-'));
+  try {
+    const file = path.join(folder, 'agent.yaml');
+    writeFileSync(file, content);
+    return read(file);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+describe('the configuration', () => {
+  it('has defaults for everything, and cannot be changed', () => {
+    const { config } = readConfig([], {});
+    expect(config).toMatchObject({ stateDir: '/var/lib/drover/agent', idRange: { base: 1_000_000 } });
+    expect(Object.isFrozen(config)).toBe(true);
+  });
+
+  it('takes flags before the file, and the file from the environment', () => {
+    withFile('stateDir: /srv/a\nlabels: { zone: a }\n', (file) => {
+      const { config } = readConfig(['--state-dir', '/srv/b'], { DROVER_AGENT_CONFIG: file });
+      expect(config).toMatchObject({ stateDir: '/srv/b', labels: { zone: 'a' } });
+    });
+  });
+
+  it.each([
+    ['an unknown key', 'stateDirectory: /x', 'stateDirectory'],
+    ['a relative path', 'stateDir: here', 'stateDir'],
+    ['a path that leaves', 'runDir: /a/../b', 'runDir'],
+    ['a range that holds the host', 'idRange: { base: 0, size: 65536 }', 'idRange'],
+    ['a label of another shape', 'labels: { "a b": c }', 'labels'],
+    ['a name in capitals', 'name: H1', 'name'],
+    ['an address without a port', 'controlPlane: fleet', 'controlPlane'],
+    ['a cgroup that is not ours', 'cgroupPrefix: /system', 'cgroupPrefix'],
+  ])('refuses %s', (_name, content, field) => {
+    const fault = expect.objectContaining({
+      kind: 'invalid-argument',
+      faults: [expect.objectContaining({ field })],
+    });
+    withFile(content, (file) => expect(() => readConfig(['--config', file], {})).toThrow(fault));
+  });
+
+  it('names every fault at once', () => {
+    withFile('stateDir: here\nname: H1\n', (file) => {
+      expect(() => readConfig(['--config', file], {})).toThrow(/stateDir.*name/);
+    });
+  });
+});
