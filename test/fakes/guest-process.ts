@@ -18,7 +18,10 @@ export interface FakeProcess {
 export const guestCommand = ({ spec, image }: GuestSpec): readonly string[] =>
   spec.command.length > 0 ? spec.command : [...image.entrypoint, ...image.command];
 
-/** A process of the fake host. The first one of a guest ignores SIGTERM until it says otherwise, as the kernel has it. */
+/**
+ * A process of the fake host. The first one of a guest ignores SIGTERM until it says otherwise, as the
+ * kernel has it.
+ */
 export function startProcess(
   clock: Clock,
   options: {

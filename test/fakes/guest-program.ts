@@ -18,8 +18,9 @@ export interface ProgramWorld {
 const forEver = 1_000_000_000;
 
 /**
- * Runs the few words of shell that suites speak: `sh -c "echo a; echo b >&2; sleep 1; exit 5"`, `trap 'exit 3' TERM`,
- * `cat`, `read x`, `stty size`. Every other program runs until it is killed. Resolves to the exit code.
+ * Runs the few words of shell that suites speak: `sh -c "echo a; echo b >&2; sleep 1; exit 5"`, `trap 'exit
+ * 3' TERM`, `cat`, `read x`, `stty size`. Every other program runs until it is killed. Resolves to the exit
+ * code.
  */
 export async function runProgram(command: readonly string[], world: ProgramWorld): Promise<number> {
   const [program = '', flag, script = ''] = command;
