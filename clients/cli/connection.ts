@@ -1,18 +1,16 @@
 import { Client, credentials } from '@grpc/grpc-js';
-import {
-  FleetServiceService,
-  NodeServiceService,
-  OperationServiceService,
-} from '#shared/gen/drover/fleet/v1/fleet.ts';
+import * as messages from '#shared/gen/drover/fleet/v1/fleet.ts';
 import { type RpcClient, createClient } from '#shared/rpc-client.ts';
 import type { Context } from './contexts.ts';
 
 /** The three services of one control plane over one connection. */
 export interface Connection {
   readonly context: Context;
-  readonly fleet: RpcClient<typeof FleetServiceService>;
-  readonly nodes: RpcClient<typeof NodeServiceService>;
-  readonly operations: RpcClient<typeof OperationServiceService>;
+  readonly fleet: RpcClient<typeof messages.FleetServiceService>;
+  readonly nodes: RpcClient<typeof messages.NodeServiceService>;
+  readonly operations: RpcClient<typeof messages.OperationServiceService>;
+  /** The generated code of the contract; reached through here, so that it is loaded only with a connection. */
+  readonly messages: typeof messages;
   close(): void;
 }
 
@@ -29,9 +27,10 @@ export function openConnection(context: Context): Connection {
   });
   return {
     context,
-    fleet: createClient(FleetServiceService, base, secure),
-    nodes: createClient(NodeServiceService, base, secure),
-    operations: createClient(OperationServiceService, base, secure),
+    messages,
+    fleet: createClient(messages.FleetServiceService, base, secure),
+    nodes: createClient(messages.NodeServiceService, base, secure),
+    operations: createClient(messages.OperationServiceService, base, secure),
     close: () => base.close(),
   };
 }

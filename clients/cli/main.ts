@@ -69,9 +69,15 @@ export function buildProgram(action: Action): Command {
   return program;
 }
 
-/** Our own errors alone are printed, in the form that was asked for. */
+/**
+ * Our own errors alone are printed, in the form that was asked for. What commander still writes is the help of
+ * a group that was called without a sub-command: a result.
+ */
 function quiet(made: Command): void {
-  made.exitOverride().configureOutput({ writeErr: () => {} });
+  made.exitOverride().configureOutput({
+    outputError: () => {},
+    writeErr: (text) => void process.stdout.write(text),
+  });
 }
 
 const groupHelp: Readonly<Record<string, string>> = {
@@ -121,7 +127,6 @@ function addOption(
   const option = new Option(flags, help);
   if (value !== undefined) option.default(value);
   if (many === true) {
-    option.default([]);
     option.argParser((one: string, before: string[] | undefined) => [...(before ?? []), one]);
   }
   made.addOption(option);
@@ -179,7 +184,10 @@ async function runCommand(
 
 /** What gRPC says of a connection is for its authors; a person wants the address and the next step. */
 function explain(error: DroverError, connection: Connection | undefined): DroverError {
-  if (error.kind !== 'unavailable' || error.reason !== 'connection' || connection === undefined) return error;
+  // A deadline that passed before there was a connection: nothing was asked of anybody.
+  const neverAsked = error.kind === 'deadline-exceeded' && /LB pick|name resolution/i.test(error.message);
+  const noConnection = error.kind === 'unavailable' && error.reason === 'connection';
+  if ((!neverAsked && !noConnection) || connection === undefined) return error;
   const { name, address } = connection.context;
   return new DroverError(
     'unavailable',

@@ -1,4 +1,5 @@
-import Table from 'cli-table3';
+import { createRequire } from 'node:module';
+import type { Table, TableConstructorOptions } from 'cli-table3';
 import type { DroverError } from '#shared/errors.ts';
 import type { Column, GlobalOptions, Result } from './command.ts';
 import { exitCodeOf } from './exit-code.ts';
@@ -22,10 +23,14 @@ const noBorders = {
   middle: '  ',
 };
 
+type NewTable = new (options: TableConstructorOptions) => Table;
+
 /** Left-aligned columns without borders; what comes from the fleet is escaped. */
 export function table<Row>(rows: readonly Row[], columns: readonly Column<Row>[], wide: boolean): string {
   const shown = columns.filter((column) => wide || column.wide !== true);
-  const drawn = new Table({
+  // Loaded late: help and errors draw no tables.
+  const Drawn = createRequire(import.meta.url)('cli-table3') as NewTable;
+  const drawn = new Drawn({
     head: shown.map(({ title }) => title),
     chars: noBorders,
     style: { 'padding-left': 0, 'padding-right': 0, head: [], border: [] },

@@ -1,14 +1,14 @@
 /** How each kind of object looks in a table. */
-import {
-  type Event,
-  type Instance,
-  type Node,
-  type NodeImage,
-  type Operation,
+import type {
+  Event,
+  Instance,
+  Node,
+  NodeImage,
+  Operation,
   OperationState,
-  type Workload,
+  Workload,
 } from '#shared/gen/drover/fleet/v1/fleet.ts';
-import { type ExitStatus, Phase } from '#shared/gen/drover/model/v1/model.ts';
+import type { ExitStatus, Phase } from '#shared/gen/drover/model/v1/model.ts';
 import { formatCpu, formatDuration, formatMib, formatTime } from '#shared/units.ts';
 import type { Column } from './command.ts';
 
@@ -25,12 +25,18 @@ export function ageOf(sinceMs: bigint | undefined, nowMs: number): string {
     : `${Math.floor(ms / (24 * 60 * minuteMs))}d`;
 }
 
-const phaseNames = new Map<number, string>(
-  Object.entries(Phase).map(([name, value]) => [
-    value,
-    name.replace('PHASE_', '').toLowerCase().replaceAll('_', '-'),
-  ]),
-);
+/** Literals, so that listing commands do not load the generated code for their help. */
+const phaseNames: Readonly<Record<Phase, string>> = {
+  0: 'unknown',
+  1: 'preparing',
+  2: 'running',
+  3: 'exited',
+  4: 'backing-off',
+  5: 'stopped',
+  6: 'stopping',
+  7: 'failed',
+  8: 'unknown',
+};
 
 export function exitText(exit: ExitStatus | undefined): string {
   if (exit === undefined) return '';
@@ -41,7 +47,7 @@ export function exitText(exit: ExitStatus | undefined): string {
 export function phaseText({ observed, stale, node }: Instance): string {
   if (node === '') return 'unplaced';
   const phase =
-    observed === undefined ? 'pending' : (phaseNames.get(observed.phase) ?? `phase ${observed.phase}`);
+    observed === undefined ? 'pending' : (phaseNames[observed.phase] ?? `phase ${observed.phase}`);
   return stale ? `unknown (was ${phase})` : phase;
 }
 
@@ -105,12 +111,12 @@ export const instanceColumns = (nowMs: number): Column<Instance>[] => [
   { title: 'MESSAGE', value: ({ message, observed }) => message || (observed?.message ?? '') },
 ];
 
-const operationStates = new Map<number, string>(
-  Object.entries(OperationState).map(([name, value]) => [
-    value,
-    name.replace('OPERATION_STATE_', '').toLowerCase(),
-  ]),
-);
+const operationStates: Readonly<Record<OperationState, string>> = {
+  0: 'unknown',
+  1: 'running',
+  2: 'succeeded',
+  3: 'superseded',
+};
 
 export const operationColumns = (nowMs: number): Column<Operation>[] => [
   { title: 'ID', value: ({ id }) => id },
@@ -118,7 +124,7 @@ export const operationColumns = (nowMs: number): Column<Operation>[] => [
   { title: 'WORKLOAD', value: ({ workload }) => workload },
   {
     title: 'STATE',
-    value: ({ state, blocked }) => (blocked ? 'blocked' : (operationStates.get(state) ?? `${state}`)),
+    value: ({ state, blocked }) => (blocked ? 'blocked' : (operationStates[state] ?? `${state}`)),
   },
   { title: 'DONE', value: ({ done, total }) => `${done}/${total}` },
   { title: 'BY', wide: true, value: ({ caller }) => caller },

@@ -1,7 +1,12 @@
 import { DroverError } from '#shared/errors.ts';
-import { type Operation, OperationState } from '#shared/gen/drover/fleet/v1/fleet.ts';
+import type { Operation, OperationState } from '#shared/gen/drover/fleet/v1/fleet.ts';
 import type { CommandContext } from './command.ts';
+import { showProgress } from './progress.ts';
 import { escapeControls } from './terminal.ts';
+
+const running: OperationState.OPERATION_STATE_RUNNING = 1;
+const succeeded: OperationState.OPERATION_STATE_SUCCEEDED = 2;
+const superseded: OperationState.OPERATION_STATE_SUPERSEDED = 3;
 
 /** How long an operation may stand still for one reason before a person who waits is told. */
 const patienceMs: Readonly<Record<string, number>> = {
@@ -18,10 +23,19 @@ const patienceMs: Readonly<Record<string, number>> = {
 export async function waitFor(ids: readonly string[], context: CommandContext): Promise<void> {
   const { global, clock, signal } = context;
   const deadline = clock.timeout(global.timeoutMs, signal);
-  for (const id of ids) await followOne(id, context, deadline);
+  const waiting = ids.map((id) => ({
+    title: `operation ${id}`,
+    follow: (note: (line: string) => void) => followOne(id, note, context, deadline),
+  }));
+  await showProgress(waiting, context);
 }
 
-async function followOne(id: string, context: CommandContext, deadline: AbortSignal): Promise<void> {
+async function followOne(
+  id: string,
+  note: (line: string) => void,
+  context: CommandContext,
+  deadline: AbortSignal,
+): Promise<void> {
   const { operations } = await context.connect();
   const stuck = new AbortController();
   let last: Operation | undefined;
@@ -29,7 +43,7 @@ async function followOne(id: string, context: CommandContext, deadline: AbortSig
   let said = '';
   const say = (operation: Operation): void => {
     const line = progressLine(operation);
-    if (line !== said) context.terminal.note(line);
+    if (line !== said) note(line);
     said = line;
   };
   try {
@@ -42,7 +56,7 @@ async function followOne(id: string, context: CommandContext, deadline: AbortSig
       }
       last = operation;
       say(operation);
-      if (operation.state !== OperationState.OPERATION_STATE_RUNNING) return;
+      if (operation.state !== running) return;
     }
   } catch (error) {
     if (stuck.signal.aborted && last !== undefined) throw blocked(last);
@@ -56,8 +70,8 @@ async function followOne(id: string, context: CommandContext, deadline: AbortSig
 }
 
 function progressLine({ kind, workload, done, total, message, state }: Operation): string {
-  const how = state === OperationState.OPERATION_STATE_SUCCEEDED ? 'done' : message;
-  const ended = state === OperationState.OPERATION_STATE_SUPERSEDED ? 'superseded by a later change' : how;
+  const how = state === succeeded ? 'done' : message;
+  const ended = state === superseded ? 'superseded by a later change' : how;
   return escapeControls(`${kind} ${workload}: ${done}/${total} ${ended}`.trimEnd());
 }
 

@@ -1,6 +1,5 @@
-import { ApplyResponse, type ApplyResult } from '#shared/gen/drover/fleet/v1/fleet.ts';
+import type { ApplyResult } from '#shared/gen/drover/fleet/v1/fleet.ts';
 import { type CommandContext, type Result, command, manyOption } from '../command.ts';
-import { readDocuments } from '../spec/read-files.ts';
 import { waitFor } from '../wait.ts';
 
 export const waitOptions = [
@@ -22,8 +21,9 @@ export const apply = command({
   ],
   examples: ['apply -f web.yaml', 'apply -f web.yaml --wait --timeout 2m', 'apply -f - < web.yaml'],
   async run({ options }, context) {
+    const { readDocuments } = await import('../spec/read-files.ts');
     const documents = await readDocuments(manyOption(options, 'file'), context.terminal.stdin);
-    const { fleet } = await context.connect();
+    const { fleet, messages } = await context.connect();
     const planRevision = BigInt(String(options['planRevision'] ?? '0').replace(/\D/g, '') || '0');
     const request = { requestId: context.random.uuidV4(), documents: [...documents.messages], planRevision };
     const response = await fleet.apply(request, { deadlineMs: 30_000 }).catch((error: unknown) => {
@@ -32,7 +32,7 @@ export const apply = command({
     for (const result of response.results) context.terminal.note(changeLine(result));
     const ids = response.results.map(({ operationId }) => operationId).filter((id) => id !== '');
     if (waits(options, context)) await waitFor(ids, context);
-    return applied(response.results, ApplyResponse.toJSON(response));
+    return applied(response.results, messages.ApplyResponse.toJSON(response));
   },
 });
 

@@ -1,4 +1,3 @@
-import { DeleteWorkloadResponse } from '#shared/gen/drover/fleet/v1/fleet.ts';
 import { command } from '../command.ts';
 import { confirm } from '../confirm.ts';
 import { waitFor } from '../wait.ts';
@@ -12,14 +11,14 @@ export const deleteWorkload = command({
   examples: ['delete web', 'delete web --yes --wait'],
   async run({ args: [name = ''], options }, context) {
     await confirm(`delete workload ${name} and everything its copies wrote`, name, context);
-    const { fleet } = await context.connect();
+    const { fleet, messages } = await context.connect();
     const { project } = context.global;
     const request = { requestId: context.random.uuidV4(), project, name };
     const response = await fleet.deleteWorkload(request, { deadlineMs: 30_000 });
     if (response.operationId !== '' && waits(options, context))
       await waitFor([response.operationId], context);
     return {
-      data: DeleteWorkloadResponse.toJSON(response),
+      data: messages.DeleteWorkloadResponse.toJSON(response),
       names: [response.operationId],
       text: () => response.operationId,
     };

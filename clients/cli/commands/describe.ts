@@ -1,5 +1,4 @@
 import { DroverError } from '#shared/errors.ts';
-import { Instance, Node, Operation, Workload } from '#shared/gen/drover/fleet/v1/fleet.ts';
 import { formatCpu, formatMib, formatTime } from '#shared/units.ts';
 import { type CommandContext, type Result, command } from '../command.ts';
 import { describeText } from '../output.ts';
@@ -9,7 +8,7 @@ import { kindOf } from './get.ts';
 const timeText = (ms: bigint | undefined): string => (ms ? formatTime(Number(ms)) : '');
 
 async function workloadText(name: string, context: CommandContext): Promise<Result> {
-  const { fleet } = await context.connect();
+  const { fleet, messages } = await context.connect();
   const { project } = context.global;
   const { workload } = await fleet.getWorkload({ project, name }, { deadlineMs: 10_000 });
   const { metadata, spec, status } = workload ?? {};
@@ -21,7 +20,7 @@ async function workloadText(name: string, context: CommandContext): Promise<Resu
   }
   const { ready = 0, wanted = 0, running = 0, outdated = 0, unplaced = 0 } = status ?? {};
   return {
-    data: workload === undefined ? null : Workload.toJSON(workload),
+    data: workload === undefined ? null : messages.Workload.toJSON(workload),
     names: [metadata?.name ?? name],
     text: () =>
       describeText([
@@ -59,13 +58,13 @@ const limitsText = (
       ].join(', ');
 
 async function instanceText(name: string, context: CommandContext): Promise<Result> {
-  const { fleet } = await context.connect();
+  const { fleet, messages } = await context.connect();
   const { project } = context.global;
   const { instance } = await fleet.getInstance({ project, instance: name }, { deadlineMs: 10_000 });
   if (instance === undefined) throw new DroverError('not-found', `no instance ${name}`);
   const { metadata, observed, spec } = instance;
   return {
-    data: Instance.toJSON(instance),
+    data: messages.Instance.toJSON(instance),
     names: [metadata?.name ?? name],
     text: () =>
       describeText([
@@ -93,7 +92,7 @@ async function instanceText(name: string, context: CommandContext): Promise<Resu
 }
 
 async function nodeText(name: string, context: CommandContext): Promise<Result> {
-  const { nodes } = await context.connect();
+  const { nodes, messages } = await context.connect();
   const { node } = await nodes.getNode({ name }, { deadlineMs: 10_000 });
   if (node === undefined) throw new DroverError('not-found', `no node ${name}`);
   const { metadata, facts, capacity, conditions, reserved } = node;
@@ -101,7 +100,7 @@ async function nodeText(name: string, context: CommandContext): Promise<Result> 
     `${one.name} ${one.version} ${one.healthy ? '' : one.detail}`.trimEnd(),
   );
   return {
-    data: Node.toJSON(node),
+    data: messages.Node.toJSON(node),
     names: [metadata?.name ?? name],
     text: () =>
       describeText([
@@ -133,11 +132,11 @@ async function nodeText(name: string, context: CommandContext): Promise<Result> 
 }
 
 async function operationText(id: string, context: CommandContext): Promise<Result> {
-  const { operations } = await context.connect();
+  const { operations, messages } = await context.connect();
   const { operation } = await operations.getOperation({ id }, { deadlineMs: 10_000 });
   if (operation === undefined) throw new DroverError('not-found', `no operation ${id}`);
   return {
-    data: Operation.toJSON(operation),
+    data: messages.Operation.toJSON(operation),
     names: [operation.id],
     text: () =>
       describeText([

@@ -1,5 +1,5 @@
 import { DroverError } from '#shared/errors.ts';
-import { Event } from '#shared/gen/drover/fleet/v1/fleet.ts';
+import type { Event } from '#shared/gen/drover/fleet/v1/fleet.ts';
 import { command } from '../command.ts';
 import { escapeControls } from '../terminal.ts';
 import { eventLine } from '../views.ts';
@@ -15,7 +15,7 @@ export const events = command({
   async run({ options }, context) {
     const since = String(options['since']);
     if (!/^\d{1,15}$/.test(since)) throw new DroverError('invalid-argument', `"${since}" is not a revision`);
-    const { fleet } = await context.connect();
+    const { fleet, messages } = await context.connect();
     const { project, output } = context.global;
     const follow = options['follow'] === true;
     const stream = fleet.listEvents(
@@ -25,12 +25,12 @@ export const events = command({
     const found: Event[] = [];
     for await (const event of stream) {
       if (!follow) found.push(event);
-      else if (output === 'json') context.terminal.print(JSON.stringify(Event.toJSON(event)));
+      else if (output === 'json') context.terminal.print(JSON.stringify(messages.Event.toJSON(event)));
       else context.terminal.print(escapeControls(eventLine(event)));
     }
     if (follow) return { exitCode: 0 };
     return {
-      data: found.map(Event.toJSON),
+      data: found.map(messages.Event.toJSON),
       names: found.map(({ revision }) => `${revision}`),
       text: () => found.map((event) => escapeControls(eventLine(event))).join('\n'),
     };

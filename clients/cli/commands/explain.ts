@@ -1,4 +1,3 @@
-import { ExplainInstanceResponse } from '#shared/gen/drover/fleet/v1/fleet.ts';
 import { command } from '../command.ts';
 import { describeText } from '../output.ts';
 import { phaseText } from '../views.ts';
@@ -9,7 +8,7 @@ export const explain = command({
   arguments: [{ name: '<instance>', help: 'its name or id', completes: 'instance' }],
   examples: ['explain web-x7k2p'],
   async run({ args: [instance = ''] }, context) {
-    const { fleet } = await context.connect();
+    const { fleet, messages } = await context.connect();
     const found = await fleet.explainInstance(
       { project: context.global.project, instance },
       { deadlineMs: 10_000 },
@@ -19,7 +18,7 @@ export const explain = command({
       fits ? `+ ${node}: ${reason} (score ${score.toFixed(1)})` : `- ${node}: ${reason} (rule ${rule})`,
     );
     return {
-      data: ExplainInstanceResponse.toJSON(found),
+      data: messages.ExplainInstanceResponse.toJSON(found),
       names: [found.instance?.metadata?.name ?? instance],
       text: () =>
         describeText([

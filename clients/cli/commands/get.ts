@@ -1,6 +1,6 @@
 import { closest } from 'fastest-levenshtein';
 import { DroverError } from '#shared/errors.ts';
-import { Instance, Node, NodeImage, Operation, Workload } from '#shared/gen/drover/fleet/v1/fleet.ts';
+import type { Instance, Node, NodeImage, Workload } from '#shared/gen/drover/fleet/v1/fleet.ts';
 import {
   type CommandContext,
   type OptionValues,
@@ -22,20 +22,20 @@ type List = (context: CommandContext, options: OptionValues) => Promise<Result>;
 
 const lists: Readonly<Record<Kind, List>> = {
   nodes: async (context, options) => {
-    const { nodes } = await context.connect();
+    const { nodes, messages } = await context.connect();
     const rows = await collect(nodes.listNodes({ selectors: [...manyOption(options, 'selector')] }));
     const columns = nodeColumns(context.clock.nowMs());
     const name = (row: Node): string => row.metadata?.name ?? '';
     return listResult({
       rows,
       columns,
-      json: Node.toJSON,
+      json: messages.Node.toJSON,
       name,
       empty: 'no nodes; next: drover node token NAME',
     });
   },
   workloads: async (context, options) => {
-    const { fleet } = await context.connect();
+    const { fleet, messages } = await context.connect();
     const { project } = context.global;
     const rows = await collect(
       fleet.listWorkloads({ project, selectors: [...manyOption(options, 'selector')] }),
@@ -45,36 +45,36 @@ const lists: Readonly<Record<Kind, List>> = {
     return listResult({
       rows,
       columns,
-      json: Workload.toJSON,
+      json: messages.Workload.toJSON,
       name,
       empty: 'no workloads; next: drover apply -f FILE',
     });
   },
   instances: async (context, options) => {
-    const { fleet } = await context.connect();
+    const { fleet, messages } = await context.connect();
     const workload = textOption(options, 'workload') ?? '';
     const node = textOption(options, 'node') ?? '';
     const rows = await collect(fleet.listInstances({ project: context.global.project, workload, node }));
     const columns = instanceColumns(context.clock.nowMs());
     const name = (row: Instance): string => row.metadata?.name ?? '';
-    return listResult({ rows, columns, json: Instance.toJSON, name, empty: 'no instances' });
+    return listResult({ rows, columns, json: messages.Instance.toJSON, name, empty: 'no instances' });
   },
   images: async (context, options) => {
-    const { nodes } = await context.connect();
+    const { nodes, messages } = await context.connect();
     const rows = await collect(nodes.listImages({ node: textOption(options, 'node') ?? '' }));
     const columns = imageColumns(context.clock.nowMs());
     const name = (row: NodeImage): string => row.image?.digest ?? '';
-    return listResult({ rows, columns, json: NodeImage.toJSON, name, empty: 'no images' });
+    return listResult({ rows, columns, json: messages.NodeImage.toJSON, name, empty: 'no images' });
   },
   operations: async (context, options) => {
-    const { operations } = await context.connect();
+    const { operations, messages } = await context.connect();
     const workload = textOption(options, 'workload') ?? '';
     const rows = await collect(operations.listOperations({ project: context.global.project, workload }));
     const columns = operationColumns(context.clock.nowMs());
     return listResult({
       rows,
       columns,
-      json: Operation.toJSON,
+      json: messages.Operation.toJSON,
       name: ({ id }) => id,
       empty: 'no operations',
     });
@@ -111,7 +111,8 @@ export const get = command({
   async run({ args: [word = ''], options }, context) {
     const kind = kindOf(word);
     const result = await lists[kind](context, options);
-    await rememberNames(readEnvironment(), kind, result.names);
+    const { name } = (await context.connect()).context;
+    await rememberNames(readEnvironment(), name, kind, result.names);
     return result;
   },
 });

@@ -1,5 +1,5 @@
 import { DroverError } from '#shared/errors.ts';
-import { LogLine, LogStream } from '#shared/gen/drover/model/v1/model.ts';
+import type { LogLine, LogStream } from '#shared/gen/drover/model/v1/model.ts';
 import { formatTime, parseDurationMs } from '#shared/units.ts';
 import { type CommandContext, type OptionValues, command, textOption } from '../command.ts';
 import { escapeControls } from '../terminal.ts';
@@ -26,6 +26,20 @@ export const logs = command({
   },
 });
 
+/** Literals: the generated code is loaded with the connection only. */
+const bothStreams: LogStream.LOG_STREAM_UNSPECIFIED = 0;
+const stdoutStream: LogStream.LOG_STREAM_STDOUT = 1;
+const stderrStream: LogStream.LOG_STREAM_STDERR = 2;
+
+/** As the contract's JSON, but the content is text, not base64. */
+const lineObject = ({ atNs, stream, partial, instance }: LogLine, content: string): object => ({
+  atNs: `${atNs}`,
+  stream: stream === stderrStream ? 'stderr' : 'stdout',
+  content,
+  ...(partial ? { partial } : {}),
+  instance,
+});
+
 function logOptions(options: OptionValues, { clock }: CommandContext) {
   const follow = options['follow'] === true;
   const tail = textOption(options, 'tail');
@@ -42,12 +56,7 @@ function logOptions(options: OptionValues, { clock }: CommandContext) {
     tail: tail === undefined ? (follow ? 2 ** 32 - 1 : 0) : Number(tail),
     sinceMs: BigInt(since === undefined ? 0 : clock.nowMs() - parseDurationMs(since)),
     follow,
-    stream:
-      stream === undefined
-        ? LogStream.LOG_STREAM_UNSPECIFIED
-        : stream === 'stdout'
-          ? LogStream.LOG_STREAM_STDOUT
-          : LogStream.LOG_STREAM_STDERR,
+    stream: stream === undefined ? bothStreams : stream === 'stdout' ? stdoutStream : stderrStream,
   };
 }
 
@@ -55,12 +64,12 @@ function lineWriter(options: OptionValues, { global, terminal }: CommandContext,
   return async (line: LogLine): Promise<void> => {
     const text = Buffer.from(line.content).toString('utf8');
     if (global.output === 'json' || global.output === 'yaml') {
-      return terminal.print(JSON.stringify({ ...(LogLine.toJSON(line) as object), content: text }));
+      return terminal.print(JSON.stringify(lineObject(line, text)));
     }
     const time = options['timestamps'] === true ? `${formatTime(Number(line.atNs / 1_000_000n))} ` : '';
     const from = line.instance !== '' && line.instance !== target ? `${line.instance}: ` : '';
     const end = line.partial ? '' : '\n';
-    const to = line.stream === LogStream.LOG_STREAM_STDERR ? 'stderr' : 'stdout';
+    const to = line.stream === stderrStream ? 'stderr' : 'stdout';
     const shown = options['raw'] === true ? line.content : Buffer.from(escapeControls(text));
     await terminal.write(Buffer.concat([Buffer.from(`${time}${from}`), shown, Buffer.from(end)]), to);
   };

@@ -1,5 +1,5 @@
 import { DroverError } from '#shared/errors.ts';
-import { CreateJoinTokenResponse, Node, RemoveNodeResponse } from '#shared/gen/drover/fleet/v1/fleet.ts';
+import type { Node } from '#shared/gen/drover/fleet/v1/fleet.ts';
 import { formatTime, parseDurationMs } from '#shared/units.ts';
 import { type CommandContext, type Result, command, textOption } from '../command.ts';
 import { confirm } from '../confirm.ts';
@@ -17,7 +17,7 @@ export const nodeToken = command({
   ],
   examples: ['node token h1', 'node token h1 --ttl 1h', 'node token h1 --replace'],
   async run({ args: [node = ''], options }, context) {
-    const { nodes } = await context.connect();
+    const { nodes, messages } = await context.connect();
     const ttlMs = parseDurationMs(textOption(options, 'ttl') ?? '15m');
     const request = { node, ttlMs, replace: options['replace'] === true };
     const response = await nodes.createJoinToken(request, { deadlineMs: 10_000 });
@@ -25,7 +25,7 @@ export const nodeToken = command({
       `good until ${formatTime(Number(response.expiresAtMs))}, for one use, on the host ${node}:`,
     );
     return {
-      data: CreateJoinTokenResponse.toJSON(response),
+      data: messages.CreateJoinTokenResponse.toJSON(response),
       names: [node],
       text: () => response.token,
       next: 'on that host, as root: drover node join TOKEN',
@@ -59,10 +59,11 @@ async function changed(
   node: Node | undefined,
   what: string,
   name: string,
-  { terminal }: CommandContext,
+  { terminal, connect }: CommandContext,
 ): Promise<Result> {
+  const { messages } = await connect();
   terminal.note(`node ${name}: ${what}`);
-  return { data: node === undefined ? null : Node.toJSON(node), names: [name], text: () => '' };
+  return { data: node === undefined ? null : messages.Node.toJSON(node), names: [name], text: () => '' };
 }
 
 export const nodeCordon = command({
@@ -104,11 +105,11 @@ export const nodeRemove = command({
       name,
       context,
     );
-    const { nodes } = await context.connect();
+    const { nodes, messages } = await context.connect();
     const response = await nodes.removeNode({ name, lost }, { deadlineMs: 30_000 });
     context.terminal.note(`node ${name}: removed`);
     return {
-      data: RemoveNodeResponse.toJSON(response),
+      data: messages.RemoveNodeResponse.toJSON(response),
       names: [...response.released],
       text: () => response.released.map((one) => `${one} is placed anew`).join('\n'),
     };

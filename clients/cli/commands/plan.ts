@@ -1,7 +1,6 @@
-import { PlanResponse, type WorkloadPlan } from '#shared/gen/drover/fleet/v1/fleet.ts';
+import type { WorkloadPlan } from '#shared/gen/drover/fleet/v1/fleet.ts';
 import { type Result, command, manyOption } from '../command.ts';
 import { exitCode } from '../exit-code.ts';
-import { readDocuments } from '../spec/read-files.ts';
 import { escapeControls } from '../terminal.ts';
 
 export const plan = command({
@@ -10,8 +9,9 @@ export const plan = command({
   options: [{ flags: '-f, --file <path>', help: 'a file, a directory, or - for standard input', many: true }],
   examples: ['plan -f web.yaml', 'plan -f web.yaml -o json'],
   async run({ options }, context): Promise<Result> {
+    const { readDocuments } = await import('../spec/read-files.ts');
     const documents = await readDocuments(manyOption(options, 'file'), context.terminal.stdin);
-    const { fleet } = await context.connect();
+    const { fleet, messages } = await context.connect();
     const response = await fleet
       .plan({ documents: [...documents.messages] }, { deadlineMs: 30_000 })
       .catch((error: unknown) => {
@@ -20,7 +20,7 @@ export const plan = command({
     const changes = response.workloads.some(({ change, steps }) => change !== 'none' || steps.length > 0);
     const unplaced = response.workloads.some(({ placements }) => placements.some(({ node }) => node === ''));
     return {
-      data: PlanResponse.toJSON(response),
+      data: messages.PlanResponse.toJSON(response),
       names: response.workloads.map(({ name }) => name),
       text: ({ wide }) => response.workloads.map((one) => planText(one, wide)).join('\n\n'),
       exitCode: unplaced ? exitCode.notPlaced : changes ? exitCode.changes : exitCode.done,

@@ -1,5 +1,4 @@
 import { DroverError } from '#shared/errors.ts';
-import { ScaleWorkloadResponse } from '#shared/gen/drover/fleet/v1/fleet.ts';
 import { command } from '../command.ts';
 import { waitFor } from '../wait.ts';
 import { applied, waitOptions, waits } from './apply.ts';
@@ -17,13 +16,13 @@ export const scale = command({
     if (!/^\d{1,4}$/.test(count)) {
       throw new DroverError('invalid-argument', `"${count}" is not a number of copies; wanted 0 to 1000`);
     }
-    const { fleet } = await context.connect();
+    const { fleet, messages } = await context.connect();
     const { project } = context.global;
     const request = { requestId: context.random.uuidV4(), project, name, replicas: Number(count) };
     const response = await fleet.scaleWorkload(request, { deadlineMs: 30_000 });
     const { result } = response;
     context.terminal.note(`workload ${name}: ${result?.change ?? 'unchanged'}`);
     if (result?.operationId && waits(options, context)) await waitFor([result.operationId], context);
-    return applied(result === undefined ? [] : [result], ScaleWorkloadResponse.toJSON(response));
+    return applied(result === undefined ? [] : [result], messages.ScaleWorkloadResponse.toJSON(response));
   },
 });

@@ -1,5 +1,5 @@
 import { isKind } from '#shared/errors.ts';
-import { GetFleetResponse } from '#shared/gen/drover/fleet/v1/fleet.ts';
+import type { GetFleetResponse } from '#shared/gen/drover/fleet/v1/fleet.ts';
 import { version, wireMinor } from '#shared/version.ts';
 import { type Result, command } from '../command.ts';
 import { describeText } from '../output.ts';
@@ -18,7 +18,12 @@ export const versionCommand = command({
       throw error;
     });
     return {
-      data: { client, ...(server === undefined ? {} : { server: GetFleetResponse.toJSON(server) }) },
+      data: {
+        client,
+        ...(server === undefined
+          ? {}
+          : { server: (await context.connect()).messages.GetFleetResponse.toJSON(server) }),
+      },
       names: [version],
       text: () =>
         describeText([

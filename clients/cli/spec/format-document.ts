@@ -1,4 +1,4 @@
-import { DroverError, type FieldFault } from '#shared/errors.ts';
+import { type FieldFault, isKind } from '#shared/errors.ts';
 import { PlacementStrategy, WorkloadDocument } from '#shared/gen/drover/fleet/v1/fleet.ts';
 import { NetworkMode, RestartPolicy } from '#shared/gen/drover/model/v1/model.ts';
 import { parseCpuMillicores, parseDurationMs, parseSizeMib } from '#shared/units.ts';
@@ -22,38 +22,55 @@ interface SpecFile {
   readonly [key: string]: unknown;
   readonly name: string;
   readonly image: string;
-  readonly resources?: { cpu?: string | number; memory?: string; disk?: string; pids?: number };
+  readonly resources?: { pids?: number };
   readonly restart?: { policy?: string; maxAttempts?: number };
   readonly placement?: { require?: string[]; strategy?: string };
-  readonly update?: { readyAfter?: string };
-  readonly stop?: { grace?: string };
 }
 
-/** A checked document as a message; quantities that cannot be read are faults. */
-export function formatDocument(value: Record<string, unknown>): {
-  readonly document: WorkloadDocument;
+interface Quantities {
+  readonly cpu: number | undefined;
+  readonly memory: number | undefined;
+  readonly disk: number | undefined;
+  readonly readyAfter: number | undefined;
+  readonly grace: number | undefined;
+}
+
+/**
+ * Sizes, shares and durations as numbers; undefined where the file leaves one out. Takes any value at all, so
+ * that their faults are found together with those of the schema.
+ */
+export function readQuantities(value: Readonly<Record<string, unknown>>): {
+  readonly quantities: Quantities;
   readonly faults: readonly FieldFault[];
 } {
-  const file = value as unknown as SpecFile;
   const faults: FieldFault[] = [];
-  /** Undefined where the file leaves it out. */
-  const read = <T>(
-    field: string,
-    raw: string | number | undefined,
-    parse: (text: string) => T,
-  ): T | undefined => {
-    if (raw === undefined) return undefined;
+  const read = (section: string, key: string, parse: (text: string) => number): number | undefined => {
+    const raw = (value[section] as Readonly<Record<string, unknown>> | null | undefined)?.[key];
+    if (typeof raw !== 'string' && typeof raw !== 'number') return undefined;
     try {
       return parse(String(raw));
     } catch (error) {
-      if (!(error instanceof DroverError)) throw error;
-      faults.push({ field, message: error.message });
+      if (!isKind(error, 'invalid-argument')) throw error;
+      faults.push({ field: `${section}.${key}`, message: error.message });
       return undefined;
     }
   };
+  const quantities = {
+    cpu: read('resources', 'cpu', parseCpuMillicores),
+    memory: read('resources', 'memory', parseSizeMib),
+    disk: read('resources', 'disk', parseSizeMib),
+    readyAfter: read('update', 'readyAfter', parseDurationMs),
+    grace: read('stop', 'grace', parseDurationMs),
+  };
+  return { quantities, faults };
+}
+
+/** A document without faults, as a message. */
+export function formatDocument(value: Record<string, unknown>): WorkloadDocument {
+  const file = value as unknown as SpecFile;
   const { resources = {}, restart = {}, placement = {} } = file;
-  const readyAfterMs = read('update.readyAfter', file.update?.readyAfter, parseDurationMs);
-  const document = WorkloadDocument.fromPartial({
+  const { cpu, memory, disk, readyAfter, grace } = readQuantities(value).quantities;
+  return WorkloadDocument.fromPartial({
     metadata: {
       name: file.name,
       project: text(file['project']),
@@ -67,9 +84,9 @@ export function formatDocument(value: Record<string, unknown>): {
       command: ((file['command'] as unknown[] | undefined) ?? []).map(String),
       env: stringMap(file['env']),
       resources: {
-        cpuMillicores: read('resources.cpu', resources.cpu, parseCpuMillicores) ?? 0,
-        memoryMib: read('resources.memory', resources.memory, parseSizeMib) ?? 0,
-        diskMib: read('resources.disk', resources.disk, parseSizeMib) ?? 0,
+        cpuMillicores: cpu ?? 0,
+        memoryMib: memory ?? 0,
+        diskMib: disk ?? 0,
         pids: resources.pids ?? 0,
       },
       network: networks[text(file['network'])] ?? NetworkMode.NETWORK_MODE_UNSPECIFIED,
@@ -81,14 +98,13 @@ export function formatDocument(value: Record<string, unknown>): {
         require: placement.require ?? [],
         strategy: strategies[placement.strategy ?? ''] ?? PlacementStrategy.PLACEMENT_STRATEGY_UNSPECIFIED,
       },
-      ...(readyAfterMs === undefined ? {} : { update: { readyAfterMs } }),
-      stopGraceMs: read('stop.grace', file.stop?.grace, parseDurationMs),
+      ...(readyAfter === undefined ? {} : { update: { readyAfterMs: readyAfter } }),
+      stopGraceMs: grace,
       user: text(file['user']),
       workingDir: text(file['workingDir']),
       imageCredential: text(file['imageCredential']),
     },
   });
-  return { document, faults };
 }
 
 const text = (value: unknown): string => (typeof value === 'string' ? value : '');

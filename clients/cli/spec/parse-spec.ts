@@ -1,10 +1,9 @@
-import { Ajv2020, type ErrorObject } from 'ajv/dist/2020.js';
-import { closest } from 'fastest-levenshtein';
-import { LineCounter, type Document, isMap, isPair, isScalar, parseAllDocuments } from 'yaml';
+import { type Document, LineCounter, isMap, isScalar, parseAllDocuments, visit } from 'yaml';
 import { DroverError, type FieldFault } from '#shared/errors.ts';
 import type { WorkloadDocument } from '#shared/gen/drover/fleet/v1/fleet.ts';
-import { formatDocument } from './format-document.ts';
-import { workloadSchema } from './schema.ts';
+import { formatDocument, readQuantities } from './format-document.ts';
+import { offsetOf, placer } from './places.ts';
+import { schemaFaults } from './schema-faults.ts';
 
 /** One document of a file, with the way back to its lines. */
 export interface ParsedDocument {
@@ -15,32 +14,31 @@ export interface ParsedDocument {
   locate(fault: FieldFault): string;
 }
 
-const validate = new Ajv2020({ allErrors: true, strict: false, verbose: true }).compile(workloadSchema);
 const documentsMax = 30;
+const charactersMax = 1024 * 1024;
+const aliasesMax = 100;
+const faultsShownMax = 50;
+/** The parser goes on after a fault, and most of what it then says follows from the first. */
+const syntaxFaultsMax = 5;
 
 /** invalid-argument with every fault of every document, each with its place. */
 export function parseSpec(text: string, file: string): ParsedDocument[] {
+  if (text.length > charactersMax)
+    throw specError([`${file}: holds ${text.length} characters; at most ${charactersMax}`]);
   const lines = new LineCounter();
-  const documents = parseAllDocuments(text, { lineCounter: lines, prettyErrors: false, uniqueKeys: true });
-  const found =
-    'empty' in documents ? [] : documents.filter((one) => one.contents !== null || one.errors.length > 0);
+  const found = documentsIn(text, lines);
   const place = placer(text, file, lines);
   const faults: string[] = [];
   const parsed: ParsedDocument[] = [];
   for (const one of found) {
-    const locate = (fault: FieldFault): string =>
-      place(offsetOf(one, fault.field), `${fault.field}: ${fault.message}`);
-    const wrong = [
-      ...one.errors.map((error) => place(error.pos[0], error.message)),
-      ...(one.errors.length > 0 ? [] : faultsOf(one).map(locate)),
-    ];
-    faults.push(...wrong);
-    if (wrong.length > 0) continue;
-    const { document, faults: more } = formatDocument(
-      one.toJS({ maxAliasCount: 100 }) as Record<string, unknown>,
-    );
-    faults.push(...more.map(locate));
-    parsed.push({ document, locate });
+    const locate = ({ field, message }: FieldFault): string =>
+      place(offsetOf(one, field), field === '' ? message : `${field}: ${message}`);
+    const syntax = one.errors.slice(0, syntaxFaultsMax);
+    faults.push(...syntax.map((error) => place(error.pos[0], inPlainWords(error.message))));
+    if (syntax.length > 0) continue;
+    const { value, faults: wrong } = checked(one);
+    faults.push(...wrong.map(locate));
+    if (wrong.length === 0) parsed.push({ document: formatDocument(value), locate });
   }
   if (found.length === 0) faults.push(`${file}: holds no document`);
   if (found.length > documentsMax)
@@ -51,75 +49,66 @@ export function parseSpec(text: string, file: string): ParsedDocument[] {
 
 export function specError(faults: readonly string[]): DroverError {
   const count = faults.length === 1 ? 'one fault' : `${faults.length} faults`;
-  return new DroverError('invalid-argument', `the spec has ${count}\n${faults.join('\n')}`, {
+  const shown = faults.slice(0, faultsShownMax);
+  const rest = faults.length > shown.length ? [`… and ${faults.length - shown.length} more`] : [];
+  return new DroverError('invalid-argument', [`the spec has ${count}`, ...shown, ...rest].join('\n'), {
+    subject: { spec: `${faults.length}` },
     nextStep: 'mend the lines above; docs/spec.md has every field',
+    faults: shown.map(faultOf),
   });
 }
 
-/** "file:line:column message", the line itself, and a caret under the place. */
-function placer(text: string, file: string, lines: LineCounter): (offset: number, message: string) => string {
-  const rows = text.split('\n');
-  return (offset, message) => {
-    const { line, col } = lines.linePos(offset);
-    const row = (rows[line - 1] ?? '').slice(0, 160);
-    return `${file}:${line}:${col} ${message}\n    ${row}\n    ${' '.repeat(Math.max(0, col - 1))}^`;
-  };
+/** For programs: the place is the field. */
+function faultOf(text: string): FieldFault {
+  const [first = ''] = text.split('\n');
+  const [, field = '', message = first] = /^(.*?:\d+:\d+) (.*)$/.exec(first) ?? [];
+  return { field, message };
 }
 
-function faultsOf(document: Document): FieldFault[] {
-  if (!isMap(document.contents)) return [{ field: '', message: 'is not a document of keys and values' }];
-  const value = document.toJS({ maxAliasCount: 100 }) as unknown;
-  if (validate(value)) return [];
-  return (validate.errors ?? []).map(faultOf);
+function documentsIn(text: string, lineCounter: LineCounter): Document[] {
+  const options = { lineCounter, prettyErrors: false, uniqueKeys: true } as const;
+  const documents = parseAllDocuments(text, options);
+  if ('empty' in documents) return [];
+  return documents.filter((one) => one.contents !== null || one.errors.length > 0);
 }
 
-/** A schema's complaint in the words of the house. */
-function faultOf(error: ErrorObject): FieldFault {
-  const at = error.instancePath.slice(1).split('/').filter(Boolean);
-  const field = at.reduce(
-    (path, part) => (/^\d+$/.test(part) ? `${path}[${part}]` : path ? `${path}.${part}` : part),
-    '',
-  );
-  const params = error.params as Record<string, unknown>;
-  if (error.keyword === 'additionalProperties') {
-    const key = String(params['additionalProperty']);
-    const known = Object.keys((error.parentSchema as { properties?: object }).properties ?? {});
-    const hint = known.length === 0 ? '' : `; did you mean "${closest(key, known)}"?`;
-    return { field: field ? `${field}.${key}` : key, message: `is not a key here${hint}` };
+/** The values of one document with all that is wrong with them: keys, kinds and quantities at once. */
+function checked(document: Document): { value: Record<string, unknown>; faults: FieldFault[] } {
+  const nothing = {};
+  if (!isMap(document.contents))
+    return { value: nothing, faults: [{ field: '', message: 'is not a document of keys and values' }] };
+  keepNumbersAsWritten(document);
+  let value: Record<string, unknown>;
+  try {
+    value = document.toJS({ maxAliasCount: aliasesMax }) as Record<string, unknown>;
+  } catch (error) {
+    // The library checks aliases only here, and throws for the whole document.
+    return { value: nothing, faults: [{ field: '', message: inPlainWords((error as Error).message) }] };
   }
-  if (error.keyword === 'required') {
-    return { field, message: `"${String(params['missingProperty'])}" is missing` };
-  }
-  const found = JSON.stringify(error.data)?.slice(0, 80) ?? 'nothing';
-  if (error.keyword === 'enum' || error.keyword === 'const') {
-    const allowed = (params['allowedValues'] as unknown[] | undefined) ?? [params['allowedValue']];
-    const words = allowed.map((one) => JSON.stringify(one)).join(', ');
-    const near =
-      typeof error.data === 'string' ? `; did you mean "${closest(error.data, allowed.map(String))}"?` : '';
-    return { field, message: `is ${found}; wanted ${words}${near}` };
-  }
-  return { field, message: `is ${found}; it ${error.message ?? 'is wrong'}` };
+  const faults = schemaFaults(value);
+  const named = new Set(faults.map(({ field }) => field));
+  const quantities = readQuantities(value).faults.filter(({ field }) => !named.has(field));
+  return { value, faults: [...faults, ...quantities] };
 }
 
-/** Where the key stands, or the nearest thing above it that is there. */
-function offsetOf(document: Document, field: string): number {
-  const path = field
-    .split(/[.[\]]/)
-    .filter((part) => part !== '')
-    .map((part) => (/^\d+$/.test(part) ? Number(part) : part));
-  for (let length = path.length; length > 0; length -= 1) {
-    const parent = length === 1 ? document.contents : document.getIn(path.slice(0, length - 1), true);
-    const offset = offsetIn(parent, path[length - 1]);
-    if (offset !== undefined) return offset;
+const textSections = ['env', 'labels', 'annotations', 'command'];
+
+/** In an environment `VERSION: 1.10` is text: as a number it would lose its last digit. */
+function keepNumbersAsWritten(document: Document): void {
+  for (const section of textSections) {
+    const node: unknown = document.get(section, true);
+    if (node === undefined || node === null || isScalar(node)) continue;
+    visit(node as Document, {
+      Scalar(_key, scalar) {
+        if (typeof scalar.value === 'number' && scalar.source !== undefined) scalar.value = scalar.source;
+      },
+    });
   }
-  return document.contents?.range?.[0] ?? document.range?.[0] ?? 0;
 }
 
-function offsetIn(parent: unknown, key: string | number | undefined): number | undefined {
-  if (!isMap(parent)) {
-    const item = (parent as { items?: unknown[] } | undefined)?.items?.[Number(key)];
-    return (item as { range?: [number] } | undefined)?.range?.[0];
-  }
-  const pair = parent.items.find((one) => isPair(one) && isScalar(one.key) && String(one.key.value) === key);
-  return isScalar(pair?.key) ? pair.key.range?.[0] : undefined;
+function inPlainWords(message: string): string {
+  if (/call stack|stack overflow/i.test(message)) return 'is nested too deeply';
+  if (/excessive alias count/i.test(message))
+    return `grows out of its aliases; at most ${aliasesMax} of them`;
+  return message;
 }

@@ -51,14 +51,15 @@ async function textOf(file: string, stdin: NodeJS.ReadStream): Promise<string> {
   return text;
 }
 
-/** The control plane names "documents[1].spec.image"; a person wants the file and the line. */
+/** The control plane names "documents[1].resources.memory"; a person wants the file and the line. */
 function locate(error: unknown, documents: readonly ParsedDocument[]): unknown {
   if (!isKind(error, 'invalid-argument') || error.faults.length === 0) return error;
   const places = error.faults.map((fault) => {
+    // About them all, not about the one and only.
+    if (fault.field === 'documents') return `${fault.field}: ${fault.message}`;
     const [, index = '0', field = fault.field] = /^documents\[(\d+)\]\.?(.*)$/.exec(fault.field) ?? [];
     const document = documents[Number(index)];
-    const plain = field.replace(/^(spec|metadata)\./, '');
-    return document?.locate({ field: plain, message: fault.message }) ?? `${fault.field}: ${fault.message}`;
+    return document?.locate({ field, message: fault.message }) ?? `${fault.field}: ${fault.message}`;
   });
   return specError(places);
 }

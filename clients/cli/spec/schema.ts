@@ -9,7 +9,15 @@ const text = (description: string, pattern?: string): object => ({
   ...(pattern === undefined ? {} : { pattern }),
 });
 
-const duration = (description: string): object => text(`${description} Such as "10s" or "1h30m".`);
+const duration = (description: string): object => ({
+  ...text(`${description} Such as "10s" or "1h30m".`),
+  examples: ['10s', '1h30m'],
+});
+
+const size = (description: string, example: string): object => ({
+  ...text(description),
+  examples: [example],
+});
 const stringMap = (description: string): object => ({
   type: 'object',
   description,
@@ -32,7 +40,10 @@ export const workloadSchema = {
   additionalProperties: false,
   properties: {
     kind: { const: 'Workload', description: 'What the document describes.' },
-    name: text('Unique in its project: 1 to 40 of a-z, 0-9 and "-".', '^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$'),
+    name: text(
+      '1 to 40 of a-z, 0-9 and "-", neither first nor last "-"; unique in its project.',
+      '^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$',
+    ),
     project: { const: 'default', description: 'The only project for now.' },
     labels: stringMap('For people and selectors.'),
     annotations: stringMap('Free text for tools; never interpreted.'),
@@ -43,15 +54,16 @@ export const workloadSchema = {
     command: {
       type: 'array',
       items: { type: ['string', 'number', 'boolean'] },
+      examples: [['/bin/httpd', '-f']],
       description: "Program and arguments, without a shell; the image's own where left out.",
     },
     env: stringMap("Added to the image's environment."),
     user: text('"uid", "uid:gid" or a name from the image.'),
     workingDir: text('Absolute directory inside.'),
     resources: section('What one copy may use. What is left out is not limited.', {
-      cpu: { type: ['string', 'number'], description: 'Share of cores: "500m" or "2".' },
-      memory: text('Hard limit: "256MiB".'),
-      disk: text('Size of the root: "2GiB". Reserved; not enforced where the node cannot.'),
+      cpu: { type: ['string', 'number'], examples: ['500m'], description: 'Share of cores: "500m" or "2".' },
+      memory: size('Hard limit: "256MiB".', '256MiB'),
+      disk: size('Size of the root: "2GiB". Reserved; not enforced where the node cannot.', '2GiB'),
       pids: {
         type: 'integer',
         minimum: 1,
