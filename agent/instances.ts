@@ -1,15 +1,8 @@
 import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
 import { DroverError } from '#shared/errors.ts';
-import type {
-  ExecStart,
-  InstanceId,
-  InstanceSpec,
-  InstanceState,
-  LogLine,
-  LogOptions,
-  Order,
-} from '#shared/model.ts';
+import type { InstanceId, InstanceSpec, InstanceState, Order } from '#shared/model.ts';
+import type { ExecStart, LogLine, LogOptions } from '#shared/streams.ts';
 import type { ExecSession } from './drivers/driver.ts';
 import { readIfThere, readOrMake, writeDurably } from './host/durable-file.ts';
 import { type Changes, createChanges, type InstanceEvent, type WatchFrom } from './instances/changes.ts';

@@ -1,5 +1,6 @@
 import { formatTime } from '#shared/clock.ts';
-import type { Instance, Operation, OperationProgress, Workload, WorkloadStatus } from '#shared/model.ts';
+import type { Instance, Operation, Workload } from '#shared/model.ts';
+import type { OperationProgress, WorkloadStatus } from '#shared/progress.ts';
 import { formatDuration } from '#shared/units.ts';
 import { type FleetView, isKnown } from './fleet-view.ts';
 import {

@@ -3,14 +3,8 @@ import { mkdir, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import type { Clock } from '#shared/clock.ts';
 import { DroverError } from '#shared/errors.ts';
-import type {
-  ExecInput,
-  ExecOutput,
-  ExecStart,
-  ExitStatus,
-  InstanceId,
-  TerminalSize,
-} from '#shared/model.ts';
+import type { ExitStatus, InstanceId } from '#shared/model.ts';
+import type { ExecInput, ExecOutput, ExecStart, TerminalSize } from '#shared/streams.ts';
 import { openAttachBridge, type AttachBridge } from './attach-bridge.ts';
 import { execUnderMonitor, type ExecMonitor } from './conmon.ts';
 import type { DriverContext, ExecSession } from './driver.ts';

@@ -2,7 +2,8 @@ import { existsSync } from 'node:fs';
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { DroverError, isKind } from '#shared/errors.ts';
-import type { InstanceId, LogLine, LogOptions, RuntimeFacts } from '#shared/model.ts';
+import type { InstanceId, RuntimeFacts } from '#shared/model.ts';
+import type { LogLine, LogOptions } from '#shared/streams.ts';
 import { createCgroups } from '../host/cgroup.ts';
 import { checkGuestSpec, createCrunGuest, removeGuestFiles } from './crun-create.ts';
 import { kindOfCrunMessage, messageOfCrun } from './crun-error.ts';
@@ -226,7 +227,10 @@ export function crunDriver(context: DriverContext, options: CrunOptions = {}): R
     exec: execs.exec,
     execExit: execs.execExit,
     logs,
-    close: async () => watch.close(),
+    async close() {
+      watch.close();
+      await cgroups.leave();
+    },
   };
 }
 

@@ -1,15 +1,5 @@
-import type {
-  ExecInput,
-  ExecOutput,
-  ExecStart,
-  ExitStatus,
-  InstanceId,
-  InstanceSpec,
-  LogLine,
-  LogOptions,
-  Resources,
-  RuntimeFacts,
-} from '#shared/model.ts';
+import type { ExitStatus, InstanceId, InstanceSpec, Resources, RuntimeFacts } from '#shared/model.ts';
+import type { ExecInput, ExecOutput, ExecStart, LogLine, LogOptions } from '#shared/streams.ts';
 import type { Clock } from '#shared/clock.ts';
 import type { Log } from '#shared/log.ts';
 import type { Random } from '#shared/random.ts';

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { systemClock } from '#shared/clock.ts';
-import type { LogLine } from '#shared/model.ts';
+import type { LogLine } from '#shared/streams.ts';
 import { until } from '../../test/until.ts';
 import { parseLogLine, readLog, rotateLog } from './logs.ts';
 

@@ -2,7 +2,7 @@ import { constants } from 'node:fs';
 import { open, readdir, rename, rm, stat, writeFile, type FileHandle } from 'node:fs/promises';
 import path from 'node:path';
 import type { Clock } from '#shared/clock.ts';
-import type { LogLine, LogOptions } from '#shared/model.ts';
+import type { LogLine, LogOptions } from '#shared/streams.ts';
 
 const chunkBytes = 64 * 1024;
 const keptFiles = 3;

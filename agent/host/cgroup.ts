@@ -34,6 +34,8 @@ export interface Cgroups {
   exists(name: string): boolean;
   /** Names of the groups below the prefix. */
   list(): string[];
+  /** Removes the groups of the prefix themselves, as far as nothing is left in them. */
+  leave(): Promise<void>;
   /** Whether swap can be limited together with memory. */
   readonly limitsSwap: boolean;
   /** What keeps this host from running guests, for people; empty when all is well. */
@@ -116,6 +118,10 @@ export function createCgroups(options: {
     },
     exists: (name) => groups(checkName(name)).some((group) => existsSync(group)),
     list: () => [...new Set(hierarchies().flatMap((top) => childrenOf(path.join(top, prefix))))].sort(),
+    async leave() {
+      // A group that still holds guests is busy and stays.
+      for (const top of hierarchies()) await rmdir(path.join(top, prefix)).catch(() => {});
+    },
     fault: () => (unified ? '' : hybridFault(root)),
   };
 }

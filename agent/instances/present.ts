@@ -70,5 +70,19 @@ function messageOf({ damage, failure, guest, record }: Sight, phase: Phase): str
     const { maxAttempts } = record.spec.restart;
     if (maxAttempts > 0 && record.attempts >= maxAttempts) return `gave up after ${maxAttempts} restarts`;
   }
-  return guest === undefined || guest === 'absent' ? '' : guest.message;
+  const seen = guest === undefined || guest === 'absent' ? '' : guest.message;
+  return seen === '' && mayLackPort(record, phase) ? portAdvice : seen;
+}
+
+const portAdvice =
+  'it failed on the network of the host, where ports below 1024 are closed to it; ' +
+  'if it needs one, set on the node: sysctl net.ipv4.ip_unprivileged_port_start=0';
+
+/**
+ * The refused bind is the program's own error, which nobody outside can see: the end of the run is all there
+ * is.
+ */
+function mayLackPort(record: InstanceRecord | undefined, phase: Phase): boolean {
+  if (record?.spec.network !== 'host' || (phase !== 'exited' && phase !== 'backing-off')) return false;
+  return record.exit !== undefined && !record.exit.unknown && record.exit.code > 0 && record.exit.code < 128;
 }

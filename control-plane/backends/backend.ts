@@ -2,19 +2,15 @@ import type {
   Caller,
   Condition,
   Digest,
-  ExecInput,
-  ExecOutput,
-  ExecStart,
   Image,
   InstanceId,
   InstanceSpec,
   InstanceState,
-  LogLine,
-  LogOptions,
   NodeCapacity,
   NodeFacts,
   NodeName,
 } from '#shared/model.ts';
+import type { ExecInput, ExecOutput, ExecStart, LogLine, LogOptions } from '#shared/streams.ts';
 
 /** What a backend tells of a node and its instances; observe.ts is its only reader. */
 export type Observation =

@@ -60,7 +60,12 @@ function verdictOn(demand: Demand, node: NodeView, weights: readonly number[]): 
     weights[place] === 0 ? [] : [`${score.name} ${Math.round(score.rate(demand, node))}`],
   );
   // What decides is the weighted sum; what people see is the same, from 0 to 100.
-  const score = totalOf(demand, node, weights) / Math.max(1, weights.reduce((sum, weight) => sum + weight, 0));
+  const score =
+    totalOf(demand, node, weights) /
+    Math.max(
+      1,
+      weights.reduce((sum, weight) => sum + weight, 0),
+    );
   return { node: node.name, fits: true, failed, reason: `fits: ${parts.join(', ')} of 100`, score };
 }
 

@@ -8,7 +8,7 @@ import {
   LogStream,
   type TerminalSize as WireTerminalSize,
 } from '#shared/gen/drover/model/v1/model.ts';
-import type { ExecInput, ExecOutput, ExecStart, LogLine, LogOptions, TerminalSize } from '#shared/model.ts';
+import type { ExecInput, ExecOutput, ExecStart, LogLine, LogOptions, TerminalSize } from '#shared/streams.ts';
 import {
   type Faults,
   checkCommand,

@@ -15,12 +15,11 @@ import type {
   Node,
   NodeCapacity,
   Operation,
-  OperationProgress,
   OperationState,
   Resources,
   Workload,
-  WorkloadStatus,
 } from '#shared/model.ts';
+import type { OperationProgress, WorkloadStatus } from '#shared/progress.ts';
 import { formatInstanceSpec, formatInstanceState, formatResources } from '#shared/wire/instance.ts';
 import { formatCondition, formatNodeCapacity, formatNodeFacts } from '#shared/wire/node.ts';
 import { formatMetadata, formatWorkloadSpec } from '#shared/wire/workload.ts';

@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import type { ExecSession, GuestSpec, RuntimeDriver } from '../../agent/drivers/driver.ts';
 import { systemClock } from '#shared/clock.ts';
-import type { ExecStart, ExitStatus, InstanceId, InstanceSpec, LogLine, LogOptions } from '#shared/model.ts';
+import type { ExitStatus, InstanceId, InstanceSpec } from '#shared/model.ts';
+import type { ExecStart, LogLine, LogOptions } from '#shared/streams.ts';
 import { until } from '../until.ts';
 
 /** A host with one driver on it. Disposing removes all guests and fails when anything of them is left. */

@@ -1,7 +1,8 @@
 import type { GuestSpec } from '../../agent/drivers/driver.ts';
 import type { Clock } from '#shared/clock.ts';
 import { DroverError } from '#shared/errors.ts';
-import type { ExecInput, ExecOutput, ExitStatus, TerminalSize } from '#shared/model.ts';
+import type { ExitStatus } from '#shared/model.ts';
+import type { ExecInput, ExecOutput, TerminalSize } from '#shared/streams.ts';
 import { runProgram } from './guest-program.ts';
 
 export interface FakeProcess {

@@ -1,5 +1,5 @@
 import type { Clock } from '#shared/clock.ts';
-import type { TerminalSize } from '#shared/model.ts';
+import type { TerminalSize } from '#shared/streams.ts';
 
 /** What a fake guest's program can reach: its streams, its terminal and the moment it is told to end. */
 export interface ProgramWorld {

@@ -4,17 +4,16 @@ import { DroverError } from '#shared/errors.ts';
 import type {
   Condition,
   Digest,
-  ExecStart,
   Image,
   InstanceId,
   InstanceSpec,
   InstanceState,
-  LogLine,
   NodeCapacity,
   NodeFacts,
   NodeName,
   Phase,
 } from '#shared/model.ts';
+import type { ExecStart, LogLine } from '#shared/streams.ts';
 import { type FakeProcess, startProcess } from './guest-process.ts';
 
 type NodeMethod = 'ensure' | 'stop' | 'signal' | 'remove' | 'resolve' | 'exec' | 'logs';

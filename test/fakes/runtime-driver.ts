@@ -1,7 +1,8 @@
 import type { GuestSpec, GuestState, RuntimeDriver } from '../../agent/drivers/driver.ts';
 import type { Clock } from '#shared/clock.ts';
 import { DroverError } from '#shared/errors.ts';
-import type { ExitStatus, InstanceId, LogLine, LogOptions } from '#shared/model.ts';
+import type { ExitStatus, InstanceId } from '#shared/model.ts';
+import type { LogLine, LogOptions } from '#shared/streams.ts';
 import { guestCommand, startProcess, type FakeProcess } from './guest-process.ts';
 
 interface FakeGuest {

@@ -1,7 +1,8 @@
 import { DroverError, isKind } from '#shared/errors.ts';
 import type { StreamLogsRequest } from '#shared/gen/drover/fleet/v1/fleet.ts';
 import type { LogLine as WireLogLine } from '#shared/gen/drover/model/v1/model.ts';
-import type { Instance, InstanceId, LogLine, LogOptions, NodeName } from '#shared/model.ts';
+import type { Instance, InstanceId, NodeName } from '#shared/model.ts';
+import type { LogLine, LogOptions } from '#shared/streams.ts';
 import { formatLogLine, parseLogOptions } from '#shared/wire/exec.ts';
 import { nodeNames } from '../../status.ts';
 import type { HandlerContext, HandlerDeps } from '../handler.ts';

@@ -1,6 +1,7 @@
 import type { RuntimeServiceService } from '#shared/gen/drover/runtime/v1/runtime.ts';
 import { DroverError } from '#shared/errors.ts';
-import type { ExecOutput, ExecStart, NodeName } from '#shared/model.ts';
+import type { NodeName } from '#shared/model.ts';
+import type { ExecOutput, ExecStart } from '#shared/streams.ts';
 import type { RpcClient } from '#shared/rpc-client.ts';
 import { parseDigest } from '#shared/wire/checks.ts';
 import {

@@ -1,0 +1,245 @@
+/** A control plane that answers from literals over real mutual TLS on loopback: what the command line's tests talk to. */
+import { Server, ServerCredentials } from '@grpc/grpc-js';
+import { DroverError } from '#shared/errors.ts';
+import {
+  type ApplyResult,
+  Event,
+  ExplainInstanceResponse,
+  FleetServiceService,
+  GetFleetResponse,
+  Instance,
+  Node,
+  NodeImage,
+  NodeServiceService,
+  Operation,
+  OperationServiceService,
+  OperationState,
+  PlanResponse,
+  Workload,
+  type WorkloadDocument,
+} from '#shared/gen/drover/fleet/v1/fleet.ts';
+import { LogStream, Phase } from '#shared/gen/drover/model/v1/model.ts';
+import { type Handlers, mount } from '#shared/rpc-server.ts';
+import { createAuthority, createKey, issueCertificate } from '#shared/tls.ts';
+import { parseWorkloadDocuments } from '#shared/wire/workload.ts';
+
+const fleetId = '01980000-0000-7000-8000-000000000001';
+const createdAtMs = 1_795_420_698_435n;
+const metadata = (name: string) => ({
+  name,
+  project: 'default',
+  id: '01980000-0000-7000-8000-0000000000aa',
+  generation: 1n,
+  revision: 7n,
+  createdAtMs,
+});
+
+export const fakeNode = Node.fromPartial({
+  metadata: { ...metadata('h1'), labels: { zone: 'a' } },
+  connected: true,
+  ready: true,
+  facts: {
+    name: 'h1',
+    cpuCount: 2,
+    memoryMib: 2048,
+    runtimes: [{ name: 'crun', version: '1.8.1', healthy: true }],
+  },
+  instances: 1,
+});
+export const fakeWorkload = Workload.fromPartial({
+  metadata: metadata('web'),
+  spec: { image: 'registry.example/web:1.4', replicas: 1 },
+  status: { wanted: 1, running: 1, ready: 1, state: 'ready', runtime: 'crun' },
+});
+export const fakeInstance = Instance.fromPartial({
+  metadata: metadata('web-x7k2p'),
+  workload: 'web',
+  node: 'h1',
+  observed: { phase: Phase.PHASE_RUNNING, pid: 42, startedAtMs: createdAtMs },
+  // What a hostile guest or node might send: it must not reach a terminal.
+  message: 'all \u001b[31mred\u001b[0m',
+});
+
+/** The name of the operation says how it goes. */
+export const operationNamed = (id: string): Operation =>
+  Operation.fromPartial({
+    id,
+    kind: 'apply',
+    project: 'default',
+    workload: id.includes('-') ? (id.split('-')[1] ?? '') : 'web',
+    state: /^op-(stuck|slow)/.test(id)
+      ? OperationState.OPERATION_STATE_RUNNING
+      : OperationState.OPERATION_STATE_SUCCEEDED,
+    done: 1,
+    total: 1,
+    message: id.startsWith('op-stuck') ? 'not placed: 0 of 2 nodes fit' : '',
+    blocked: id.startsWith('op-stuck'),
+    blockedBy: id.startsWith('op-stuck') ? 'unplaceable' : '',
+    createdAtMs,
+    endedAtMs: createdAtMs + 900n,
+  });
+
+async function* each<T>(...values: readonly T[]): AsyncGenerator<T> {
+  yield* values;
+}
+
+const missing = (kind: string, name: string): DroverError =>
+  new DroverError('not-found', `no ${kind} "${name}"`, {
+    nextStep: 'did you mean "web"?',
+    subject: { [kind]: name },
+  });
+
+const resultFor = ({ metadata: head }: WorkloadDocument): ApplyResult => {
+  if (head?.name === 'raced') throw new DroverError('aborted', 'the workload has changed since the plan');
+  if (head?.name === 'secret') throw new DroverError('permission-denied', 'viewer/eve may not apply');
+  const workload = {
+    ...fakeWorkload,
+    metadata: fakeWorkload.metadata && { ...fakeWorkload.metadata, name: head?.name ?? '' },
+  };
+  return { workload, change: 'created', operationId: `op-${head?.name}` };
+};
+
+const fleetHandlers: Handlers<typeof FleetServiceService> = {
+  getFleet: async () =>
+    GetFleetResponse.fromPartial({ fleetId, version: '0.1.0', caller: 'admin/root', revision: 7n }),
+  apply: async ({ documents }) => {
+    parseWorkloadDocuments(documents);
+    return { results: documents.map(resultFor) };
+  },
+  plan: async ({ documents }) =>
+    PlanResponse.fromPartial({
+      revision: 7n,
+      workloads: documents.map(({ metadata: head }) => ({
+        name: head?.name ?? '',
+        change: head?.name === 'same' ? 'none' : 'change',
+        fields: head?.name === 'same' ? [] : [{ field: 'env.MODE', before: '', after: 'test' }],
+      })),
+    }),
+  getWorkload: async ({ name }) => {
+    if (name !== 'web') throw missing('workload', name);
+    return { workload: fakeWorkload };
+  },
+  listWorkloads: () => each(fakeWorkload),
+  scaleWorkload: async ({ name }) => ({
+    result: { workload: fakeWorkload, change: 'changed', operationId: `op-${name}` },
+  }),
+  deleteWorkload: async ({ name }) => ({ operationId: `op-${name}` }),
+  getInstance: async ({ instance }) => {
+    if (instance !== 'web-x7k2p') throw missing('instance', instance);
+    return { instance: fakeInstance };
+  },
+  listInstances: () => each(fakeInstance),
+  explainInstance: async () =>
+    ExplainInstanceResponse.fromPartial({
+      instance: fakeInstance,
+      decision: {
+        instance: 'web-x7k2p',
+        node: 'h1',
+        verdicts: [{ node: 'h1', fits: true, score: 50, reason: 'free' }],
+      },
+      nextStep: 'nothing to do',
+    }),
+  signalInstance: async () => ({}),
+  exec: async function* (requests) {
+    const typed: Uint8Array[] = [];
+    yield { output: { $case: 'started', value: { execId: 'e1' } } };
+    for await (const { input } of requests) {
+      if (input?.$case === 'stdin') typed.push(input.value);
+      if (input?.$case === 'stdinEnd') break;
+    }
+    yield { output: { $case: 'stdout', value: Buffer.concat([Buffer.from('got '), ...typed]) } };
+    yield {
+      output: { $case: 'exit', value: { code: 137, unknown: false, outOfMemory: false, atMs: createdAtMs } },
+    };
+  },
+  streamLogs: () =>
+    each({
+      atNs: createdAtMs * 1_000_000n,
+      stream: LogStream.LOG_STREAM_STDOUT,
+      content: Buffer.from('hello \u001b[2J'),
+      partial: false,
+      instance: 'web-x7k2p',
+    }),
+  watch: () => each(),
+  listEvents: () =>
+    each(
+      Event.fromPartial({
+        revision: 7n,
+        atMs: createdAtMs,
+        type: 'instance.placed',
+        severity: 'info',
+        message: 'on h1',
+      }),
+    ),
+};
+
+const refuse = async (): Promise<never> => {
+  throw new DroverError('unimplemented', 'not for people');
+};
+
+const nodeHandlers: Handlers<typeof NodeServiceService> = {
+  createJoinToken: async () => ({ token: 'drover1.fake', expiresAtMs: createdAtMs }),
+  join: refuse,
+  renewCertificate: refuse,
+  listNodes: () => each(fakeNode),
+  getNode: async ({ name }) => {
+    if (name !== 'h1') throw missing('node', name);
+    return { node: fakeNode };
+  },
+  cordonNode: async () => ({ node: fakeNode }),
+  uncordonNode: async () => ({ node: fakeNode }),
+  removeNode: async () => ({ released: ['web-x7k2p'] }),
+  listImages: () =>
+    each(NodeImage.fromPartial({ node: 'h1', image: { digest: `sha256:${'a'.repeat(64)}`, sizeBytes: 9n } })),
+};
+
+const operationHandlers: Handlers<typeof OperationServiceService> = {
+  listOperations: () => each(operationNamed('op-web')),
+  getOperation: async ({ id }) => ({ operation: operationNamed(id) }),
+  watchOperation: async function* ({ id }, { signal }) {
+    const operation = operationNamed(id);
+    yield operation;
+    if (operation.state !== OperationState.OPERATION_STATE_RUNNING) return;
+    await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }));
+  },
+};
+
+export interface FakeFleetServer extends AsyncDisposable {
+  /** As a control plane writes admin.yaml; JSON is YAML, too. */
+  readonly admin: string;
+}
+
+export async function startFleetServer(nowMs: number): Promise<FakeFleetServer> {
+  const lifeMs = 3_600_000;
+  const authority = await createAuthority({ commonName: 'test', nowMs, lifeMs });
+  const issue = async (role: 'admin' | 'control-plane') => {
+    const subject = await createKey();
+    const identity = { fleetId, role, name: 'root' };
+    const certificate = await issueCertificate({
+      authority,
+      subject,
+      identity,
+      hosts: ['127.0.0.1'],
+      nowMs,
+      lifeMs,
+    });
+    return { cert: certificate.pem, key: subject.keyPem };
+  };
+  const [own, admin] = [await issue('control-plane'), await issue('admin')];
+  const ca = authority.certificate.pem;
+  const pair = { cert_chain: Buffer.from(own.cert), private_key: Buffer.from(own.key) };
+  const server = new Server();
+  const open = { guard: <T>(context: T): T => context };
+  mount(server, FleetServiceService, fleetHandlers, open);
+  mount(server, NodeServiceService, nodeHandlers, open);
+  mount(server, OperationServiceService, operationHandlers, open);
+  const credentials = ServerCredentials.createSsl(Buffer.from(ca), [pair], true);
+  const port = await new Promise<number>((resolve, reject) => {
+    server.bindAsync('127.0.0.1:0', credentials, (error, bound) => (error ? reject(error) : resolve(bound)));
+  });
+  const context = { name: 'lab', address: `127.0.0.1:${port}`, ca, certificate: admin.cert, key: admin.key };
+  return {
+    admin: JSON.stringify(context),
+    [Symbol.asyncDispose]: async () => server.forceShutdown(),
+  };
+}
