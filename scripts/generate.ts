@@ -1,10 +1,11 @@
 /**
- * Makes shared/gen out of proto/: `npm run proto`; with --check it only says whether what is committed is
- * current.
+ * Makes shared/gen out of proto/, and docs/workload.schema.json out of the command line's schema:
+ * `npm run proto`; with --check it only says whether what is committed is current.
  */
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
+import { workloadSchema } from '../clients/cli/spec/schema.ts';
 
 const root = path.resolve(import.meta.dirname, '..');
 const generated = path.join(root, 'shared/gen');
@@ -42,20 +43,35 @@ function writeDescriptors(): void {
   }
 }
 
+/** For editors; laid out as the formatter wants it, which would complain otherwise. */
+function schemaText(): string {
+  return execFileSync(
+    path.join(root, 'node_modules/.bin/biome'),
+    ['format', '--stdin-file-path=docs/workload.schema.json'],
+    { cwd: root, input: JSON.stringify(workloadSchema, undefined, 2), encoding: 'utf8' },
+  );
+}
+
+const schemaFile = path.join(root, 'docs/workload.schema.json');
+const schema = schemaText();
 const before = check ? readTree(generated) : new Map<string, string>();
 buf('lint', 'proto');
 buf('generate', '--template', 'proto/buf.gen.yaml');
 writeDescriptors();
 if (check) {
   const after = readTree(generated);
-  const differ = [...new Set([...before.keys(), ...after.keys()])].filter(
-    (file) => before.get(file) !== after.get(file),
-  );
+  const differ = [...new Set([...before.keys(), ...after.keys()])]
+    .filter((file) => before.get(file) !== after.get(file))
+    .map((file) => `shared/gen/${file}`);
+  const committed = existsSync(schemaFile) ? readFileSync(schemaFile, 'utf8') : '';
+  if (committed !== schema) differ.push('docs/workload.schema.json');
   if (differ.length > 0) {
     console.error(
-      `shared/gen is not what proto/ makes of it: ${differ.join(', ')}\n` +
+      `not what their sources make of them: ${differ.join(', ')}\n` +
         '  next: npm run proto, and commit the result',
     );
     process.exitCode = 1;
   }
+} else {
+  writeFileSync(schemaFile, schema);
 }

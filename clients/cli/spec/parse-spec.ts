@@ -21,30 +21,42 @@ const faultsShownMax = 50;
 /** The parser goes on after a fault, and most of what it then says follows from the first. */
 const syntaxFaultsMax = 5;
 
-/** invalid-argument with every fault of every document, each with its place. */
-export function parseSpec(text: string, file: string): ParsedDocument[] {
-  if (text.length > charactersMax)
-    throw specError([`${file}: holds ${text.length} characters; at most ${charactersMax}`]);
+/** The documents without faults, and every fault of the others, each with its place. Never throws. */
+export function readSpec(
+  text: string,
+  file: string,
+): { readonly documents: readonly ParsedDocument[]; readonly faults: readonly string[] } {
+  const tooMuch = (what: string): { documents: []; faults: string[] } => ({
+    documents: [],
+    faults: [`${file}: holds ${what}`],
+  });
+  if (text.length > charactersMax) return tooMuch(`${text.length} characters; at most ${charactersMax}`);
   const lines = new LineCounter();
   const found = documentsIn(text, lines);
+  if (found.length === 0) return tooMuch('no document');
+  if (found.length > documentsMax) return tooMuch(`${found.length} documents; at most ${documentsMax}`);
   const place = placer(text, file, lines);
   const faults: string[] = [];
-  const parsed: ParsedDocument[] = [];
+  const documents: ParsedDocument[] = [];
   for (const one of found) {
-    const locate = ({ field, message }: FieldFault): string =>
-      place(offsetOf(one, field), field === '' ? message : `${field}: ${message}`);
-    const syntax = one.errors.slice(0, syntaxFaultsMax);
-    faults.push(...syntax.map((error) => place(error.pos[0], inPlainWords(error.message))));
-    if (syntax.length > 0) continue;
-    const { value, faults: wrong } = checked(one);
-    faults.push(...wrong.map(locate));
-    if (wrong.length === 0) parsed.push({ document: formatDocument(value), locate });
+    const { value, wrong } = checked(one);
+    const sorted = wrong.toSorted((left, right) => left.offset - right.offset);
+    faults.push(...sorted.map(({ offset, message }) => place(offset, message)));
+    if (wrong.length > 0) continue;
+    const locate = (fault: FieldFault): string => {
+      const { offset, message } = placed(one, fault);
+      return place(offset, message);
+    };
+    documents.push({ document: formatDocument(value), locate });
   }
-  if (found.length === 0) faults.push(`${file}: holds no document`);
-  if (found.length > documentsMax)
-    faults.push(`${file}: holds ${found.length} documents; at most ${documentsMax}`);
+  return { documents, faults };
+}
+
+/** invalid-argument with every fault of every document, each with its place. */
+export function parseSpec(text: string, file: string): readonly ParsedDocument[] {
+  const { documents, faults } = readSpec(text, file);
   if (faults.length > 0) throw specError(faults);
-  return parsed;
+  return documents;
 }
 
 export function specError(faults: readonly string[]): DroverError {
@@ -52,7 +64,6 @@ export function specError(faults: readonly string[]): DroverError {
   const shown = faults.slice(0, faultsShownMax);
   const rest = faults.length > shown.length ? [`… and ${faults.length - shown.length} more`] : [];
   return new DroverError('invalid-argument', [`the spec has ${count}`, ...shown, ...rest].join('\n'), {
-    subject: { spec: `${faults.length}` },
     nextStep: 'mend the lines above; docs/spec.md has every field',
     faults: shown.map(faultOf),
   });
@@ -69,26 +80,59 @@ function documentsIn(text: string, lineCounter: LineCounter): Document[] {
   const options = { lineCounter, prettyErrors: false, uniqueKeys: true } as const;
   const documents = parseAllDocuments(text, options);
   if ('empty' in documents) return [];
-  return documents.filter((one) => one.contents !== null || one.errors.length > 0);
+  return documents.filter((one) => one.errors.length > 0 || !isEmpty(one.contents));
 }
 
+/** What is between two "---" without a word; `null` in so many letters is a fault. */
+const isEmpty = (contents: unknown): boolean =>
+  contents === null || (isScalar(contents) && contents.value === null && contents.source === '');
+
+interface Placed {
+  readonly offset: number;
+  readonly message: string;
+}
+
+const placed = (document: Document, { field, message }: FieldFault): Placed => ({
+  offset: offsetOf(document, field),
+  message: field === '' ? message : `${field}: ${message}`,
+});
+
 /** The values of one document with all that is wrong with them: keys, kinds and quantities at once. */
-function checked(document: Document): { value: Record<string, unknown>; faults: FieldFault[] } {
-  const nothing = {};
-  if (!isMap(document.contents))
-    return { value: nothing, faults: [{ field: '', message: 'is not a document of keys and values' }] };
+function checked(document: Document): { value: Record<string, unknown>; wrong: readonly Placed[] } {
+  const refuse = (...wrong: readonly Placed[]) => ({ value: {}, wrong });
+  const syntax = [...document.errors.slice(0, syntaxFaultsMax), ...strayAliases(document)];
+  if (syntax.length > 0)
+    return refuse(...syntax.map(({ pos, message }) => ({ offset: pos[0], message: inPlainWords(message) })));
+  const whole = (message: string): Placed => placed(document, { field: '', message });
+  if (!isMap(document.contents)) return refuse(whole('is not a document of keys and values'));
   keepNumbersAsWritten(document);
   let value: Record<string, unknown>;
   try {
     value = document.toJS({ maxAliasCount: aliasesMax }) as Record<string, unknown>;
   } catch (error) {
-    // The library checks aliases only here, and throws for the whole document.
-    return { value: nothing, faults: [{ field: '', message: inPlainWords((error as Error).message) }] };
+    // The library counts aliases only here, and throws for the whole document.
+    return refuse(whole(inPlainWords((error as Error).message)));
   }
   const faults = schemaFaults(value);
   const named = new Set(faults.map(({ field }) => field));
   const quantities = readQuantities(value).faults.filter(({ field }) => !named.has(field));
-  return { value, faults: [...faults, ...quantities] };
+  return { value, wrong: [...faults, ...quantities].map((fault) => placed(document, fault)) };
+}
+
+/** The parser lets aliases to nothing pass, and aliases to what they are part of. */
+function strayAliases(document: Document): { pos: [number]; message: string }[] {
+  const stray: { pos: [number]; message: string }[] = [];
+  if (document.errors.length > 0) return stray;
+  visit(document, {
+    Alias(_key, alias, ancestors) {
+      const target = alias.resolve(document);
+      const pos: [number] = [alias.range?.[0] ?? 0];
+      if (target === undefined)
+        stray.push({ pos, message: `there is no anchor "${alias.source}" before here` });
+      else if (ancestors.includes(target)) stray.push({ pos, message: `"${alias.source}" holds itself` });
+    },
+  });
+  return stray.slice(0, syntaxFaultsMax);
 }
 
 const textSections = ['env', 'labels', 'annotations', 'command'];

@@ -2,7 +2,7 @@ import { readFile, readdir, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { DroverError, isKind } from '#shared/errors.ts';
 import type { WorkloadDocument } from '#shared/gen/drover/fleet/v1/fleet.ts';
-import { type ParsedDocument, parseSpec, specError } from './parse-spec.ts';
+import { type ParsedDocument, readSpec, specError } from './parse-spec.ts';
 
 export interface Documents {
   readonly messages: readonly WorkloadDocument[];
@@ -21,12 +21,9 @@ export async function readDocuments(
   const documents: ParsedDocument[] = [];
   const faults: string[] = [];
   for (const file of (await Promise.all(sources.map(filesOf))).flat()) {
-    try {
-      documents.push(...parseSpec(await textOf(file, stdin), file === '-' ? '<stdin>' : file));
-    } catch (error) {
-      if (!isKind(error, 'invalid-argument')) throw error;
-      faults.push(...error.message.split('\n').slice(1));
-    }
+    const found = readSpec(await textOf(file, stdin), file === '-' ? '<stdin>' : file);
+    documents.push(...found.documents);
+    faults.push(...found.faults);
   }
   if (faults.length > 0) throw specError(faults);
   return { messages: documents.map(({ document }) => document), locate: (error) => locate(error, documents) };
