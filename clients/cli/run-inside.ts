@@ -4,7 +4,7 @@ import type {
   ExecInput as WireExecInput,
   ExecOutput as WireExecOutput,
 } from '#shared/gen/drover/model/v1/model.ts';
-import type { ExecStart, TerminalSize } from '#shared/model.ts';
+import type { ExecStart, TerminalSize } from '#shared/streams.ts';
 import { formatExecInput, formatExecStart, parseExecOutput } from '#shared/wire/exec.ts';
 import type { CommandContext } from './command.ts';
 import { exitCode } from './exit-code.ts';

@@ -1,0 +1,204 @@
+/** The program as people run it, against a control plane that answers from literals. */
+import { spawn } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { systemClock } from '#shared/clock.ts';
+import { type FakeFleetServer, startFleetServer } from '../../test/fakes/fleet-server.ts';
+import { commands } from './commands/index.ts';
+
+const root = path.resolve(import.meta.dirname, '../..');
+let server: FakeFleetServer;
+let folder: string;
+
+interface Outcome {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+async function drover(args: readonly string[], input?: string): Promise<Outcome> {
+  const env = {
+    ...process.env,
+    XDG_CONFIG_HOME: path.join(folder, 'config'),
+    XDG_CACHE_HOME: path.join(folder, 'cache'),
+  };
+  const child = spawn(path.join(root, 'drover'), args, { env, cwd: folder, stdio: 'pipe' });
+  let [stdout, stderr] = ['', ''];
+  child.stdout.setEncoding('utf8').on('data', (text: string) => (stdout += text));
+  child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr += text));
+  // Left open where nothing is typed: the program must end all the same.
+  if (input !== undefined) child.stdin.end(input);
+  const code = await new Promise<number>((resolve) => child.on('close', (ended) => resolve(ended ?? -1)));
+  child.stdin.destroy();
+  return { code, stdout, stderr };
+}
+
+const spec = (name: string, more = ''): string =>
+  `kind: Workload\nname: ${name}\nimage: registry.example/web:1\n${more}`;
+
+beforeAll(async () => {
+  folder = mkdtempSync(path.join(os.tmpdir(), 'drover-cli-'));
+  server = await startFleetServer(systemClock.nowMs());
+  writeFileSync(path.join(folder, 'admin.yaml'), server.admin);
+  writeFileSync(path.join(folder, 'web.yaml'), spec('web'));
+  expect(await drover(['context', 'import', 'admin.yaml'])).toMatchObject({ code: 0 });
+});
+
+afterAll(async () => {
+  await server?.[Symbol.asyncDispose]();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+/** What each command is given; a new command has no row here and fails. */
+const argumentsOf: Readonly<Record<string, readonly string[]>> = {
+  apply: ['-f', 'web.yaml', '--wait'],
+  plan: ['-f', 'web.yaml'],
+  get: ['nodes'],
+  describe: ['instance', 'web-x7k2p'],
+  explain: ['web-x7k2p'],
+  scale: ['web', '2', '--wait'],
+  delete: ['web', '--yes', '--detach'],
+  logs: ['web'],
+  exec: ['web-x7k2p', '--', '/bin/cat'],
+  kill: ['web-x7k2p', '--signal', 'HUP'],
+  events: [],
+  'node token': ['h2'],
+  'node join': ['TOKEN'],
+  'node list': [],
+  'node cordon': ['h1'],
+  'node uncordon': ['h1'],
+  'node remove': ['h1', '--lost', '--yes'],
+  'context list': [],
+  'context use': ['lab'],
+  'context show': [],
+  'context import': ['admin.yaml', '--name', 'second'],
+  'context remove': ['second', '--yes'],
+  completion: ['bash'],
+  version: [],
+};
+
+describe('every command', () => {
+  // The guest's output is the result of exec, and joining is the agent's.
+  const walked = commands.filter(({ name }) => name !== 'exec' && name !== 'node join');
+
+  it.each(walked.map(({ name }) => [name]))('%s prints one JSON result with -o json', async (name) => {
+    const outcome = await drover([...name.split(' '), ...(argumentsOf[name] ?? ['?']), '-o', 'json']);
+    expect({ ...outcome, stdout: '' }).toMatchObject({ code: name === 'plan' ? 3 : 0 });
+    expect(() => JSON.parse(outcome.stdout) as unknown).not.toThrow();
+  });
+
+  it.each([['nodes'], ['workloads'], ['instances'], ['images'], ['operations']])(
+    'lists %s in every form',
+    async (kind) => {
+      const [json, table, names] = await Promise.all(
+        ['json', 'wide', 'name'].map((form) => drover(['get', kind, '-o', form])),
+      );
+      expect(JSON.parse(json?.stdout ?? '')).toHaveLength(1);
+      expect(table?.stdout).toMatch(/^(NAME|NODE|ID) +/);
+      expect(names?.stdout.trim().split('\n')).toHaveLength(1);
+    },
+  );
+
+  it('escapes what comes from the fleet', async () => {
+    const [list, logs, raw] = await Promise.all([
+      drover(['get', 'instances']),
+      drover(['logs', 'web']),
+      drover(['logs', 'web', '--raw']),
+    ]);
+    expect(list.stdout).toContain('\\x1b[31mred');
+    expect(logs.stdout).toBe('web-x7k2p: hello \\x1b[2J\n');
+    expect(raw.stdout).toContain('\u001b[2J');
+  });
+});
+
+describe('exit codes and errors', () => {
+  const rows: readonly (readonly [string, number, readonly string[], string | undefined, RegExp])[] = [
+    ['a command that is not there', 2, ['aply'], undefined, /Did you mean apply\?/],
+    ['a flag that is not there', 2, ['get', 'nodes', '--outptu', 'json'], undefined, /--output/],
+    ['a list that is not there', 2, ['get', 'nods'], undefined, /did you mean \\?"nodes/],
+    ['a signal that is not there', 2, ['kill', 'web-x7k2p', '-s', 'HPU'], undefined, /did you mean \\?"HUP/],
+    ['a wrong spec', 2, ['apply', '-f', '-'], spec('web', 'replica: 3\n'), /<stdin>:4:1/],
+    [
+      'a spec that the control plane refuses',
+      2,
+      ['apply', '-f', '-'],
+      spec('web', 'workingDir: rel\n'),
+      /<stdin>:4:1/,
+    ],
+    ['a plan that changes something', 3, ['plan', '-f', '-'], spec('web'), /^$/],
+    ['a plan that changes nothing', 0, ['plan', '-f', '-'], spec('same'), /^$/],
+    ['what is not allowed', 4, ['apply', '-f', '-'], spec('secret'), /may not apply/],
+    ['what is not there', 5, ['describe', 'workload', 'wbe'], undefined, /did you mean \\?"web/],
+    ['a file that is not there', 5, ['apply', '-f', 'none.yaml'], undefined, /none\.yaml/],
+    ['a lost race', 6, ['apply', '-f', '-'], spec('raced'), /changed since the plan/],
+    ['what fits nowhere', 7, ['apply', '-f', '-', '--wait'], spec('stuck'), /0 of 2/],
+    [
+      'a wait that was too short',
+      8,
+      ['apply', '-f', '-', '--wait', '--timeout', '1s'],
+      spec('slow'),
+      /op-slow/,
+    ],
+    ['a delete that nobody confirmed', 2, ['delete', 'web'], undefined, /--yes/],
+    ['the exit code of a command inside', 137, ['exec', 'web-x7k2p', '--', '/bin/cat'], 'typed', /^$/],
+  ];
+
+  it.each(rows)('%s ends with %i', async (_name, code, args, input, said) => {
+    const outcome = await drover(args, input);
+    expect({ args, code: outcome.code, stderr: outcome.stderr }).toMatchObject({ code });
+    expect(outcome.stderr).toMatch(said);
+    if (args[0] === 'exec') expect(outcome.stdout).toBe('got typed');
+  });
+
+  it.each(rows.filter(([, code]) => code > 0 && code !== 3 && code !== 137))(
+    '%s is an object on standard error with -o json',
+    async (_name, code, args, input) => {
+      const { stdout, stderr } = await drover([...args, '-o', 'json'], input);
+      expect(stdout).toBe('');
+      const last = stderr.trim().split('\n').at(-1) ?? '';
+      expect(JSON.parse(last)).toMatchObject({
+        error: { exitCode: code, message: expect.stringMatching(/./) },
+      });
+    },
+  );
+
+  it('ends with 9, the address and the next step where nobody answers', async () => {
+    const nobody = { ...(JSON.parse(server.admin) as object), address: '127.0.0.1:1' };
+    writeFileSync(path.join(folder, 'nobody.yaml'), JSON.stringify(nobody));
+    await drover(['context', 'import', 'nobody.yaml', '--name', 'nobody']);
+    const { code, stderr } = await drover(['get', 'nodes', '--context', 'nobody']);
+    expect(code).toBe(9);
+    expect(stderr).toMatch(/127\.0\.0\.1:1 \(context nobody\)/);
+  });
+
+  it('believes nobody whom another authority signed', async () => {
+    await using other = await startFleetServer(systemClock.nowMs());
+    const { address } = JSON.parse(other.admin) as { address: string };
+    writeFileSync(
+      path.join(folder, 'other.yaml'),
+      JSON.stringify({ ...(JSON.parse(server.admin) as object), address }),
+    );
+    await drover(['context', 'import', 'other.yaml', '--name', 'other']);
+    expect((await drover(['get', 'nodes', '--context', 'other'])).code).toBe(9);
+  });
+});
+
+describe('contexts and completion', () => {
+  it('keeps keys for the owner alone', () => {
+    const file = path.join(folder, 'config/drover/contexts/lab.yaml');
+    expect(statSync(file).mode & 0o777).toBe(0o600);
+    expect(readFileSync(file, 'utf8')).toContain('PRIVATE KEY');
+  });
+
+  it('completes commands, and names from the last list without asking anybody', async () => {
+    await drover(['get', 'nodes']);
+    const [words, names] = await Promise.all([
+      drover(['complete', '--', 'un']),
+      drover(['complete', '--', 'node', 'cordon', '']),
+    ]);
+    expect(words.code).toBe(0);
+    expect(names.stdout).toMatch(/^h1\t/m);
+  });
+});
