@@ -15,7 +15,7 @@ import { localRuntimeService, type RuntimeParts, runtimeService } from './api/ru
 import { type AgentConfig, readConfig } from './config.ts';
 import type { RuntimeDriver } from './drivers/driver.ts';
 import { runtimeDrivers } from './drivers/index.ts';
-import { createHostCommands } from './host/command.ts';
+import { createHostCommands, type HostCommands } from './host/command.ts';
 import { readOrMake } from './host/durable-file.ts';
 import { readBootId } from './host/facts.ts';
 import { lockDirectory } from './host/state-lock.ts';
@@ -63,6 +63,8 @@ export async function joinNode(argv: readonly string[]): Promise<number> {
 
 export interface Agent extends AsyncDisposable {
   readonly instances: Instances;
+  /** As HostCommands.spawns. */
+  readonly spawns: ReadonlyMap<string, number>;
   /** Keeps the session until the signal. */
   run(signal: AbortSignal): Promise<void>;
 }
@@ -78,7 +80,8 @@ export async function startAgent(config: AgentConfig, log: Log): Promise<Agent> 
       cleanUp.defer(await lockDirectory(directory, systemRandom.uuidV4().slice(0, 8)));
     }
     const identity = await requireIdentity(stateDir);
-    const parts = await openParts(config, identity, incarnation, log, cleanUp);
+    const commands = createHostCommands({ clock: systemClock });
+    const parts = await openParts(config, { identity, incarnation, commands, log }, cleanUp);
     await serveLocal(path.join(runDir, 'agent.sock'), parts, log, cleanUp);
     log.info({
       event: 'agent.started',
@@ -89,6 +92,7 @@ export async function startAgent(config: AgentConfig, log: Log): Promise<Agent> 
     });
     return {
       instances: parts.instances,
+      spawns: commands.spawns,
       run: (signal) => runFleetSession(config, identity, parts, log, signal),
       [Symbol.asyncDispose]: () => cleanUp.disposeAsync(),
     };
@@ -100,17 +104,19 @@ export async function startAgent(config: AgentConfig, log: Log): Promise<Agent> 
 
 type Parts = Omit<RuntimeParts, 'onHello'>;
 
-async function openParts(
-  config: AgentConfig,
-  identity: NodeIdentity,
-  incarnation: string,
-  log: Log,
-  cleanUp: AsyncDisposableStack,
-): Promise<Parts> {
+interface Life {
+  readonly identity: NodeIdentity;
+  readonly incarnation: string;
+  readonly commands: HostCommands;
+  readonly log: Log;
+}
+
+async function openParts(config: AgentConfig, life: Life, cleanUp: AsyncDisposableStack): Promise<Parts> {
   const { stateDir, labels, idRange: range } = config;
+  const { identity, log } = life;
   const clock = systemClock;
   const bootId = await readBootId();
-  const { drivers, images, volumes } = openDrivers(config, incarnation, log);
+  const { drivers, images, volumes } = openDrivers(config, life);
   for (const driver of drivers) cleanUp.defer(() => driver.close());
   const tools = { drivers, images, volumes, range, clock, random: systemRandom, log, bootId };
   const instances = await openInstances({ stateDir, fleetId: identity.fleetId, tools });
@@ -126,10 +132,9 @@ async function openParts(
   return { instances, reports, images, range, bootId, clock };
 }
 
-function openDrivers(config: AgentConfig, incarnation: string, log: Log) {
+function openDrivers(config: AgentConfig, { incarnation, commands, log }: Life) {
   const { stateDir, runDir, idRange: range } = config;
   const base = { clock: systemClock, random: systemRandom };
-  const commands = createHostCommands({ clock: systemClock });
   const cgroupPrefix = config.cgroupPrefix || `/drover-${incarnation.slice(0, 8)}`;
   const context = { ...base, commands, log, stateDir, runDir, cgroupPrefix, range };
   const drivers: RuntimeDriver[] = Object.values(runtimeDrivers).map((create) => create(context));
