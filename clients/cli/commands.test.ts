@@ -43,7 +43,7 @@ beforeAll(async () => {
   server = await startFleetServer(systemClock.nowMs());
   writeFileSync(path.join(folder, 'admin.yaml'), server.admin);
   writeFileSync(path.join(folder, 'web.yaml'), spec('web'));
-  expect(await drover(['context', 'import', 'admin.yaml'])).toMatchObject({ code: 0 });
+  await drover(['context', 'import', 'admin.yaml']);
 });
 
 afterAll(async () => {
@@ -149,7 +149,11 @@ describe('exit codes and errors', () => {
     const outcome = await drover(args, input);
     expect({ args, code: outcome.code, stderr: outcome.stderr }).toMatchObject({ code });
     expect(outcome.stderr).toMatch(said);
-    if (args[0] === 'exec') expect(outcome.stdout).toBe('got typed');
+  });
+
+  it('passes standard input on and gives back what the command says', async () => {
+    const { stdout } = await drover(['exec', 'web-x7k2p', '--', '/bin/cat'], 'typed');
+    expect(stdout).toBe('got typed');
   });
 
   it.each(rows.filter(([, code]) => code > 0 && code !== 3 && code !== 137))(
