@@ -12,7 +12,13 @@ import { hostArchitecture } from './image-builder.ts';
 
 export type CrashJob =
   | { readonly kind: 'pull'; readonly directory: string; readonly reference: string }
-  | { readonly kind: 'volume'; readonly directory: string; readonly rootfs: string; readonly id: InstanceId };
+  | {
+      readonly kind: 'volume';
+      readonly directory: string;
+      readonly rootfs: string;
+      readonly unshifted: boolean;
+      readonly id: InstanceId;
+    };
 
 export const crashRange = { base: 1_000_000, size: 65_536 };
 const { signal } = new AbortController();
@@ -43,7 +49,11 @@ async function work(job: CrashJob): Promise<void> {
     return;
   }
   const driver = openVolumes(job.directory);
-  const image = { digest: `sha256:${'a'.repeat(64)}` as Digest, rootfs: job.rootfs };
+  const image = {
+    digest: `sha256:${'a'.repeat(64)}` as Digest,
+    rootfs: job.rootfs,
+    unshifted: job.unshifted,
+  };
   for (;;) {
     say('preparing');
     await driver.prepare({ id: job.id, image, range: crashRange, diskMib: 0 }, signal);

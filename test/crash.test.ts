@@ -96,25 +96,31 @@ describe('a pull that is killed', () => {
 });
 
 describe('a root that is being made or removed when its maker is killed', () => {
-  it.each([0, 5, 10, 15, 20, 25, 30, 40, 55, 70])('after %i ms, is found or made anew', async (delayMs) => {
+  const delays = [0, 5, 10, 15, 20, 25, 30, 40, 55, 70];
+  it.each([
+    ...delays.map((delayMs) => ({ delayMs, unshifted: false })),
+    ...delays.map((delayMs) => ({ delayMs, unshifted: true })),
+  ])('after $delayMs ms, unshifted: $unshifted, is found or made anew', async ({ delayMs, unshifted }) => {
     await using home = await passableDirectory('crash');
     const id = systemRandom.uuidV7() as InstanceId;
     const rootfs = path.join(home.path, 'image');
     await mkdir(rootfs);
     await writeFile(path.join(rootfs, 'here'), '');
-    await crash({ kind: 'volume', directory: home.path, rootfs, id }, 'preparing', delayMs);
+    await crash({ kind: 'volume', directory: home.path, rootfs, unshifted, id }, 'preparing', delayMs);
     await nobodyUses(home.path);
 
     const driver = openVolumes(home.path);
-    const image = { digest: `sha256:${'a'.repeat(64)}` as Digest, rootfs };
+    const image = { digest: `sha256:${'a'.repeat(64)}` as Digest, rootfs, unshifted };
     try {
       const root = await driver.prepare({ id, image, range: crashRange, diskMib: 0 }, signal);
-      expect((await stat(path.join(root.path, 'here'))).isFile()).toBe(true);
+      const owner = unshifted ? crashRange.base : 0;
+      expect(await stat(path.join(root.path, 'here'))).toMatchObject({ uid: owner });
       expect(await stat(root.path)).toMatchObject({ uid: crashRange.base });
     } finally {
       await driver.remove(id, signal);
     }
     expect(await driver.list(signal)).toEqual([]);
+    expect(await readdir(rootfs)).toEqual(['here']);
     expect((await readMounts()).filter(({ target }) => target.startsWith(home.path))).toEqual([]);
   });
 });

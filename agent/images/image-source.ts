@@ -21,7 +21,10 @@ export interface ImageConfig {
 export interface PulledImage {
   /** Of the manifest for this node's platform. */
   readonly digest: Digest;
-  /** Unpacked for the range, never to be written to; every directory above it lets others pass (o+x). */
+  /**
+   * Unpacked for the range, never to be written to. Every directory above it lets others pass (o+x), but for
+   * a range that begins at 0, which is the image's own ids: then only root comes there.
+   */
   readonly rootfs: string;
   readonly config: ImageConfig;
   readonly sizeBytes: number;

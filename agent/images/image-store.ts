@@ -18,6 +18,8 @@ import { digestOf } from './manifest.ts';
  *     staging/<uuid>/              pulls under way; whatever a start finds there is garbage
  *     roots/<hex>-<base>-<size>/   rootfs, image.json, and `ready`, written last
  *
+ * Nobody else on the host may enter a root with the image's own ids (base 0): its setuid files are real.
+ *
  * `ready` holds nothing; its time is when the image was last used.
  */
 export interface ImageStore {
@@ -130,7 +132,7 @@ export function createImageStore({ directory, run, clock, random }: ImageStoreOp
   ): Promise<PulledImage> {
     const root = home(image.digest, range);
     const entry = path.join(staged.directory, 'root');
-    await mkdir(entry, { mode: passable });
+    await mkdir(entry, { mode: range.base === 0 ? 0o700 : passable });
     await rename(path.join(staged.directory, 'rootfs'), path.join(entry, 'rootfs'));
     await writeDurably(path.join(entry, 'image.json'), JSON.stringify(image));
     // A root that is called ready must be whole after a power cut, too.

@@ -10,8 +10,8 @@ const deviceNames = ['console', 'full', 'null', 'ptmx', 'random', 'tty', 'urando
 
 /**
  * Goes over an unpacked root that nobody uses yet: device nodes and sockets are dropped, links where a
- * runtime mounts are refused. Programs with the setuid bit stay: ids are shifted, so they give nothing on
- * the host. invalid-argument.
+ * runtime mounts are refused. Programs with the setuid bit stay: either ids are shifted, so they give nothing
+ * on the host, or nobody but root can come to them. invalid-argument.
  */
 export async function scanRoot(rootfs: string, signal: AbortSignal): Promise<void> {
   if (!(await lstat(rootfs)).isDirectory()) throw refuse('its root is not a directory');

@@ -1,4 +1,4 @@
-import { chmod, mkdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { chmod, chown, mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { systemClock } from '#shared/clock.ts';
@@ -9,6 +9,7 @@ import { createFakeVolumeDriver } from '../../test/fakes/volume-driver.ts';
 import { passableDirectory } from '../../test/passable-directory.ts';
 import { createHostCommands } from '../host/command.ts';
 import { createDirectoryDriver } from './directory.ts';
+import { probeIdmap } from './idmap-probe.ts';
 import { parseMounts, readMounts } from './mounts.ts';
 
 const { signal } = new AbortController();
@@ -22,12 +23,13 @@ async function setUpFake(): Promise<VolumeWorld> {
     driver: open(),
     directory: home.path,
     range,
+    unshifted: false,
     reopen: open,
     [Symbol.asyncDispose]: () => home[Symbol.asyncDispose](),
   };
 }
 
-async function setUpDirectory(): Promise<VolumeWorld & { readonly volumes: string }> {
+async function setUpDirectory(unshifted = false): Promise<VolumeWorld & { readonly volumes: string }> {
   const home = await passableDirectory('volume');
   const volumes = path.join(home.path, 'volumes');
   const driver = createDirectoryDriver({ directory: volumes, run });
@@ -36,6 +38,7 @@ async function setUpDirectory(): Promise<VolumeWorld & { readonly volumes: strin
     volumes,
     directory: home.path,
     range,
+    unshifted,
     reopen: () => createDirectoryDriver({ directory: volumes, run }),
     async [Symbol.asyncDispose]() {
       for (const id of await driver.list(signal)) await driver.remove(id, signal);
@@ -45,7 +48,8 @@ async function setUpDirectory(): Promise<VolumeWorld & { readonly volumes: strin
 }
 
 volumeDriverConformance('fake', setUpFake);
-volumeDriverConformance('directory', setUpDirectory);
+volumeDriverConformance('directory', () => setUpDirectory());
+volumeDriverConformance('directory with idmapped images', () => setUpDirectory(true));
 
 describe('directory driver', () => {
   const id = systemRandom.uuidV7() as InstanceId;
@@ -145,6 +149,101 @@ describe('directory driver', () => {
     } finally {
       await driver.remove(id, signal);
     }
+  });
+});
+
+describe('directory driver with idmapped images', () => {
+  const ids = [systemRandom.uuidV7(), systemRandom.uuidV7()] as InstanceId[];
+  const ranges = [1, 2].map((number) => ({ base: range.base + number * range.size, size: range.size }));
+
+  /** An image with its own ids, where nobody else comes to it. */
+  async function image(world: VolumeWorld) {
+    const rootfs = path.join(world.directory, 'private/rootfs');
+    await mkdir(path.join(rootfs, 'etc'), { recursive: true });
+    await chmod(path.dirname(rootfs), 0o700);
+    await writeFile(path.join(rootfs, 'etc/passwd'), 'x');
+    await writeFile(path.join(rootfs, 'mail'), 'x');
+    await chown(path.join(rootfs, 'mail'), 8, 12);
+    await writeFile(path.join(rootfs, 'su'), 'x');
+    await chmod(path.join(rootfs, 'su'), 0o4755);
+    return { digest: `sha256:${'a'.repeat(64)}` as Digest, rootfs, unshifted: true };
+  }
+
+  async function prepare(world: VolumeWorld, index: number): Promise<string> {
+    const [id, own] = [ids[index] ?? ids[0], ranges[index]];
+    if (id === undefined || own === undefined) throw new Error('no such root');
+    const request = { id, image: await image(world), range: own, diskMib: 0 };
+    return (await world.driver.prepare(request, signal)).path;
+  }
+  const owner = async (file: string) => {
+    const { uid, gid } = await stat(file);
+    return [uid, gid];
+  };
+
+  it('shows one image to each root with its own owners, also after copy-up and chown', async () => {
+    await using world = await setUpDirectory();
+    for (const index of [0, 1]) {
+      const root = await prepare(world, index);
+      const base = ranges[index]?.base ?? 0;
+      expect(await owner(root)).toEqual([base, base]);
+      expect(await owner(path.join(root, 'etc/passwd'))).toEqual([base, base]);
+      await writeFile(path.join(root, 'mail'), 'more');
+      expect(await owner(path.join(root, 'mail'))).toEqual([base + 8, base + 12]);
+      await chown(path.join(root, 'etc/passwd'), base + 33, base + 33);
+      expect(await owner(path.join(root, 'etc/passwd'))).toEqual([base + 33, base + 33]);
+      expect((await stat(path.join(root, 'su'))).mode & 0o7777).toBe(0o4755);
+      expect(await owner(path.join(root, 'su'))).toEqual([base, base]);
+    }
+    const { rootfs } = await image(world);
+    expect(await owner(path.join(rootfs, 'etc/passwd'))).toEqual([0, 0]);
+    expect(await readFile(path.join(rootfs, 'mail'), 'utf8')).toBe('x');
+  });
+
+  it('has one mount for each root, and none in the end', async () => {
+    await using world = await setUpDirectory();
+    const ours = async () => (await readMounts()).filter(({ target }) => target.startsWith(world.directory));
+    const root = await prepare(world, 0);
+    expect(await ours()).toEqual([{ target: root, type: 'overlay' }]);
+    await prepare(world, 0);
+    expect(await ours()).toHaveLength(1);
+    for (const id of await world.driver.list(signal)) await world.driver.remove(id, signal);
+    expect(await ours()).toEqual([]);
+  });
+
+  it.each(['prepare', 'remove'] as const)('%s clears what a killed tool left mounted', async (call) => {
+    await using world = await setUpDirectory();
+    const root = await prepare(world, 0);
+    const { rootfs } = await image(world);
+    const bind = path.join(path.dirname(root), 'lower');
+    await run('mount', ['--bind', rootfs, bind]);
+    if (call === 'prepare') await prepare(world, 0);
+    for (const id of await world.driver.list(signal)) await world.driver.remove(id, signal);
+    expect((await readMounts()).filter(({ target }) => target.startsWith(world.directory))).toEqual([]);
+    expect(await readFile(path.join(rootfs, 'etc/passwd'), 'utf8')).toBe('x');
+  });
+
+  it('says what the kernel refuses, and leaves nothing mounted', async () => {
+    await using world = await setUpDirectory();
+    const lower = await image(world);
+    await run('mount', ['-t', 'proc', 'proc', lower.rootfs]);
+    try {
+      const request = { id: ids[0] as InstanceId, image: lower, range, diskMib: 0 };
+      const preparing = world.driver.prepare(request, signal);
+      await expect(preparing).rejects.toMatchObject({ message: expect.stringContaining('mapping ids') });
+    } finally {
+      await run('umount', [lower.rootfs]);
+    }
+    expect((await readMounts()).filter(({ target }) => target.startsWith(world.directory))).toEqual([]);
+  });
+
+  it('the probe says yes here, again and again, and leaves nothing', async () => {
+    await using home = await passableDirectory('probe');
+    const directory = path.join(home.path, 'probe');
+    const probe = { directory, run, id: ids[0] as InstanceId, range, signal };
+    expect([await probeIdmap(probe), await probeIdmap(probe)]).toEqual(['yes', 'yes']);
+    expect(await readdir(home.path)).toEqual([]);
+    const none = createHostCommands({ clock: systemClock, searchPath: '/nowhere' });
+    expect(await probeIdmap({ ...probe, run: none.run })).toMatch(/^no: .*is not installed/);
   });
 });
 

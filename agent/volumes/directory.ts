@@ -4,6 +4,7 @@ import { DroverError } from '#shared/errors.ts';
 import type { InstanceId } from '#shared/model.ts';
 import type { CommandResult, HostCommands } from '../host/command.ts';
 import { readIfThere, syncDirectory, writeDurably } from '../host/durable-file.ts';
+import { mountIdmapped } from '../host/idmapped-overlay.ts';
 import { readMounts } from './mounts.ts';
 import type { IdRange, VolumeDriver } from './volume-driver.ts';
 
@@ -24,12 +25,15 @@ const mountMs = 30_000;
 const removeMs = 10 * 60_000;
 const usageMs = 5 * 60_000;
 const passable = 0o711;
+const mountPoints = ['root', 'lower'] as const;
+type MountPoint = (typeof mountPoints)[number];
 const idText = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
 
 /**
  * Roots as overlays in plain directories: the image below, and
  * <directory>/<id>/{upper,work,root,volume.json} for each instance. A directory without volume.json was
- * never handed out. No quota.
+ * never handed out. No quota. Where the image has its own ids, they are shifted on the way, and
+ * <directory>/<id>/lower is there for the moment of the mount.
  */
 export function createDirectoryDriver({ directory, run }: DirectoryDriverOptions): VolumeDriver {
   /** The last line before paths and tools: ids are checked again. */
@@ -50,7 +54,10 @@ export function createDirectoryDriver({ directory, run }: DirectoryDriverOptions
     range: IdRange,
     signal: AbortSignal,
   ): Promise<void> {
-    if (await exists(home(id))) await removeTree(run, home(id), signal);
+    if (await exists(home(id))) {
+      await release(id, signal);
+      await removeTree(run, home(id), signal);
+    }
     await mkdir(home(id), { recursive: true, mode: passable });
     for (const each of [directory, home(id)]) await chmod(each, passable);
     const upper = path.join(home(id), 'upper');
@@ -59,37 +66,48 @@ export function createDirectoryDriver({ directory, run }: DirectoryDriverOptions
     await chown(upper, range.base, range.base);
     await chmod(upper, (await stat(record.lower)).mode & 0o7777);
     await mkdir(path.join(home(id), 'work'), { mode: 0o700 });
-    await mkdir(path.join(home(id), 'root'));
+    for (const place of mountPoints) await mkdir(path.join(home(id), place));
     await writeDurably(recordFile(id), JSON.stringify(record));
     await syncDirectory(directory);
   }
 
-  async function mount(id: InstanceId, record: VolumeRecord, signal: AbortSignal): Promise<void> {
+  async function mount(
+    id: InstanceId,
+    record: VolumeRecord,
+    unshifted: boolean,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { lower, range } = record;
+    const [target, bind] = [path.join(home(id), 'root'), path.join(home(id), 'lower')];
     const at = (name: string): string => escapeOption(path.join(home(id), name));
-    const layers = `lowerdir=${escapeOption(record.lower)},upperdir=${at('upper')},workdir=${at('work')}`;
-    const args = ['-t', 'overlay', '-o', `nodev,${layers}`, 'overlay', path.join(home(id), 'root')];
-    const result = await run('mount', args, { signal, timeoutMs: mountMs });
+    const from = unshifted ? bind : lower;
+    const data = `lowerdir=${escapeOption(from)},upperdir=${at('upper')},workdir=${at('work')}`;
+    const options = { signal, timeoutMs: mountMs };
+    const result = unshifted
+      ? await mountIdmapped(run, { lower, bind, target, data, range }, options)
+      : await run('mount', ['-t', 'overlay', '-o', `nodev,${data}`, 'overlay', target], options);
     // The tool's exit code is a hint; the mount table is the truth.
-    if (await isMounted(id)) return;
-    throw toolError('mount', result, id);
-  }
-
-  async function isMounted(id: InstanceId): Promise<boolean> {
-    const root = path.join(await realpath(home(id)).catch(() => home(id)), 'root');
-    return (await readMounts()).some(({ target }) => target === root);
+    if ((await countMounts(id, 'root')) > 0) return;
+    throw toolError(unshifted ? 'the idmapped mount' : 'mount', result, id);
   }
 
   async function release(id: InstanceId, signal: AbortSignal): Promise<void> {
-    while (await isMounted(id)) {
-      const before = await countMounts(id);
-      const result = await run('umount', ['--', path.join(home(id), 'root')], { signal, timeoutMs: mountMs });
-      if ((await countMounts(id)) >= before) throw toolError('umount', result, id);
+    for (const place of mountPoints) await unmount(id, place, signal);
+  }
+
+  async function unmount(id: InstanceId, place: MountPoint, signal: AbortSignal): Promise<void> {
+    for (let count = await countMounts(id, place); count > 0; ) {
+      const args = ['--', path.join(home(id), place)];
+      const result = await run('umount', args, { signal, timeoutMs: mountMs });
+      const left = await countMounts(id, place);
+      if (left >= count) throw toolError('umount', result, id);
+      count = left;
     }
   }
 
-  async function countMounts(id: InstanceId): Promise<number> {
-    const root = path.join(await realpath(home(id)).catch(() => home(id)), 'root');
-    return (await readMounts()).filter(({ target }) => target === root).length;
+  async function countMounts(id: InstanceId, place: MountPoint): Promise<number> {
+    const wanted = path.join(await realpath(home(id)).catch(() => home(id)), place);
+    return (await readMounts()).filter(({ target }) => target === wanted).length;
   }
 
   return {
@@ -102,7 +120,9 @@ export function createDirectoryDriver({ directory, run }: DirectoryDriverOptions
       else checkSame(found, wanted, id);
       const root = path.join(home(id), 'root');
       await checkPassable(root);
-      if (!(await isMounted(id))) await mount(id, wanted, signal);
+      // Left by a tool that was killed between its mounts.
+      await unmount(id, 'lower', signal);
+      if ((await countMounts(id, 'root')) === 0) await mount(id, wanted, image.unshifted === true, signal);
       return { path: root, quotaEnforced: false };
     },
     release,
@@ -126,6 +146,7 @@ export function createDirectoryDriver({ directory, run }: DirectoryDriverOptions
       if (!Number.isSafeInteger(bytes)) throw toolError('du', result, id);
       return { bytes };
     },
+    rangeOf: async (id) => (await readRecord(id))?.range,
     async list() {
       const names = await readdir(directory).catch((error: NodeJS.ErrnoException) => {
         if (error.code === 'ENOENT') return [];

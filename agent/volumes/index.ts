@@ -1,1 +1,2 @@
+export { probeIdmap } from './idmap-probe.ts';
 export { createDirectoryDriver } from './directory.ts';

@@ -33,13 +33,14 @@ export interface VolumeDriver {
   /** What it can do: "quota". */
   readonly capabilities: readonly string[];
   /**
-   * A mounted root over an image that was unpacked for the same range. `image` is the unpacked image's root
-   * file system and is never written to. diskMib of zero means no quota.
+   * A mounted root over an image that was unpacked for the same range, or, `unshifted`, with the image's own
+   * ids: then they are shifted for this root alone. `image` is the unpacked image's root file system and is
+   * never written to. diskMib of zero means no quota.
    */
   prepare(
     root: {
       readonly id: InstanceId;
-      readonly image: { readonly digest: Digest; readonly rootfs: string };
+      readonly image: { readonly digest: Digest; readonly rootfs: string; readonly unshifted?: boolean };
       readonly range: IdRange;
       readonly diskMib: number;
     },
@@ -50,6 +51,8 @@ export interface VolumeDriver {
   /** Unmounts and removes. */
   remove(id: InstanceId, signal: AbortSignal): Promise<void>;
   usage(id: InstanceId, signal: AbortSignal): Promise<Usage>;
+  /** What the root was made for; undefined where there is none, or only half of one. Spawns nothing. */
+  rangeOf(id: InstanceId): Promise<IdRange | undefined>;
   /** The ids that it holds roots for, mounted or not. */
   list(signal: AbortSignal): Promise<InstanceId[]>;
 }

@@ -10,6 +10,8 @@ export interface VolumeWorld extends AsyncDisposable {
   /** Where test images are made; others can pass. */
   readonly directory: string;
   readonly range: IdRange;
+  /** Whether images have their own ids, and roots shift them. */
+  readonly unshifted: boolean;
   /** A new driver on the same directories, as after a restart. */
   reopen(): VolumeDriver;
 }
@@ -20,11 +22,11 @@ const digest = `sha256:${'a'.repeat(64)}` as Digest;
 
 /** What every VolumeDriver promises. */
 export function volumeDriverConformance(name: string, setUp: () => Promise<VolumeWorld>): void {
-  async function withImage(world: VolumeWorld): Promise<{ digest: Digest; rootfs: string }> {
+  async function withImage(world: VolumeWorld) {
     const rootfs = path.join(world.directory, 'image');
     await mkdir(path.join(rootfs, 'etc'), { recursive: true });
     await writeFile(path.join(rootfs, 'etc/hostname'), 'image\n');
-    return { digest, rootfs };
+    return { digest, rootfs, unshifted: world.unshifted };
   }
 
   async function prepare(world: VolumeWorld, id: InstanceId, driver = world.driver): Promise<Root> {
@@ -91,6 +93,17 @@ export function volumeDriverConformance(name: string, setUp: () => Promise<Volum
       await world.driver.remove(id, signal);
       await prepare(world, id);
       await expect(stat(path.join(root.path, 'data'))).rejects.toMatchObject({ code: 'ENOENT' });
+    });
+
+    it('says what a root was made for, also after a restart, until it is removed', async () => {
+      await using world = await setUp();
+      const id = newId();
+      expect(await world.driver.rangeOf(id)).toBeUndefined();
+      await prepare(world, id);
+      await world.driver.release(id, signal);
+      expect(await world.reopen().rangeOf(id)).toEqual(world.range);
+      await world.driver.remove(id, signal);
+      expect(await world.driver.rangeOf(id)).toBeUndefined();
     });
 
     it('keeps roots apart', async () => {

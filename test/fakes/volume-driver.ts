@@ -1,8 +1,8 @@
-import { cp, mkdir, readdir, rm, stat } from 'node:fs/promises';
+import { cp, mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { DroverError } from '#shared/errors.ts';
 import type { InstanceId } from '#shared/model.ts';
-import type { VolumeDriver } from '../../agent/volumes/volume-driver.ts';
+import type { IdRange, VolumeDriver } from '../../agent/volumes/volume-driver.ts';
 
 export interface FakeVolumeDriver extends VolumeDriver {
   /** Whether the root counts as mounted. */
@@ -37,12 +37,13 @@ export function createFakeVolumeDriver(options: { readonly directory: string }):
       if (error === undefined) failures.delete(call);
       else failures.set(call, error);
     },
-    async prepare({ id, image }, signal) {
+    async prepare({ id, image, range }, signal) {
       begin('prepare', signal);
       if (!(await exists(id))) {
         await mkdir(home(id), { recursive: true, mode: 0o711 });
         await cp(image.rootfs, root(id), { recursive: true });
       }
+      await writeFile(path.join(home(id), 'range.json'), JSON.stringify(range));
       mounted.add(id);
       return { path: root(id), quotaEnforced: false };
     },
@@ -54,6 +55,10 @@ export function createFakeVolumeDriver(options: { readonly directory: string }):
       begin('remove', signal);
       mounted.delete(id);
       await rm(home(id), { recursive: true, force: true });
+    },
+    async rangeOf(id) {
+      const text = await readFile(path.join(home(id), 'range.json'), 'utf8').catch(() => undefined);
+      return text === undefined ? undefined : (JSON.parse(text) as IdRange);
     },
     async usage(id, signal) {
       begin('usage', signal);
