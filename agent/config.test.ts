@@ -22,6 +22,14 @@ describe('the configuration', () => {
     expect(Object.isFrozen(config)).toBe(true);
   });
 
+  it.each([
+    ['{}', { base: 1_000_000, size: 65_536, count: 1000 }],
+    ['idRange: { base: 200000, size: 65536 }', { base: 200_000, size: 65_536, count: 0 }],
+    ['idRange: { base: 200000, size: 65536, count: 2 }', { base: 200_000, size: 65_536, count: 2 }],
+  ])('takes no more ids than it was given: %s', (content, idRange) => {
+    withFile(content, (file) => expect(readConfig(['--config', file], {}).config).toMatchObject({ idRange }));
+  });
+
   it('takes flags before the file, and the file from the environment', () => {
     withFile('stateDir: /srv/a\nlabels: { zone: a }\n', (file) => {
       const { config } = readConfig(['--state-dir', '/srv/b'], { DROVER_AGENT_CONFIG: file });
@@ -33,6 +41,8 @@ describe('the configuration', () => {
     ['an unknown key', 'stateDirectory: /x', 'stateDirectory'],
     ['a relative path', 'stateDir: here', 'stateDir'],
     ['a path that leaves', 'runDir: /a/../b', 'runDir'],
+    ['a count without an end', 'idRange: { base: 1000000, size: 65536, count: 65536 }', 'idRange'],
+    ['a range with another key', 'idRange: { base: 1000000, size: 65536, pool: 3 }', 'idRange'],
     ['a range that holds the host', 'idRange: { base: 0, size: 65536 }', 'idRange'],
     ['a label of another shape', 'labels: { "a b": c }', 'labels'],
     ['a name in capitals', 'name: H1', 'name'],

@@ -16,8 +16,11 @@ export interface AgentConfig {
   /** Empty: as the join token said. */
   readonly name: string;
   readonly labels: Readonly<Record<string, string>>;
-  /** Host ids that guests run as. */
-  readonly idRange: { readonly base: number; readonly size: number };
+  /**
+   * Host ids that guests run as: `size` for the node, and behind them `count` times as many, one range for an
+   * instance each where the host can shift ids of mounts.
+   */
+  readonly idRange: { readonly base: number; readonly size: number; readonly count: number };
   /** "host:port" of registries that speak plain HTTP. */
   readonly insecureRegistries: readonly string[];
   /** Directories below which `oci:/…` images may lie. */
@@ -43,7 +46,7 @@ const defaults: AgentConfig = {
   controlPlane: '',
   name: '',
   labels: {},
-  idRange: { base: 1_000_000, size: 65_536 },
+  idRange: { base: 1_000_000, size: 65_536, count: 1000 },
   insecureRegistries: [],
   ociRoots: [],
   credentialsDir: '',
@@ -115,7 +118,7 @@ const checks: { readonly [Key in keyof AgentConfig]: Check } = {
   controlPlane: wanted('"host:port"', (value) => isText(value) && /^(\S+:\d{1,5})?$/.test(value)),
   name: wanted('a name of a-z, 0-9 and "-"', (value) => isText(value) && (value === '' || isNodeName(value))),
   labels: wanted('keys and texts', isLabels),
-  idRange: wanted('{ base, size }, with a size of at least 65536', isRange),
+  idRange: wanted('{ base, size, count }, with a size of at least 65536', isRange),
   insecureRegistries: wanted('a list of "host:port"', isTexts),
   ociRoots: wanted(
     'a list of absolute paths',
@@ -141,7 +144,10 @@ function checkConfig(given: Readonly<Record<string, unknown>>): AgentConfig {
     const text = faults.map(({ field, message }) => `${field}: ${message}`).join('; ');
     throw new DroverError('invalid-argument', `the agent's configuration: ${text}`, { faults });
   }
-  return Object.freeze({ ...defaults, ...given });
+  const config: AgentConfig = { ...defaults, ...given };
+  // Who names a range without a count has given no more ids than that.
+  const { count = 0, ...range } = config.idRange;
+  return Object.freeze({ ...config, idRange: { ...range, count } });
 }
 
 function isNodeName(name: string): boolean {
@@ -163,8 +169,8 @@ function isLabels(value: unknown): boolean {
 }
 
 function isRange(value: unknown): boolean {
-  const { base, size } = (value ?? {}) as { base?: unknown; size?: unknown };
-  if (!Number.isSafeInteger(base) || !Number.isSafeInteger(size)) return false;
-  const [first, count] = [base as number, size as number];
-  return first >= 65_536 && count >= 65_536 && first + count <= 2 ** 32 - 1;
+  const { base, size, count = 0, ...rest } = (value ?? {}) as Record<string, unknown>;
+  if (![base, size, count].every(Number.isSafeInteger) || Object.keys(rest).length > 0) return false;
+  const [first, each, more] = [base as number, size as number, count as number];
+  return first >= 65_536 && each >= 65_536 && more >= 0 && first + each * (more + 1) <= 2 ** 32 - 1;
 }

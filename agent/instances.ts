@@ -7,6 +7,7 @@ import type { ExecSession } from './drivers/driver.ts';
 import { readIfThere, readOrMake, writeDurably } from './host/durable-file.ts';
 import { type Changes, createChanges, type InstanceEvent, type WatchFrom } from './instances/changes.ts';
 import { openFleet, type Fleet } from './instances/fleet.ts';
+import { createIdRanges } from './instances/id-ranges.ts';
 import { createKeeper, type Keeper, type KeeperOptions } from './instances/keeper.ts';
 import { admit, bodyDigest, isRepeatedSpec, type OrderKind } from './instances/orders.ts';
 import { present } from './instances/present.ts';
@@ -82,6 +83,7 @@ export async function openInstances({
   const shop: Workshop = {
     ...tools,
     records: createRecords(path.join(stateDir, 'instances')),
+    ranges: createIdRanges({ shared: tools.range, count: tools.rangeCount }),
     tombstones: await openTombstones(path.join(stateDir, 'tombstones'), clock.nowMs()),
     lifetime: lifetime.signal,
     act: createAct(faults, lifetime),
@@ -174,7 +176,7 @@ function orderHandlers(
     const written = await keeper.update((record) => {
       // A removal under way is never written again: its record may be on its way out.
       if (decide(record).kind !== 'carry-out' || record?.intent === 'remove') return undefined;
-      const base = record ?? standIn(order.instanceId, runtime);
+      const base = record ?? standIn(order.instanceId, runtime, shop.ranges.of(order.instanceId));
       return ended(kind, base, order, { graceMs, body, atMs: clock.nowMs() });
     });
     if (written) keeper.interrupt();
@@ -194,7 +196,9 @@ function orderHandlers(
       const keeper = keeperFor(order.instanceId);
       const written = await keeper.update((record) => {
         if (decide(record).kind !== 'carry-out' || isRepeatedSpec(record, order, spec)) return undefined;
-        return ensured(order, spec, body, { record, adopt, atMs: clock.nowMs() });
+        // One that was taken for a record that could not be written stays held: the write may have come through.
+        const range = record === undefined ? shop.ranges.take(order.instanceId) : record.range;
+        return ensured(order, spec, body, { record, range, adopt, atMs: clock.nowMs() });
       });
       if (!written) return keeper.state();
       keeper.interrupt();

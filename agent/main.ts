@@ -6,6 +6,7 @@ import { systemClock } from '#shared/clock.ts';
 import { asDroverError, DroverError } from '#shared/errors.ts';
 import { RuntimeServiceService } from '#shared/gen/drover/runtime/v1/runtime.ts';
 import { createLog, type Log } from '#shared/log.ts';
+import type { InstanceId } from '#shared/model.ts';
 import { systemRandom } from '#shared/random.ts';
 import { mount } from '#shared/rpc-server.ts';
 import { version } from '#shared/version.ts';
@@ -24,9 +25,11 @@ import type { ImageSource } from './images/image-source.ts';
 import { createOciSource } from './images/index.ts';
 import { type Instances, openInstances } from './instances.ts';
 import { runSessions } from './session.ts';
-import { createDirectoryDriver } from './volumes/index.ts';
+import { imageRange } from './instances/id-ranges.ts';
+import { createDirectoryDriver, probeIdmap } from './volumes/index.ts';
 
 const renewalCheckMs = 3_600_000;
+const probeMs = 30_000;
 
 /** Runs the agent until SIGTERM or SIGINT. Guests go on when it ends. Resolves with the exit code. */
 export async function runAgent(argv: readonly string[]): Promise<number> {
@@ -112,16 +115,20 @@ interface Life {
 }
 
 async function openParts(config: AgentConfig, life: Life, cleanUp: AsyncDisposableStack): Promise<Parts> {
-  const { stateDir, labels, idRange: range } = config;
+  const { stateDir, labels } = config;
   const { identity, log } = life;
+  const { base, size, count } = config.idRange;
+  const range = { base, size };
   const clock = systemClock;
   const bootId = await readBootId();
   const { drivers, images, volumes } = openDrivers(config, life);
   for (const driver of drivers) cleanUp.defer(() => driver.close());
-  const tools = { drivers, images, volumes, range, clock, random: systemRandom, log, bootId };
+  const idmappedMounts = await probe(config, life);
+  const rangeCount = idmappedMounts === 'yes' ? count : 0;
+  const tools = { drivers, images, volumes, range, rangeCount, clock, random: systemRandom, log, bootId };
   const instances = await openInstances({ stateDir, fleetId: identity.fleetId, tools });
   cleanUp.defer(() => instances.close());
-  const node = { name: identity.node, labels, agentVersion: version, stateDir };
+  const node = { name: identity.node, labels, agentVersion: version, stateDir, idmappedMounts };
   const reports: NodeReports = await createNodeReports({
     node,
     clock,
@@ -129,14 +136,24 @@ async function openParts(config: AgentConfig, life: Life, cleanUp: AsyncDisposab
     fingerprint: () => Promise.all(drivers.map((driver) => driver.fingerprint(clock.timeout(5000)))),
   });
   cleanUp.defer(() => reports.close());
-  return { instances, reports, images, range, bootId, clock };
+  const pullRange = imageRange(range, rangeCount > 0 ? range : undefined);
+  return { instances, reports, images, range: pullRange, bootId, clock };
 }
 
+const probe = ({ stateDir, idRange }: AgentConfig, { commands }: Life): Promise<string> =>
+  probeIdmap({
+    directory: path.join(stateDir, 'idmap-probe'),
+    run: commands.run,
+    id: systemRandom.uuidV7() as InstanceId,
+    range: { base: idRange.base, size: idRange.size },
+    signal: systemClock.timeout(probeMs),
+  });
+
 function openDrivers(config: AgentConfig, { incarnation, commands, log }: Life) {
-  const { stateDir, runDir, idRange: range } = config;
+  const { stateDir, runDir } = config;
   const base = { clock: systemClock, random: systemRandom };
   const cgroupPrefix = config.cgroupPrefix || `/drover-${incarnation.slice(0, 8)}`;
-  const context = { ...base, commands, log, stateDir, runDir, cgroupPrefix, range };
+  const context = { ...base, commands, log, stateDir, runDir, cgroupPrefix };
   const drivers: RuntimeDriver[] = Object.values(runtimeDrivers).map((create) => create(context));
   const images: ImageSource[] = [
     createOciSource({

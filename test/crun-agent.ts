@@ -11,7 +11,6 @@ const options = JSON.parse(process.argv[2] ?? '{}') as {
   readonly stateDir: string;
   readonly runDir: string;
   readonly cgroupPrefix: string;
-  readonly range: { readonly base: number; readonly size: number };
   readonly id: InstanceId;
   readonly rootfs: string;
 };

@@ -11,10 +11,8 @@ import { silentLog } from '#shared/log.ts';
 import type { InstanceId } from '#shared/model.ts';
 import { systemRandom } from '#shared/random.ts';
 import type { DriverWorld } from './conformance/runtime-driver.ts';
-import { newGuestSpec } from './guest-specs.ts';
+import { newGuestSpec, testRange } from './guest-specs.ts';
 import { until } from './until.ts';
-
-export const testRange = { base: 1_000_000, size: 65_536 };
 
 export interface CrunWorld extends DriverWorld {
   readonly directory: string;
@@ -44,7 +42,6 @@ export async function setUpCrun(
     stateDir: path.join(directory, 'state'),
     runDir: path.join(directory, 'run'),
     cgroupPrefix: `/drover-test-${random}`,
-    range: testRange,
   };
   const drivers: RuntimeDriver[] = [];
   const open = (): RuntimeDriver => {

@@ -1,6 +1,8 @@
 import type { GuestSpec } from '../agent/drivers/driver.ts';
 import type { InstanceId, InstanceSpec } from '#shared/model.ts';
 
+export const testRange = { base: 1_000_000, size: 65_536 };
+
 /** A guest as a test wants it: no image of its own, no network, small. */
 export function newGuestSpec(options: {
   readonly id: InstanceId;
@@ -26,5 +28,5 @@ export function newGuestSpec(options: {
     ...changes,
   };
   const image = { entrypoint: [], command: [], env: {}, user: '', workingDir: '', stopSignal: 15 };
-  return { id, spec, image, rootfs };
+  return { id, spec, image, rootfs, range: testRange };
 }

@@ -25,7 +25,13 @@ async function openApi() {
   const world = await createAgentWorld();
   const folder = await mkdtemp(path.join(os.tmpdir(), 'drover-api-'));
   const instances = await world.open();
-  const node = { name: 'h1', labels: { zone: 'a' }, agentVersion: '0.1.0', stateDir: folder };
+  const node = {
+    name: 'h1',
+    labels: { zone: 'a' },
+    agentVersion: '0.1.0',
+    idmappedMounts: 'yes',
+    stateDir: folder,
+  };
   const fingerprint = async () => [
     { name: 'fake', version: '1', healthy: true, detail: '', capabilities: [] },
   ];

@@ -24,6 +24,7 @@ import { type HelloParts, sayHello } from './hello.ts';
 
 export interface RuntimeParts extends HelloParts {
   readonly images: readonly ImageSource[];
+  /** What images are pulled for. */
   readonly range: { readonly base: number; readonly size: number };
   /** Called once Hello has been answered. */
   readonly onHello: () => void;

@@ -25,7 +25,7 @@ export async function createCrunGuest(
   const { id } = guest;
   const paths = host.paths.of(id);
   const compiled = await seccomp.compiled();
-  const { record, config } = await describe(context, host, guest, { profile: seccomp.profile, compiled });
+  const { record, config } = await describe(host, guest, { profile: seccomp.profile, compiled });
   await mkdir(paths.persist, { recursive: true, mode: 0o700 });
   await mkdir(paths.logDirectory, { recursive: true, mode: 0o700 });
   await writeFile(paths.record, JSON.stringify(record), { mode: 0o600 });
@@ -55,12 +55,11 @@ export async function createCrunGuest(
 }
 
 async function describe(
-  context: DriverContext,
   host: HostView,
   guest: GuestSpec,
   seccomp: { readonly profile: Seccomp['profile']; readonly compiled: string | undefined },
 ): Promise<{ readonly record: GuestRecord; readonly config: object }> {
-  const { id, spec, image, rootfs } = guest;
+  const { id, spec, image, rootfs, range } = guest;
   const user = spec.user === '' ? image.user : spec.user;
   const cwd = spec.workingDir === '' ? image.workingDir : spec.workingDir;
   const env = { ...image.env, ...spec.env };
@@ -69,7 +68,7 @@ async function describe(
     rootfs,
     hostname: spec.displayName,
     cgroupPath: host.cgroups.path(id),
-    range: context.range,
+    range,
     resources: spec.resources,
     network: spec.network,
     seccomp,
@@ -83,8 +82,8 @@ const guestCommand = ({ spec, image }: GuestSpec): readonly string[] =>
   spec.command.length > 0 ? spec.command : [...image.entrypoint, ...image.command];
 
 /** Everything that can be refused before the host is touched. invalid-argument. */
-export async function checkGuestSpec(guest: GuestSpec, rangeSize: number): Promise<void> {
-  const { spec, image, rootfs, id } = guest;
+export async function checkGuestSpec(guest: GuestSpec): Promise<void> {
+  const { spec, image, rootfs, id, range } = guest;
   const refuse = (message: string): DroverError =>
     new DroverError('invalid-argument', message, { subject: { instance: id } });
   const env = { ...image.env, ...spec.env };
@@ -104,8 +103,8 @@ export async function checkGuestSpec(guest: GuestSpec, rangeSize: number): Promi
   await checkRoot(rootfs, refuse);
   const user = await resolveUser(spec.user === '' ? image.user : spec.user, rootfs);
   const highest = Math.max(user.uid, user.gid);
-  if (highest >= rangeSize)
-    throw refuse(`id ${highest} of the user is not below ${rangeSize}, the node's range`);
+  if (highest >= range.size)
+    throw refuse(`id ${highest} of the user is not below ${range.size}, the size of its range`);
 }
 
 /** CVE-2026-88264 and -88265: crun before 1.30 follows these links of an image to the host. */

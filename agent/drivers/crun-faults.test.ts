@@ -147,8 +147,8 @@ async function killedAfter(
   rootfs: string,
   delayMs: number,
 ): Promise<string> {
-  const { stateDir, runDir, cgroupPrefix, range } = world.context;
-  const options = JSON.stringify({ stateDir, runDir, cgroupPrefix, range, id, rootfs });
+  const { stateDir, runDir, cgroupPrefix } = world.context;
+  const options = JSON.stringify({ stateDir, runDir, cgroupPrefix, id, rootfs });
   const program = path.join(import.meta.dirname, '../../test/crun-agent.ts');
   const child = spawn(process.execPath, [program, options], { stdio: ['ignore', 'pipe', 'inherit'] });
   let said = '';

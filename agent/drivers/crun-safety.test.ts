@@ -4,7 +4,8 @@ import path from 'node:path';
 import { Ajv } from 'ajv';
 import { describe, expect, it } from 'vitest';
 import type { InstanceId, InstanceSpec } from '#shared/model.ts';
-import { setUpCrun, testRange, type CrunWorld } from '../../test/crun-host.ts';
+import { setUpCrun, type CrunWorld } from '../../test/crun-host.ts';
+import { testRange } from '../../test/guest-specs.ts';
 import { until } from '../../test/until.ts';
 import { resolveUser } from './guest-user.ts';
 

@@ -119,7 +119,7 @@ export function crunDriver(context: DriverContext, options: CrunOptions = {}): R
 
   async function create(guest: GuestSpec, signal: AbortSignal): Promise<void> {
     checkGuestId(guest.id);
-    await checkGuestSpec(guest, context.range.size);
+    await checkGuestSpec(guest);
     await ready();
     const subject = { instance: guest.id };
     if (making.has(guest.id)) throw new DroverError('aborted', `${guest.id} is being made`, { subject });

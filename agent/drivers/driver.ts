@@ -18,8 +18,6 @@ export interface DriverContext {
   readonly runDir: string;
   /** The node's own, such as "/drover-1a2b3c4d". */
   readonly cgroupPrefix: string;
-  /** The host ids that guests get. */
-  readonly range: IdRange;
 }
 
 export type RuntimeDriverFactory = (context: DriverContext) => RuntimeDriver;
@@ -30,8 +28,10 @@ export interface GuestSpec {
   readonly spec: InstanceSpec;
   /** The image's own entrypoint, command, environment, user and directory. */
   readonly image: ImageConfig;
-  /** The mounted root, prepared by a VolumeDriver for the node's id range. */
+  /** The mounted root, prepared by a VolumeDriver for the range. */
   readonly rootfs: string;
+  /** The host ids that it gets: 0 inside is the range's base. */
+  readonly range: IdRange;
 }
 
 /** How a guest is, as the host shows it at this moment. */

@@ -47,6 +47,8 @@ export async function readFacts(node: {
   readonly labels: Readonly<Record<string, string>>;
   readonly agentVersion: string;
   readonly stateDir: string;
+  /** "yes", or why not. */
+  readonly idmappedMounts: string;
   readonly runtimes: readonly RuntimeFacts[];
 }): Promise<NodeFacts> {
   const { name, labels, agentVersion, runtimes } = node;
@@ -65,6 +67,7 @@ export async function readFacts(node: {
     diskMib: Math.floor((disk.blocks * disk.bsize) / mib),
     extra: {
       seccomp: (await readText('/proc/sys/kernel/seccomp/actions_avail')).trim() || 'none',
+      'idmapped-mounts': node.idmappedMounts,
       'user-namespaces': (await readText('/proc/sys/user/max_user_namespaces')).trim() || '0',
     },
   };

@@ -2,6 +2,7 @@ import { isKind } from '#shared/errors.ts';
 import type { InstanceId } from '#shared/model.ts';
 import type { GuestState, RuntimeDriver } from '../drivers/driver.ts';
 import type { PulledImage } from '../images/image-source.ts';
+import { imageRange } from './id-ranges.ts';
 import type { InstanceRecord } from './record.ts';
 import { driverOf, imageSourceOf, type Workshop } from './tools.ts';
 
@@ -38,10 +39,11 @@ export async function makeGuest(
   const image = await shop.act('image.pull', () => pullImage(shop, record, interrupt));
   const { digest, rootfs } = image;
   const { diskMib } = spec.resources;
-  const wanted = { id, image: { digest, rootfs }, range: shop.range, diskMib };
+  const range = record.range ?? shop.range;
+  const wanted = { id, image: { digest, rootfs, unshifted: record.range !== undefined }, range, diskMib };
   const root = await shop.act('volume.prepare', () => shop.volumes.prepare(wanted, interrupt));
   interrupt.throwIfAborted();
-  const guest = { id, spec, image: image.config, rootfs: root.path };
+  const guest = { id, spec, image: image.config, rootfs: root.path, range };
   await shop.act('guest.create', () => driver.create(guest, shop.clock.timeout(longestCallMs)));
   return { notEnforced: diskMib > 0 && !root.quotaEnforced ? ['disk'] : [] };
 }
@@ -79,6 +81,7 @@ export async function removeAll(
   await shop.act('volume.remove', () => shop.volumes.remove(id, signal));
   await shop.act('tombstone.add', () => shop.tombstones.add(id, generation, shop.clock.nowMs()));
   await shop.act('record.remove', () => shop.records.remove(id));
+  shop.ranges.free(id);
 }
 
 /** The wall clock may have jumped: never longer than the grace that was given. */
@@ -101,11 +104,12 @@ async function clearGuest(
 
 async function pullImage(
   shop: Workshop,
-  { spec }: InstanceRecord,
+  { spec, range: own }: InstanceRecord,
   interrupt: AbortSignal,
 ): Promise<PulledImage> {
   const { image: reference, imageCredential: credential } = spec;
   const source = imageSourceOf(shop, reference);
-  const found = await source.find(reference, shop.range);
-  return found ?? source.pull({ reference, credential, range: shop.range }, interrupt);
+  const range = imageRange(shop.range, own);
+  const found = await source.find(reference, range);
+  return found ?? source.pull({ reference, credential, range }, interrupt);
 }

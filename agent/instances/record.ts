@@ -4,6 +4,7 @@ import path from 'node:path';
 import { DroverError } from '#shared/errors.ts';
 import type { ExitStatus, InstanceId, InstanceSpec, InstanceState } from '#shared/model.ts';
 import { readIfThere, syncDirectory, writeDurably } from '../host/durable-file.ts';
+import type { IdRange } from '../volumes/volume-driver.ts';
 
 /** How many orders of an instance are remembered with their answers. */
 export const rememberedOrders = 8;
@@ -27,6 +28,8 @@ export interface InstanceRecord {
   readonly id: InstanceId;
   readonly generation: number;
   readonly spec: InstanceSpec;
+  /** Its own host ids, for its whole life; undefined: those of the node. */
+  readonly range: IdRange | undefined;
   readonly intent: 'run' | 'stop' | 'remove';
   readonly orders: readonly RememberedOrder[];
   readonly run: RunPhase;

@@ -33,7 +33,19 @@ export async function findInstances(shop: Workshop): Promise<FoundInstance[]> {
       found.set(id, { id, record: undefined, damage: 'its record is lost', runtime });
     }
   }
+  await holdRanges(shop, found.values());
   return [...found.values()];
+}
+
+/** Of the roots too: one whose record is lost may have a guest on it. */
+async function holdRanges(shop: Workshop, instances: Iterable<FoundInstance>): Promise<void> {
+  for (const id of await shop.volumes.list(shop.lifetime)) {
+    const range = await shop.volumes.rangeOf(id);
+    if (range !== undefined) shop.ranges.hold(id, range);
+  }
+  for (const { id, record } of instances) {
+    if (record !== undefined) shop.ranges.hold(id, record.range ?? shop.range);
+  }
 }
 
 async function listGuests({ drivers, lifetime }: Workshop): Promise<Map<InstanceId, string>> {

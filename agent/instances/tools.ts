@@ -5,6 +5,7 @@ import type { Random } from '#shared/random.ts';
 import type { RuntimeDriver } from '../drivers/driver.ts';
 import type { ImageSource } from '../images/image-source.ts';
 import type { IdRange, VolumeDriver } from '../volumes/volume-driver.ts';
+import type { IdRanges } from './id-ranges.ts';
 import type { Records } from './record.ts';
 import type { Tombstones } from './tombstones.ts';
 
@@ -13,7 +14,10 @@ export interface Tools {
   readonly drivers: readonly RuntimeDriver[];
   readonly images: readonly ImageSource[];
   readonly volumes: VolumeDriver;
+  /** The node's own host ids. */
   readonly range: IdRange;
+  /** How many ranges follow it, one for an instance each. Zero: new instances share the node's. */
+  readonly rangeCount: number;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
@@ -25,6 +29,7 @@ export interface Tools {
 export interface Workshop extends Tools {
   readonly records: Records;
   readonly tombstones: Tombstones;
+  readonly ranges: IdRanges;
   /** Aborts when the agent ends. Guests go on. */
   readonly lifetime: AbortSignal;
   /**

@@ -1,6 +1,7 @@
 import type { ExitStatus, InstanceId, InstanceSpec, Order } from '#shared/model.ts';
 import type { GuestState } from '../drivers/driver.ts';
 import { remember } from './orders.ts';
+import type { IdRange } from '../volumes/volume-driver.ts';
 import { present } from './present.ts';
 import type { InstanceRecord, RememberedOrder } from './record.ts';
 import { afterExit, type RestartDecision } from './supervise.ts';
@@ -14,14 +15,20 @@ export function ensured(
   order: Order,
   spec: InstanceSpec,
   body: string,
-  now: { readonly record: InstanceRecord | undefined; readonly adopt: boolean; readonly atMs: number },
+  now: {
+    readonly record: InstanceRecord | undefined;
+    readonly range: IdRange | undefined;
+    readonly adopt: boolean;
+    readonly atMs: number;
+  },
 ): InstanceRecord {
-  const { record, adopt, atMs } = now;
+  const { record, range, adopt, atMs } = now;
   const graceMs = record?.spec.stopGraceMs ?? spec.stopGraceMs;
   const fresh: InstanceRecord = {
     id: order.instanceId,
     generation: order.generation,
     spec,
+    range,
     intent: 'run',
     orders: record?.orders ?? [],
     run: adopt ? 'started' : 'pending',
@@ -118,7 +125,7 @@ export function stopped(record: InstanceRecord, seen: Seen, atMs: number): Insta
 }
 
 /** Stands in for a record that is lost or damaged, so that what it spoke of can be stopped and removed. */
-export function standIn(id: InstanceId, runtime: string): InstanceRecord {
+export function standIn(id: InstanceId, runtime: string, range?: IdRange): InstanceRecord {
   const resources = { cpuMillicores: 0, memoryMib: 0, diskMib: 0, pids: 4096 };
   const spec: InstanceSpec = {
     runtime,
@@ -139,6 +146,7 @@ export function standIn(id: InstanceId, runtime: string): InstanceRecord {
     id,
     generation: 0,
     spec,
+    range,
     intent: 'stop',
     orders: [],
     run: 'started',

@@ -54,6 +54,7 @@ export async function createAgentWorld() {
     images: [images],
     volumes,
     range: { base: 1_000_000, size: 65_536 },
+    rangeCount: 100,
     clock,
     random: systemRandom,
     log: silentLog,
