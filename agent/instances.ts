@@ -196,7 +196,7 @@ function orderHandlers(
       const keeper = keeperFor(order.instanceId);
       const written = await keeper.update((record) => {
         if (decide(record).kind !== 'carry-out' || isRepeatedSpec(record, order, spec)) return undefined;
-        // One that was taken for a record that could not be written stays held: the write may have come through.
+        // Held also when the record cannot be written: the write may have come through.
         const range = record === undefined ? shop.ranges.take(order.instanceId) : record.range;
         return ensured(order, spec, body, { record, range, adopt, atMs: clock.nowMs() });
       });
