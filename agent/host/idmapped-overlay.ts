@@ -4,7 +4,8 @@ import type { CommandResult, HostCommands } from './command.ts';
  * Mounts an overlay over a directory whose owners appear shifted: an idmapped bind of the directory, the
  * overlay over that, and the bind detached again; the overlay keeps its own reference. mount(8) of Debian 12
  * cannot map ids and Node has no system calls; perl-base is essential in Debian. The bind is read-only, so
- * that nobody who removes a tree around it reaches the directory. A child holds the user namespace that the
+ * that nobody who removes a tree around it reaches the directory, and the overlay takes it by descriptor: were
+ * it unmounted meanwhile, there is an error and no overlay over an empty directory. A child holds the user namespace that the
  * mapping is read from; it ends with its parent.
  */
 const script = `
@@ -30,7 +31,8 @@ check(my $tree = syscall(428, -100, $lower, 0x80101), "open_tree");
 my $attributes = pack "Q4", 0x100001, 0, 0, fileno $namespace;
 check(syscall(442, $tree, $empty, 0x1000, $attributes, 32), "mapping ids");
 check(syscall(429, $tree, $empty, -100, $bind, 4), "move_mount");
-my $result = syscall($mount, $type, $target, $type, 4, $data); my $why = "$!";
+my $layers = "lowerdir=/proc/self/fd/$tree,$data";
+my $result = syscall($mount, $type, $target, $type, 4, $layers); my $why = "$!";
 check(syscall($umount, $bind, 10), "umount of the mapped directory");
 die "overlay: $why\\n" if $result < 0;
 `;
@@ -43,7 +45,7 @@ export interface IdmappedOverlay {
   /** An empty directory that the mapped lower is on for a moment; a tool that is killed leaves it there. */
   readonly bind: string;
   readonly target: string;
-  /** Options of the overlay, with `bind` as its lower directory. */
+  /** Options of the overlay but its lower directory. */
   readonly data: string;
   readonly range: { readonly base: number; readonly size: number };
 }

@@ -80,12 +80,12 @@ export function createDirectoryDriver({ directory, run }: DirectoryDriverOptions
     const { lower, range } = record;
     const [target, bind] = [path.join(home(id), 'root'), path.join(home(id), 'lower')];
     const at = (name: string): string => escapeOption(path.join(home(id), name));
-    const from = unshifted ? bind : lower;
-    const data = `lowerdir=${escapeOption(from)},upperdir=${at('upper')},workdir=${at('work')}`;
+    const data = `upperdir=${at('upper')},workdir=${at('work')}`;
+    const layers = `lowerdir=${escapeOption(lower)},${data}`;
     const options = { signal, timeoutMs: mountMs };
     const result = unshifted
       ? await mountIdmapped(run, { lower, bind, target, data, range }, options)
-      : await run('mount', ['-t', 'overlay', '-o', `nodev,${data}`, 'overlay', target], options);
+      : await run('mount', ['-t', 'overlay', '-o', `nodev,${layers}`, 'overlay', target], options);
     // The tool's exit code is a hint; the mount table is the truth.
     if ((await countMounts(id, 'root')) > 0) return;
     throw toolError(unshifted ? 'the idmapped mount' : 'mount', result, id);
