@@ -100,7 +100,9 @@ export function createImageStore({ directory, run, clock, random }: ImageStoreOp
     await mkdir(path.join(directory, 'indexes'), { recursive: true, mode: 0o700 });
     await mkdir(stagingDir, { recursive: true, mode: 0o700 });
     await writeDurably(policyFile, JSON.stringify(policy));
-    for (const name of await readdir(stagingDir)) await removeStaged(path.join(stagingDir, name), signal);
+    // What a killed removal had put aside goes first: its longer name is in the way of the shorter one.
+    const left = (await readdir(stagingDir)).toSorted((one, other) => other.length - one.length);
+    for (const name of left) await removeStaged(path.join(stagingDir, name), signal);
     for (const name of await readdir(rootsDir)) {
       const root = path.join(rootsDir, name);
       if ((await readyAtMs(root)) === undefined) await removeTree(root, signal);
