@@ -4,9 +4,9 @@ import type { CommandResult, HostCommands } from './command.ts';
  * Mounts an overlay over a directory whose owners appear shifted: an idmapped bind of the directory, the
  * overlay over that, and the bind detached again; the overlay keeps its own reference. mount(8) of Debian 12
  * cannot map ids and Node has no system calls; perl-base is essential in Debian. The bind is read-only, so
- * that nobody who removes a tree around it reaches the directory, and the overlay takes it by descriptor: were
- * it unmounted meanwhile, there is an error and no overlay over an empty directory. A child holds the user namespace that the
- * mapping is read from; it ends with its parent.
+ * that nobody who removes a tree around it reaches the directory, and the overlay takes it by descriptor:
+ * were it unmounted meanwhile, there is an error and no overlay over an empty directory. A child holds the
+ * user namespace that the mapping is read from; it ends with its parent.
  */
 const script = `
 use strict;
