@@ -7,7 +7,6 @@ import type {
 import type { ExecStart, TerminalSize } from '#shared/streams.ts';
 import { formatExecInput, formatExecStart, parseExecOutput } from '#shared/wire/exec.ts';
 import type { CommandContext } from './command.ts';
-import { exitCode } from './exit-code.ts';
 
 type Channel = Duplex<WireExecInput, WireExecOutput>;
 
@@ -45,7 +44,7 @@ async function converse(
     // An open pipe that nobody closes would keep this process.
     if (stdin) terminal.stdin.destroy();
   }
-  return exitCode.failed;
+  throw new DroverError('unavailable', 'the command was cut off, and how it ends is not known');
 }
 
 async function forwardInput(channel: Channel, stdin: NodeJS.ReadStream): Promise<void> {

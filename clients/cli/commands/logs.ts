@@ -2,6 +2,7 @@ import { DroverError } from '#shared/errors.ts';
 import type { LogLine, LogStream } from '#shared/gen/drover/model/v1/model.ts';
 import { formatTime, parseDurationMs } from '#shared/units.ts';
 import { type CommandContext, type OptionValues, command, textOption } from '../command.ts';
+import { jsonText } from '../output.ts';
 import { escapeControls } from '../terminal.ts';
 
 export const logs = command({
@@ -64,7 +65,7 @@ function lineWriter(options: OptionValues, { global, terminal }: CommandContext,
   return async (line: LogLine): Promise<void> => {
     const text = Buffer.from(line.content).toString('utf8');
     if (global.output === 'json' || global.output === 'yaml') {
-      return terminal.print(JSON.stringify(lineObject(line, text)));
+      return terminal.print(jsonText(lineObject(line, text)));
     }
     const time = options['timestamps'] === true ? `${formatTime(Number(line.atNs / 1_000_000n))} ` : '';
     const from = line.instance !== '' && line.instance !== target ? `${line.instance}: ` : '';
