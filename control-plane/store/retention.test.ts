@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { emptyReplica, putRecord, type Replica } from './replica.ts';
+import { emptyReplica, putRecord, type Replica, recordKey } from './replica.ts';
 import { findExpired } from './retention.ts';
 import type { Kind, Records } from './store.ts';
 
@@ -11,7 +11,13 @@ type Row = readonly [kind: Kind, id: string, record: unknown];
 const replicaOf = (rows: readonly Row[]): Replica =>
   rows.reduce(
     (replica, [kind, id, record]) =>
-      putRecord(replica, { kind, project: 'default', id, record: record as Records[Kind], revision: 1 }),
+      putRecord(replica, recordKey(kind, 'default', id), {
+        kind,
+        project: 'default',
+        id,
+        record: record as Records[Kind],
+        revision: 1,
+      }),
     emptyReplica,
   );
 const many = (count: number, row: (place: string) => Row): Row[] =>
