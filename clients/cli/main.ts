@@ -85,6 +85,7 @@ function quiet(made: Command): void {
 const groupHelp: Readonly<Record<string, string>> = {
   node: 'Hosts and their place in the fleet',
   context: 'The fleets this command line knows',
+  local: 'The agent of this very host, while the control plane is away',
 };
 
 function addCommand(program: Command, spec: CommandSpec, action: Action): void {
@@ -205,7 +206,7 @@ function explain(error: DroverError, connection: Connection | undefined): Drover
   );
 }
 
-/** `drover logs web | head` has read enough: that is no fault to tell, and the code is the shell's own for it. */
+/** `drover logs web | head` has read enough: no fault to tell, and the code is the shell's own for it. */
 function stopAtBrokenPipe(error: NodeJS.ErrnoException): void {
   if (error.code !== 'EPIPE') throw error;
   process.exit(128 + constants.signals.SIGPIPE);

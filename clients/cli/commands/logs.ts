@@ -5,18 +5,20 @@ import { type CommandContext, type OptionValues, command, textOption } from '../
 import { jsonText } from '../output.ts';
 import { escapeControls } from '../terminal.ts';
 
+export const logOptionSpecs = [
+  { flags: '-f, --follow', help: 'go on with new lines, through restarts' },
+  { flags: '--tail <lines>', help: 'only the last lines' },
+  { flags: '--since <duration>', help: 'only the last 10m, 2h, …' },
+  { flags: '--stream <name>', help: 'stdout or stderr' },
+  { flags: '-t, --timestamps', help: 'each line with its time' },
+  { flags: '--raw', help: 'control characters as they are' },
+] as const;
+
 export const logs = command({
   name: 'logs',
   summary: 'Output of an instance, or of all instances of a workload',
   arguments: [{ name: '<target>', help: 'an instance or a workload', completes: 'instance' }],
-  options: [
-    { flags: '-f, --follow', help: 'go on with new lines, through restarts' },
-    { flags: '--tail <lines>', help: 'only the last lines' },
-    { flags: '--since <duration>', help: 'only the last 10m, 2h, …' },
-    { flags: '--stream <name>', help: 'stdout or stderr' },
-    { flags: '-t, --timestamps', help: 'each line with its time' },
-    { flags: '--raw', help: 'control characters as they are' },
-  ],
+  options: logOptionSpecs,
   examples: ['logs web-x7k2p', 'logs -f web --tail 10', 'logs web-x7k2p --since 10m -o json'],
   async run({ args: [target = ''], options }, context) {
     const { fleet } = await context.connect();
@@ -41,7 +43,7 @@ const lineObject = ({ atNs, stream, partial, instance }: LogLine, content: strin
   instance,
 });
 
-function logOptions(options: OptionValues, { clock }: CommandContext) {
+export function logOptions(options: OptionValues, { clock }: CommandContext) {
   const follow = options['follow'] === true;
   const tail = textOption(options, 'tail');
   if (tail !== undefined && !/^\d{1,9}$/.test(tail)) {
@@ -61,7 +63,7 @@ function logOptions(options: OptionValues, { clock }: CommandContext) {
   };
 }
 
-function lineWriter(options: OptionValues, { global, terminal }: CommandContext, target: string) {
+export function lineWriter(options: OptionValues, { global, terminal }: CommandContext, target: string) {
   return async (line: LogLine): Promise<void> => {
     const text = Buffer.from(line.content).toString('utf8');
     if (global.output === 'json' || global.output === 'yaml') {
