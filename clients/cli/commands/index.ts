@@ -9,7 +9,6 @@ import { exec } from './exec.ts';
 import { explain } from './explain.ts';
 import { get } from './get.ts';
 import { kill } from './kill.ts';
-import { localList, localLogs, localRemove, localStop } from './local.ts';
 import { logs } from './logs.ts';
 import { nodeCordon, nodeJoin, nodeList, nodeRemove, nodeToken, nodeUncordon } from './node.ts';
 import { plan } from './plan.ts';
@@ -40,10 +39,6 @@ export const commands: readonly CommandSpec[] = [
   contextShow,
   contextImport,
   contextRemove,
-  localList,
-  localLogs,
-  localStop,
-  localRemove,
   completion,
   versionCommand,
 ];
