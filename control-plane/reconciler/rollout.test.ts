@@ -211,6 +211,12 @@ const updating: readonly Row[] = [
     wanted: ['add 1'],
   },
   {
+    name: 'keeps the only copy while the new one is silent',
+    of: scaledTo(1, newer),
+    instances: [good(1, older), silent(2, newer)],
+    wanted: [],
+  },
+  {
     name: 'waits for an order that is under way',
     of: newer,
     instances: [good(1, older), good(2, older), good(3, older), ordered(4, newer)],

@@ -86,7 +86,10 @@ function replaceOne(
     (each) => !old.includes(each) && !world.stale(each) && !isDone(each, workload, world),
   );
   if (waiting.length === 0) {
-    return surging ? [retire(next, 'a newer copy is ready')] : [{ kind: 'add', count: 1, template }];
+    if (!surging) return [{ kind: 'add', count: 1, template }];
+    // What went silent counts as a copy more, but is not known to have been ready.
+    const isReplaced = alive.some((each) => !old.includes(each) && isDone(each, workload, world));
+    return isReplaced ? [retire(next, 'a newer copy is ready')] : [];
   }
   const noRoom = waiting.every(isUnplaceable);
   if (surging && noRoom && wanted > 1) return [retire(next, 'no node has room for a copy more')];
