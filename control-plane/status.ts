@@ -155,7 +155,7 @@ export function instanceMessage(
   }
   if (intent === 'remove') return observed === 'absent' ? 'removed' : `being removed from ${node}`;
   if (observed === undefined) return `ordered on ${node}, not reported yet`;
-  if (observed === 'absent') return `${node} does not hold it; it is ordered again`;
+  if (observed === 'absent') return `${node} holds it no more; another takes its place`;
   if (observed.generation < metadata.generation) return `${node} has not taken in the newest order yet`;
   return phaseMessage(instance, workload, world);
 }

@@ -120,7 +120,7 @@ function assumeProgress(run: Run): void {
   for (const instance of instancesOf(run)) {
     const { observed, node, intent } = instance;
     if (intent !== 'run' || node === undefined || run.world.stale(instance)) continue;
-    const isOrdered = observed === undefined || observed === 'absent' || observed.phase === 'preparing';
+    const isOrdered = observed === undefined || (observed !== 'absent' && observed.phase === 'preparing');
     const isYoung = typeof observed === 'object' && observed.phase === 'running' && observed.startedAtMs > 0;
     if (isOrdered || isYoung) put(run, { ...instance, observed: readyState(instance) });
   }
@@ -144,9 +144,10 @@ function act(run: Run, action: RolloutAction): void {
 function settle(run: Run): void {
   for (const instance of instancesOf(run)) {
     const step = nextStep(instance, run.world);
-    if (step?.kind === 'remove') run.nodes = withoutDemand(run.nodes, step.node, demandOf(instance));
-    if (step?.kind === 'remove' || step?.kind === 'forget')
-      run.tx.delete('instance', instance.metadata.id, run.project);
+    if (step?.kind !== 'remove' && step?.kind !== 'forget') continue;
+    const { node, metadata } = instance;
+    if (node !== undefined) run.nodes = withoutDemand(run.nodes, node, demandOf(instance));
+    run.tx.delete('instance', metadata.id, run.project);
   }
   // After the removals: what found no room before may find it now.
   for (const instance of instancesOf(run))

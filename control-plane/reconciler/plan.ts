@@ -33,7 +33,8 @@ export function nextStep(instance: Instance, world: StepWorld): Step | undefined
   if (world.stale(instance)) return undefined; // A silent node is not an empty one: wait until it speaks.
   if (!wanted)
     return observed === 'absent' ? { kind: 'forget', instance } : { kind: 'remove', instance, node };
-  if (observed === undefined || observed === 'absent') return { kind: 'ensure', instance, node };
+  if (observed === undefined) return { kind: 'ensure', instance, node };
+  if (observed === 'absent') return undefined; // It was there and is gone: another takes its place.
   if (observed.generation < instance.metadata.generation) return { kind: 'ensure', instance, node };
   return undefined; // Running, exited, backing off: the agent follows the restart policy, we only watch.
 }

@@ -272,6 +272,34 @@ describe('a node that is away', () => {
   });
 });
 
+describe('an instance that was removed on its host', () => {
+  it('is replaced by another, which has another id', async () => {
+    await using world = await createWorld(['a']);
+    await world.apply('web');
+    await world.clock.advance(2 * secondMs);
+    const id = world.instances('web')[0]?.metadata.id as InstanceId;
+    world.a.remove(id, 1);
+    for (let step = 0; step < 5; step += 1) await world.clock.advance(secondMs);
+    expect(world.running('web')).toBe(1);
+    expect(world.instances('web').map(({ metadata }) => metadata.id)).not.toContain(id);
+    expect(world.instances('web')).toHaveLength(1);
+  });
+
+  it('is replaced even when it was never reported', async () => {
+    await using world = await createWorld(['a']);
+    const removed = new DroverError('failed-precondition', 'it was removed', { reason: 'removed' });
+    world.a.failNext('ensure', removed);
+    await world.apply('web');
+    await world.clock.advance(5 * secondMs);
+    expect(world.running('web')).toBe(1);
+    expect(world.instances('web')).toHaveLength(1);
+    const events = world.store.snapshot().list('event');
+    expect(events.filter(({ type }) => type === 'instance.retired')).toMatchObject([
+      { message: 'its node holds it no more' },
+    ]);
+  });
+});
+
 describe('failures', () => {
   it('a lost answer runs nothing twice', async () => {
     await using world = await createWorld(['a']);

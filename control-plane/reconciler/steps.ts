@@ -11,6 +11,7 @@ import { bindInstance, recordUnplaceable } from '../store/bind-instance.ts';
 import { recordOperationStep } from '../store/finish-operation.ts';
 import { forgetInstance } from '../store/forget-instance.ts';
 import { pinImage } from '../store/instance-template.ts';
+import { recordObservation } from '../store/record-observation.ts';
 import { recordUnresolved, resolveWorkload } from '../store/resolve-workload.ts';
 import type { Store } from '../store/store.ts';
 import type { Step } from './plan.ts';
@@ -45,10 +46,17 @@ const nodesAskedForImage = 3;
 const executors: Executors = {
   'resolve-image': ({ workload }, context) => resolveImage(workload, context),
   place: ({ instance }, context) => place(instance, context),
-  async ensure({ instance, node }, { backendOf, clock, random, signal }) {
+  async ensure({ instance, node }, { store, backendOf, clock, random, signal }) {
     const order = { ...orderHead(instance, node), requestId: random.uuidV4() };
     const timeout = clock.timeout(ensureTimeoutMs, signal);
-    await backendOf(node).ensureInstance(order, instance.spec, timeout);
+    try {
+      await backendOf(node).ensureInstance(order, instance.spec, timeout);
+    } catch (error) {
+      if (!(error instanceof DroverError) || error.reason !== 'removed') throw error;
+      // Removed on its host before it was ever reported: no listing will tell that it is gone.
+      const { id } = instance.metadata;
+      await store.transact((tx) => recordObservation(tx, { node, id, observed: 'absent' }, clock.nowMs()));
+    }
   },
   async remove({ instance, node }, context) {
     await removeFromNode(instance, node, context);
