@@ -8,7 +8,7 @@ import { silentLog } from '#shared/log.ts';
 import type { NodeName } from '#shared/model.ts';
 import { wireMinor } from '#shared/version.ts';
 import { backendConformance, newSpec } from '../../test/conformance/backend.ts';
-import { serveFakeNode, socketPair } from '../../test/fakes/agent.ts';
+import { type FakeAgentOptions, serveFakeNode, socketPair } from '../../test/fakes/agent.ts';
 import { createFakeNode, type FakeNode } from '../../test/fakes/node.ts';
 import { until } from '../../test/until.ts';
 import { createMemoryJournal } from '../store/memory.ts';
@@ -51,7 +51,7 @@ async function setUp(joinedIncarnation = 'h1-state-1') {
     store,
     node,
     relayDir,
-    async dial(more: { readonly wireMinor?: number; readonly as?: FakeNode } = {}) {
+    async dial(more: FakeAgentOptions & { readonly as?: FakeNode } = {}) {
       const [ours, theirs] = await socketPair();
       sockets.push(theirs);
       theirs.on('error', () => {});
@@ -117,7 +117,7 @@ describe('sessions', () => {
 
   it.each([wireMinor + 1, wireMinor + 2])('refuses an agent of minor version %d', async (minor) => {
     await using world = await setUp();
-    const { ended } = await world.dial({ wireMinor: minor });
+    const { ended } = await world.dial({ hello: { wireMinor: minor } });
     await ended;
     expect(world.events()[0]?.message).toMatch(/has minor version/);
   });

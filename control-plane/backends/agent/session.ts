@@ -28,8 +28,9 @@ export interface Session {
   readonly refusal: string | undefined;
   /**
    * Runs until the connection ends or the agent breaks the contract; resolves with the reason, for people.
+   * Tells when the agent has said hello.
    */
-  run(): Promise<string>;
+  run(onOpen: () => void): Promise<string>;
   /** Everything of this session anew, for a new reader. */
   tellAll(): Observation[];
   /** Ends it unless the agent answers soon. */
@@ -144,9 +145,10 @@ export function createSession(options: SessionOptions): Session {
       return refusal;
     },
     end,
-    async run() {
+    async run(onOpen) {
       try {
         connected = await greet();
+        onOpen();
         memory.begin();
         await put(connected);
         await Promise.all([watchInstances(connected.incarnation), watchNode()]);
