@@ -2,7 +2,6 @@ import { formatTime } from '#shared/clock.ts';
 import type { Instance, Operation, Workload } from '#shared/model.ts';
 import type { OperationProgress, WorkloadStatus } from '#shared/progress.ts';
 import { formatDuration } from '#shared/units.ts';
-import { type FleetView, isKnown } from './fleet-view.ts';
 import {
   currentState,
   isComplete,
@@ -15,15 +14,6 @@ import {
 } from './reconciler/rollout.ts';
 import { currentResolution, isOutdated } from './store/instance-template.ts';
 import type { Snapshot } from './store/store.ts';
-
-/** The world of rollout.ts, from what is known of the nodes now. */
-export function rolloutWorld(view: Pick<FleetView, 'node'>, nowMs: number): RolloutWorld {
-  return {
-    nowMs,
-    stale: ({ node }) => node !== undefined && !isKnown(view.node(node)),
-    skewMs: ({ node }) => (node === undefined ? 0 : (view.node(node)?.clockSkewMs ?? 0)),
-  };
-}
 
 interface Blocker {
   readonly by: Exclude<OperationProgress['blockedBy'], ''>;

@@ -1,6 +1,6 @@
 import type { Digest, Instance, InstanceId, InstanceState, NodeName, Workload } from '#shared/model.ts';
 import { demandOf } from '../demand.ts';
-import { isKnown, type LiveNode } from '../fleet-view.ts';
+import { type LiveNode, rolloutWorld } from '../fleet-view.ts';
 import { nextStep, resolveStep } from '../reconciler/plan.ts';
 import { type RolloutAction, type RolloutWorld, rollout } from '../reconciler/rollout.ts';
 import type { NodeVerdict, NodeView } from '../scheduler/plugin.ts';
@@ -87,8 +87,8 @@ interface Run extends Simulation {
 
 function startRun({ metadata }: Workload, { tx, nodes, live, nowMs }: SimulationWorld): Run {
   const { id, name, project } = metadata;
-  const stale: RolloutWorld['stale'] = ({ node }) => node !== undefined && !isKnown(live.get(node));
-  return { id, name, project, tx, world: { nowMs, stale }, steps: [], placements: [], nodes, added: 0 };
+  const world = rolloutWorld({ node: (node) => live.get(node) }, nowMs);
+  return { id, name, project, tx, world, steps: [], placements: [], nodes, added: 0 };
 }
 
 const workloadOf = ({ tx, id, project }: Run): Workload => tx.get('workload', id, project) as Workload;

@@ -4,7 +4,7 @@ import type { Log } from '#shared/log.ts';
 import type { Instance, NodeName, Workload } from '#shared/model.ts';
 import type { Random } from '#shared/random.ts';
 import type { Backend } from '../backends/backend.ts';
-import { type FleetView, isKnown } from '../fleet-view.ts';
+import { type FleetView, isKnown, rolloutWorld } from '../fleet-view.ts';
 import { recordStepFailure } from '../store/record-step-failure.ts';
 import type { Snapshot, Store } from '../store/store.ts';
 import { applyRollout } from './apply-rollout.ts';
@@ -149,13 +149,7 @@ function pass(state: State, snapshot: Snapshot): number {
   return Math.max(1, Math.min(dueMs, ...waits.map((waitMs) => waitMs ?? sweepMs)));
 }
 
-function worldOf({ view, clock }: State): RolloutWorld {
-  return {
-    nowMs: clock.nowMs(),
-    stale: ({ node }) => node !== undefined && !isKnown(view.node(node)),
-    skewMs: ({ node }) => (node === undefined ? 0 : (view.node(node)?.clockSkewMs ?? 0)),
-  };
-}
+const worldOf = ({ view, clock }: State): RolloutWorld => rolloutWorld(view, clock.nowMs());
 
 /** What found no node is asked for again at once when a node came, changed, or got room. */
 function tryAllAgainWhenRoomChanged(state: State, snapshot: Snapshot): void {
