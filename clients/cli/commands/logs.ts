@@ -55,8 +55,7 @@ export function logOptions(options: OptionValues, { clock }: CommandContext) {
     throw new DroverError('invalid-argument', `"${stream}" is not a stream; wanted stdout or stderr`);
   }
   return {
-    // Followed from the first kept line, unless somebody says otherwise.
-    tail: tail === undefined ? (follow ? 2 ** 32 - 1 : 0) : Number(tail),
+    tail: tail === undefined ? undefined : Number(tail),
     sinceMs: BigInt(since === undefined ? 0 : clock.nowMs() - parseDurationMs(since)),
     follow,
     stream: stream === undefined ? bothStreams : stream === 'stdout' ? stdoutStream : stderrStream,
