@@ -52,6 +52,11 @@ const rows = [
     gone: ['event/default/000000', 'event/default/000001'],
   },
   {
+    title: 'forgets the oldest of more than 10,000 instances of lost nodes',
+    records: many(10_001, (place) => ['released-instance', place, {}]),
+    gone: ['released-instance/default/000000'],
+  },
+  {
     title: 'forgets a token that has expired',
     records: [
       ['join-token', 'a', { expiresAtMs: nowMs - 1 }],

@@ -12,7 +12,7 @@ interface Chunk<Value> {
   readonly values: readonly Value[];
 }
 
-const chunkLimit = 128;
+const chunkLimit = 64;
 
 export const emptyTable: SortedTable<never> = { size: 0, chunks: [] };
 

@@ -46,9 +46,3 @@ export function countUp(counts: SqliteThreadData['counts'], place: number): void
   Atomics.add(counts, place, 1);
   Atomics.notify(counts, place);
 }
-
-/**
- * How long each thread looks for the other's next message before it sleeps: to wake a sleeping thread takes
- * as long as a fast disk takes to sync.
- */
-export const attentionMs = 0.3;

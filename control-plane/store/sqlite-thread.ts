@@ -2,7 +2,6 @@ import { MessageChannel, type MessagePort, receiveMessageOnPort, Worker } from '
 import type { Clock } from '#shared/clock.ts';
 import {
   answered,
-  attentionMs,
   countUp,
   posted,
   type SqliteAnswer,
@@ -10,6 +9,12 @@ import {
   type SqliteRequest,
   type SqliteThreadData,
 } from './sqlite-messages.ts';
+
+/**
+ * How long it looks for an answer before it sleeps: to wake a sleeping thread takes as long as a fast disk
+ * takes to sync.
+ */
+const attentionMs = 0.3;
 
 /**
  * The journal's end of the thread that owns the database file. One answer is waited for at a time; once the

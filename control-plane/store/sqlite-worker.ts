@@ -3,7 +3,6 @@ import { systemClock } from '#shared/clock.ts';
 import { describeFailure, openSqliteFile, type SqliteFile } from './sqlite-file.ts';
 import {
   answered,
-  attentionMs,
   countUp,
   posted,
   type SqliteAnswer,
@@ -11,6 +10,12 @@ import {
   type SqliteRequest,
   type SqliteThreadData,
 } from './sqlite-messages.ts';
+
+/**
+ * How long it looks for a request before it sleeps: a caller that waits for each change has the next one by
+ * then. Longer would take a busy processor from the thread that makes the requests.
+ */
+const attentionMs = 0.05;
 
 /**
  * The thread that owns the database file: the disk may take its time here while the control plane goes on. It

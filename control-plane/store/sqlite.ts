@@ -11,7 +11,7 @@ import { SqliteThread } from './sqlite-thread.ts';
  * A group is sent in parts while it is still being made, so that the other thread need not wait for all of
  * it.
  */
-const changesPerPart = 16;
+const changesPerPart = 32;
 
 interface Waiting {
   readonly change: JournalChange;

@@ -70,19 +70,22 @@ function notedReads(reads: Reads, current: () => Snapshot): Omit<Snapshot, 'revi
  * The reads as compares; where there are too many keys for a commit, the ranges they are in stand for them.
  */
 function toCompares(reads: Reads, base: Replica, writeCount: number): Compare[] {
-  const ranges = new Map(reads.ranges);
-  let keys = [...reads.keys];
-  if (keys.length + ranges.size + writeCount > journalLimits.operationsPerCommit) {
-    for (const key of keys) {
-      const range = keyRange(parseKey(key).kind, undefined);
-      ranges.set(range[0], range);
-    }
-    keys = [];
+  const isTooMany = reads.keys.size + reads.ranges.size + writeCount > journalLimits.operationsPerCommit;
+  const { keys, ranges } = isTooMany ? widen(reads) : reads;
+  const compares: Compare[] = [];
+  for (const key of keys) compares.push({ key, modRevision: getFrom(base.records, key)?.revision ?? 0 });
+  for (const [start, end] of ranges.values()) {
+    compares.push({ start, end, notAfterRevision: base.revision });
   }
-  return [
-    ...keys.map((key) => ({ key, modRevision: getFrom(base.records, key)?.revision ?? 0 })),
-    ...[...ranges.values()].map(([start, end]) => ({ start, end, notAfterRevision: base.revision })),
-  ];
+  return compares;
+}
+
+function widen({ keys, ranges }: Reads): Reads {
+  const kinds = Array.from(keys, (key) => keyRange(parseKey(key).kind, undefined));
+  return {
+    keys: new Set(),
+    ranges: new Map([...ranges, ...kinds.map((range) => [range[0], range] as const)]),
+  };
 }
 
 const toWrite = (key: string, stored: Stored | undefined): JournalWrite =>
