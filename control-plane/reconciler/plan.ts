@@ -1,5 +1,6 @@
 import type { Instance, NodeName, Workload } from '#shared/model.ts';
 import { currentResolution } from '../store/instance-template.ts';
+import type { ReleasedInstance } from '../store/store.ts';
 
 /** One thing to do next. Each may be repeated; steps.ts has one executor for each kind. */
 export type Step =
@@ -15,7 +16,9 @@ export type Step =
   /** Stops and removes it on the node. When the order resolves, nothing is left there. */
   | { readonly kind: 'remove'; readonly instance: Instance; readonly node: NodeName }
   /** Deletes the record: nothing of it is anywhere. */
-  | { readonly kind: 'forget'; readonly instance: Instance };
+  | { readonly kind: 'forget'; readonly instance: Instance }
+  /** Removes what is left on a host that came back after it was given up, then forgets it. */
+  | { readonly kind: 'clear'; readonly released: ReleasedInstance };
 
 export interface StepWorld {
   /**

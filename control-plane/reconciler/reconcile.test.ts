@@ -253,6 +253,31 @@ describe('a node that is away', () => {
     expect(nodes.filter((node) => node === 'a')).toEqual([]);
     expect(nodes).toHaveLength(3);
     expect(world.b.instances.size + world.c.instances.size).toBe(3);
+    const ids = [world.a, world.b, world.c].flatMap(({ instances }) => [...instances.keys()]);
+    expect(new Set(ids).size).toBe(4);
+  });
+
+  it('is rid of what it held when it joins again after that', async () => {
+    await using world = await createWorld();
+    await world.apply('web', { replicas: 6 });
+    await world.clock.advance(2 * secondMs);
+    world.a.disconnect();
+    await world.expel('a');
+    await world.clock.advance(5 * secondMs);
+    expect(world.running('web')).toBe(8);
+    await world.enroll('a');
+    world.a.connect();
+    for (let step = 0; step < 5; step += 1) await world.clock.advance(secondMs);
+    expect(world.running('web')).toBe(6);
+    expect(world.a.instances.size).toBe(0);
+    expect(world.store.snapshot().list('released-instance')).toEqual([]);
+    const types = new Set(
+      world.store
+        .snapshot()
+        .list('event')
+        .map(({ type }) => type),
+    );
+    expect(types).not.toContain('node.strangers-found');
   });
 
   it('runs again what it lost with its state directory', async () => {
