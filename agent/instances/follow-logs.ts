@@ -2,7 +2,9 @@ import type { InstanceId, InstanceState } from '#shared/model.ts';
 import type { LogLine, LogOptions } from '#shared/streams.ts';
 import type { Changes } from './changes.ts';
 
-/** A driver's following ends with the run of the guest; this one goes on with the next, until none can come. */
+/**
+ * A driver's following ends with the run of the guest; this one goes on with the next, until none can come.
+ */
 export async function* followLogs(
   id: InstanceId,
   options: LogOptions,

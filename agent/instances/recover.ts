@@ -47,7 +47,10 @@ async function listGuests({ drivers, lifetime }: Workshop): Promise<Map<Instance
   return runtimes;
 }
 
-/** Empty when nothing is left; else why, for people: one that cannot be removed must not keep the others waiting. */
+/**
+ * Empty when nothing is left; else why, for people: one that cannot be removed must not keep the others
+ * waiting.
+ */
 async function clear(shop: Workshop, id: InstanceId, runtime: string): Promise<string> {
   const driver = shop.drivers.find(({ name }) => name === runtime);
   try {
