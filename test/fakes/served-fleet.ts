@@ -18,6 +18,7 @@ import { createFakeFleet } from './backend.ts';
 const asAdmin = (context: CallContext): HandlerContext => ({
   ...context,
   caller: { role: 'admin', name: 'root' },
+  certificateSerial: '',
 });
 
 /** The real handlers over a real connection, and fake nodes h1 and h2 behind them. */

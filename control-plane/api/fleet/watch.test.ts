@@ -24,6 +24,7 @@ async function setUp() {
     peer: undefined,
     deadlineMs: undefined,
     caller: { role: 'viewer', name: 'eve' },
+    certificateSerial: '',
   };
   await control.apply('web', { replicas: 0, env: { FILL: 'x'.repeat(4000) } });
   await clock.settle();
