@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { systemClock } from '#shared/clock.ts';
 import type { Node } from '#shared/model.ts';
+import { createFakeClock } from '../../test/fakes/clock.ts';
 import { createMemoryJournal } from './memory.ts';
 import { openStore } from './open-store.ts';
 import { putNodeCertificate, type RenewedCertificate } from './put-node.ts';
@@ -34,7 +34,7 @@ const renewal = (callerSerial: string, certificateSerial: string): RenewedCertif
 });
 
 async function setUp(): Promise<Store> {
-  const store = await openStore({ journal: createMemoryJournal(), clock: systemClock });
+  const store = await openStore({ journal: createMemoryJournal(), clock: createFakeClock(nowMs) });
   const token = { node: 'h1', replace: true, expiresAtMs: nowMs + 1000, createdBy: 'admin/root' };
   await store.transact((tx) => {
     tx.put('node', node.metadata.id, node);
