@@ -122,9 +122,9 @@ describe('a fleet', () => {
     expect(pids.every((pid) => isAlive(pid ?? 0))).toBe(true);
     await fleet.startControlPlane();
     await nodesReady(fleet, 2);
-    expect((await running(fleet, 'kept', 3)).map(({ observed }) => observed?.pid).sort()).toEqual(
-      [...pids].sort(),
-    );
+    expect(
+      (await running(fleet, 'kept', 3)).map(({ observed }) => observed?.pid ?? 0).toSorted((a, b) => a - b),
+    ).toEqual(pids.toSorted((a, b) => (a ?? 0) - (b ?? 0)));
     await remove(fleet, 'kept');
   }, 180_000);
 
