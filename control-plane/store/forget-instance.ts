@@ -23,7 +23,9 @@ export function forgetInstance(
   tx.event({ atMs: nowMs, type: 'instance.removed', severity: 'info', subject, message: because }, project);
 }
 
-/** Deletes what is kept of an instance of a lost node: nothing of it is there. Repeating it changes nothing. */
+/**
+ * Deletes what is kept of an instance of a lost node: nothing of it is there. Repeating it changes nothing.
+ */
 export function forgetReleased(tx: Transaction, id: string, project: string, nowMs: number): void {
   const released = tx.get('released-instance', id, project);
   if (released === undefined) return;
