@@ -30,6 +30,18 @@ describe('workloadStatus', () => {
       wanted: { state: 'blocked', unplaced: 1, message: 'web-00001: 0 of 2 nodes fit.' },
     },
     {
+      name: 'progressing while one makes room for one without a node',
+      of: changed,
+      instances: [copy({ ...homeless, workloadGeneration: 2 }), copy({ intent: 'remove' })],
+      wanted: { state: 'progressing', unplaced: 1, message: '' },
+    },
+    {
+      name: 'blocked without a node while what would make room is silent',
+      of: changed,
+      instances: [copy({ ...homeless, workloadGeneration: 2 }), copy({ intent: 'remove', node: away })],
+      wanted: { state: 'blocked', message: 'web-00001: 0 of 2 nodes fit.' },
+    },
+    {
       name: 'blocked by a guest that fails',
       instances: [failing],
       wanted: {

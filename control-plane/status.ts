@@ -89,7 +89,11 @@ function findBlocker(
     if (currentResolution(workload) === undefined && workload.resolveMessage !== '')
       return { by: 'image', message: `image ${workload.spec.image}: ${workload.resolveMessage}` };
     const unplaced = wanted.find(isUnplaceable);
-    if (unplaced !== undefined)
+    // What goes makes room: until it is gone, that nothing fits is no answer yet.
+    const isMakingRoom = instances.some(
+      (each) => each.intent === 'remove' && each.node !== undefined && !world.stale(each),
+    );
+    if (unplaced !== undefined && !isMakingRoom)
       return { by: 'unplaceable', message: `${unplaced.metadata.name}: ${unplaced.placedBecause}` };
     const failed = wanted.find((each) => !world.stale(each) && !isOutdated(each, workload) && isFailed(each));
     if (failed !== undefined)
