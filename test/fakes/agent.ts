@@ -9,6 +9,7 @@ import {
   type WatchInstancesResponse,
 } from '#shared/gen/drover/runtime/v1/runtime.ts';
 import { DroverError } from '#shared/errors.ts';
+import type { Phase as WirePhase } from '#shared/gen/drover/model/v1/model.ts';
 import type { InstanceId } from '#shared/model.ts';
 import { type Handlers, mount } from '#shared/rpc-server.ts';
 import { version, wireMinor } from '#shared/version.ts';
@@ -22,6 +23,8 @@ import type { FakeNode, NodeChange } from './node.ts';
 export interface FakeAgentOptions {
   readonly hello?: Partial<HelloResponse>;
   readonly clockSkewMs?: number;
+  /** What it calls every phase in its watch. */
+  readonly phase?: WirePhase;
   /** Called once Hello has been answered. */
   readonly onHello?: () => void;
 }
@@ -91,7 +94,7 @@ function runtimeService(node: FakeNode, more: FakeAgentOptions): Handlers<typeof
     async *listInstances() {
       yield* node.states().map((state) => formatInstanceState(state));
     },
-    watchInstances: (_request, { signal }) => watchInstances(node, signal),
+    watchInstances: (_request, { signal }) => watchInstances(node, more, signal),
     async *exec(requests) {
       const inputs = requests[Symbol.asyncIterator]();
       const first = await inputs.next();
@@ -139,9 +142,15 @@ async function* changesOf(node: FakeNode, signal: AbortSignal): AsyncGenerator<N
   }
 }
 
-async function* watchInstances(node: FakeNode, signal: AbortSignal): AsyncGenerator<WatchInstancesResponse> {
-  const changed = (state: ReturnType<FakeNode['states']>[number]) =>
-    ({ $case: 'changed', value: formatInstanceState(state) }) as const;
+async function* watchInstances(
+  node: FakeNode,
+  { phase }: FakeAgentOptions,
+  signal: AbortSignal,
+): AsyncGenerator<WatchInstancesResponse> {
+  const changed = (state: ReturnType<FakeNode['states']>[number]) => {
+    const value = formatInstanceState(state);
+    return { $case: 'changed', value: { ...value, phase: phase ?? value.phase } } as const;
+  };
   const changes = changesOf(node, signal);
   const next = changes.next();
   for (const state of node.states()) yield { sequence: 0n, event: changed(state) };
