@@ -6,7 +6,7 @@ const measureMs = 250;
 export interface StallWatch {
   readonly clock: Clock;
   readonly signal: AbortSignal;
-  /** What grows while the work gets on; throws as long as there is nothing, for the work may wait its turn. */
+  /** What grows while the work gets on; throws while there is nothing, for the work may wait its turn. */
   readonly measure: () => Promise<number>;
   readonly onMeasured: (measured: number) => void;
   /** Work that adds nothing for this long is ended. */

@@ -144,6 +144,38 @@ describe('sessions', () => {
   });
 });
 
+describe('a command whose session is cut', () => {
+  it('is unavailable, once, and runs no second time over the next session', async () => {
+    await using world = await setUp();
+    const { node, backend } = world;
+    const { socket, ended } = await world.dial();
+    await until(() => answers(backend), { what: 'a session' });
+    const instanceId = randomUUIDv7() as InstanceId;
+    const order = { node: h1, instanceId, generation: 1, requestId: randomUUIDv7() };
+    await backend.ensureInstance(order, newSpec(), never);
+    await until(() => node.instances.get(instanceId)?.state.phase === 'running', { what: 'it runs' });
+    let begun = 0;
+    const { exec } = node;
+    node.exec = (start) => {
+      begun += 1;
+      return exec(start);
+    };
+    const start = { instance: instanceId, command: ['cat'], stdin: true, tty: false, env: {}, user: '' };
+    const more = { size: { columns: 80, rows: 24 }, workingDir: '', project: '' };
+    const channel = await backend.exec(h1, { ...start, ...more }, { role: 'admin', name: 'root' }, never);
+    const outputs = channel.output[Symbol.asyncIterator]();
+    expect((await outputs.next()).value).toMatchObject({ kind: 'started' });
+    socket.destroy();
+    await expect(outputs.next()).rejects.toMatchObject({ kind: 'unavailable' });
+    expect(await outputs.next()).toMatchObject({ done: true });
+    await ended;
+    await world.dial();
+    await until(() => answers(backend), { what: 'the next session' });
+    expect(begun).toBe(1);
+    channel.close();
+  });
+});
+
 describe('an agent that is newer, or of another time', () => {
   /** A whole control plane that hears of the node over its session. */
   async function observe(world: Awaited<ReturnType<typeof setUp>>, more: FakeAgentOptions) {
