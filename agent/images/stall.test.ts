@@ -93,7 +93,7 @@ describe('a registry that is stopped in the midst of a pull', () => {
       run: createHostCommands({ clock: systemClock }).run,
       clock: systemClock,
       random: systemRandom,
-      stallMs: 1500,
+      stallMs: 3000,
     });
     const pull = (onProgress: (step: string) => void) =>
       source.pull(
@@ -110,7 +110,7 @@ describe('a registry that is stopped in the midst of a pull', () => {
     });
     await expect(stopped).rejects.toMatchObject({
       kind: 'deadline-exceeded',
-      message: expect.stringMatching(/^nothing came for 2 s/) as string,
+      message: expect.stringMatching(/^nothing came for 3 s/) as string,
     });
     expect(await readdir(path.join(images, 'staging'))).toEqual([]);
     expect(await source.list(never)).toEqual([]);
