@@ -135,6 +135,7 @@ describe('exit codes and errors', () => {
     ['what is not there', 5, ['describe', 'workload', 'wbe'], undefined, /did you mean \\?"web/],
     ['a file that is not there', 5, ['apply', '-f', 'none.yaml'], undefined, /none\.yaml/],
     ['a lost race', 6, ['apply', '-f', '-'], spec('raced'), /changed since the plan/],
+    ['what another change overtook', 6, ['apply', '-f', '-', '--wait'], spec('overtaken'), /later change/],
     ['what fits nowhere', 7, ['apply', '-f', '-', '--wait'], spec('stuck'), /0 of 2/],
     [
       'a wait that was too short',
