@@ -60,7 +60,8 @@ async function read(outputs: AsyncIterable<ExecOutput>, seen: string[]): Promise
 
 async function begin() {
   const command = createCommand();
-  const world = await createServedFleet({ exec: command.exec });
+  await using opened = new AsyncDisposableStack();
+  const world = opened.use(await createServedFleet({ exec: command.exec }));
   const [instance = ''] = await world.run('web');
   const leaving = new AbortController();
   const call = world.client.exec({ signal: leaving.signal });
@@ -69,7 +70,8 @@ async function begin() {
   const ended = read(call.output, seen);
   await until(() => seen.includes('stdout'), { what: 'the first word' });
   const leave = (): void => leaving.abort();
-  return { command, call, seen, ended, leave, [Symbol.asyncDispose]: () => world[Symbol.asyncDispose]() };
+  const parts = opened.move();
+  return { command, call, seen, ended, leave, [Symbol.asyncDispose]: () => parts.disposeAsync() };
 }
 
 // In each of them the caller's input stays open, as a terminal's does.

@@ -33,7 +33,8 @@ function createLogs() {
 
 async function follow(replicas: number) {
   const { logs, open, counts } = createLogs();
-  const world = await createServedFleet({ logs });
+  await using opened = new AsyncDisposableStack();
+  const world = opened.use(await createServedFleet({ logs }));
   await world.run('web', replicas);
   const leaving = new AbortController();
   const request = StreamLogsRequest.fromPartial({ target: 'web', options: { follow: true } });
@@ -47,6 +48,7 @@ async function follow(replicas: number) {
   const idOf = (name: string) =>
     (world.control.instances('web').find(({ metadata }) => metadata.name === name)?.metadata.id ??
       '') as InstanceId;
+  const parts = opened.move();
   return {
     world,
     seen,
@@ -55,7 +57,7 @@ async function follow(replicas: number) {
     names: () => world.control.instances('web').map(({ metadata }) => metadata.name),
     of: (name: string) => open.get(idOf(name)),
     leave: (): void => leaving.abort(),
-    [Symbol.asyncDispose]: () => world[Symbol.asyncDispose](),
+    [Symbol.asyncDispose]: () => parts.disposeAsync(),
   };
 }
 
