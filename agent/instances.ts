@@ -6,6 +6,7 @@ import type { ExecStart, LogLine, LogOptions } from '#shared/streams.ts';
 import type { ExecSession } from './drivers/driver.ts';
 import { readIfThere, readOrMake, writeDurably } from './host/durable-file.ts';
 import { type Changes, createChanges, type InstanceEvent, type WatchFrom } from './instances/changes.ts';
+import { followLogs } from './instances/follow-logs.ts';
 import { openFleet, type Fleet } from './instances/fleet.ts';
 import { createIdRanges } from './instances/id-ranges.ts';
 import { createKeeper, type Keeper, type KeeperOptions } from './instances/keeper.ts';
@@ -270,7 +271,11 @@ function readers(
     list: () => [...keepers.values()].filter(isHeld).map(held),
     watch: (from, signal) => changes.watch(from, signal),
     exec: async (id, start, signal) => driverFor(id).exec(id, start, signal),
-    logs: (id, options, signal) => driverFor(id).logs(id, options, signal),
+    logs(id, options, signal) {
+      const open = (wanted: LogOptions) => driverFor(id).logs(id, wanted, signal);
+      const state = () => keepers.get(id)?.state();
+      return options.follow ? followLogs(id, options, { open, state, changes }, signal) : open(options);
+    },
   };
 }
 

@@ -20,15 +20,15 @@ import { createHostCommands, type HostCommands } from './host/command.ts';
 import { readOrMake } from './host/durable-file.ts';
 import { readBootId } from './host/facts.ts';
 import { lockDirectory } from './host/state-lock.ts';
-import { isDueForRenewal, join, type NodeIdentity, readIdentity, renew } from './identity.ts';
+import { join, type NodeIdentity, readIdentity } from './identity.ts';
 import type { ImageSource } from './images/image-source.ts';
 import { createOciSource } from './images/index.ts';
 import { type Instances, openInstances } from './instances.ts';
+import { startRenewal } from './renewal.ts';
 import { runSessions } from './session.ts';
 import { imageRange } from './instances/id-ranges.ts';
 import { createDirectoryDriver, probeIdmap } from './volumes/index.ts';
 
-const renewalCheckMs = 3_600_000;
 const probeMs = 30_000;
 
 /** Runs the agent until SIGTERM or SIGINT. Guests go on when it ends. Resolves with the exit code. */
@@ -178,38 +178,23 @@ async function runFleetSession(
   signal: AbortSignal,
 ): Promise<void> {
   const { stateDir } = config;
-  let identity = first;
-  const address = (): string => config.controlPlane || identity.address;
-  const renewIfDue = (): void => {
-    if (!isDueForRenewal(identity, systemClock)) return;
-    renew(stateDir, identity, address()).then(
-      (renewed) => {
-        identity = renewed;
-        log.info({ event: 'certificate.renewed', notAfterMs: renewed.certificate.notAfterMs });
-      },
-      // Tried again with the next check; a third of the certificate's life is left for it.
-      (err: unknown) => log.warn({ event: 'renewal.failed', err }),
-    );
-  };
-  renewIfDue();
-  const stop = systemClock.every(renewalCheckMs, renewIfDue);
-  const mountServices = (server: Server): void => {
+  const address = (): string => config.controlPlane || first.address;
+  const renewal = startRenewal({ stateDir, first, address, clock: systemClock, log });
+  const mountServices = (server: Server, onHello: () => void): void => {
     const gate = createSessionGate();
-    const handlers = runtimeService({ ...parts, onHello: gate.open });
-    mount(server, RuntimeServiceService, handlers, {
+    const open = (): void => {
+      gate.open();
+      onHello();
+    };
+    mount(server, RuntimeServiceService, runtimeService({ ...parts, onHello: open }), {
       guard: gate.authenticate,
       onError: (err, { method }) => log.info({ event: 'call.failed', method, err }),
     });
   };
-  const session = {
-    identity: () => identity,
-    address,
-    mountServices,
-    clock: systemClock,
-    random: systemRandom,
-  };
-  await runSessions({ ...session, log, signal });
-  stop();
+  const { identity } = renewal;
+  const base = { clock: systemClock, random: systemRandom, log, signal };
+  await runSessions({ ...base, identity, address, mountServices });
+  renewal.stop();
 }
 
 /** For root on this host alone: 0600 in a directory of 0700. */

@@ -18,8 +18,11 @@ export interface SessionOptions {
   /** Read anew for each session: certificates are renewed meanwhile. */
   readonly identity: () => NodeIdentity;
   readonly address: () => string;
-  /** Adds the services; called once for each session, whose state they may keep. */
-  readonly mountServices: (server: Server) => void;
+  /**
+   * Adds the services; called once for each session, whose state they may keep. `onHello` must be called once
+   * Hello has been answered.
+   */
+  readonly mountServices: (server: Server, onHello: () => void) => void;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
@@ -54,26 +57,43 @@ async function runSession(options: SessionOptions): Promise<Error> {
     'grpc.keepalive_timeout_ms': keepaliveMs,
     'grpc.max_receive_message_length': 4 * 1024 * 1024,
   });
-  options.mountServices(server);
+  let isOpen = false;
+  options.mountServices(server, () => {
+    if (!isOpen) log.info({ event: 'session.opened', address });
+    isOpen = true;
+  });
   const end = (): void => void socket.destroy();
   signal.addEventListener('abort', end, { once: true });
   try {
-    const closed = new Promise<Error>((resolve) => {
-      let cause: Error | undefined;
-      socket.on('error', (error) => (cause = error));
-      socket.once('close', () =>
-        resolve(new DroverError('unavailable', `the session with ${address} was cut`, { cause })),
-      );
-    });
-    server.createConnectionInjector(ServerCredentials.createInsecure()).injectConnection(socket);
-    log.info({ event: 'session.opened', address });
-    return await closed;
+    const closed = closeOf(socket);
+    if (!socket.destroyed) {
+      server.createConnectionInjector(ServerCredentials.createInsecure()).injectConnection(socket);
+    }
+    const cause = await closed;
+    return isOpen
+      ? new DroverError('unavailable', `the session with ${address} was cut`, { cause })
+      : turnedAway(address, cause);
   } finally {
     signal.removeEventListener('abort', end);
     server.forceShutdown();
     socket.destroy();
   }
 }
+
+/** Resolves when the socket is closed, with the error that closed it; also when that was before. */
+async function closeOf(socket: TLSSocket): Promise<Error | undefined> {
+  let cause = socket.errored ?? undefined;
+  socket.on('error', (error) => (cause = error));
+  if (!socket.closed) await new Promise((resolve) => socket.once('close', resolve));
+  return cause;
+}
+
+/** With TLS 1.3 our side of the handshake is done before the other has looked at our certificate. */
+const turnedAway = (address: string, cause: Error | undefined): DroverError =>
+  new DroverError('unavailable', `${address} ended the connection without a Hello`, {
+    cause,
+    nextStep: 'its log says why, unless it is ending: see session.refused and connection.refused',
+  });
 
 function dial(address: string, { identity, clock, signal }: SessionOptions): Promise<TLSSocket> {
   const { host, port } = splitAddress(address);
@@ -91,16 +111,22 @@ function dial(address: string, { identity, clock, signal }: SessionOptions): Pro
       // The name in the certificate is the fleet's, whatever address leads there; looked at below.
       checkServerIdentity: () => undefined,
     });
-    const fail = (cause: unknown): void => {
+    const settle = (): void => {
       limit.removeEventListener('abort', giveUp);
+      socket.removeListener('close', onClose);
+    };
+    const fail = (cause: unknown): void => {
+      settle();
       socket.destroy();
       const { message } = asDroverError(cause);
       reject(new DroverError('unavailable', `no session with ${address}: ${message}`, { cause }));
     };
     const giveUp = (): void => fail(limit.reason);
+    const onClose = (): void => fail(new Error('the control plane closed the connection'));
     limit.addEventListener('abort', giveUp, { once: true });
-    socket.once('error', fail);
-    socket.once('close', () => fail(new Error('the control plane closed the connection')));
+    // Stays: an error between here and the session must not be nobody's.
+    socket.on('error', fail);
+    socket.once('close', onClose);
     socket.once('secureConnect', () => {
       try {
         checkControlPlane(socket.getPeerCertificate().raw, fleetId);
@@ -108,9 +134,7 @@ function dial(address: string, { identity, clock, signal }: SessionOptions): Pro
       } catch (error) {
         return fail(error);
       }
-      limit.removeEventListener('abort', giveUp);
-      socket.removeListener('error', fail);
-      socket.removeAllListeners('close');
+      settle();
       socket.setNoDelay(true);
       resolve(socket);
     });

@@ -30,6 +30,18 @@ describe('workloadStatus', () => {
       wanted: { state: 'blocked', unplaced: 1, message: 'web-00001: 0 of 2 nodes fit.' },
     },
     {
+      name: 'progressing while one makes room for one without a node',
+      of: changed,
+      instances: [copy({ ...homeless, workloadGeneration: 2 }), copy({ intent: 'remove' })],
+      wanted: { state: 'progressing', unplaced: 1, message: '' },
+    },
+    {
+      name: 'blocked without a node while what would make room is silent',
+      of: changed,
+      instances: [copy({ ...homeless, workloadGeneration: 2 }), copy({ intent: 'remove', node: away })],
+      wanted: { state: 'blocked', message: 'web-00001: 0 of 2 nodes fit.' },
+    },
+    {
       name: 'blocked by a guest that fails',
       instances: [failing],
       wanted: {
@@ -73,7 +85,7 @@ describe('instanceMessage', () => {
     { of: copy({ node: undefined, placedBecause: '' }), wanted: 'waits for a node' },
     { of: copy({ node: away }), wanted: 'h9 does not answer: running when last seen, unknown now' },
     { of: copy({ observed: undefined }), wanted: 'ordered on h1, not reported yet' },
-    { of: copy({ observed: 'absent' }), wanted: 'h1 does not hold it; it is ordered again' },
+    { of: copy({ observed: 'absent' }), wanted: 'h1 holds it no more; another takes its place' },
     { of: copy({ intent: 'remove' }), wanted: 'being removed from h1' },
     { of: copy({ observed: stateRecord({ phase: 'preparing', message: 'pulling' }) }), wanted: 'pulling' },
     { of: copy({ observed: stateRecord({ startedAtMs: world.nowMs - 100 }) }), wanted: 'ready in 900ms' },

@@ -2,7 +2,6 @@ import { formatTime } from '#shared/clock.ts';
 import type { Instance, Operation, Workload } from '#shared/model.ts';
 import type { OperationProgress, WorkloadStatus } from '#shared/progress.ts';
 import { formatDuration } from '#shared/units.ts';
-import { type FleetView, isKnown } from './fleet-view.ts';
 import {
   currentState,
   isComplete,
@@ -15,15 +14,6 @@ import {
 } from './reconciler/rollout.ts';
 import { currentResolution, isOutdated } from './store/instance-template.ts';
 import type { Snapshot } from './store/store.ts';
-
-/** The world of rollout.ts, from what is known of the nodes now. */
-export function rolloutWorld(view: Pick<FleetView, 'node'>, nowMs: number): RolloutWorld {
-  return {
-    nowMs,
-    stale: ({ node }) => node !== undefined && !isKnown(view.node(node)),
-    skewMs: ({ node }) => (node === undefined ? 0 : (view.node(node)?.clockSkewMs ?? 0)),
-  };
-}
 
 interface Blocker {
   readonly by: Exclude<OperationProgress['blockedBy'], ''>;
@@ -99,7 +89,11 @@ function findBlocker(
     if (currentResolution(workload) === undefined && workload.resolveMessage !== '')
       return { by: 'image', message: `image ${workload.spec.image}: ${workload.resolveMessage}` };
     const unplaced = wanted.find(isUnplaceable);
-    if (unplaced !== undefined)
+    // What goes makes room: until it is gone, that nothing fits is no answer yet.
+    const isMakingRoom = instances.some(
+      (each) => each.intent === 'remove' && each.node !== undefined && !world.stale(each),
+    );
+    if (unplaced !== undefined && !isMakingRoom)
       return { by: 'unplaceable', message: `${unplaced.metadata.name}: ${unplaced.placedBecause}` };
     const failed = wanted.find((each) => !world.stale(each) && !isOutdated(each, workload) && isFailed(each));
     if (failed !== undefined)
@@ -155,7 +149,7 @@ export function instanceMessage(
   }
   if (intent === 'remove') return observed === 'absent' ? 'removed' : `being removed from ${node}`;
   if (observed === undefined) return `ordered on ${node}, not reported yet`;
-  if (observed === 'absent') return `${node} does not hold it; it is ordered again`;
+  if (observed === 'absent') return `${node} holds it no more; another takes its place`;
   if (observed.generation < metadata.generation) return `${node} has not taken in the newest order yet`;
   return phaseMessage(instance, workload, world);
 }

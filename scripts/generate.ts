@@ -10,12 +10,18 @@ import { workloadSchema } from '../clients/cli/spec/schema.ts';
 const root = path.resolve(import.meta.dirname, '..');
 const generated = path.join(root, 'shared/gen');
 const check = process.argv.includes('--check');
+/** The contract as of the last release: what is on the wire may grow, and must not break it. */
+const baseline = 'proto/baseline.binpb';
 
 function buf(...args: readonly string[]): void {
-  execFileSync(path.join(root, 'node_modules/.bin/buf'), args, {
-    cwd: root,
-    stdio: ['ignore', 'inherit', 'inherit'],
-  });
+  try {
+    execFileSync(path.join(root, 'node_modules/.bin/buf'), args, { cwd: root, stdio: ['ignore', 2, 2] });
+  } catch {
+    const next =
+      args[0] === 'breaking' ? '; next: mend it, or before a release: npm run proto -- --accept' : '';
+    console.error(`buf ${args[0]} refuses proto/ for the reasons above${next}`);
+    process.exit(1);
+  }
 }
 
 function readTree(folder: string): Map<string, string> {
@@ -56,6 +62,8 @@ const schemaFile = path.join(root, 'docs/workload.schema.json');
 const schema = schemaText();
 const before = check ? readTree(generated) : new Map<string, string>();
 buf('lint', 'proto');
+if (process.argv.includes('--accept')) buf('build', 'proto', '--exclude-source-info', '-o', baseline);
+buf('breaking', 'proto', '--against', baseline);
 buf('generate', '--template', 'proto/buf.gen.yaml');
 writeDescriptors();
 if (check) {

@@ -3,7 +3,16 @@
  * here.
  */
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, rmdirSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  linkSync,
+  mkdirSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  rmdirSync,
+  writeFileSync,
+} from 'node:fs';
 import path from 'node:path';
 
 const shared = '/run/drover-host-preparation';
@@ -16,33 +25,82 @@ const shared = '/run/drover-host-preparation';
 export function prepareHost(say: (line: string) => void): () => void {
   const users = path.join(shared, 'users');
   const mine = path.join(users, `${process.pid}`);
-  mkdirSync(users, { recursive: true, mode: 0o700 });
-  writeFileSync(mine, '');
-  for (const controller of unmountedHierarchies()) {
-    const target = `/sys/fs/cgroup/${controller}`;
-    say(`mounting the cgroup hierarchy ${controller} at ${target} (undone at the end)`);
-    const made = !existsSync(target);
-    mkdirSync(target, { recursive: true });
-    execFileSync('mount', ['-t', 'cgroup', '-o', controller, 'cgroup', target]);
-    writeFileSync(path.join(shared, `mount-${controller}`), made ? 'made' : 'found');
-  }
+  alone(() => {
+    mkdirSync(users, { recursive: true, mode: 0o700 });
+    writeFileSync(mine, '');
+    for (const controller of unmountedHierarchies()) {
+      const target = `/sys/fs/cgroup/${controller}`;
+      say(`mounting the cgroup hierarchy ${controller} at ${target} (undone at the end)`);
+      const made = !existsSync(target);
+      mkdirSync(target, { recursive: true });
+      execFileSync('mount', ['-t', 'cgroup', '-o', controller, 'cgroup', target]);
+      writeFileSync(path.join(shared, `mount-${controller}`), made ? 'made' : 'found');
+    }
+  });
   let undone = false;
   return () => {
     if (undone) return;
     undone = true;
-    rmSync(mine, { force: true });
-    if (othersAreUsing(users)) return;
-    for (const file of readdirSync(shared).filter((name) => name.startsWith('mount-'))) undoMount(file, say);
-    rmSync(shared, { recursive: true });
+    alone(() => {
+      rmSync(mine, { force: true });
+      if (othersAreUsing(users)) return;
+      for (const file of readdirSync(shared).filter((name) => name.startsWith('mount-')))
+        undoMount(file, say);
+      rmSync(shared, { recursive: true });
+    });
   };
+}
+
+/** One process at a time: nobody may come to use what another is about to take away. */
+function alone(act: () => void): void {
+  const lock = `${shared}.lock`;
+  const mine = `${lock}.${process.pid}`;
+  writeFileSync(mine, `${process.pid}`);
+  try {
+    while (!linked(mine, lock)) {
+      if (!existsSync(`/proc/${readFileOr(lock, 'self')}`)) rmSync(lock, { force: true });
+      pause();
+    }
+    try {
+      act();
+    } finally {
+      rmSync(lock);
+    }
+  } finally {
+    rmSync(mine, { force: true });
+  }
+}
+
+function linked(from: string, to: string): boolean {
+  try {
+    linkSync(from, to);
+    return true;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false;
+    throw error;
+  }
 }
 
 function undoMount(file: string, say: (line: string) => void): void {
   const target = `/sys/fs/cgroup/${file.slice('mount-'.length)}`;
   say(`unmounting ${target}`);
-  execFileSync('umount', [target]);
+  unmount(target);
   if (readFileSync(path.join(shared, file), 'utf8') === 'made') rmdirSync(target);
 }
+
+/** Busy for as long as anybody looks into it. */
+function unmount(target: string): void {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return void execFileSync('umount', [target], { stdio: ['ignore', 'ignore', 'pipe'] });
+    } catch (error) {
+      if (attempt === 50 || !String(error).includes('busy')) throw error;
+      pause();
+    }
+  }
+}
+
+const pause = (): void => void Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 20);
 
 /**
  * Hierarchies to mount, each as mount wants it: "hugetlb" or "cpu,cpuacct". None on a host with cgroup v2

@@ -1,4 +1,3 @@
-import { once } from 'node:events';
 import {
   type ChannelCredentials,
   type ChannelOptions,
@@ -9,6 +8,7 @@ import {
   makeClientConstructor,
 } from '@grpc/grpc-js';
 import { deadlineAfter } from '#shared/clock.ts';
+import { drained } from '#shared/drained.ts';
 import { fromStatus } from '#shared/rpc-errors.ts';
 import type { RequestOf, ResponseOf, Service } from '#shared/rpc-server.ts';
 
@@ -109,7 +109,7 @@ function duplex(call: AnyCall, options: CallOptions): Duplex<unknown, unknown> {
     output,
     send: async (message) => {
       if (stream.writableEnded || stream.destroyed) return;
-      if (!stream.write(message)) await Promise.race([once(stream, 'drain'), once(stream, 'close')]);
+      if (!stream.write(message)) await drained(stream);
     },
     end: () => stream.end(),
   };

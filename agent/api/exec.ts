@@ -23,15 +23,18 @@ export function createExecHandler(instances: Instances, limit = mostExecSessions
       throw new DroverError('resource-exhausted', `${running} commands run on this node; at most ${limit}`);
     }
     running += 1;
+    let session: ExecSession | undefined;
     try {
-      const session = await instances.exec(parseInstanceId(start.instance), start, signal);
-      signal.addEventListener('abort', () => session.close(), { once: true });
-      if (signal.aborted) session.close();
+      session = await instances.exec(parseInstanceId(start.instance), start, signal);
+      const { close } = session;
+      signal.addEventListener('abort', close, { once: true });
+      if (signal.aborted) close();
       const feeding = feed(inputs, session);
       for await (const output of session.output) yield formatExecOutput(output);
       feeding.stop();
       await feeding.failure;
     } finally {
+      session?.close();
       running -= 1;
     }
   };

@@ -1,5 +1,5 @@
-import { once } from 'node:events';
 import type { Readable } from 'node:stream';
+import { drained } from '#shared/drained.ts';
 import { DroverError } from '#shared/errors.ts';
 import type { HostCommands } from '../host/command.ts';
 
@@ -80,7 +80,7 @@ export async function openAttachBridge(
     if (input.destroyed || input.writableEnded)
       throw new DroverError('failed-precondition', 'the command has ended');
     const mayGoOn = input.write(Buffer.concat([length, data]));
-    if (!mayGoOn) await Promise.race([once(input, 'drain'), once(input, 'close'), perl.exitCode]);
+    if (!mayGoOn) await Promise.race([drained(input), perl.exitCode]);
   };
   return {
     packets: frames,

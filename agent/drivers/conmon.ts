@@ -66,7 +66,7 @@ function conmonArgs({
  * unknown, and monitor and runtime may both be there still.
  */
 export async function createUnderMonitor(
-  deps: { readonly commands: HostCommands; readonly clock: Clock },
+  deps: { readonly commands: HostCommands },
   options: ConmonOptions & {
     readonly logFile: string;
     readonly persist: string;
@@ -77,22 +77,11 @@ export async function createUnderMonitor(
   const { logFile, persist, maxLogBytes } = options;
   const extra = ['--persist-dir', persist, '-l', `k8s-file:${logFile}`, '--log-size-max', `${maxLogBytes}`];
   const args = conmonArgs({ ...options, extra: [...extra, ...options.extra] });
-  const ended = deps.clock.timeout(createTimeoutMs, signal);
-  const conmon = await deps.commands.start('conmon', args, {
-    pipes: pipes.slice(0, 5),
-    env: guestEnv,
-    signal,
-  });
-  try {
-    conmon.writable(4).write('go\n');
-    const answer = await nextAnswer(createLineReader(conmon.readable(3)), conmon, ended);
-    return { pid: pidOf(answer, options.id) };
-  } finally {
-    conmon.close();
-  }
+  const env = { _OCI_SYNCPIPE: '3' };
+  const answer = await deps.commands.ask('conmon', args, { env, signal, timeoutMs: createTimeoutMs });
+  if (answer.line !== undefined) return { pid: pidOf(parseAnswer(answer.line), options.id) };
+  throw new DroverError('internal', `conmon ended with ${answer.exitCode} and no answer`);
 }
-
-const { _OCI_ATTACHPIPE: _, ...guestEnv } = pipeEnv;
 
 export interface ExecMonitor extends Monitor {
   /** When the command ends; undefined when the monitor went without a word. */

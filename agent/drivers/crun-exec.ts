@@ -207,10 +207,11 @@ function openSession(session: Session, host: HostView, id: InstanceId): ExecSess
   };
   if (!start.stdin && !start.tty) endInput();
   const resizer = createResizer(clock, control);
+  const left = Promise.withResolvers<undefined>();
 
   return {
     execId,
-    output: outputOf(bridge, exit, start.tty),
+    output: outputOf(bridge, Promise.race([exit, left.promise]), start.tty),
     async send(input: ExecInput) {
       if (ended) throw new DroverError('failed-precondition', `exec ${execId} has ended`);
       if (input.kind === 'stdin') await bridge.write(input.data);
@@ -221,6 +222,8 @@ function openSession(session: Session, host: HostView, id: InstanceId): ExecSess
     close() {
       if (!ended && start.tty) signalCommand(1);
       bridge.close();
+      // The command may run on; nobody waits for it here any more.
+      left.resolve(undefined);
     },
   };
 }
@@ -249,7 +252,7 @@ function createResizer(clock: Clock, control: string): (size: TerminalSize) => v
 
 async function* outputOf(
   bridge: AttachBridge,
-  exit: Promise<ExitStatus>,
+  exit: Promise<ExitStatus | undefined>,
   tty: boolean,
 ): AsyncIterable<ExecOutput> {
   for await (const packet of bridge.packets) {
@@ -259,7 +262,7 @@ async function* outputOf(
   }
   const status = await exit;
   bridge.close();
-  yield { kind: 'exit', exit: status };
+  if (status !== undefined) yield { kind: 'exit', exit: status };
 }
 
 /** From 1 to 64; zero only asks and would look like success. */

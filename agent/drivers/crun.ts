@@ -113,7 +113,11 @@ export function crunDriver(context: DriverContext, options: CrunOptions = {}): R
     const names = new Set([...namesIn(paths.guests), ...namesIn(paths.crunRoot), ...cgroups.list()]);
     for (const name of names) {
       const id = name as InstanceId;
-      if (isGuestId(name) && !making.has(name) && readRecord(host, id) === undefined) await purge(id);
+      if (!isGuestId(name) || making.has(name) || readRecord(host, id) !== undefined) continue;
+      // What cannot be killed now is found again at the next start; the other guests do not wait for it.
+      await purge(id).catch((error: unknown) => {
+        if (!isKind(error, 'deadline-exceeded')) throw error;
+      });
     }
   }
 

@@ -35,10 +35,6 @@ describe('host commands', () => {
     ]);
   });
 
-  it('feeds the input', async () => {
-    expect((await commands().run('cat', [], { input: 'a\0b' })).stdout).toBe('a\0b');
-  });
-
   it('reports a death by signal as 128 + n', async () => {
     expect((await commands().run('sh', ['-c', 'kill -9 $$'])).exitCode).toBe(137);
   });
@@ -99,18 +95,47 @@ describe('host commands', () => {
     await until(() => !isAlive(child.pid), { what: 'gone' });
   });
 
-  it('spawns at most once per turn of the event loop', async () => {
+  it('hears the first line of a tool that goes on, or that it ended without one', async () => {
+    const host = commands();
+    const script = 'echo answer >&3; sleep 0.1; exit 4';
+    expect(await host.ask('sh', ['-c', script])).toMatchObject({ line: 'answer' });
+    expect(await host.ask('sh', ['-c', 'exit 4'])).toEqual({ line: undefined, exitCode: 4 });
+  });
+
+  it('runs many at once, each with its own output', async () => {
+    const host = commands();
+    const names = Array.from({ length: 40 }, (_, place) => `é${place}`);
+    const results = await Promise.all(names.map((name) => host.run('printf', ['%s', name])));
+    expect(results.map(({ stdout }) => stdout)).toEqual(names);
+  });
+
+  it('says that the outcome is unknown when the spawner dies, and goes on with another', async () => {
+    const host = commands();
+    const { stdout } = await host.run('sh', ['-c', 'echo $PPID']);
+    const running = host.run('sleep', ['5432']);
+    await until(() => host.spawns.get('sleep') === 1, { what: 'spawned' });
+    process.kill(Number(stdout), 'SIGKILL');
+    await expect(running).rejects.toMatchObject({ kind: 'deadline-exceeded' });
+    expect((await host.run('true', [])).exitCode).toBe(0);
+    const sleeper = async (): Promise<string> => (await host.run('pgrep', ['-f', '^sleep 5432$'])).stdout;
+    const left = await sleeper();
+    if (left !== '') process.kill(Number(left), 'SIGKILL');
+  });
+
+  it('starts at most one per turn of the event loop', async () => {
     const host = commands();
     let counted = 0;
     let most = 0;
-    const running = Promise.all(Array.from({ length: 12 }, () => host.run('true', [])));
+    const starting = Promise.all(
+      Array.from({ length: 12 }, () => host.start('true', [], { pipes: ['ignore'] })),
+    );
     while ((host.spawns.get('true') ?? 0) < 12) {
       await systemClock.turn();
       const now = host.spawns.get('true') ?? 0;
       most = Math.max(most, now - counted);
       counted = now;
     }
-    await running;
+    await starting;
     expect(most).toBeLessThanOrEqual(2);
   });
 });

@@ -4,6 +4,14 @@ import type { Readable, Writable } from 'node:stream';
 import type { Clock } from '#shared/clock.ts';
 import { DroverError } from '#shared/errors.ts';
 import { createGate, createSpawnLane, type Gate } from './gate.ts';
+import {
+  createSpawner,
+  type SpawnedTool,
+  type Spawner,
+  type SpawnOutcome,
+  type SpawnRequest,
+  spawnerScript,
+} from './spawner.ts';
 
 /** What a host tool said. A non-zero exit is an answer for the driver to read, not an exception. */
 export interface CommandResult {
@@ -17,13 +25,16 @@ export interface RunOptions {
   /** 60,000 where it is left out. */
   readonly timeoutMs?: number;
   readonly signal?: AbortSignal;
-  /** Nothing where it is left out. */
-  readonly input?: string | Uint8Array;
   /** In addition to PATH, LC_ALL, HOME. */
   readonly env?: Readonly<Record<string, string>>;
   /** For each of standard output and error; 4 MiB where it is left out. */
   readonly maxOutputBytes?: number;
 }
+
+export type AskOptions = Pick<RunOptions, 'timeoutMs' | 'signal' | 'env'>;
+
+/** `line` is undefined when the tool ended without one. */
+export type FirstLine = { readonly line: string } | { readonly line: undefined; readonly exitCode: number };
 
 /** 'read': a pipe that we read; 'write': one that we write. */
 export type PipeUse = 'ignore' | 'read' | 'write';
@@ -47,6 +58,8 @@ export interface StartedCommand {
   kill(): void;
   /** Destroys our ends of the pipes. */
   close(): void;
+  /** Whether our process lives as long as it; true in the beginning. */
+  keepAlive(wanted: boolean): void;
 }
 
 /**
@@ -55,12 +68,17 @@ export interface StartedCommand {
  *
  * unavailable: the tool is not installed. deadline-exceeded: timed out or the caller gave up, so whether it
  * acted is unknown: look again. internal: more output than was allowed. invalid-argument: a NUL in an
- * argument. One spawn per turn of the event loop, because each blocks it for some milliseconds; and a gate
- * per tool.
+ * argument. What only gives its output is spawned by a small process in our place (spawner.ts); of the others
+ * one per turn of the event loop, because each blocks it for some milliseconds. A gate per tool.
  */
 export interface HostCommands {
   /** `tool` is looked for in the search path unless it is an absolute path. */
   run(tool: string, args: readonly string[], options?: RunOptions): Promise<CommandResult>;
+  /**
+   * Starts a tool that runs beside us, and resolves with the first line that it writes to descriptor 3. Given
+   * up, it is killed as far as it is in its own process group still.
+   */
+  ask(tool: string, args: readonly string[], options?: AskOptions): Promise<FirstLine>;
   /** Nothing ends it but itself or kill(). */
   start(tool: string, args: readonly string[], options: StartOptions): Promise<StartedCommand>;
   /** How often each tool was spawned so far, by its name without directory. */
@@ -79,7 +97,7 @@ const packageOfTool: Readonly<Record<string, string>> = {
 };
 
 /** How many of one tool may run at once; 8 for those that are not named. */
-const gateOfTool: Readonly<Record<string, number>> = { crun: 16, conmon: 16, perl: 64, skopeo: 4, umoci: 2 };
+const gateOfTool: Readonly<Record<string, number>> = { crun: 8, conmon: 8, perl: 64, skopeo: 4, umoci: 2 };
 
 const defaultPath = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
@@ -100,31 +118,85 @@ export function createHostCommands(options: {
     gates.set(name, found);
     return found;
   };
-  const begin = async (tool: string, args: readonly string[], signal: AbortSignal | undefined) => {
+  let opening: Promise<Spawner> | undefined;
+
+  /** Anew when it has died: what it was about to do is then unknown to those who asked, and to them alone. */
+  function openSpawner(): Promise<Spawner> {
+    const pipes = ['write', 'read', 'ignore'] as const;
+    const perl = startBeside('perl', ['-e', spawnerScript], pipes, { ...baseEnv, PATH: defaultPath });
+    const opened = perl.then((started) =>
+      createSpawner(started, () => {
+        opening = undefined;
+      }),
+    );
+    opened.catch(() => {
+      opening = undefined;
+    });
+    return opened;
+  }
+  const begin = (tool: string, args: readonly string[], signal: AbortSignal | undefined): void => {
     if (args.some((arg) => arg.includes('\0'))) {
       throw new DroverError('invalid-argument', `an argument for ${tool} holds a NUL`);
     }
-    await lane.turn();
     if (signal?.aborted) throw gaveUp(tool, signal, 'it was not started');
     const name = path.basename(tool);
     spawns.set(name, (spawns.get(name) ?? 0) + 1);
   };
+  const spawnAndWait = (
+    mode: SpawnRequest['mode'],
+    tool: string,
+    args: readonly string[],
+    given: RunOptions,
+  ) =>
+    gateOf(tool).pass(async () => {
+      const { timeoutMs = 60_000, signal, env, maxOutputBytes = 4 * 1024 * 1024 } = given;
+      opening ??= openSpawner();
+      const spawner = await opening;
+      begin(tool, args, signal);
+      const request = { mode, tool, args, env: { ...baseEnv, ...env }, maxOutputBytes };
+      const outcome = await outcomeOf(spawner.spawn(request), tool, clock.timeout(timeoutMs, signal));
+      if (outcome.kind === 'fault') throw spawnError(tool, outcome);
+      if (outcome.kind !== 'flood') return outcome;
+      throw new DroverError('internal', `${tool} printed more than ${maxOutputBytes} bytes`);
+    });
 
   return {
     spawns,
     async run(tool, args, runOptions = {}) {
-      const { timeoutMs = 60_000, signal, env } = runOptions;
-      return gateOf(tool).pass(async () => {
-        await begin(tool, args, signal);
-        const ended = clock.timeout(timeoutMs, signal);
-        return runToEnd(tool, args, { ...runOptions, env: { ...baseEnv, ...env } }, ended);
-      });
+      const outcome = await spawnAndWait('run', tool, args, runOptions);
+      if (outcome.kind === 'exit') {
+        const { exitCode, stdout, stderr } = outcome;
+        return { exitCode, stdout, stderr };
+      }
+      throw new DroverError('internal', `${tool} was asked for a line`);
+    },
+    async ask(tool, args, askOptions = {}) {
+      const outcome = await spawnAndWait('ask', tool, args, askOptions);
+      if (outcome.kind === 'line') return outcome;
+      return { line: undefined, exitCode: outcome.exitCode };
     },
     async start(tool, args, { pipes, env, signal }) {
-      await begin(tool, args, signal);
+      await lane.turn();
+      begin(tool, args, signal);
       return startBeside(tool, args, pipes, { ...baseEnv, ...env });
     },
   };
+}
+
+/** A tool in uninterruptible sleep cannot be killed: it is left behind, not awaited. */
+async function outcomeOf(spawned: SpawnedTool, tool: string, ended: AbortSignal): Promise<SpawnOutcome> {
+  const aborted = Promise.withResolvers<never>();
+  const abort = (): void => {
+    spawned.kill();
+    aborted.reject(gaveUp(tool, ended, 'whether it acted is unknown'));
+  };
+  ended.addEventListener('abort', abort, { once: true });
+  if (ended.aborted) abort();
+  try {
+    return await Promise.race([spawned.outcome, aborted.promise]);
+  } finally {
+    ended.removeEventListener('abort', abort);
+  }
 }
 
 const strictly = {
@@ -135,42 +207,6 @@ const strictly = {
   cleanup: false,
   reject: false,
 } as const;
-
-async function runToEnd(
-  tool: string,
-  args: readonly string[],
-  options: RunOptions & { readonly env: Readonly<Record<string, string>> },
-  ended: AbortSignal,
-): Promise<CommandResult> {
-  const { input, env, maxOutputBytes = 4 * 1024 * 1024 } = options;
-  const child = execa(tool, args, {
-    ...strictly,
-    env,
-    maxBuffer: maxOutputBytes,
-    stripFinalNewline: false,
-    ...(input === undefined ? { stdin: 'ignore' as const } : { input }),
-  });
-  const aborted = Promise.withResolvers<'aborted'>();
-  const abort = (): void => {
-    killGroup(child.pid);
-    aborted.resolve('aborted');
-  };
-  ended.addEventListener('abort', abort, { once: true });
-  if (ended.aborted) abort();
-  try {
-    // A child in uninterruptible sleep cannot be killed: it is left behind, not awaited.
-    const result = await Promise.race([child, aborted.promise]);
-    if (result === 'aborted') throw gaveUp(tool, ended, 'whether it acted is unknown');
-    if (result.isMaxBuffer) {
-      killGroup(child.pid);
-      throw new DroverError('internal', `${tool} printed more than ${maxOutputBytes} bytes`);
-    }
-    if (result.exitCode === undefined && result.signal === undefined) throw spawnError(tool, result);
-    return { exitCode: exitCodeOf(result), stdout: result.stdout, stderr: result.stderr };
-  } finally {
-    ended.removeEventListener('abort', abort);
-  }
-}
 
 async function startBeside(
   tool: string,
@@ -213,7 +249,18 @@ async function startBeside(
     close: () => {
       for (const stream of streams) stream?.destroy();
     },
+    keepAlive: (wanted) => {
+      for (const each of [subprocess, ...streams] as readonly (Partial<Keeping> | null | undefined)[]) {
+        if (wanted) each?.ref?.();
+        else each?.unref?.();
+      }
+    },
   };
+}
+
+interface Keeping {
+  ref(): void;
+  unref(): void;
 }
 
 function killGroup(pid: number | undefined): void {

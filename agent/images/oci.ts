@@ -26,6 +26,7 @@ import {
 import type { ImageOrigin } from './origin.ts';
 import { formatReference, parseReference, type Reference } from './reference.ts';
 import { registryOrigin } from './registry-origin.ts';
+import { unlessStalled } from './stall.ts';
 import { checkRoom, unpack } from './unpack.ts';
 
 export interface OciSourceOptions {
@@ -43,6 +44,8 @@ export interface OciSourceOptions {
   readonly clock: Clock;
   readonly random: Random;
   readonly limits?: ImageLimits;
+  /** A fetch of which nothing comes for this long is given up. */
+  readonly stallMs?: number;
 }
 
 type Report = (progress: PullProgress) => void;
@@ -52,11 +55,12 @@ interface ChosenManifest {
   readonly manifest: Manifest;
 }
 
-const progressMs = 250;
+/** Long for a registry that fetches from another first, short for one that is hung. */
+const defaultStallMs = 120_000;
 
 /** OCI images, from registries with skopeo and from layouts on this node, unpacked with umoci. */
 export function createOciSource(options: OciSourceOptions): ImageSource {
-  const { architecture, clock, run, limits = defaultLimits } = options;
+  const { architecture, clock, run, limits = defaultLimits, stallMs = defaultStallMs } = options;
   const store = createImageStore(options);
   const joiner = createJoiner<PulledImage, PullProgress>();
   let opening: Promise<void> | undefined;
@@ -102,15 +106,13 @@ export function createOciSource(options: OciSourceOptions): ImageSource {
     await checkRoom(path.dirname(layout), bytesTotal);
     const tell = (bytesDone: number): void => report({ step: 'fetching', bytesDone, bytesTotal });
     tell(0);
-    const stopTelling = clock.every(progressMs, () => {
-      // Only for people; what cannot be measured now is measured next time.
-      bytesIn(layout).then(tell, () => undefined);
+    await unlessStalled((unstalled) => origin.copy(chosen, layout, unstalled), {
+      clock,
+      signal,
+      measure: () => bytesIn(layout),
+      onMeasured: tell,
+      stallMs,
     });
-    try {
-      await origin.copy(chosen, layout, signal);
-    } finally {
-      stopTelling();
-    }
     const copied = parseManifest(await readCopied(layout), limits);
     if (copied.kind === 'index' || !hasLayers(copied, chosen.manifest)) {
       throw new DroverError('data-loss', `${chosen.digest}: other layers came than its manifest lists`);

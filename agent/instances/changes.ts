@@ -80,10 +80,11 @@ export function createChanges(options: {
 
   async function* follow(
     first: readonly InstanceEvent[],
+    bookmarked: number,
     news: AsyncIterator<Change | typeof overflow>,
   ): AsyncGenerator<InstanceEvent> {
     yield* first;
-    let sent = first.at(-1)?.kind === 'bookmark' ? (first.at(-1) as { sequence: number }).sequence : 0;
+    let sent = bookmarked;
     for await (const item of withIdle(news, clock)) {
       if (item === 'idle') yield { kind: 'bookmark', sequence: sent };
       else if (item === overflow) {
@@ -117,11 +118,21 @@ export function createChanges(options: {
     },
     watch(from, signal) {
       // Joined in the same turn as the catching up is taken: nothing falls between the two.
-      const news = live.subscribe(signal)[Symbol.asyncIterator]();
-      return follow([...catchUp(from)], news);
+      const leaving = new AbortController();
+      const news = live.subscribe(AbortSignal.any([signal, leaving.signal]))[Symbol.asyncIterator]();
+      return leavingBy(leaving, follow([...catchUp(from)], sequence, news));
     },
     close: () => live.close(),
   };
+}
+
+/** A reader may leave while nothing comes: what waits for the next item must be ended first. */
+function leavingBy<T>(leaving: AbortController, items: AsyncGenerator<T>): AsyncIterable<T> {
+  const leave = (): Promise<IteratorResult<T>> => {
+    leaving.abort();
+    return items.return(undefined);
+  };
+  return { [Symbol.asyncIterator]: () => ({ next: () => items.next(), return: leave }) };
 }
 
 /** The items, and 'idle' after each 30 s without one. */

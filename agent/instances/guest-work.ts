@@ -75,10 +75,11 @@ export async function removeAll(
 ): Promise<void> {
   const { id, generation } = record;
   const driver = driverOf(shop, record.spec.runtime);
-  const signal = shop.clock.timeout(longestCallMs);
+  // A signal for each step: the grace of the stop may be longer than any of them.
+  const signal = (): AbortSignal => shop.clock.timeout(longestCallMs);
   if (seen !== 'absent') await clearGuest(shop, driver, record, seen, false);
-  else await shop.act('guest.remove', () => driver.remove(id, signal));
-  await shop.act('volume.remove', () => shop.volumes.remove(id, signal));
+  else await shop.act('guest.remove', () => driver.remove(id, signal()));
+  await shop.act('volume.remove', () => shop.volumes.remove(id, signal()));
   await shop.act('tombstone.add', () => shop.tombstones.add(id, generation, shop.clock.nowMs()));
   await shop.act('record.remove', () => shop.records.remove(id));
   shop.ranges.free(id);

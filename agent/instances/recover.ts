@@ -1,3 +1,4 @@
+import { asDroverError } from '#shared/errors.ts';
 import type { InstanceId } from '#shared/model.ts';
 import type { KeeperOptions } from './keeper.ts';
 import type { Workshop } from './tools.ts';
@@ -27,8 +28,10 @@ export async function findInstances(shop: Workshop): Promise<FoundInstance[]> {
 
   for (const [id, runtime] of runtimes) {
     if (found.has(id)) continue;
-    if (shop.tombstones.has(id)) await clear(shop, id, runtime);
-    else {
+    if (shop.tombstones.has(id)) {
+      const left = await clear(shop, id, runtime);
+      if (left !== '') found.set(id, { id, record: undefined, damage: left, runtime });
+    } else {
       shop.log.error({ event: 'record.lost', instanceId: id });
       found.set(id, { id, record: undefined, damage: 'its record is lost', runtime });
     }
@@ -56,8 +59,18 @@ async function listGuests({ drivers, lifetime }: Workshop): Promise<Map<Instance
   return runtimes;
 }
 
-async function clear(shop: Workshop, id: InstanceId, runtime: string): Promise<void> {
+/**
+ * Empty when nothing is left; else why, for people: one that cannot be removed must not keep the others
+ * waiting.
+ */
+async function clear(shop: Workshop, id: InstanceId, runtime: string): Promise<string> {
   const driver = shop.drivers.find(({ name }) => name === runtime);
-  await driver?.remove(id, shop.lifetime);
-  await shop.volumes.remove(id, shop.lifetime);
+  try {
+    await driver?.remove(id, shop.lifetime);
+    await shop.volumes.remove(id, shop.lifetime);
+    return '';
+  } catch (error) {
+    shop.log.error({ event: 'guest.left', instanceId: id, err: error });
+    return `it was removed, and something of it stays: ${asDroverError(error).message}`;
+  }
 }

@@ -43,6 +43,9 @@ export async function openTombstones(
       lines = stones.size;
       return;
     }
+    // Until it is whole: after a failure a part of the line may stand there, and all is written anew.
+    const linesBefore = lines;
+    lines = Infinity;
     const handle = await open(file, 'a', 0o600);
     try {
       await handle.writeFile(line);
@@ -50,6 +53,7 @@ export async function openTombstones(
     } finally {
       await handle.close();
     }
+    lines = linesBefore;
   };
 
   return {

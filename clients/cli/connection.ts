@@ -9,7 +9,7 @@ export interface Connection {
   readonly fleet: RpcClient<typeof messages.FleetServiceService>;
   readonly nodes: RpcClient<typeof messages.NodeServiceService>;
   readonly operations: RpcClient<typeof messages.OperationServiceService>;
-  /** The generated code of the contract; reached through here, so that it is loaded only with a connection. */
+  /** The generated code of the contract; reached through here, so that only a connection loads it. */
   readonly messages: typeof messages;
   close(): void;
 }

@@ -96,7 +96,14 @@ async function write(file: string, text: string): Promise<void> {
 
 async function parseContext(text: string, name: string | undefined): Promise<Context> {
   const { parse } = await import('yaml');
-  const found = parse(text) as Partial<Record<keyof Context, unknown>> | null;
+  const found = ((): Partial<Record<keyof Context, unknown>> | null => {
+    try {
+      return parse(text) as Partial<Record<keyof Context, unknown>> | null;
+    } catch (cause) {
+      const message = `not a context: ${(cause as Error).message}`;
+      throw new DroverError('invalid-argument', message, { cause });
+    }
+  })();
   const missing = (['address', 'ca', 'certificate', 'key'] as const).filter(
     (key) => typeof found?.[key] !== 'string',
   );

@@ -1,3 +1,4 @@
+import { constants } from 'node:os';
 import { Command, CommanderError, Option } from 'commander';
 import { systemClock } from '#shared/clock.ts';
 import { DroverError, asDroverError } from '#shared/errors.ts';
@@ -17,6 +18,7 @@ const outputs = ['table', 'wide', 'json', 'yaml', 'name'] as const;
 
 /** The command line; answers the exit code. Everything that fails does so here, in one form. */
 export async function runCli(argv: readonly string[]): Promise<number> {
+  process.stdout.on('error', stopAtBrokenPipe);
   let code: number = exitCode.done;
   const program = buildProgram(async (spec, args, options, global) => {
     code = await runCommand(spec, args, options, global);
@@ -70,8 +72,8 @@ export function buildProgram(action: Action): Command {
 }
 
 /**
- * Our own errors alone are printed, in the form that was asked for. What commander still writes is the help of
- * a group that was called without a sub-command: a result.
+ * Our own errors alone are printed, in the form that was asked for. What commander still writes is the help
+ * of a group that was called without a sub-command: a result.
  */
 function quiet(made: Command): void {
   made.exitOverride().configureOutput({
@@ -83,6 +85,7 @@ function quiet(made: Command): void {
 const groupHelp: Readonly<Record<string, string>> = {
   node: 'Hosts and their place in the fleet',
   context: 'The fleets this command line knows',
+  local: 'The agent of this very host, while the control plane is away',
 };
 
 function addCommand(program: Command, spec: CommandSpec, action: Action): void {
@@ -150,7 +153,10 @@ async function runCommand(
   const output = String(given['output'] ?? 'table') as GlobalOptions['output'];
   const color = (given['color'] as typeof environment.color | undefined) ?? environment.color;
   const { stdin, stdout, stderr } = process;
-  const terminal = createTerminal({ stdin, stdout, stderr, quiet: given['quiet'] === true, color });
+  // A program that reads errors as JSON gets nothing else on standard error.
+  const forProgram = (output === 'json' || output === 'yaml') && stderr.isTTY !== true;
+  const silent = given['quiet'] === true || forProgram;
+  const terminal = createTerminal({ stdin, stdout, stderr, quiet: silent, color });
   const interrupted = onInterrupt();
   let connection: Connection | undefined;
   try {
@@ -200,6 +206,12 @@ function explain(error: DroverError, connection: Connection | undefined): Drover
   );
 }
 
+/** `drover logs web | head` has read enough: no fault to tell, and the code is the shell's own for it. */
+function stopAtBrokenPipe(error: NodeJS.ErrnoException): void {
+  if (error.code !== 'EPIPE') throw error;
+  process.exit(128 + constants.signals.SIGPIPE);
+}
+
 /** The first Ctrl-C stops politely, the second at once. */
 function onInterrupt(): { readonly signal: AbortSignal; readonly release: () => void } {
   const abort = new AbortController();
@@ -225,7 +237,9 @@ function readGlobal(given: Given, output: GlobalOptions['output']): GlobalOption
 }
 
 /** Wrong words on the command line, in the same form as every other error. */
-function usageError(error: CommanderError, argv: readonly string[]): number {
+function usageError(error: CommanderError, words: readonly string[]): number {
+  // What stands behind "--" is for a guest.
+  const argv = words.includes('--') ? words.slice(0, words.indexOf('--')) : words;
   const place = argv.findIndex((word) => word === '-o' || word === '--output');
   const output =
     place < 0

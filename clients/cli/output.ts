@@ -72,11 +72,18 @@ export function describeText(fields: readonly (readonly [string, string])[]): st
     .join('\n');
 }
 
+/** JSON leaves some characters as they are that a terminal obeys. */
+export const jsonText = (data: unknown, indent?: number): string =>
+  JSON.stringify(data, undefined, indent).replace(
+    /[\u007f-\u009f\u2028-\u202e\u2066-\u2069]/g,
+    (found) => `\\u${(found.codePointAt(0) ?? 0).toString(16).padStart(4, '0')}`,
+  );
+
 /** Prints one result in the form that was asked for. YAML is loaded only when it is. */
 export async function printResult(result: Result, global: GlobalOptions, terminal: Terminal): Promise<void> {
   switch (global.output) {
     case 'json':
-      return terminal.print(JSON.stringify(result.data, undefined, 2));
+      return terminal.print(jsonText(result.data, 2));
     case 'yaml': {
       const { stringify } = await import('yaml');
       return terminal.print(stringify(result.data).trimEnd());
@@ -85,7 +92,7 @@ export async function printResult(result: Result, global: GlobalOptions, termina
       return result.names.forEach((name) => terminal.print(escapeControls(name)));
     default: {
       const text = result.text({ wide: global.output === 'wide' });
-      if (text !== '') terminal.print(text);
+      if (text !== '') terminal.print(escapeControls(text));
       if (result.next !== undefined && terminal.errIsTty) terminal.note(`next: ${result.next}`);
     }
   }
@@ -97,7 +104,7 @@ export function printError(error: DroverError, output: string, terminal: Termina
   if (output === 'json' || output === 'yaml') {
     const { kind, reason, message, subject, nextStep, faults } = error;
     terminal.complain(
-      JSON.stringify({ error: { kind, reason, message, subject, nextStep, faults, exitCode: code } }),
+      jsonText({ error: { kind, reason, message, subject, nextStep, faults, exitCode: code } }),
     );
     return code;
   }

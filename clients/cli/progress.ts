@@ -12,7 +12,10 @@ export interface Waiting {
  */
 export async function showProgress(waiting: readonly Waiting[], context: CommandContext): Promise<void> {
   const { terminal, global } = context;
-  const live = terminal.errIsTty && !global.quiet && global.output !== 'json' && global.output !== 'yaml';
+  // A terminal that does not say how wide it is gets plain lines.
+  const wide = (process.stderr.columns ?? 0) > 0;
+  const live =
+    terminal.errIsTty && wide && !global.quiet && global.output !== 'json' && global.output !== 'yaml';
   if (live) return showLive(waiting);
   const outcomes = await Promise.allSettled(
     waiting.map(({ follow }) => follow((line) => terminal.note(line))),

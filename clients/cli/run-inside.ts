@@ -7,17 +7,18 @@ import type {
 import type { ExecStart, TerminalSize } from '#shared/streams.ts';
 import { formatExecInput, formatExecStart, parseExecOutput } from '#shared/wire/exec.ts';
 import type { CommandContext } from './command.ts';
-import { exitCode } from './exit-code.ts';
 
 type Channel = Duplex<WireExecInput, WireExecOutput>;
 
 /**
  * Runs a command inside an instance with our terminal and our pipes; answers its exit code. Never begins it
- * again. With a terminal Ctrl-C is the guest's.
+ * again. With -it Ctrl-C is the guest's.
  */
 export async function runInside(start: Omit<ExecStart, 'size'>, context: CommandContext): Promise<number> {
   const { fleet } = await context.connect();
-  const channel = fleet.exec({ signal: start.tty ? undefined : context.signal });
+  // With -t alone no key goes to the guest, so Ctrl-C stays ours.
+  const keysAreTheirs = start.tty && start.stdin;
+  const channel = fleet.exec({ signal: keysAreTheirs ? undefined : context.signal });
   await channel.send(formatExecStart({ ...start, size: sizeNow() }));
   return converse(channel, start, context);
 }
@@ -27,7 +28,7 @@ async function converse(
   { stdin, tty }: { readonly stdin: boolean; readonly tty: boolean },
   { terminal }: CommandContext,
 ): Promise<number> {
-  const release = tty ? takeTerminal(channel, terminal.stdin) : () => {};
+  const release = tty && stdin ? takeTerminal(channel, terminal.stdin) : () => {};
   // Ours to destroy at the end, which ends the loop that reads it: no guest listens any more.
   if (stdin) void forwardInput(channel, terminal.stdin).catch(() => {});
   try {
@@ -45,7 +46,7 @@ async function converse(
     // An open pipe that nobody closes would keep this process.
     if (stdin) terminal.stdin.destroy();
   }
-  return exitCode.failed;
+  throw new DroverError('unavailable', 'the command was cut off, and how it ends is not known');
 }
 
 async function forwardInput(channel: Channel, stdin: NodeJS.ReadStream): Promise<void> {

@@ -11,10 +11,11 @@ export interface Terminal {
   print(line: string): void;
   /** Bytes of a guest, as they are. */
   write(data: Uint8Array, to: 'stdout' | 'stderr'): Promise<void>;
-  /** One line about what goes on; nothing with --quiet. */
+  /** One line about what goes on; nothing with --quiet. What comes from the fleet is escaped. */
   note(line: string): void;
   /** One line of an error; never silenced. */
   complain(line: string): void;
+  /** For standard error: results have no colours. */
   style(format: 'bold' | 'dim' | 'red' | 'green' | 'yellow', text: string): string;
 }
 
@@ -28,7 +29,7 @@ export function createTerminal(options: {
   const { stdin, stdout, stderr, quiet, color } = options;
   const style: Terminal['style'] = (format, text) => {
     if (color === 'never') return text;
-    return styleText(format, text, { validateStream: color === 'auto', stream: stdout });
+    return styleText(format, text, { validateStream: color === 'auto', stream: stderr });
   };
   return {
     stdin,
@@ -44,7 +45,7 @@ export function createTerminal(options: {
       });
     },
     note: (line) => {
-      if (!quiet) stderr.write(`${line}\n`);
+      if (!quiet) stderr.write(`${escapeControls(line)}\n`);
     },
     complain: (line) => void stderr.write(`${line}\n`),
     style,

@@ -38,6 +38,8 @@ const phaseNames: Readonly<Record<Phase, string>> = {
   8: 'unknown',
 };
 
+export const phaseNameOf = (phase: Phase): string => phaseNames[phase] ?? `phase ${phase}`;
+
 export function exitText(exit: ExitStatus | undefined): string {
   if (exit === undefined) return '';
   if (exit.unknown) return 'code unknown';
@@ -46,8 +48,7 @@ export function exitText(exit: ExitStatus | undefined): string {
 
 export function phaseText({ observed, stale, node }: Instance): string {
   if (node === '') return 'unplaced';
-  const phase =
-    observed === undefined ? 'pending' : (phaseNames[observed.phase] ?? `phase ${observed.phase}`);
+  const phase = observed === undefined ? 'pending' : phaseNameOf(observed.phase);
   return stale ? `unknown (was ${phase})` : phase;
 }
 

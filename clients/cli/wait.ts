@@ -17,8 +17,8 @@ const patienceMs: Readonly<Record<string, number>> = {
 
 /**
  * Follows operations to their end, one line a change on standard error. What stands still is an error:
- * unplaceable has exit code 7; deadline-exceeded when the time is over. The operation itself goes on either
- * way.
+ * unplaceable has exit code 7; deadline-exceeded when the time is over: then the operation itself goes on.
+ * aborted when a later change took its place.
  */
 export async function waitFor(ids: readonly string[], context: CommandContext): Promise<void> {
   const { global, clock, signal } = context;
@@ -56,6 +56,7 @@ async function followOne(
       }
       last = operation;
       say(operation);
+      if (operation.state === superseded) break;
       if (operation.state !== running) return;
     }
   } catch (error) {
@@ -65,6 +66,7 @@ async function followOne(
   } finally {
     cancel();
   }
+  if (last?.state === superseded) throw overtaken(last);
   if (stuck.signal.aborted && last !== undefined) throw blocked(last);
   if (deadline.aborted) throw timedOut(id, last, context);
 }
@@ -80,6 +82,14 @@ function blocked({ id, workload, message, blockedBy }: Operation): DroverError {
     reason: blockedBy,
     subject: { operation: id },
     nextStep: `it goes on by itself when that changes; look with: drover describe workload ${workload}`,
+  });
+}
+
+function overtaken({ id, kind, workload }: Operation): DroverError {
+  return new DroverError('aborted', `${kind} ${workload}: a later change took its place before it was done`, {
+    reason: 'superseded',
+    subject: { operation: id },
+    nextStep: 'see what is wanted now, then decide again; look with: drover get operations',
   });
 }
 

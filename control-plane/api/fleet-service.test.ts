@@ -58,6 +58,7 @@ const contextOf = (method: string): HandlerContext => ({
   peer: undefined,
   deadlineMs: undefined,
   caller: { role: 'admin', name: 'root' },
+  certificateSerial: '',
 });
 
 const documentOf = (name: string, spec: SpecChanges) => ({

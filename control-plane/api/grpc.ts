@@ -59,9 +59,9 @@ export function createApi(
   const server = new Server(limits);
   const options: MountOptions<HandlerContext> = {
     guard(context: CallContext): HandlerContext {
-      const caller = authenticate(context.peer, revocation);
-      authorize(context.method, caller);
-      return { ...context, caller: caller === anonymous ? stranger : caller };
+      const { who, certificateSerial } = authenticate(context.peer, revocation);
+      authorize(context.method, who);
+      return { ...context, caller: who === anonymous ? stranger : who, certificateSerial };
     },
     onError(error, { method }) {
       const known = error instanceof DroverError ? error : undefined;

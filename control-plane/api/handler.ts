@@ -9,6 +9,8 @@ import type { Store } from '../store/store.ts';
 /** A call whose caller has been authenticated and may use the method. */
 export interface HandlerContext extends CallContext {
   readonly caller: Caller;
+  /** Of the caller's certificate, in lower-case hex; empty for whoever has none. */
+  readonly certificateSerial: string;
 }
 
 /** What handlers work with. */

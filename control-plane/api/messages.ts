@@ -6,9 +6,10 @@ import type {
 } from '#shared/gen/drover/fleet/v1/fleet.ts';
 import type { Instance, Node, Operation, Workload } from '#shared/model.ts';
 import { formatInstance, formatNode, formatOperation, formatWorkload } from '#shared/wire/fleet.ts';
+import { rolloutWorld } from '../fleet-view.ts';
 import { nodeStatus } from '../node-status.ts';
 import type { RolloutWorld } from '../reconciler/rollout.ts';
-import { instanceMessage, operationProgress, rolloutWorld, workloadStatus } from '../status.ts';
+import { instanceMessage, operationProgress, workloadStatus } from '../status.ts';
 import type { Snapshot } from '../store/store.ts';
 import type { HandlerDeps } from './handler.ts';
 

@@ -82,13 +82,18 @@ function parseIncarnation(text: string): string {
 
 async function renewCertificate(
   csr: Uint8Array,
-  { caller }: HandlerContext,
+  { caller, certificateSerial }: HandlerContext,
   { store, authority, clock }: NodeServiceDeps,
 ): Promise<{ certificate: Uint8Array; authorities: Uint8Array[] }> {
   const certificate = await authority.issue(caller, csr);
   if (caller.role === 'node') {
     const oldExpiresAtMs = clock.nowMs() + certificateLife.nodeMs;
-    const renewed = { node: caller.name, certificateSerial: certificate.serial, oldExpiresAtMs };
+    const renewed = {
+      node: caller.name,
+      callerSerial: certificateSerial,
+      certificateSerial: certificate.serial,
+      oldExpiresAtMs,
+    };
     await store.transact((tx) => putNodeCertificate(tx, renewed, clock.nowMs()));
   }
   return { certificate: certificate.der, authorities: [authority.certificate.der] };

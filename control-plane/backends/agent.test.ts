@@ -6,10 +6,12 @@ import { describe, expect, it } from 'vitest';
 import { systemClock } from '#shared/clock.ts';
 import { silentLog } from '#shared/log.ts';
 import type { NodeName } from '#shared/model.ts';
+import { systemRandom } from '#shared/random.ts';
 import { wireMinor } from '#shared/version.ts';
 import { backendConformance, newSpec } from '../../test/conformance/backend.ts';
-import { serveFakeNode, socketPair } from '../../test/fakes/agent.ts';
-import { createFakeNode, type FakeNode } from '../../test/fakes/node.ts';
+import { type FakeAgentOptions, serveFakeNode, socketPair } from '../../test/fakes/agent.ts';
+import { createFakeNode, fakeFacts, type FakeNode } from '../../test/fakes/node.ts';
+import { startControlPlane } from '../../test/simulation/control-plane.ts';
 import { until } from '../../test/until.ts';
 import { createMemoryJournal } from '../store/memory.ts';
 import { openStore } from '../store/open-store.ts';
@@ -51,7 +53,7 @@ async function setUp(joinedIncarnation = 'h1-state-1') {
     store,
     node,
     relayDir,
-    async dial(more: { readonly wireMinor?: number; readonly as?: FakeNode } = {}) {
+    async dial(more: FakeAgentOptions & { readonly as?: FakeNode } = {}) {
       const [ours, theirs] = await socketPair();
       sockets.push(theirs);
       theirs.on('error', () => {});
@@ -117,7 +119,7 @@ describe('sessions', () => {
 
   it.each([wireMinor + 1, wireMinor + 2])('refuses an agent of minor version %d', async (minor) => {
     await using world = await setUp();
-    const { ended } = await world.dial({ wireMinor: minor });
+    const { ended } = await world.dial({ hello: { wireMinor: minor } });
     await ended;
     expect(world.events()[0]?.message).toMatch(/has minor version/);
   });
@@ -139,5 +141,89 @@ describe('sessions', () => {
       expect(kinds[0]).toBe('connected');
       expect(kinds).toContain('instance');
     }
+  });
+});
+
+describe('a command whose session is cut', () => {
+  it('is unavailable, once, and runs no second time over the next session', async () => {
+    await using world = await setUp();
+    const { node, backend } = world;
+    const { socket, ended } = await world.dial();
+    await until(() => answers(backend), { what: 'a session' });
+    const instanceId = randomUUIDv7() as InstanceId;
+    const order = { node: h1, instanceId, generation: 1, requestId: randomUUIDv7() };
+    await backend.ensureInstance(order, newSpec(), never);
+    await until(() => node.instances.get(instanceId)?.state.phase === 'running', { what: 'it runs' });
+    let begun = 0;
+    const { exec } = node;
+    node.exec = (start) => {
+      begun += 1;
+      return exec(start);
+    };
+    const start = { instance: instanceId, command: ['cat'], stdin: true, tty: false, env: {}, user: '' };
+    const more = { size: { columns: 80, rows: 24 }, workingDir: '', project: '' };
+    const channel = await backend.exec(h1, { ...start, ...more }, { role: 'admin', name: 'root' }, never);
+    const outputs = channel.output[Symbol.asyncIterator]();
+    expect((await outputs.next()).value).toMatchObject({ kind: 'started' });
+    socket.destroy();
+    await expect(outputs.next()).rejects.toMatchObject({ kind: 'unavailable' });
+    expect(await outputs.next()).toMatchObject({ done: true });
+    await ended;
+    await world.dial();
+    await until(() => answers(backend), { what: 'the next session' });
+    expect(begun).toBe(1);
+    channel.close();
+  });
+});
+
+describe('an agent that is newer, or of another time', () => {
+  /** A whole control plane that hears of the node over its session. */
+  async function observe(world: Awaited<ReturnType<typeof setUp>>, more: FakeAgentOptions) {
+    const { backend } = world;
+    const journal = createMemoryJournal();
+    const control = await startControlPlane({ clock: systemClock, random: systemRandom, backend, journal });
+    await control.enroll('h1');
+    await world.dial(more);
+    await until(() => control.view.node(h1)?.listed, { what: 'the node is known' });
+    return control;
+  }
+
+  it('may have capabilities and facts that nobody here knows', async () => {
+    await using world = await setUp();
+    world.node.facts = fakeFacts('h1', { extra: { quantum: 'yes' } });
+    const capabilities = ['exec', 'time-travel', '\u0000', 'x'.repeat(5000)];
+    const control = await observe(world, { hello: { capabilities } });
+    expect(await answers(world.backend)).toBe(true);
+    expect(control.view.node(h1)?.facts?.extra).toEqual({ quantum: 'yes' });
+    await control.close();
+  });
+
+  it.each([
+    [29_000, []],
+    [-29_000, []],
+    [300_000, ["its clock is 300 s ahead of the control plane's"]],
+    [-300_000, ["its clock is 300 s behind the control plane's"]],
+  ])('with a clock that is %i ms off has the conditions %j', async (clockSkewMs, expected) => {
+    await using world = await setUp();
+    const control = await observe(world, { clockSkewMs });
+    const skews = () => control.view.node(h1)?.conditions.filter(({ type }) => type === 'ClockSkew') ?? [];
+    expect(skews().map(({ message }) => message)).toEqual(expected);
+    await control.close();
+  });
+
+  it('has instances of an unknown phase, which are neither absent nor replaced', async () => {
+    await using world = await setUp();
+    const control = await observe(world, { phase: 99 as never });
+    await control.apply('web');
+    control.reconciler.wake();
+    const observed = () => control.instances('web').map(({ observed: seen }) => seen);
+    await until(() => observed().some((seen) => typeof seen === 'object'), { what: 'it is seen' });
+    const [before] = control.instances('web');
+    world.node.report();
+    control.reconciler.wake();
+    await until(() => world.node.starts.size === 1, { what: 'it was started' });
+    expect(observed()).toMatchObject([{ phase: 'unknown' }]);
+    expect(control.instances('web').map(({ metadata }) => metadata.id)).toEqual([before?.metadata.id]);
+    await control.close();
   });
 });

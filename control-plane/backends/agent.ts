@@ -91,8 +91,7 @@ export function agentBackend(options: {
 
   async function live(session: Session): Promise<void> {
     const { node } = session;
-    log.info({ event: 'session.opened', node });
-    const reason = await session.run();
+    const reason = await session.run(() => log.info({ event: 'session.opened', node }));
     sessions.delete(node);
     log.info({ event: 'session.closed', node, reason });
     if (session.refusal !== undefined && !isClosed) await tellRefused(node, session.refusal);

@@ -1,6 +1,6 @@
 import type { Digest, Instance, InstanceId, InstanceState, NodeName, Workload } from '#shared/model.ts';
 import { demandOf } from '../demand.ts';
-import { isKnown, type LiveNode } from '../fleet-view.ts';
+import { type LiveNode, rolloutWorld } from '../fleet-view.ts';
 import { nextStep, resolveStep } from '../reconciler/plan.ts';
 import { type RolloutAction, type RolloutWorld, rollout } from '../reconciler/rollout.ts';
 import type { NodeVerdict, NodeView } from '../scheduler/plugin.ts';
@@ -87,8 +87,8 @@ interface Run extends Simulation {
 
 function startRun({ metadata }: Workload, { tx, nodes, live, nowMs }: SimulationWorld): Run {
   const { id, name, project } = metadata;
-  const stale: RolloutWorld['stale'] = ({ node }) => node !== undefined && !isKnown(live.get(node));
-  return { id, name, project, tx, world: { nowMs, stale }, steps: [], placements: [], nodes, added: 0 };
+  const world = rolloutWorld({ node: (node) => live.get(node) }, nowMs);
+  return { id, name, project, tx, world, steps: [], placements: [], nodes, added: 0 };
 }
 
 const workloadOf = ({ tx, id, project }: Run): Workload => tx.get('workload', id, project) as Workload;
@@ -120,7 +120,7 @@ function assumeProgress(run: Run): void {
   for (const instance of instancesOf(run)) {
     const { observed, node, intent } = instance;
     if (intent !== 'run' || node === undefined || run.world.stale(instance)) continue;
-    const isOrdered = observed === undefined || observed === 'absent' || observed.phase === 'preparing';
+    const isOrdered = observed === undefined || (observed !== 'absent' && observed.phase === 'preparing');
     const isYoung = typeof observed === 'object' && observed.phase === 'running' && observed.startedAtMs > 0;
     if (isOrdered || isYoung) put(run, { ...instance, observed: readyState(instance) });
   }
@@ -144,9 +144,10 @@ function act(run: Run, action: RolloutAction): void {
 function settle(run: Run): void {
   for (const instance of instancesOf(run)) {
     const step = nextStep(instance, run.world);
-    if (step?.kind === 'remove') run.nodes = withoutDemand(run.nodes, step.node, demandOf(instance));
-    if (step?.kind === 'remove' || step?.kind === 'forget')
-      run.tx.delete('instance', instance.metadata.id, run.project);
+    if (step?.kind !== 'remove' && step?.kind !== 'forget') continue;
+    const { node, metadata } = instance;
+    if (node !== undefined) run.nodes = withoutDemand(run.nodes, node, demandOf(instance));
+    run.tx.delete('instance', metadata.id, run.project);
   }
   // After the removals: what found no room before may find it now.
   for (const instance of instancesOf(run))

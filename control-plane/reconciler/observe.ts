@@ -118,7 +118,10 @@ function createIntake(
 
   async function tellStrangers({ node, present }: Extract<Observation, { kind: 'complete' }>): Promise<void> {
     const snapshot = store.snapshot();
-    const strangers = [...present].filter((id) => snapshot.get('instance', id)?.node !== node);
+    // What was given up with its node is known, and is on its way out.
+    const boundTo = (id: string) =>
+      (snapshot.get('instance', id) ?? snapshot.get('released-instance', id))?.node;
+    const strangers = [...present].filter((id) => boundTo(id) !== node);
     if (strangers.length === 0) return;
     const some = strangers.slice(0, 5).join(', ');
     await commit((tx) =>

@@ -18,9 +18,9 @@ describe('nextStep', () => {
     },
     { name: 'orders what was never reported', of: instance({ observed: undefined }), wanted: 'ensure' },
     {
-      name: 'orders anew what its node does not hold',
+      name: 'orders nothing for what its node holds no more',
       of: instance({ observed: 'absent' }),
-      wanted: 'ensure',
+      wanted: undefined,
     },
     { name: 'orders a newer generation', of: instance({ metadata: newerGeneration }), wanted: 'ensure' },
     { name: 'leaves alone what runs', of: instance(), wanted: undefined },

@@ -1,5 +1,6 @@
 import type { Instance, NodeName, Workload } from '#shared/model.ts';
 import { currentResolution } from '../store/instance-template.ts';
+import type { ReleasedInstance } from '../store/store.ts';
 
 /** One thing to do next. Each may be repeated; steps.ts has one executor for each kind. */
 export type Step =
@@ -15,7 +16,9 @@ export type Step =
   /** Stops and removes it on the node. When the order resolves, nothing is left there. */
   | { readonly kind: 'remove'; readonly instance: Instance; readonly node: NodeName }
   /** Deletes the record: nothing of it is anywhere. */
-  | { readonly kind: 'forget'; readonly instance: Instance };
+  | { readonly kind: 'forget'; readonly instance: Instance }
+  /** Removes what is left on a host that came back after it was given up, then forgets it. */
+  | { readonly kind: 'clear'; readonly released: ReleasedInstance };
 
 export interface StepWorld {
   /**
@@ -33,7 +36,8 @@ export function nextStep(instance: Instance, world: StepWorld): Step | undefined
   if (world.stale(instance)) return undefined; // A silent node is not an empty one: wait until it speaks.
   if (!wanted)
     return observed === 'absent' ? { kind: 'forget', instance } : { kind: 'remove', instance, node };
-  if (observed === undefined || observed === 'absent') return { kind: 'ensure', instance, node };
+  if (observed === undefined) return { kind: 'ensure', instance, node };
+  if (observed === 'absent') return undefined; // It was there and is gone: another takes its place.
   if (observed.generation < instance.metadata.generation) return { kind: 'ensure', instance, node };
   return undefined; // Running, exited, backing off: the agent follows the restart policy, we only watch.
 }

@@ -253,6 +253,31 @@ describe('a node that is away', () => {
     expect(nodes.filter((node) => node === 'a')).toEqual([]);
     expect(nodes).toHaveLength(3);
     expect(world.b.instances.size + world.c.instances.size).toBe(3);
+    const ids = [world.a, world.b, world.c].flatMap(({ instances }) => [...instances.keys()]);
+    expect(new Set(ids).size).toBe(4);
+  });
+
+  it('is rid of what it held when it joins again after that', async () => {
+    await using world = await createWorld();
+    await world.apply('web', { replicas: 6 });
+    await world.clock.advance(2 * secondMs);
+    world.a.disconnect();
+    await world.expel('a');
+    await world.clock.advance(5 * secondMs);
+    expect(world.running('web')).toBe(8);
+    await world.enroll('a');
+    world.a.connect();
+    for (let step = 0; step < 5; step += 1) await world.clock.advance(secondMs);
+    expect(world.running('web')).toBe(6);
+    expect(world.a.instances.size).toBe(0);
+    expect(world.store.snapshot().list('released-instance')).toEqual([]);
+    const types = new Set(
+      world.store
+        .snapshot()
+        .list('event')
+        .map(({ type }) => type),
+    );
+    expect(types).not.toContain('node.strangers-found');
   });
 
   it('runs again what it lost with its state directory', async () => {
@@ -269,6 +294,34 @@ describe('a node that is away', () => {
       .list('event')
       .map(({ type }) => type);
     expect(types).toEqual(expect.arrayContaining(['node.replaced', 'instance.vanished']));
+  });
+});
+
+describe('an instance that was removed on its host', () => {
+  it('is replaced by another, which has another id', async () => {
+    await using world = await createWorld(['a']);
+    await world.apply('web');
+    await world.clock.advance(2 * secondMs);
+    const id = world.instances('web')[0]?.metadata.id as InstanceId;
+    world.a.remove(id, 1);
+    for (let step = 0; step < 5; step += 1) await world.clock.advance(secondMs);
+    expect(world.running('web')).toBe(1);
+    expect(world.instances('web').map(({ metadata }) => metadata.id)).not.toContain(id);
+    expect(world.instances('web')).toHaveLength(1);
+  });
+
+  it('is replaced even when it was never reported', async () => {
+    await using world = await createWorld(['a']);
+    const removed = new DroverError('failed-precondition', 'it was removed', { reason: 'removed' });
+    world.a.failNext('ensure', removed);
+    await world.apply('web');
+    await world.clock.advance(5 * secondMs);
+    expect(world.running('web')).toBe(1);
+    expect(world.instances('web')).toHaveLength(1);
+    const events = world.store.snapshot().list('event');
+    expect(events.filter(({ type }) => type === 'instance.retired')).toMatchObject([
+      { message: 'its node holds it no more' },
+    ]);
   });
 });
 

@@ -4,9 +4,9 @@ import type { Log } from '#shared/log.ts';
 import type { Instance, NodeName, Workload } from '#shared/model.ts';
 import type { Random } from '#shared/random.ts';
 import type { Backend } from '../backends/backend.ts';
-import { type FleetView, isKnown } from '../fleet-view.ts';
+import { type FleetView, isKnown, rolloutWorld } from '../fleet-view.ts';
 import { recordStepFailure } from '../store/record-step-failure.ts';
-import type { Snapshot, Store } from '../store/store.ts';
+import type { ReleasedInstance, Snapshot, Store } from '../store/store.ts';
 import { applyRollout } from './apply-rollout.ts';
 import { type Attempts, createAttempts } from './attempts.ts';
 import { nextStep, resolveStep, type Step } from './plan.ts';
@@ -142,20 +142,15 @@ function pass(state: State, snapshot: Snapshot): number {
     passWorkload(state, workload, instances, { world, isChanging: changing.has(`${project}/${name}`) });
     dueMs = Math.min(dueMs, nextRolloutInMs(workload, instances, world) ?? sweepMs);
   }
-  for (const instance of snapshot.list('instance')) passInstance(state, snapshot, instance, world);
+  for (const instance of snapshot.list('instance')) passInstance(state, instance, world);
+  for (const released of snapshot.list('released-instance')) passReleased(state, released);
   const waits = [state.attempts.nextInMs(), state.placing.nextInMs()];
   state.attempts.prune();
   state.placing.prune();
   return Math.max(1, Math.min(dueMs, ...waits.map((waitMs) => waitMs ?? sweepMs)));
 }
 
-function worldOf({ view, clock }: State): RolloutWorld {
-  return {
-    nowMs: clock.nowMs(),
-    stale: ({ node }) => node !== undefined && !isKnown(view.node(node)),
-    skewMs: ({ node }) => (node === undefined ? 0 : (view.node(node)?.clockSkewMs ?? 0)),
-  };
-}
+const worldOf = ({ view, clock }: State): RolloutWorld => rolloutWorld(view, clock.nowMs());
 
 /** What found no node is asked for again at once when a node came, changed, or got room. */
 function tryAllAgainWhenRoomChanged(state: State, snapshot: Snapshot): void {
@@ -211,22 +206,33 @@ function startPlacing(state: State, workload: Workload, unplaced: readonly Insta
   });
 }
 
-function passInstance(state: State, snapshot: Snapshot, instance: Instance, world: RolloutWorld): void {
+function passInstance(state: State, instance: Instance, world: RolloutWorld): void {
   const { node, metadata } = instance;
-  const isLost = node !== undefined && snapshot.named('node', node) === undefined;
-  const step: Step | undefined = isLost ? { kind: 'forget', instance } : nextStep(instance, world);
+  const step = nextStep(instance, world);
   if (step === undefined || step.kind === 'place') return;
   const ofWorkload = `workload ${metadata.project}/${instance.workload}`;
   const groups = [{ name: ofWorkload, limit: limits.perWorkload }];
-  if (node !== undefined) groups.push({ name: `node ${node}`, limit: limits.perNode });
+  if (node !== undefined) groups.push(groupOfNode(node));
   startStep(state, step, `instance/${metadata.id}/${metadata.generation}`, groups);
 }
 
+function passReleased(state: State, released: ReleasedInstance): void {
+  const { id, node } = released;
+  if (!isKnown(state.view.node(node))) return;
+  startStep(state, { kind: 'clear', released }, `released/${id}`, [groupOfNode(node)]);
+}
+
+const groupOfNode = (node: NodeName): Group => ({ name: `node ${node}`, limit: limits.perNode });
+
+function aboutStep(step: Step): Readonly<Record<string, string>> {
+  const { kind } = step;
+  if (kind === 'resolve-image') return { workload: step.workload.metadata.name, step: kind };
+  if (kind === 'clear') return { instance: step.released.name, step: kind };
+  return { instance: step.instance.metadata.name, step: kind };
+}
+
 function startStep(state: State, step: Step, key: string, groups: readonly Group[]): void {
-  const about =
-    step.kind === 'resolve-image'
-      ? { workload: step.workload.metadata.name, step: step.kind }
-      : { instance: step.instance.metadata.name, step: step.kind };
+  const about = aboutStep(step);
   const settleMs = step.kind === 'ensure' ? ensureSettleMs : 0;
   start(state, { key, groups, attempts: state.attempts, about, settleMs }, async () => {
     try {

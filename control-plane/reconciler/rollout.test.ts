@@ -22,6 +22,8 @@ const waiting = (place: number, of = workload): Instance =>
 const homeless = (place: number, of = workload): Instance =>
   instanceRecord(of, place, { node: undefined, observed: undefined, placedBecause: '0 of 1 nodes fit.' });
 const silent = (place: number, of = workload): Instance => instanceRecord(of, place, { node: away });
+const vanished = (place: number, of = workload): Instance =>
+  instanceRecord(of, place, { observed: 'absent' });
 const crashing = (place: number, of = workload): Instance =>
   instanceRecord(of, place, { observed: stateRecord({ phase: 'backing-off', pid: 0, startedAtMs: 0 }) });
 const exited = (place: number, code: number, of = workload): Instance => {
@@ -60,6 +62,23 @@ const steady: readonly Row[] = [
   },
   { name: 'never replaces what is silent', instances: [good(1), good(2), silent(3)], wanted: [] },
   { name: 'leaves a crashing copy to its agent', instances: [good(1), good(2), crashing(3)], wanted: [] },
+  {
+    name: 'replaces what its node holds no more',
+    instances: [good(1), good(2), vanished(3)],
+    wanted: ['retire 3'],
+  },
+  {
+    name: 'does so before the image is resolved',
+    of: { ...workload, resolved: undefined },
+    instances: [good(1), good(2), vanished(3)],
+    wanted: ['retire 3'],
+  },
+  {
+    name: 'does not believe a silent node that it holds it no more',
+    instances: [good(1), good(2), { ...silent(3), observed: 'absent' }],
+    wanted: [],
+  },
+  { name: 'waits for what was never reported', instances: [good(1), good(2), ordered(3)], wanted: [] },
   {
     name: 'counts a copy that ended well as done',
     instances: [good(1), good(2), exited(3, 0)],
@@ -163,6 +182,12 @@ const updating: readonly Row[] = [
     wanted: [],
   },
   {
+    name: 'retires an old copy that is gone first of all',
+    of: newer,
+    instances: [good(1, older), vanished(2, older), good(3, older), young(4, newer)],
+    wanted: ['retire 2'],
+  },
+  {
     name: 'retires old copies that never had a node at once',
     of: newer,
     instances: [good(1, older), good(2, older), homeless(3, older)],
@@ -209,6 +234,12 @@ const updating: readonly Row[] = [
     of: newer,
     instances: [silent(4, newer), good(2, older), good(3, older)],
     wanted: ['add 1'],
+  },
+  {
+    name: 'keeps the only copy while the new one is silent',
+    of: scaledTo(1, newer),
+    instances: [good(1, older), silent(2, newer)],
+    wanted: [],
   },
   {
     name: 'waits for an order that is under way',

@@ -32,7 +32,8 @@ export interface RolloutWorld {
  *
  * A change replaces copies one at a time: a new one must be done before the next old one goes. Where no
  * node has room for a copy more, and there are several, one old copy goes first. What is silent is never
- * replaced, and holds up nobody else.
+ * replaced, and holds up nobody else. What its node held and holds no more is replaced: an id that was
+ * removed on a node is refused there for good.
  */
 export function rollout(
   workload: Workload,
@@ -45,6 +46,8 @@ export function rollout(
     return alive.map((instance) => retire(instance, 'the workload is being deleted'));
   }
 
+  const vanished = alive.filter((each) => each.observed === 'absent' && !world.stale(each));
+  if (vanished.length > 0) return vanished.map((each) => retire(each, 'its node holds it no more'));
   const template = instanceTemplate(workload);
   const decided =
     template === undefined
@@ -86,7 +89,10 @@ function replaceOne(
     (each) => !old.includes(each) && !world.stale(each) && !isDone(each, workload, world),
   );
   if (waiting.length === 0) {
-    return surging ? [retire(next, 'a newer copy is ready')] : [{ kind: 'add', count: 1, template }];
+    if (!surging) return [{ kind: 'add', count: 1, template }];
+    // What went silent counts as a copy more, but is not known to have been ready.
+    const isReplaced = alive.some((each) => !old.includes(each) && isDone(each, workload, world));
+    return isReplaced ? [retire(next, 'a newer copy is ready')] : [];
   }
   const noRoom = waiting.every(isUnplaceable);
   if (surging && noRoom && wanted > 1) return [retire(next, 'no node has room for a copy more')];

@@ -1,6 +1,6 @@
 import type { Clock } from '#shared/clock.ts';
 import { asDroverError, DroverError, isKind } from '#shared/errors.ts';
-import type { Instance, NodeName, Workload } from '#shared/model.ts';
+import type { Instance, InstanceId, NodeName, Workload } from '#shared/model.ts';
 import type { Random } from '#shared/random.ts';
 import type { Backend } from '../backends/backend.ts';
 import { demandOf } from '../demand.ts';
@@ -9,8 +9,9 @@ import { buildNodeViews } from '../node-views.ts';
 import { schedule } from '../scheduler/schedule.ts';
 import { bindInstance, recordUnplaceable } from '../store/bind-instance.ts';
 import { recordOperationStep } from '../store/finish-operation.ts';
-import { forgetInstance } from '../store/forget-instance.ts';
+import { forgetInstance, forgetReleased } from '../store/forget-instance.ts';
 import { pinImage } from '../store/instance-template.ts';
+import { recordObservation } from '../store/record-observation.ts';
 import { recordUnresolved, resolveWorkload } from '../store/resolve-workload.ts';
 import type { Store } from '../store/store.ts';
 import type { Step } from './plan.ts';
@@ -45,20 +46,35 @@ const nodesAskedForImage = 3;
 const executors: Executors = {
   'resolve-image': ({ workload }, context) => resolveImage(workload, context),
   place: ({ instance }, context) => place(instance, context),
-  async ensure({ instance, node }, { backendOf, clock, random, signal }) {
+  async ensure({ instance, node }, { store, backendOf, clock, random, signal }) {
     const order = { ...orderHead(instance, node), requestId: random.uuidV4() };
     const timeout = clock.timeout(ensureTimeoutMs, signal);
-    await backendOf(node).ensureInstance(order, instance.spec, timeout);
+    try {
+      await backendOf(node).ensureInstance(order, instance.spec, timeout);
+    } catch (error) {
+      if (!(error instanceof DroverError) || error.reason !== 'removed') throw error;
+      // Removed on its host before it was ever reported: no listing will tell that it is gone.
+      const { id } = instance.metadata;
+      await store.transact((tx) => recordObservation(tx, { node, id, observed: 'absent' }, clock.nowMs()));
+    }
   },
   async remove({ instance, node }, context) {
-    await removeFromNode(instance, node, context);
+    await removeFromNode(targetOf(instance, node), context);
     await forget(instance, `nothing is left of it on ${node}`, context);
   },
   async forget({ instance }, context) {
     // An order to run it may still be on its way to the node: the remove leaves a mark there that refuses it.
     if (instance.node !== undefined && isKnown(context.view.node(instance.node)))
-      await removeFromNode(instance, instance.node, context);
-    await forget(instance, whyForgotten(instance, context), context);
+      await removeFromNode(targetOf(instance, instance.node), context);
+    const { node } = instance;
+    const because = node === undefined ? 'it never had a node' : `nothing of it is on ${node}`;
+    await forget(instance, because, context);
+  },
+  async clear({ released }, context) {
+    const { store, clock } = context;
+    const { id, project } = released;
+    await removeFromNode({ ...released, instanceId: id }, context);
+    await store.transact((tx) => forgetReleased(tx, id, project, clock.nowMs()));
   },
 };
 
@@ -69,10 +85,13 @@ export function runStep(step: Step, context: StepContext): Promise<void> {
 
 const orderHead = ({ metadata }: Instance, node: NodeName) => ({
   node,
-  instanceId: metadata.id as InstanceIdOfSpec,
+  instanceId: metadata.id as InstanceId,
   generation: metadata.generation,
 });
-type InstanceIdOfSpec = Parameters<Backend['ensureInstance']>[0]['instanceId'];
+const targetOf = (instance: Instance, node: NodeName) => ({
+  ...orderHead(instance, node),
+  stopGraceMs: instance.spec.stopGraceMs,
+});
 
 /** Decides and binds in one transaction: what another placement bound before is seen, so none overcommits. */
 async function place(instance: Instance, { store, view, clock }: StepContext): Promise<void> {
@@ -102,14 +121,14 @@ async function place(instance: Instance, { store, view, clock }: StepContext): P
 }
 
 async function removeFromNode(
-  instance: Instance,
-  node: NodeName,
+  target: ReturnType<typeof targetOf>,
   { backendOf, clock, random, signal }: StepContext,
 ): Promise<void> {
-  const graceMs = instance.spec.stopGraceMs;
-  const order = { ...orderHead(instance, node), requestId: random.uuidV4() };
+  const { node, instanceId, generation, stopGraceMs } = target;
+  const order = { node, instanceId, generation, requestId: random.uuidV4() };
+  const timeout = clock.timeout(stopGraceMs + removeTimeoutMs, signal);
   try {
-    await backendOf(node).removeInstance(order, graceMs, clock.timeout(graceMs + removeTimeoutMs, signal));
+    await backendOf(node).removeInstance(order, stopGraceMs, timeout);
   } catch (error) {
     if (!isKind(error, 'not-found')) throw error;
   }
@@ -126,12 +145,6 @@ async function forget(
     forgetInstance(tx, { id, project }, because, clock.nowMs());
     recordOperationStep(tx, { workload, project, message: `${name} removed` }, clock.nowMs());
   });
-}
-
-function whyForgotten({ node }: Instance, { store }: StepContext): string {
-  if (node === undefined) return 'it never had a node';
-  const isLost = store.snapshot().named('node', node) === undefined;
-  return isLost ? `its node ${node} was declared lost` : `nothing of it is on ${node}`;
 }
 
 /**

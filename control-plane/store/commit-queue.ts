@@ -1,6 +1,6 @@
 import { asDroverError, DroverError, isKind } from '#shared/errors.ts';
 import { History } from './history.ts';
-import type { Journal } from './journal.ts';
+import type { CommitResult, Journal } from './journal.ts';
 import { applyChange, type Replica } from './replica.ts';
 import type { StoreChange, Transaction } from './store.ts';
 import { beginTransaction, changesBetween, type TransactionRun } from './transaction.ts';
@@ -83,17 +83,13 @@ export class CommitQueue {
     const replica = run.replica();
     const commit = { compares: run.compares(), writes: run.writes() };
     const settled = this.#journal.commit(commit).then(
-      async (result) => {
+      (result) => {
         const isAsForetold =
           result.committed && result.revision === replica.revision && this.#durable === base;
-        if (isAsForetold) {
-          this.#queue.shift();
-          this.#publish(replica, run.changes());
-          return replica.revision;
-        }
-        this.#queue = [];
-        await this.#catchUp(result.revision);
-        return result.committed ? result.revision : undefined;
+        if (!isAsForetold) return this.#takeOver(result);
+        this.#queue.shift();
+        this.#publish(replica, run.changes());
+        return replica.revision;
       },
       (error: unknown) => {
         if (this.#queue.includes(queued)) this.#queue = [];
@@ -112,7 +108,14 @@ export class CommitQueue {
     for (const callback of this.#callbacks) callback();
   }
 
-  /** Takes in what was committed otherwise than foretold, by whomever. */
+  /** The result came otherwise than foretold: what is queued was made for a state that never came. */
+  async #takeOver({ committed, revision }: CommitResult): Promise<number | undefined> {
+    this.#queue = [];
+    await this.#catchUp(revision);
+    return committed ? revision : undefined;
+  }
+
+  /** Takes in what was committed by whomever. */
   async #catchUp(revision: number): Promise<void> {
     if (this.#durable.revision >= revision) return;
     const stop = new AbortController();

@@ -2,8 +2,8 @@ import { DroverError } from '#shared/errors.ts';
 import type { Transaction } from './store.ts';
 
 /**
- * Deletes an instance of which nothing is left: its node said so, it never had one, or its node was
- * declared lost. Repeating it changes nothing. failed-precondition: it is wanted and has a node.
+ * Deletes an instance of which nothing is left: its node said so, or it never had one. Repeating it changes
+ * nothing. failed-precondition: it is wanted.
  */
 export function forgetInstance(
   tx: Transaction,
@@ -14,26 +14,24 @@ export function forgetInstance(
   const { id, project } = instance;
   const record = tx.get('instance', id, project);
   if (record === undefined) return;
-  const node = record.node;
-  const isNodeLost = node !== undefined && tx.named('node', node) === undefined;
-  if (record.intent === 'run' && !isNodeLost)
-    throw new DroverError('failed-precondition', `${record.metadata.name} is still wanted`, {
-      subject: { instance: id },
-    });
+  const { node, workload } = record;
+  const { name } = record.metadata;
+  if (record.intent === 'run')
+    throw new DroverError('failed-precondition', `${name} is still wanted`, { subject: { instance: id } });
   tx.delete('instance', id, project);
-  tx.event(
-    {
-      atMs: nowMs,
-      type: isNodeLost ? 'instance.lost' : 'instance.removed',
-      severity: isNodeLost ? 'warning' : 'info',
-      subject: {
-        instance: record.metadata.name,
-        instanceId: id,
-        workload: record.workload,
-        ...(node === undefined ? {} : { node }),
-      },
-      message: because,
-    },
-    project,
-  );
+  const subject = { instance: name, instanceId: id, workload, ...(node === undefined ? {} : { node }) };
+  tx.event({ atMs: nowMs, type: 'instance.removed', severity: 'info', subject, message: because }, project);
+}
+
+/**
+ * Deletes what is kept of an instance of a lost node: nothing of it is there. Repeating it changes nothing.
+ */
+export function forgetReleased(tx: Transaction, id: string, project: string, nowMs: number): void {
+  const released = tx.get('released-instance', id, project);
+  if (released === undefined) return;
+  tx.delete('released-instance', id, project);
+  const { name: instance, node, workload } = released;
+  const message = `${node} came back: nothing of it is left there`;
+  const subject = { instance, instanceId: id, workload, node };
+  tx.event({ atMs: nowMs, type: 'instance.removed', severity: 'info', subject, message }, project);
 }

@@ -10,7 +10,8 @@ export class History<Item> {
   #compactedRevision: number;
   #items: Item[] = [];
   #closed: { readonly error: DroverError | undefined } | undefined;
-  #wake: PromiseWithResolvers<void> = Promise.withResolvers();
+  /** There is one while somebody waits. */
+  #wake: PromiseWithResolvers<void> | undefined;
 
   constructor(startRevision: number) {
     this.#compactedRevision = startRevision;
@@ -69,6 +70,7 @@ export class History<Item> {
           continue;
         }
         isUpToDate = true;
+        this.#wake ??= Promise.withResolvers();
         await this.#wake.promise;
       }
     } finally {
@@ -88,8 +90,8 @@ export class History<Item> {
   }
 
   #wakeAll(): void {
-    this.#wake.resolve();
-    this.#wake = Promise.withResolvers();
+    this.#wake?.resolve();
+    this.#wake = undefined;
   }
 
   #checkKept(revision: number): void {

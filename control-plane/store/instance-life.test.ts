@@ -175,15 +175,15 @@ describe('each change of an instance', () => {
     expect(world.record()).toMatchObject({ intent: 'remove', metadata: { generation: 2 } });
   });
 
-  it('is forgotten when it is to go, or when its node was taken out; never while it is wanted', async () => {
+  it('is forgotten when it is to go, never while it is wanted', async () => {
     await using world = await createWorld();
     await world.act(bound);
     const forgotten = (tx: Transaction): void => forgetInstance(tx, at, 'gone', 5);
     await expect(world.act(forgotten)).rejects.toEqual(refusal('failed-precondition'));
-    await world.act((tx) => tx.delete('node', 'id-a'));
+    await world.act(retired);
     await world.act(forgotten);
     expect(world.record()).toBeUndefined();
-    expect(world.events().at(-1)).toBe('instance.lost');
+    expect(world.events().at(-1)).toBe('instance.removed');
     await world.act(forgotten);
   });
 });

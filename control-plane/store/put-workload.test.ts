@@ -4,6 +4,7 @@ import type { WorkloadDocument } from '#shared/wire/workload.ts';
 import { ownRecord } from '#shared/wire/checks.ts';
 import { workloadRecord } from '../../test/fakes/records.ts';
 import { deleteWorkload } from './delete-workload.ts';
+import { finishOperation } from './finish-operation.ts';
 import { createMemoryJournal } from './memory.ts';
 import { openStore } from './open-store.ts';
 import { putWorkload } from './put-workload.ts';
@@ -44,20 +45,24 @@ const scale = (store: Store, replicas: number) =>
     scaleWorkload(tx, { project: 'default', name: 'web', replicas, operationId: `s-${replicas}`, caller }, 7),
   );
 
+const finish = (store: Store, id: string) =>
+  store.transact((tx) => finishOperation(tx, { id, project: 'default', message: 'done' }, 8));
+
 const remove = (store: Store, operationId: string) =>
   store.transact((tx) => deleteWorkload(tx, { project: 'default', name: 'web', operationId, caller }, 9));
 
 describe('putWorkload', () => {
   it('creates, then leaves alone what is the same', async () => {
     await using store = await disposable();
-    expect(await put(store)).toMatchObject({ change: 'created', workload: { metadata: { generation: 1 } } });
+    const first = await put(store);
+    expect(first).toMatchObject({ change: 'created', workload: { metadata: { generation: 1 } } });
     const { revision } = store.snapshot();
     const env = ownRecord(Object.entries(spec.env));
-    expect(await put(store, { spec: { ...spec, env } })).toMatchObject({
-      change: 'unchanged',
-      operationId: '',
-    });
+    const same = { spec: { ...spec, env } };
+    expect(await put(store, same)).toMatchObject({ change: 'unchanged', operationId: first.operationId });
     expect(store.snapshot().revision).toBe(revision);
+    await finish(store, first.operationId);
+    expect(await put(store, same)).toMatchObject({ change: 'unchanged', operationId: '' });
   });
 
   it('raises the generation with the spec, and supersedes what was under way', async () => {
@@ -71,7 +76,9 @@ describe('putWorkload', () => {
 
   it('changes labels without a generation or an operation', async () => {
     await using store = await disposable();
-    await put(store);
+    const { operationId } = await put(store);
+    expect(await put(store, { labels: { tier: 'back' } })).toMatchObject({ change: 'changed', operationId });
+    await finish(store, operationId);
     expect(await put(store, { labels: { tier: 'front' } })).toMatchObject({
       change: 'changed',
       operationId: '',
@@ -140,6 +147,8 @@ describe('scaleWorkload and deleteWorkload', () => {
     await using store = await disposable();
     await put(store);
     expect((await scale(store, 5)).result).toMatchObject({ change: 'changed', operationId: 's-5' });
+    expect((await scale(store, 5)).result).toMatchObject({ change: 'unchanged', operationId: 's-5' });
+    await finish(store, 's-5');
     expect((await scale(store, 5)).result).toMatchObject({ change: 'unchanged', operationId: '' });
   });
 

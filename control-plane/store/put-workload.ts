@@ -3,6 +3,7 @@ import type { Workload } from '#shared/model.ts';
 import type { Change } from '#shared/wire/fleet.ts';
 import type { WorkloadDocument } from '#shared/wire/workload.ts';
 import { isSameData } from './canonical.ts';
+import { runningOperation } from './finish-operation.ts';
 import { currentResolution, sameTemplate } from './instance-template.ts';
 import { putOperation } from './put-operation.ts';
 import type { Transaction } from './store.ts';
@@ -22,7 +23,7 @@ export interface PutWorkload {
 export interface PutResult {
   readonly workloadId: string;
   readonly change: Change;
-  /** Empty where there is nothing to carry out. */
+  /** The one under way, where this change adds nothing to it. Empty where there is nothing to carry out. */
   readonly operationId: string;
 }
 
@@ -42,13 +43,14 @@ export function putWorkload(tx: Transaction, put: PutWorkload, nowMs: number): P
   const { labels, annotations, spec } = document;
   const isSameSpec = isSameData(before.spec, spec);
   const isSameHead = isSameData([before.metadata.labels, before.metadata.annotations], [labels, annotations]);
-  if (isSameSpec && isSameHead) return { workloadId: id, change: 'unchanged', operationId: '' };
+  const underWay = isSameSpec ? (runningOperation(tx, name, project)?.id ?? '') : '';
+  if (isSameSpec && isSameHead) return { workloadId: id, change: 'unchanged', operationId: underWay };
 
   const metadata = { ...before.metadata, labels, annotations };
   if (isSameSpec) {
     tx.put('workload', id, { ...before, metadata }, project);
     tellChange(tx, before, 'labels or annotations', caller, nowMs);
-    return { workloadId: id, change: 'changed', operationId: '' };
+    return { workloadId: id, change: 'changed', operationId: underWay };
   }
   const workload = withSpec({ ...before, metadata }, spec);
   tx.put('workload', id, workload, project);

@@ -1,5 +1,5 @@
 import { DroverError } from '#shared/errors.ts';
-import type { Instance } from '#shared/model.ts';
+import type { Instance, InstanceId, NodeName } from '#shared/model.ts';
 import { foundNode } from './put-node.ts';
 import { revokeNodeCertificates } from './revoke-certificate.ts';
 import type { Transaction } from './store.ts';
@@ -9,7 +9,7 @@ const releasedPerTransaction = 25;
 
 /**
  * The operator's word that a host is dead: nothing new goes there, and its certificates are worth nothing
- * from now on. From here its instances may be placed anew. not-found.
+ * from now on. From here its instances may be given up. not-found.
  */
 export function giveUpNode(
   tx: Transaction,
@@ -29,25 +29,30 @@ export function giveUpNode(
 }
 
 /**
- * Unbinds some of the instances of a node that was given up; the answer names them, empty when none is left.
+ * Gives up some of the instances of a node that was given up; the answer names them, empty when none is
+ * left. Others, with other ids, take their places: an id has one node for ever, and its guest may still run
+ * on a host that was not as dead as it seemed. So it is kept which they were.
  */
-export function releaseInstances(tx: Transaction, node: string, nowMs: number): string[] {
+export function releaseInstances(tx: Transaction, node: NodeName, nowMs: number): string[] {
   const some = tx.instancesOnNode(node).slice(0, releasedPerTransaction);
   for (const instance of some) release(tx, instance, node, nowMs);
   return some.map(({ metadata }) => metadata.name);
 }
 
-function release(tx: Transaction, instance: Instance, node: string, nowMs: number): void {
-  const { id, name, project } = instance.metadata;
-  const unbound = { node: undefined, boundAtMs: 0, placedBecause: '', observed: undefined };
-  tx.put('instance', id, { ...instance, ...unbound }, project);
+function release(tx: Transaction, instance: Instance, node: NodeName, nowMs: number): void {
+  const { id, name, project, generation } = instance.metadata;
+  const { workload } = instance;
+  const { stopGraceMs } = instance.spec;
+  const released = { name, project, workload, node, generation: generation + 1, stopGraceMs };
+  tx.delete('instance', id, project);
+  tx.put('released-instance', id, { id: id as InstanceId, ...released }, project);
   tx.event(
     {
       atMs: nowMs,
       type: 'instance.released',
       severity: 'warning',
-      subject: { instance: name, workload: instance.workload, node },
-      message: `${node} is lost: it will be placed anew`,
+      subject: { instance: name, instanceId: id, workload, node },
+      message: `${node} is lost: another takes its place if it is still wanted`,
     },
     project,
   );

@@ -89,12 +89,12 @@ function reindex(
   return newKey === undefined ? changed : putInto(changed, newKey, stored);
 }
 
-export function putRecord(replica: Replica, stored: Stored): Replica {
-  const key = recordKey(stored.kind, stored.project, stored.id);
-  const before = getFrom(replica.records, key);
+/** The key is the record's own. */
+export function putRecord(replica: Replica, key: string, stored: Stored): Replica {
   const records = putInto(replica.records, key, stored);
   const newName = nameOf(stored);
   if (newName === undefined) return { ...replica, records };
+  const before = getFrom(replica.records, key);
   const oldName = before && nameOf(before);
   const names = reindex(replica.names, oldName, newName, stored, stored.id);
   if (stored.kind !== 'instance') return { ...replica, records, names };
@@ -129,7 +129,7 @@ export function deleteRecord(replica: Replica, key: string): Replica {
 export function putText(replica: Replica, key: string, value: string, revision: number): Replica {
   const { kind, project, id } = parseKey(key);
   const record = stampRevision(JSON.parse(value) as Records[Kind], kind, revision);
-  return putRecord(replica, { kind, project, id, record, revision });
+  return putRecord(replica, key, { kind, project, id, record, revision });
 }
 
 export function applyChange(replica: Replica, { revision, writes }: JournalChange): Replica {

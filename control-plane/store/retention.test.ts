@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { emptyReplica, putRecord, type Replica } from './replica.ts';
+import { emptyReplica, putRecord, type Replica, recordKey } from './replica.ts';
 import { findExpired } from './retention.ts';
 import type { Kind, Records } from './store.ts';
 
@@ -11,7 +11,13 @@ type Row = readonly [kind: Kind, id: string, record: unknown];
 const replicaOf = (rows: readonly Row[]): Replica =>
   rows.reduce(
     (replica, [kind, id, record]) =>
-      putRecord(replica, { kind, project: 'default', id, record: record as Records[Kind], revision: 1 }),
+      putRecord(replica, recordKey(kind, 'default', id), {
+        kind,
+        project: 'default',
+        id,
+        record: record as Records[Kind],
+        revision: 1,
+      }),
     emptyReplica,
   );
 const many = (count: number, row: (place: string) => Row): Row[] =>
@@ -44,6 +50,11 @@ const rows = [
     title: 'forgets the oldest of more than 10,000 events',
     records: many(10_002, (place) => ['event', place, {}]),
     gone: ['event/default/000000', 'event/default/000001'],
+  },
+  {
+    title: 'forgets the oldest of more than 10,000 instances of lost nodes',
+    records: many(10_001, (place) => ['released-instance', place, {}]),
+    gone: ['released-instance/default/000000'],
   },
   {
     title: 'forgets a token that has expired',

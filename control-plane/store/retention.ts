@@ -8,6 +8,7 @@ const retention = {
   requestsPerCaller: 10_000,
   /** Of those that have ended. */
   operations: 1000,
+  releasedInstances: 10_000,
 } as const;
 
 /** The keys of records that need not be kept any longer, at most `limit` of them. Pure. */
@@ -15,12 +16,14 @@ export function findExpired(replica: Replica, nowMs: number, limit: number): rea
   const all = <K extends Kind>(kind: K): Stored[] => rangeOf(replica.records, ...keyRange(kind, undefined));
   const events = all('event');
   const requests = all('request');
+  const released = all('released-instance');
   const ended = all('operation').filter(({ record }) => (record as Records['operation']).state !== 'running');
   return [
     ...events.slice(0, Math.max(0, events.length - retention.events)),
     ...requests.filter(({ record }) => (record as Records['request']).atMs < nowMs - retention.requestMs),
     ...beyondTheirCallersShare(requests),
     ...ended.slice(0, Math.max(0, ended.length - retention.operations)),
+    ...released.slice(0, Math.max(0, released.length - retention.releasedInstances)),
     ...all('join-token').filter(({ record }) => (record as Records['join-token']).expiresAtMs < nowMs),
     ...all('revoked-certificate').filter(
       ({ record }) => (record as Records['revoked-certificate']).expiresAtMs < nowMs,

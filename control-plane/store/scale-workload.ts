@@ -1,4 +1,5 @@
 import { DroverError } from '#shared/errors.ts';
+import { runningOperation } from './finish-operation.ts';
 import { putOperation } from './put-operation.ts';
 import { beingDeleted, type PutResult, tellChange, withSpec } from './put-workload.ts';
 import type { Transaction } from './store.ts';
@@ -13,8 +14,8 @@ export interface ScaleWorkload {
 }
 
 /**
- * Sets the replicas alone; the number it has already writes nothing. not-found; failed-precondition: being
- * deleted.
+ * Sets the replicas alone; the number it has already writes nothing, and answers what is under way.
+ * not-found; failed-precondition: being deleted.
  */
 export function scaleWorkload(tx: Transaction, scale: ScaleWorkload, nowMs: number): PutResult {
   const { project, name, replicas, operationId, caller } = scale;
@@ -23,7 +24,10 @@ export function scaleWorkload(tx: Transaction, scale: ScaleWorkload, nowMs: numb
     throw new DroverError('not-found', `there is no workload ${name}`, { subject: { workload: name } });
   if (before.deletingSinceMs !== undefined) throw beingDeleted(name);
   const { id } = before.metadata;
-  if (before.spec.replicas === replicas) return { workloadId: id, change: 'unchanged', operationId: '' };
+  if (before.spec.replicas === replicas) {
+    const underWay = runningOperation(tx, name, project)?.id ?? '';
+    return { workloadId: id, change: 'unchanged', operationId: underWay };
+  }
 
   const workload = withSpec(before, { ...before.spec, replicas });
   tx.put('workload', id, workload, project);

@@ -70,6 +70,7 @@ export function scratchTransaction(base: Snapshot): Transaction {
 const kinds: readonly Kind[] = [
   'workload',
   'instance',
+  'released-instance',
   'node',
   'operation',
   'event',

@@ -12,7 +12,7 @@ interface Chunk<Value> {
   readonly values: readonly Value[];
 }
 
-const chunkLimit = 128;
+const chunkLimit = 64;
 
 export const emptyTable: SortedTable<never> = { size: 0, chunks: [] };
 
@@ -68,16 +68,26 @@ function split<Value>(keys: string[], values: Value[]): Chunk<Value>[] {
   ];
 }
 
+function replaceValue<Value>(
+  table: SortedTable<Value>,
+  index: number,
+  { keys, values }: Chunk<Value>,
+  place: number,
+  value: Value,
+): SortedTable<Value> {
+  const changed = values.slice();
+  changed[place] = value;
+  const chunks = table.chunks.slice();
+  chunks[index] = { keys, values: changed };
+  return { size: table.size, chunks };
+}
+
 export function putInto<Value>(table: SortedTable<Value>, key: string, value: Value): SortedTable<Value> {
   const index = chunkFor(table.chunks, key);
   const chunk = table.chunks[index];
   if (chunk === undefined) return { size: 1, chunks: [{ keys: [key], values: [value] }] };
   const place = lowerBound(chunk.keys, key);
-  if (chunk.keys[place] === key) {
-    const values = chunk.values.slice();
-    values[place] = value;
-    return replaceChunk(table, index, [{ keys: chunk.keys, values }], table.size);
-  }
+  if (chunk.keys[place] === key) return replaceValue(table, index, chunk, place, value);
   const keys = chunk.keys.slice();
   const values = chunk.values.slice();
   keys.splice(place, 0, key);

@@ -1,15 +1,31 @@
-import { parentPort } from 'node:worker_threads';
+import { receiveMessageOnPort, workerData } from 'node:worker_threads';
 import { systemClock } from '#shared/clock.ts';
 import { describeFailure, openSqliteFile, type SqliteFile } from './sqlite-file.ts';
-import { attentionMs, type SqliteAnswer, type SqliteFailure, type SqliteRequest } from './sqlite-messages.ts';
+import {
+  answered,
+  countUp,
+  posted,
+  type SqliteAnswer,
+  type SqliteFailure,
+  type SqliteRequest,
+  type SqliteThreadData,
+} from './sqlite-messages.ts';
 
 /**
- * The thread that owns the database file: the disk may take its time here while the control plane goes on.
+ * How long it looks for a request before it sleeps: a caller that waits for each change has the next one by
+ * then. Longer would take a busy processor from the thread that makes the requests.
  */
+const attentionMs = 0.05;
+
+/**
+ * The thread that owns the database file: the disk may take its time here while the control plane goes on. It
+ * has nothing else to do, so it waits for requests without an event loop,
+ * until it is terminated.
+ */
+const { port, counts } = workerData as SqliteThreadData;
 let file: SqliteFile | undefined;
 /** Why the group that is coming in cannot be written: its other parts are let go by. */
 let failure: SqliteFailure | undefined;
-let received = 0;
 
 function attempt(act: () => SqliteAnswer): SqliteAnswer {
   try {
@@ -49,17 +65,22 @@ function handle(request: SqliteRequest): SqliteAnswer | undefined {
   return attempt(() => (request.kind === 'open' ? open(request.file) : close()));
 }
 
-/** Turns instead of sleeping while the next group may be near. */
-async function stayAwake(): Promise<void> {
-  const last = received;
+/** Looks for a while instead of sleeping: the next request may be near. */
+function waitForMore(seen: number): void {
   const untilMs = systemClock.monotonicMs() + attentionMs;
-  while (received === last && systemClock.monotonicMs() < untilMs) await systemClock.turn();
+  while (Atomics.load(counts, posted) === seen && systemClock.monotonicMs() < untilMs);
+  Atomics.wait(counts, posted, seen);
 }
 
-parentPort?.on('message', (request: SqliteRequest) => {
-  received += 1;
-  const answer = handle(request);
-  if (answer === undefined) return;
-  parentPort?.postMessage(answer);
-  if (answer.kind === 'written') void stayAwake();
-});
+for (;;) {
+  const seen = Atomics.load(counts, posted);
+  const received = receiveMessageOnPort(port) as { message: SqliteRequest } | undefined;
+  if (received === undefined) {
+    waitForMore(seen);
+    continue;
+  }
+  const answer = handle(received.message);
+  if (answer === undefined) continue;
+  if (answer.kind !== 'written') port.postMessage(answer);
+  countUp(counts, answered);
+}

@@ -1,17 +1,17 @@
 import { mkdir, open } from 'node:fs/promises';
 import path from 'node:path';
-import { Worker } from 'node:worker_threads';
 import type { Clock } from '#shared/clock.ts';
 import { DroverError } from '#shared/errors.ts';
 import type { Commit, CommitResult, Journal, JournalChange, JournalEntry } from './journal.ts';
 import { checkLimits, Ledger } from './ledger.ts';
-import { attentionMs, type SqliteAnswer, type SqliteFailure, type SqliteRequest } from './sqlite-messages.ts';
+import type { SqliteAnswer, SqliteFailure, SqliteRequest } from './sqlite-messages.ts';
+import { SqliteThread } from './sqlite-thread.ts';
 
 /**
  * A group is sent in parts while it is still being made, so that the other thread need not wait for all of
  * it.
  */
-const changesPerPart = 16;
+const changesPerPart = 32;
 
 interface Waiting {
   readonly change: JournalChange;
@@ -40,9 +40,7 @@ class SqliteJournal {
   ledger = new Ledger(0, []);
   readonly #file: string;
   readonly #clock: Clock;
-  #worker: Worker | undefined;
-  #answered: PromiseWithResolvers<SqliteAnswer> | undefined;
-  #lost: SqliteFailure | undefined;
+  #thread: SqliteThread | undefined;
   /** Accepted and not answered yet: the group on its way, then the ones for the next. */
   #waiting: Waiting[] = [];
   #sent = 0;
@@ -56,18 +54,14 @@ class SqliteJournal {
   }
 
   async load(): Promise<{ revision: number; compactedRevision: number; entries: JournalEntry[] }> {
-    if (this.#worker !== undefined)
+    if (this.#thread !== undefined)
       throw new DroverError('failed-precondition', 'the journal is already open');
-    this.#lost = undefined;
     const directory = path.dirname(this.#file);
     await mkdir(directory, { recursive: true, mode: 0o700 });
-    this.#worker = new Worker(new URL('./sqlite-worker.ts', import.meta.url));
-    this.#worker.on('message', (answer: SqliteAnswer) => this.#answered?.resolve(answer));
-    this.#worker.on('error', (error) => this.#lostWorker(error.message));
-    this.#worker.on('exit', (code) => this.#lostWorker(`exit code ${code}`));
-    const answer = await this.#ask({ kind: 'open', file: this.#file });
+    this.#thread = new SqliteThread(this.#clock, (failure) => this.#lostThread(failure));
+    const answer = await ask(this.#thread, { kind: 'open', file: this.#file });
     if (answer.kind !== 'opened') {
-      await this.#endWorker();
+      await this.#endThread();
       throw answer.kind === 'failed' ? openError(this.#file, answer.failure) : unexpected(answer);
     }
     await syncDirectory(directory);
@@ -76,37 +70,47 @@ class SqliteJournal {
     return { revision, compactedRevision: revision, entries };
   }
 
-  async commit(commit: Commit): Promise<CommitResult> {
-    if (this.#worker === undefined) throw this.#closedBecause;
-    checkLimits(commit);
-    const change = this.ledger.accept(commit);
-    if (change === undefined) return { committed: false, revision: this.ledger.history.revision };
+  commit(commit: Commit): Promise<CommitResult> {
     const outcome = Promise.withResolvers<CommitResult>();
-    this.#waiting.push({ change, outcome });
-    this.#flushing ??= this.#flush();
-    if (!this.#isGroupOnItsWay && this.#waiting.length - this.#sent >= changesPerPart) this.#send(false);
+    try {
+      this.#accept(commit, outcome);
+    } catch (error) {
+      outcome.reject(error);
+    }
     return outcome.promise;
   }
 
+  #accept(commit: Commit, outcome: PromiseWithResolvers<CommitResult>): void {
+    if (this.#thread === undefined) throw this.#closedBecause;
+    checkLimits(commit);
+    const change = this.ledger.accept(commit);
+    if (change === undefined) {
+      outcome.resolve({ committed: false, revision: this.ledger.history.revision });
+      return;
+    }
+    this.#waiting.push({ change, outcome });
+    this.#flushing ??= this.#flush();
+    if (!this.#isGroupOnItsWay && this.#waiting.length - this.#sent >= changesPerPart) this.#send(false);
+  }
+
   async close(): Promise<void> {
-    const worker = this.#worker;
+    const thread = this.#thread;
     await this.#flushing;
-    if (worker === undefined || this.#worker !== worker) return;
-    await this.#ask({ kind: 'close' });
-    await this.#endWorker();
+    if (thread === undefined || this.#thread !== thread) return;
+    await ask(thread, { kind: 'close' });
+    await this.#endThread();
     this.ledger.history.close();
   }
 
   /** One group after another, until none is left. */
   async #flush(): Promise<void> {
-    while (this.#waiting.length > 0) {
+    while (this.#thread !== undefined && this.#waiting.length > 0) {
       // Whom the last group woke may commit again in this turn: to post at once would halve the groups.
       await this.#clock.turn();
       const count = this.#waiting.length;
-      const answered = this.#expectAnswer();
       this.#isGroupOnItsWay = true;
       this.#send(true);
-      const answer = await this.#awake(answered);
+      const answer = await this.#thread.answer();
       this.#isGroupOnItsWay = false;
       this.#sent = 0;
       if (answer.kind === 'written') this.#settle(count);
@@ -124,16 +128,7 @@ class SqliteJournal {
       }
     }
     this.#sent = this.#waiting.length;
-    this.#post({ kind: 'write', writes, isLast });
-  }
-
-  /** Turns instead of sleeping for as long as a fast disk may take. */
-  async #awake(answered: Promise<SqliteAnswer>): Promise<SqliteAnswer> {
-    let answer: SqliteAnswer | undefined;
-    const noted = answered.then((value) => (answer = value));
-    const untilMs = this.#clock.monotonicMs() + attentionMs;
-    while (answer === undefined && this.#clock.monotonicMs() < untilMs) await this.#clock.turn();
-    return noted;
+    this.#thread?.post({ kind: 'write', writes, isLast });
   }
 
   #settle(count: number): void {
@@ -160,38 +155,23 @@ class SqliteJournal {
     if (error.kind === 'resource-exhausted') return;
     this.#closedBecause = error;
     this.ledger.history.close(error);
-    await this.#endWorker();
+    await this.#endThread();
   }
 
-  #ask(request: SqliteRequest): Promise<SqliteAnswer> {
-    const answered = this.#expectAnswer();
-    this.#post(request);
-    return answered;
+  async #endThread(): Promise<void> {
+    const thread = this.#thread;
+    this.#thread = undefined;
+    await thread?.end();
   }
 
-  /** One answer is waited for at a time. */
-  #expectAnswer(): Promise<SqliteAnswer> {
-    this.#answered = Promise.withResolvers();
-    if (this.#lost !== undefined) this.#answered.resolve({ kind: 'failed', failure: this.#lost });
-    return this.#answered.promise;
+  #lostThread(failure: SqliteFailure): void {
+    if (this.#flushing === undefined) void this.#fail(failure);
   }
+}
 
-  #post(request: SqliteRequest): void {
-    this.#worker?.postMessage(request);
-  }
-
-  async #endWorker(): Promise<void> {
-    const worker = this.#worker;
-    this.#worker = undefined;
-    await worker?.terminate();
-  }
-
-  #lostWorker(message: string): void {
-    if (this.#worker === undefined) return;
-    this.#lost = { reason: 'broken', message: `the thread that writes it has ended: ${message}` };
-    this.#answered?.resolve({ kind: 'failed', failure: this.#lost });
-    if (this.#flushing === undefined) void this.#fail(this.#lost);
-  }
+function ask(thread: SqliteThread, request: SqliteRequest): Promise<SqliteAnswer> {
+  thread.post(request);
+  return thread.answer();
 }
 
 function openError(file: string, { reason, message }: SqliteFailure): DroverError {

@@ -1,9 +1,10 @@
-import type { FleetEvent, Instance, Node, Operation, Workload } from '#shared/model.ts';
+import type { FleetEvent, Instance, InstanceId, Node, NodeName, Operation, Workload } from '#shared/model.ts';
 
 /** The kinds the store keeps, each with the record it holds. A key is `kind/project/id`. */
 export interface Records {
   readonly workload: Workload;
   readonly instance: Instance;
+  readonly 'released-instance': ReleasedInstance;
   readonly node: Node;
   readonly operation: Operation;
   readonly event: FleetEvent;
@@ -13,6 +14,21 @@ export interface Records {
   readonly fleet: FleetRecord;
 }
 export type Kind = keyof Records;
+
+/**
+ * An instance that was given up with its node. Should its host come back, it is ours there and not wanted.
+ * The newest 10,000 are kept, until nothing is left of them on their hosts.
+ */
+export interface ReleasedInstance {
+  readonly id: InstanceId;
+  readonly name: string;
+  readonly project: string;
+  readonly workload: string;
+  readonly node: NodeName;
+  /** Above all that its node was told. */
+  readonly generation: number;
+  readonly stopGraceMs: number;
+}
 
 /** A token as it is kept: the secret's hash alone. */
 export interface JoinToken {

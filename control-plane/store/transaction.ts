@@ -70,35 +70,39 @@ function notedReads(reads: Reads, current: () => Snapshot): Omit<Snapshot, 'revi
  * The reads as compares; where there are too many keys for a commit, the ranges they are in stand for them.
  */
 function toCompares(reads: Reads, base: Replica, writeCount: number): Compare[] {
-  const ranges = new Map(reads.ranges);
-  let keys = [...reads.keys];
-  if (keys.length + ranges.size + writeCount > journalLimits.operationsPerCommit) {
-    for (const key of keys) {
-      const range = keyRange(parseKey(key).kind, undefined);
-      ranges.set(range[0], range);
-    }
-    keys = [];
+  const isTooMany = reads.keys.size + reads.ranges.size + writeCount > journalLimits.operationsPerCommit;
+  const { keys, ranges } = isTooMany ? widen(reads) : reads;
+  const compares: Compare[] = [];
+  for (const key of keys) compares.push({ key, modRevision: getFrom(base.records, key)?.revision ?? 0 });
+  for (const [start, end] of ranges.values()) {
+    compares.push({ start, end, notAfterRevision: base.revision });
   }
-  return [
-    ...keys.map((key) => ({ key, modRevision: getFrom(base.records, key)?.revision ?? 0 })),
-    ...[...ranges.values()].map(([start, end]) => ({ start, end, notAfterRevision: base.revision })),
-  ];
+  return compares;
+}
+
+function widen({ keys, ranges }: Reads): Reads {
+  const kinds = Array.from(keys, (key) => keyRange(parseKey(key).kind, undefined));
+  return {
+    keys: new Set(),
+    ranges: new Map([...ranges, ...kinds.map((range) => [range[0], range] as const)]),
+  };
 }
 
 const toWrite = (key: string, stored: Stored | undefined): JournalWrite =>
   stored === undefined ? { kind: 'delete', key } : { kind: 'put', key, value: JSON.stringify(stored.record) };
 
 /** One change as readers see it; nothing when the key was not there and is not there. */
-function toChange(key: string, revision: number, before: Stored | undefined, after: Stored | undefined) {
-  if (before === undefined && after === undefined) return [];
-  const { kind, project, id } = parseKey(key);
+function toChange(revision: number, before: Stored | undefined, after: Stored | undefined) {
+  const known = after ?? before;
+  if (known === undefined) return [];
+  const { kind, project, id } = known;
   const change = { revision, kind, project, id, record: after?.record, before: before?.record };
   return [change as StoreChange];
 }
 
 export const changesBetween = (before: Replica, after: Replica, keys: Iterable<string>): StoreChange[] =>
   [...keys].flatMap((key) =>
-    toChange(key, after.revision, getFrom(before.records, key), getFrom(after.records, key)),
+    toChange(after.revision, getFrom(before.records, key), getFrom(after.records, key)),
   );
 
 const eventId = (revision: number, place: number): string =>
@@ -108,20 +112,21 @@ const eventId = (revision: number, place: number): string =>
 export function beginTransaction(base: Replica): TransactionRun {
   const revision = base.revision + 1;
   const reads: Reads = { keys: new Set(), ranges: new Map() };
-  const written = new Set<string>();
+  const written = new Map<string, Stored | undefined>();
   let working: Replica = base;
   let events = 0;
   let snapshot: Snapshot | undefined;
 
-  function become(replica: Replica, key: string): void {
+  function become(replica: Replica, key: string, stored?: Stored): void {
     working = replica;
     snapshot = undefined;
-    written.add(key);
+    written.set(key, stored);
   }
 
   function put<K extends Kind>(kind: K, id: string, record: Records[K], project = defaultProject): void {
     const stored = { kind, project, id, record: stampRevision(record, kind, revision), revision };
-    become(putRecord(working, stored), recordKey(kind, project, id));
+    const key = recordKey(kind, project, id);
+    become(putRecord(working, key, stored), key, stored);
   }
 
   function event(fields: Omit<FleetEvent, 'revision'>, project = defaultProject): void {
@@ -145,7 +150,8 @@ export function beginTransaction(base: Replica): TransactionRun {
     hasWritten: () => written.size > 0,
     replica: () => ({ ...working, revision }),
     compares: () => toCompares(reads, base, written.size),
-    writes: () => [...written].map((key) => toWrite(key, getFrom(working.records, key))),
-    changes: () => changesBetween(base, { ...working, revision }, written),
+    writes: () => Array.from(written, ([key, stored]) => toWrite(key, stored)),
+    changes: () =>
+      [...written].flatMap(([key, stored]) => toChange(revision, getFrom(base.records, key), stored)),
   };
 }

@@ -138,14 +138,14 @@ export function formatExecOutput(output: ExecOutput): WireExecOutput {
 
 const streams = { stdout: LogStream.LOG_STREAM_STDOUT, stderr: LogStream.LOG_STREAM_STDERR } as const;
 
-/** invalid-argument. Without follow, a tail of zero means all. */
+/** invalid-argument. */
 export function parseLogOptions(message: WireLogOptions | undefined): LogOptions {
   const faults = collectFaults();
-  const { tail = 0, follow = false, stream = LogStream.LOG_STREAM_UNSPECIFIED } = message ?? {};
+  const { follow = false, stream = LogStream.LOG_STREAM_UNSPECIFIED } = message ?? {};
   if (![0, streams.stdout, streams.stderr].includes(stream))
     faults.add('stream', `stream ${stream} is not known here`);
   const options: LogOptions = {
-    tail: tail === 0 && !follow ? undefined : tail,
+    tail: message?.tail,
     sinceMs: checkCount(message?.sinceMs ?? 0n, 'sinceMs', faults),
     follow,
     stream: stream === streams.stdout ? 'stdout' : stream === streams.stderr ? 'stderr' : undefined,
@@ -155,8 +155,7 @@ export function parseLogOptions(message: WireLogOptions | undefined): LogOptions
 }
 
 export const formatLogOptions = ({ tail, sinceMs, follow, stream }: LogOptions): WireLogOptions => ({
-  // Everything and then what follows: more lines than any log keeps.
-  tail: tail ?? (follow ? 2 ** 32 - 1 : 0),
+  tail,
   sinceMs: BigInt(sinceMs),
   follow,
   stream: stream === undefined ? LogStream.LOG_STREAM_UNSPECIFIED : streams[stream],

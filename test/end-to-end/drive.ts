@@ -1,5 +1,6 @@
 /** What the end-to-end tests ask of a fleet, through the command line as a person would. */
-import { execFileSync } from 'node:child_process';
+import { type ChildProcess, execFileSync } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync, readFileSync, readdirSync } from 'node:fs';
 import path from 'node:path';
 import { expect } from 'vitest';
@@ -105,4 +106,30 @@ export function traces(fleet: Fleet): string[] {
       ...monitors,
     ];
   });
+}
+
+/** How the workload's only instance ended, once that is known. */
+export const exitOf = (fleet: Fleet, workload: string): Promise<unknown> =>
+  until(
+    async () => {
+      const [row] = await instancesOf(fleet, workload);
+      const { phase, exit } = (row?.observed ?? {}) as { phase?: string; exit?: unknown };
+      return phase === 'PHASE_EXITED' ? exit : undefined;
+    },
+    { what: 'the exit to be reported', deadlineMs: 20_000, everyMs: 200 },
+  );
+
+interface Outcome {
+  readonly code: number | null;
+  readonly stderr: string;
+}
+
+/** Of a program that ends at once; it is killed where it does not. */
+export async function outcome(child: ChildProcess): Promise<Outcome> {
+  let stderr = '';
+  child.stderr?.setEncoding('utf8').on('data', (text: string) => (stderr += text));
+  const late = setTimeout(() => child.kill('SIGKILL'), 15_000);
+  const [code] = (await once(child, 'close')) as [number | null];
+  clearTimeout(late);
+  return { code, stderr };
 }

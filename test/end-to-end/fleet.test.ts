@@ -122,9 +122,9 @@ describe('a fleet', () => {
     expect(pids.every((pid) => isAlive(pid ?? 0))).toBe(true);
     await fleet.startControlPlane();
     await nodesReady(fleet, 2);
-    expect((await running(fleet, 'kept', 3)).map(({ observed }) => observed?.pid).sort()).toEqual(
-      [...pids].sort(),
-    );
+    expect(
+      (await running(fleet, 'kept', 3)).map(({ observed }) => observed?.pid ?? 0).toSorted((a, b) => a - b),
+    ).toEqual(pids.toSorted((a, b) => (a ?? 0) - (b ?? 0)));
     await remove(fleet, 'kept');
   }, 180_000);
 
@@ -151,6 +151,34 @@ describe('a fleet', () => {
     });
     expect(traces(fleet)).toEqual([]);
   }, 240_000);
+
+  it('lets root on a host read, stop and remove while the control plane is away', async () => {
+    await apply(fleet, specText('alone', image), '--wait');
+    const [row] = await running(fleet, 'alone', 1);
+    const host = fleet.hosts.find(({ name }) => name === row?.node);
+    const socket = path.join(host?.host.folder ?? '', 'run/drover/agent/agent.sock');
+    const name = row?.metadata.name ?? '';
+    await fleet.stopControlPlane('SIGKILL');
+    try {
+      const local = (...args: readonly string[]) => fleet.drover(['local', ...args, '--socket', socket]);
+      const list = await local('list', '-o', 'json');
+      expect(JSON.parse(list.stdout)).toMatchObject([{ displayName: name, phase: 'PHASE_RUNNING' }]);
+      expect((await local('logs', name)).stdout).toContain('started as alone');
+      expect((await local('logs', 'nobody')).code).toBe(5);
+      expect((await local('stop', name)).code).toBe(0);
+      expect(isAlive(row?.observed?.pid ?? 0)).toBe(false);
+      expect((await local('remove', name)).code).toBe(2);
+      expect((await local('remove', name, '--yes')).code).toBe(0);
+      expect((await local('list', '-o', 'name')).stdout).toBe('');
+    } finally {
+      await fleet.startControlPlane();
+    }
+    await nodesReady(fleet, 2);
+    // Absent is proof: another copy takes its place, under another name.
+    const [next] = await running(fleet, 'alone', 1, 90_000);
+    expect(next?.metadata.name).not.toBe(name);
+    await remove(fleet, 'alone');
+  }, 180_000);
 
   it('keeps secrets of the command line and of joining out of its logs', () => {
     const logs = [path.join(fleet.folder, 'control-plane.log'), ...fleet.hosts.map(({ logFile }) => logFile)];

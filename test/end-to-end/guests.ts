@@ -1,27 +1,31 @@
 /** What the hosts themselves show of a fleet's guests, whoever says what about them. */
 import { existsSync, readFileSync, readdirSync } from 'node:fs';
 import path from 'node:path';
+import { credentials } from '@grpc/grpc-js';
 import { expect } from 'vitest';
+import { RuntimeServiceService } from '#shared/gen/drover/runtime/v1/runtime.ts';
+import { systemRandom } from '#shared/random.ts';
+import { createClient } from '#shared/rpc-client.ts';
 import type { Fleet, FleetHost } from '../../scripts/fleet.ts';
 import type { InstanceRow } from './drive.ts';
 
 export function isAlive(pid: number): boolean {
-  return pid > 0 && !/State:\s*[ZX]/.test(readOr(`/proc/${pid}/status`, 'State: X'));
+  return pid > 0 && /State:\s*[^ZX\s]/.test(readText(`/proc/${pid}/status`));
 }
 
 /** Host pids of what is process 1 of its own PID namespace in the instance's cgroup. */
 export function firstProcesses({ stateDir }: FleetHost, instanceId: string): number[] {
   const incarnation = readFileSync(path.join(stateDir, 'incarnation'), 'utf8').trim().slice(0, 8);
   const group = path.join('/sys/fs/cgroup/pids', `drover-${incarnation}`, instanceId);
-  return readOr(path.join(group, 'cgroup.procs'), '')
+  return readText(path.join(group, 'cgroup.procs'))
     .split('\n')
-    .filter((pid) => /^NSpid:.*\t1$/m.test(readOr(`/proc/${pid}/status`, '')))
+    .filter((pid) => /^NSpid:.*\t1$/m.test(readText(`/proc/${pid}/status`)))
     .map(Number);
 }
 
 /** How often its command began, as it says itself in its output. */
 export const starts = ({ stateDir }: FleetHost, instanceId: string): number =>
-  readOr(path.join(stateDir, 'guest-logs', instanceId, 'current.log'), '').split('started as').length - 1;
+  readText(path.join(stateDir, 'guest-logs', instanceId, 'current.log')).split('started as').length - 1;
 
 export function hostOf(fleet: Fleet, row: InstanceRow | undefined): FleetHost {
   const host = fleet.hosts.find(({ name }) => name === row?.node);
@@ -60,10 +64,20 @@ export const runtimeTraces = (fleet: Fleet): string[] =>
     ),
   );
 
-function readOr(file: string, otherwise: string): string {
+export /** As root on the host itself does what no control plane can order any more. */
+async function removeByHand({ host }: FleetHost, instanceId: string): Promise<void> {
+  const socket = `unix:${path.join(host.folder, 'run/drover/agent/agent.sock')}`;
+  const client = createClient(RuntimeServiceService, socket, credentials.createInsecure());
+  const order = { fleetId: '', fleetEpoch: 0n, instanceId, generation: 0n, requestId: systemRandom.uuidV4() };
+  await client.removeInstance({ order, graceMs: 0 }, { deadlineMs: 20_000 });
+  client.close();
+}
+
+/** Empty where there is none. */
+export function readText(file: string): string {
   try {
     return readFileSync(file, 'utf8');
   } catch {
-    return otherwise;
+    return '';
   }
 }

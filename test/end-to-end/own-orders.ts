@@ -4,9 +4,11 @@ import { mkdirSync, readFileSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { systemClock } from '#shared/clock.ts';
 import { silentLog } from '#shared/log.ts';
-import type { InstanceSpec } from '#shared/model.ts';
+import type { InstanceId, InstanceSpec } from '#shared/model.ts';
+import { parseNodeName } from '#shared/wire/checks.ts';
+import { systemRandom } from '#shared/random.ts';
 import { agentBackend } from '../../control-plane/backends/index.ts';
-import type { Backend } from '../../control-plane/backends/backend.ts';
+import type { Backend, OrderHead } from '../../control-plane/backends/backend.ts';
 import { openAuthority } from '../../control-plane/identity/authority.ts';
 import { listen } from '../../control-plane/listener.ts';
 import { createMemoryJournal } from '../../control-plane/store/memory.ts';
@@ -15,9 +17,18 @@ import type { Fleet, FleetHost } from '../../scripts/fleet.ts';
 
 export interface OwnOrders extends AsyncDisposable {
   readonly backend: Backend;
+  /** For all calls together: a minute from the beginning. */
+  readonly signal: AbortSignal;
   /** Of an instance that the host holds. */
   specOf(host: FleetHost, instanceId: string): InstanceSpec;
 }
+
+export const orderOf = (
+  host: FleetHost,
+  instanceId: InstanceId,
+  generation: number,
+  requestId = systemRandom.uuidV4(),
+): OrderHead => ({ node: parseNodeName(host.name), instanceId, generation, requestId });
 
 /** The fleet's own control plane must not run. */
 export async function giveOwnOrders(fleet: Fleet): Promise<OwnOrders> {
@@ -47,9 +58,12 @@ export async function giveOwnOrders(fleet: Fleet): Promise<OwnOrders> {
   })();
   return {
     backend,
+    signal: systemClock.timeout(60_000),
     specOf: ({ stateDir: agentDir }, instanceId) => {
       const file = path.join(agentDir, 'instances', instanceId, 'record.json');
-      return (JSON.parse(readFileSync(file, 'utf8')) as { spec: InstanceSpec }).spec;
+      // A checksum is on the first line.
+      const [, body = ''] = readFileSync(file, 'utf8').split('\n');
+      return (JSON.parse(body) as { spec: InstanceSpec }).spec;
     },
     async [Symbol.asyncDispose]() {
       reading.abort();

@@ -2,9 +2,14 @@ import net, { type AddressInfo } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { Server, ServerCredentials } from '@grpc/grpc-js';
 import { systemClock } from '#shared/clock.ts';
-import { RuntimeServiceService, type WatchInstancesResponse } from '#shared/gen/drover/runtime/v1/runtime.ts';
-import type { NodeReport } from '#shared/gen/drover/runtime/v1/runtime.ts';
+import {
+  type HelloResponse,
+  type NodeReport,
+  RuntimeServiceService,
+  type WatchInstancesResponse,
+} from '#shared/gen/drover/runtime/v1/runtime.ts';
 import { DroverError } from '#shared/errors.ts';
+import type { Phase as WirePhase } from '#shared/gen/drover/model/v1/model.ts';
 import type { InstanceId } from '#shared/model.ts';
 import { type Handlers, mount } from '#shared/rpc-server.ts';
 import { version, wireMinor } from '#shared/version.ts';
@@ -14,18 +19,26 @@ import { formatInstanceState, parseInstanceSpec, parseOrder } from '#shared/wire
 import { formatCondition, formatImage, formatNodeCapacity, formatNodeFacts } from '#shared/wire/node.ts';
 import type { FakeNode, NodeChange } from './node.ts';
 
+/** What an agent of another version, or of another clock, says. */
+export interface FakeAgentOptions {
+  readonly hello?: Partial<HelloResponse>;
+  readonly clockSkewMs?: number;
+  /** What it calls every phase in its watch. */
+  readonly phase?: WirePhase;
+  /** Called once Hello has been answered. */
+  readonly onHello?: () => void;
+}
+
 /** Serves RuntimeService for a node in memory on one connection, as an agent does over the session that it dialled. */
-export function serveFakeNode(
-  node: FakeNode,
-  socket: Duplex,
-  more: { readonly wireMinor?: number } = {},
-): void {
+export function serveFakeNode(node: FakeNode, socket: Duplex, more: FakeAgentOptions = {}): void {
   const server = new Server();
-  mount(server, RuntimeServiceService, runtimeService(node, more.wireMinor ?? wireMinor), {
-    guard: (context) => context,
-  });
+  mountFakeNode(node, server, more);
   server.createConnectionInjector(ServerCredentials.createInsecure()).injectConnection(socket);
   socket.once('close', () => server.forceShutdown());
+}
+
+export function mountFakeNode(node: FakeNode, server: Server, more: FakeAgentOptions = {}): void {
+  mount(server, RuntimeServiceService, runtimeService(node, more), { guard: (context) => context });
 }
 
 /** Two ends of one connection. */
@@ -39,22 +52,27 @@ export async function socketPair(): Promise<[net.Socket, net.Socket]> {
   return ends;
 }
 
-function runtimeService(node: FakeNode, minor: number): Handlers<typeof RuntimeServiceService> {
+function runtimeService(node: FakeNode, more: FakeAgentOptions): Handlers<typeof RuntimeServiceService> {
+  const { clockSkewMs = 0 } = more;
   const stateOf = (id: InstanceId) => {
     const found = node.instances.get(id);
     if (found === undefined) throw new DroverError('not-found', `no instance ${id}`);
     return formatInstanceState(found.state);
   };
   return {
-    hello: async () => ({
-      version,
-      wireMinor: minor,
-      capabilities: [],
-      incarnation: node.incarnation,
-      bootId: node.bootId,
-      clockMs: BigInt(systemClock.nowMs()),
-      facts: formatNodeFacts(node.facts),
-    }),
+    async hello() {
+      more.onHello?.();
+      return {
+        version,
+        wireMinor,
+        capabilities: [],
+        incarnation: node.incarnation,
+        bootId: node.bootId,
+        clockMs: BigInt(systemClock.nowMs() + clockSkewMs),
+        facts: formatNodeFacts(node.facts),
+        ...more.hello,
+      };
+    },
     async ensureInstance({ order, spec }) {
       const { instanceId, generation } = parseOrder(order);
       return { state: formatInstanceState(node.ensure(instanceId, generation, parseInstanceSpec(spec))) };
@@ -76,7 +94,7 @@ function runtimeService(node: FakeNode, minor: number): Handlers<typeof RuntimeS
     async *listInstances() {
       yield* node.states().map((state) => formatInstanceState(state));
     },
-    watchInstances: (_request, { signal }) => watchInstances(node, signal),
+    watchInstances: (_request, { signal }) => watchInstances(node, more, signal),
     async *exec(requests) {
       const inputs = requests[Symbol.asyncIterator]();
       const first = await inputs.next();
@@ -101,7 +119,7 @@ function runtimeService(node: FakeNode, minor: number): Handlers<typeof RuntimeS
     async *listImages() {
       yield* node.listImages().map(formatImage);
     },
-    watchNode: (_request, { signal }) => watchNode(node, signal),
+    watchNode: (_request, { signal }) => watchNode(node, clockSkewMs, signal),
   };
 }
 
@@ -124,9 +142,15 @@ async function* changesOf(node: FakeNode, signal: AbortSignal): AsyncGenerator<N
   }
 }
 
-async function* watchInstances(node: FakeNode, signal: AbortSignal): AsyncGenerator<WatchInstancesResponse> {
-  const changed = (state: ReturnType<FakeNode['states']>[number]) =>
-    ({ $case: 'changed', value: formatInstanceState(state) }) as const;
+async function* watchInstances(
+  node: FakeNode,
+  { phase }: FakeAgentOptions,
+  signal: AbortSignal,
+): AsyncGenerator<WatchInstancesResponse> {
+  const changed = (state: ReturnType<FakeNode['states']>[number]) => {
+    const value = formatInstanceState(state);
+    return { $case: 'changed', value: { ...value, phase: phase ?? value.phase } } as const;
+  };
   const changes = changesOf(node, signal);
   const next = changes.next();
   for (const state of node.states()) yield { sequence: 0n, event: changed(state) };
@@ -142,12 +166,16 @@ async function* watchInstances(node: FakeNode, signal: AbortSignal): AsyncGenera
   }
 }
 
-async function* watchNode(node: FakeNode, signal: AbortSignal): AsyncGenerator<NodeReport> {
+async function* watchNode(
+  node: FakeNode,
+  clockSkewMs: number,
+  signal: AbortSignal,
+): AsyncGenerator<NodeReport> {
   const report = (): NodeReport => ({
     facts: formatNodeFacts(node.facts),
     capacity: formatNodeCapacity(node.capacity),
     conditions: node.conditions.map(formatCondition),
-    clockMs: BigInt(systemClock.nowMs()),
+    clockMs: BigInt(systemClock.nowMs() + clockSkewMs),
   });
   yield report();
   for await (const change of changesOf(node, signal)) if (change.kind === 'self') yield report();

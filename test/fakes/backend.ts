@@ -77,6 +77,7 @@ export function createFakeFleet(options: {
     },
     async exec(node, start, _caller, signal) {
       const process = await reach(node, signal, (found) => found.exec(start));
+      signal.addEventListener('abort', process.hangUp, { once: true });
       return {
         send: process.send,
         close: process.hangUp,

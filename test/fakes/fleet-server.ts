@@ -60,6 +60,12 @@ export const fakeInstance = Instance.fromPartial({
   message: 'all \u001b[31mred\u001b[0m',
 });
 
+function stateNamed(id: string): OperationState {
+  if (/^op-(stuck|slow)/.test(id)) return OperationState.OPERATION_STATE_RUNNING;
+  const isSuperseded = id.startsWith('op-overtaken');
+  return OperationState[isSuperseded ? 'OPERATION_STATE_SUPERSEDED' : 'OPERATION_STATE_SUCCEEDED'];
+}
+
 /** The name of the operation says how it goes. */
 export const operationNamed = (id: string): Operation =>
   Operation.fromPartial({
@@ -67,9 +73,7 @@ export const operationNamed = (id: string): Operation =>
     kind: 'apply',
     project: 'default',
     workload: id.includes('-') ? (id.split('-')[1] ?? '') : 'web',
-    state: /^op-(stuck|slow)/.test(id)
-      ? OperationState.OPERATION_STATE_RUNNING
-      : OperationState.OPERATION_STATE_SUCCEEDED,
+    state: stateNamed(id),
     done: 1,
     total: 1,
     message: id.startsWith('op-stuck') ? 'not placed: 0 of 2 nodes fit' : '',

@@ -6,8 +6,9 @@ import { deleteWorkload } from '../../control-plane/store/delete-workload.ts';
 import type { Journal } from '../../control-plane/store/journal.ts';
 import { openStore } from '../../control-plane/store/open-store.ts';
 import { putWorkload } from '../../control-plane/store/put-workload.ts';
+import { giveUpNode, releaseInstances, removeNode } from '../../control-plane/store/remove-node.ts';
 import { scaleWorkload } from '../../control-plane/store/scale-workload.ts';
-import type { Store } from '../../control-plane/store/store.ts';
+import type { Store, Transaction } from '../../control-plane/store/store.ts';
 import type { Clock } from '#shared/clock.ts';
 import { silentLog } from '#shared/log.ts';
 import type { Instance, NodeName, Operation, Workload, WorkloadSpec } from '#shared/model.ts';
@@ -119,10 +120,14 @@ export async function startControlPlane(options: {
       });
     },
     async expel(name) {
-      await store.transact((tx) => {
-        const node = tx.named('node', name);
-        if (node !== undefined) tx.delete('node', node.metadata.id);
-      });
+      const removal = { node: name, caller, certificateLifeMs: 1 };
+      const act = <T>(body: (tx: Transaction) => T) => store.transact(body);
+      await act((tx) => giveUpNode(tx, removal, clock.nowMs()));
+      for (;;) {
+        const { result } = await act((tx) => releaseInstances(tx, name as NodeName, clock.nowMs()));
+        if (result.length === 0) break;
+      }
+      await act((tx) => removeNode(tx, removal, clock.nowMs()));
     },
     workload: (name) => store.snapshot().named('workload', name),
     instances: (name) => store.snapshot().instancesOfWorkload(name),

@@ -32,8 +32,10 @@ export interface SimulatedFleet {
   fillDisk(isFull: boolean): void;
   /** The control plane ends, or dies with its changes half way, and another starts on the same journal. */
   restart(how: 'ends' | 'dies'): Promise<void>;
-  /** The node is gone for good, and an operator says so. */
+  /** The node is gone, and an operator says that it is for good. */
   lose(name: string): Promise<void>;
+  /** A host that was said to be dead is not, and joins again with all that it holds; false: there is none. */
+  comeBack(): Promise<boolean>;
   endGuest(node: FakeNode): void;
   close(): Promise<void>;
 }
@@ -48,6 +50,7 @@ export async function createFleet(seed: number, nodeCount: number): Promise<Simu
   const journal = createMemoryJournal({ isFull: () => isFull });
   const wanted = new Map<string, Wanted>();
   const nodes = new Map<string, FakeNode>();
+  const lost: FakeNode[] = [];
   let control = await startControlPlane({ clock, random, journal, backend });
   for (let count = 0; count < nodeCount; count += 1) {
     await control.enroll(`node-${count}`);
@@ -102,8 +105,19 @@ export async function createFleet(seed: number, nodeCount: number): Promise<Simu
     },
     async lose(name) {
       await control.expel(name);
-      nodes.get(name)?.disconnect('it burnt');
+      const node = nodes.get(name);
+      node?.disconnect('it burnt');
       nodes.delete(name);
+      if (node !== undefined) lost.push(node);
+    },
+    async comeBack() {
+      const node = lost[0];
+      if (node === undefined) return false;
+      await control.enroll(node.name);
+      lost.shift();
+      nodes.set(node.name, node);
+      node.connect();
+      return true;
     },
     endGuest(node) {
       const running = [...node.instances].filter(([, { state }]) => state.phase === 'running');

@@ -48,7 +48,8 @@ const deeds: readonly Deed[] = [
   (fleet, pick) => fleet.restart(pick(['ends', 'dies'])),
   (fleet, pick) => fleet.fillDisk(pick([true, false])),
   async (fleet, pick) => {
-    if (fleet.nodes.size > 3) await fleet.lose(pick([...fleet.nodes.keys()]));
+    const isBack = pick([true, false]) && (await fleet.comeBack());
+    if (!isBack && fleet.nodes.size > 3) await fleet.lose(pick([...fleet.nodes.keys()]));
   },
 ];
 

@@ -15,7 +15,9 @@ async function workloadText(name: string, context: CommandContext): Promise<Resu
   const copies: string[] = [];
   for await (const one of fleet.listInstances({ project, workload: name, node: '' })) {
     copies.push(
-      `${one.metadata?.name ?? ''}  ${one.node || '(not placed)'}  ${phaseText(one)}  ${one.message}`.trimEnd(),
+      [one.metadata?.name ?? '', one.node || '(not placed)', phaseText(one), one.message]
+        .join('  ')
+        .trimEnd(),
     );
   }
   const { ready = 0, wanted = 0, running = 0, outdated = 0, unplaced = 0 } = status ?? {};

@@ -1,6 +1,7 @@
 import { DroverError } from '#shared/errors.ts';
 import type { Event } from '#shared/gen/drover/fleet/v1/fleet.ts';
 import { command } from '../command.ts';
+import { jsonText } from '../output.ts';
 import { escapeControls } from '../terminal.ts';
 import { eventLine } from '../views.ts';
 
@@ -25,7 +26,8 @@ export const events = command({
     const found: Event[] = [];
     for await (const event of stream) {
       if (!follow) found.push(event);
-      else if (output === 'json') context.terminal.print(JSON.stringify(messages.Event.toJSON(event)));
+      else if (output === 'json' || output === 'yaml')
+        context.terminal.print(jsonText(messages.Event.toJSON(event)));
       else context.terminal.print(escapeControls(eventLine(event)));
     }
     if (follow) return { exitCode: 0 };

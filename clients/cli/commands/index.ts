@@ -9,6 +9,7 @@ import { exec } from './exec.ts';
 import { explain } from './explain.ts';
 import { get } from './get.ts';
 import { kill } from './kill.ts';
+import { localList, localLogs, localRemove, localStop } from './local.ts';
 import { logs } from './logs.ts';
 import { nodeCordon, nodeJoin, nodeList, nodeRemove, nodeToken, nodeUncordon } from './node.ts';
 import { plan } from './plan.ts';
@@ -39,6 +40,10 @@ export const commands: readonly CommandSpec[] = [
   contextShow,
   contextImport,
   contextRemove,
+  localList,
+  localLogs,
+  localStop,
+  localRemove,
   completion,
   versionCommand,
 ];

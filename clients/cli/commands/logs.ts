@@ -2,20 +2,23 @@ import { DroverError } from '#shared/errors.ts';
 import type { LogLine, LogStream } from '#shared/gen/drover/model/v1/model.ts';
 import { formatTime, parseDurationMs } from '#shared/units.ts';
 import { type CommandContext, type OptionValues, command, textOption } from '../command.ts';
+import { jsonText } from '../output.ts';
 import { escapeControls } from '../terminal.ts';
+
+export const logOptionSpecs = [
+  { flags: '-f, --follow', help: 'go on with new lines, through restarts' },
+  { flags: '--tail <lines>', help: 'only the last lines' },
+  { flags: '--since <duration>', help: 'only the last 10m, 2h, …' },
+  { flags: '--stream <name>', help: 'stdout or stderr' },
+  { flags: '-t, --timestamps', help: 'each line with its time' },
+  { flags: '--raw', help: 'control characters as they are' },
+] as const;
 
 export const logs = command({
   name: 'logs',
   summary: 'Output of an instance, or of all instances of a workload',
   arguments: [{ name: '<target>', help: 'an instance or a workload', completes: 'instance' }],
-  options: [
-    { flags: '-f, --follow', help: 'go on with new lines, through restarts' },
-    { flags: '--tail <lines>', help: 'only the last lines' },
-    { flags: '--since <duration>', help: 'only the last 10m, 2h, …' },
-    { flags: '--stream <name>', help: 'stdout or stderr' },
-    { flags: '-t, --timestamps', help: 'each line with its time' },
-    { flags: '--raw', help: 'control characters as they are' },
-  ],
+  options: logOptionSpecs,
   examples: ['logs web-x7k2p', 'logs -f web --tail 10', 'logs web-x7k2p --since 10m -o json'],
   async run({ args: [target = ''], options }, context) {
     const { fleet } = await context.connect();
@@ -40,7 +43,7 @@ const lineObject = ({ atNs, stream, partial, instance }: LogLine, content: strin
   instance,
 });
 
-function logOptions(options: OptionValues, { clock }: CommandContext) {
+export function logOptions(options: OptionValues, { clock }: CommandContext) {
   const follow = options['follow'] === true;
   const tail = textOption(options, 'tail');
   if (tail !== undefined && !/^\d{1,9}$/.test(tail)) {
@@ -52,19 +55,18 @@ function logOptions(options: OptionValues, { clock }: CommandContext) {
     throw new DroverError('invalid-argument', `"${stream}" is not a stream; wanted stdout or stderr`);
   }
   return {
-    // Followed from the first kept line, unless somebody says otherwise.
-    tail: tail === undefined ? (follow ? 2 ** 32 - 1 : 0) : Number(tail),
+    tail: tail === undefined ? undefined : Number(tail),
     sinceMs: BigInt(since === undefined ? 0 : clock.nowMs() - parseDurationMs(since)),
     follow,
     stream: stream === undefined ? bothStreams : stream === 'stdout' ? stdoutStream : stderrStream,
   };
 }
 
-function lineWriter(options: OptionValues, { global, terminal }: CommandContext, target: string) {
+export function lineWriter(options: OptionValues, { global, terminal }: CommandContext, target: string) {
   return async (line: LogLine): Promise<void> => {
     const text = Buffer.from(line.content).toString('utf8');
     if (global.output === 'json' || global.output === 'yaml') {
-      return terminal.print(JSON.stringify(lineObject(line, text)));
+      return terminal.print(jsonText(lineObject(line, text)));
     }
     const time = options['timestamps'] === true ? `${formatTime(Number(line.atNs / 1_000_000n))} ` : '';
     const from = line.instance !== '' && line.instance !== target ? `${line.instance}: ` : '';

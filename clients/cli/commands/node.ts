@@ -111,7 +111,7 @@ export const nodeRemove = command({
     return {
       data: messages.RemoveNodeResponse.toJSON(response),
       names: [...response.released],
-      text: () => response.released.map((one) => `${one} is placed anew`).join('\n'),
+      text: () => response.released.map((one) => `${one} is given up`).join('\n'),
     };
   },
 });

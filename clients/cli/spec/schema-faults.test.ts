@@ -165,7 +165,7 @@ describe('a bad spec', () => {
 
 describe('a hostile spec', () => {
   const nine = (name: string): string => `[${Array.from({ length: 9 }, () => name).join(', ')}]`;
-  const bomb = [...'bcdefgh']
+  const bomb = ['b', 'c', 'd', 'e', 'f', 'g', 'h']
     .map((name, place) => `${name}: &${name} ${nine(`*${'abcdefgh'[place]}`)}\n`)
     .join('');
 

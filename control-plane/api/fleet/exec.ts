@@ -23,7 +23,7 @@ export async function* exec(
   const channel = await deps.backendOf(node).exec(node, onNode, caller, signal);
 
   let fault: DroverError | undefined;
-  const relayed = relayInputs(inputs, channel).catch((error: unknown) => {
+  relayInputs(inputs, channel).catch((error: unknown) => {
     fault = asDroverError(error);
     channel.close();
   });
@@ -39,9 +39,8 @@ export async function* exec(
         subject: { instance: instance.metadata.name, node },
       });
   } finally {
+    // The relay may wait for words of the caller that never come: it ends with the call, nobody waits for it.
     channel.close();
-    await inputs.return?.();
-    await relayed;
   }
 }
 

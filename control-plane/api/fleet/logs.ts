@@ -87,26 +87,45 @@ async function* untilGone(lines: AsyncIterable<LogLine>): AsyncGenerator<LogLine
 async function* followWorkload(name: string, project: string, call: LogCall): AsyncGenerator<WireLogLine> {
   const { deps, signal } = call;
   const exists = (): boolean => deps.store.snapshot().named('workload', name, project) !== undefined;
+  const last = new Map<string, bigint>();
   const more = (): Source<LogLine>[] => {
     const { snapshot, world } = presentMoment(deps);
     return snapshot
       .instancesOfWorkload(name, project)
       .filter((each) => each.node !== undefined && !world.stale(each) && typeof each.observed === 'object')
-      .map((each) => sourceOf(each, call));
+      .map((each) => {
+        const { name: from } = each.metadata;
+        const lastNs = last.get(from);
+        return lastNs === undefined
+          ? sourceOf(each, call)
+          : { name: from, items: resumed(each, call, lastNs) };
+      });
   };
   const changed = async (): Promise<boolean> => {
     await nextChange(deps, signal);
     return !signal.aborted && exists();
   };
-  for await (const { name: from, item } of mergeLive(more, changed)) yield formatLogLine(item, from);
+  for await (const { name: from, item } of mergeLive(more, changed)) {
+    last.set(from, item.atNs);
+    yield formatLogLine(item, from);
+  }
+}
+
+/** After a node was away: what came since the last line that was read of the copy. */
+async function* resumed(each: Instance, call: LogCall, lastNs: bigint): AsyncGenerator<LogLine> {
+  const sinceMs = Number(lastNs / 1_000_000n);
+  const { items } = sourceOf(each, { ...call, options: { ...call.options, tail: undefined, sinceMs } });
+  for await (const line of items) if (line.atNs > lastNs) yield line;
 }
 
 function nextChange({ store, view }: HandlerDeps, signal: AbortSignal): Promise<void> {
   const { promise, resolve } = Promise.withResolvers<void>();
   const stops = [store.onCommit(resolve), view.onChange(resolve)];
-  signal.addEventListener('abort', () => resolve(), { once: true });
+  const leave = (): void => resolve();
+  signal.addEventListener('abort', leave, { once: true });
   if (signal.aborted) resolve();
   return promise.finally(() => {
+    signal.removeEventListener('abort', leave);
     for (const stop of stops) stop();
   });
 }

@@ -1,3 +1,4 @@
+import { isKind } from '#shared/errors.ts';
 import { createMailbox } from '../mailbox.ts';
 
 /** One stream of several, with where it comes from. */
@@ -42,8 +43,8 @@ export async function* mergeSorted<T>(
 
 /**
  * Several endless streams as one, each item as it comes. More streams may be found at any time: `find` is
- * asked again each time `changed` resolves with true, and a name is read once. Ends when `changed` says
- * false and all have ended.
+ * asked again each time `changed` resolves with true. A name is read once, and again after its stream was
+ * cut (unavailable). Ends when `changed` says false and all have ended.
  */
 export async function* mergeLive<T>(
   find: () => readonly Source<T>[],
@@ -62,7 +63,11 @@ export async function* mergeLive<T>(
       known.add(source.name);
       const pumping: Promise<void> = pump(source).then(
         () => void reading.delete(pumping),
-        (error: unknown) => mailbox.end(error),
+        (error: unknown) => {
+          reading.delete(pumping);
+          if (isKind(error, 'unavailable')) known.delete(source.name);
+          else mailbox.end(error);
+        },
       );
       reading.add(pumping);
     }

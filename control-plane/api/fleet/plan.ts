@@ -80,6 +80,8 @@ function describeNext(instance: Instance, { world, snapshot }: Moment): string {
     case 'forget':
       return 'forget it: nothing of it is left';
     default: {
+      if (instance.observed === 'absent' && instance.intent === 'run')
+        return `replace it by another: ${node} holds it no more`;
       const isGone = snapshot.named('workload', workload, metadata.project) === undefined;
       return isGone ? 'nothing: its workload is gone' : 'nothing to do: its agent keeps it as it should be';
     }

@@ -34,6 +34,8 @@ export async function openRelay(socket: Duplex, folder: string): Promise<Relay> 
     server.once('error', reject);
     server.listen(file, resolve);
   });
+  // It may have been closed while there was nothing to close yet.
+  if (socket.destroyed) server.close();
   return { target: `unix:${file}`, closed: closed.promise, close: () => void socket.destroy() };
 }
 

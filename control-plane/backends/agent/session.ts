@@ -11,6 +11,7 @@ import { createClient, type RpcClient } from '#shared/rpc-client.ts';
 import { version, wireMinor } from '#shared/version.ts';
 import { parseCondition, parseNodeCapacity, parseNodeFacts } from '#shared/wire/node.ts';
 import type { Observation } from '../backend.ts';
+import { checkHello } from './check-hello.ts';
 import type { NodeMemory } from './memory.ts';
 import type { Relay } from './relay.ts';
 
@@ -28,8 +29,9 @@ export interface Session {
   readonly refusal: string | undefined;
   /**
    * Runs until the connection ends or the agent breaks the contract; resolves with the reason, for people.
+   * Tells when the agent has said hello.
    */
-  run(): Promise<string>;
+  run(onOpen: () => void): Promise<string>;
   /** Everything of this session anew, for a new reader. */
   tellAll(): Observation[];
   /** Ends it unless the agent answers soon. */
@@ -144,9 +146,10 @@ export function createSession(options: SessionOptions): Session {
       return refusal;
     },
     end,
-    async run() {
+    async run(onOpen) {
       try {
         connected = await greet();
+        onOpen();
         memory.begin();
         await put(connected);
         await Promise.all([watchInstances(connected.incarnation), watchNode()]);
@@ -176,22 +179,6 @@ export function createSession(options: SessionOptions): Session {
       }
     },
   };
-}
-
-function checkHello(hello: HelloResponse, expectedIncarnation: string | undefined): void {
-  if (hello.wireMinor !== wireMinor && hello.wireMinor + 1 !== wireMinor) {
-    throw new DroverError(
-      'failed-precondition',
-      `agent ${hello.version} has minor version ${hello.wireMinor}, we (${version}) have ${wireMinor}`,
-      { reason: 'version-skew', nextStep: 'the control plane may be one minor version newer, or equal' },
-    );
-  }
-  if (expectedIncarnation === undefined || hello.incarnation === expectedIncarnation) return;
-  throw new DroverError(
-    'failed-precondition',
-    `state directory ${hello.incarnation} uses the certificate of ${expectedIncarnation}`,
-    { reason: 'other-incarnation', nextStep: 'join it anew with a token made with --replace' },
-  );
 }
 
 /** The certificate says which node it is; what it calls itself does not count. */

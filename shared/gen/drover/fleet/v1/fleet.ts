@@ -481,7 +481,10 @@ export interface ApplyResult {
     | undefined;
   /** "created", "changed" or "unchanged". */
   change: string;
-  /** The operation that carries the change out. Empty when nothing changed. */
+  /**
+   * The operation that carries the change out, also one that was under way already. Empty when there is
+   * nothing to carry out.
+   */
   operationId: string;
 }
 
@@ -876,7 +879,7 @@ export interface RemoveNodeRequest {
 
 /** RemoveNodeResponse tells what was bound to it. */
 export interface RemoveNodeResponse {
-  /** Instances that are placed anew, as people call them. */
+  /** Instances that were given up with the node, as people call them. */
   released: string[];
 }
 

@@ -598,11 +598,13 @@ export interface ExecStarted {
 
 /** LogOptions choose from an instance's output. */
 export interface LogOptions {
-  /** Only the last so many lines. Zero means none of the old ones with follow, and all without. */
-  tail: number;
+  /** Only the last so many lines; zero: none of the old ones. Unset: from the first that is kept. */
+  tail?:
+    | number
+    | undefined;
   /** Only lines after this time, milliseconds since 1970 UTC. Zero means from the first that is kept. */
   sinceMs: bigint;
-  /** Go on with new lines as they come, through restarts, until the instance is removed or the call is cancelled. */
+  /** Go on with new lines as they come, through restarts, until the instance has ended for good or is removed. */
   follow: boolean;
   /** Only this one. */
   stream: LogStream;
@@ -4327,12 +4329,12 @@ export const ExecStarted: MessageFns<ExecStarted> = {
 };
 
 function createBaseLogOptions(): LogOptions {
-  return { tail: 0, sinceMs: 0n, follow: false, stream: 0 };
+  return { tail: undefined, sinceMs: 0n, follow: false, stream: 0 };
 }
 
 export const LogOptions: MessageFns<LogOptions> = {
   encode(message: LogOptions, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
-    if (message.tail !== 0) {
+    if (message.tail !== undefined) {
       writer.uint32(8).uint32(message.tail);
     }
     if (message.sinceMs !== 0n) {
@@ -4409,7 +4411,7 @@ export const LogOptions: MessageFns<LogOptions> = {
 
   fromJSON(object: any): LogOptions {
     return {
-      tail: isSet(object.tail) ? globalThis.Number(object.tail) : 0,
+      tail: isSet(object.tail) ? globalThis.Number(object.tail) : undefined,
       sinceMs: isSet(object.sinceMs) ? BigInt(object.sinceMs) : isSet(object.since_ms) ? BigInt(object.since_ms) : 0n,
       follow: isSet(object.follow) ? globalThis.Boolean(object.follow) : false,
       stream: isSet(object.stream) ? logStreamFromJSON(object.stream) : 0,
@@ -4418,7 +4420,7 @@ export const LogOptions: MessageFns<LogOptions> = {
 
   toJSON(message: LogOptions): unknown {
     const obj: any = {};
-    if (message.tail !== 0) {
+    if (message.tail !== undefined) {
       obj.tail = Math.round(message.tail);
     }
     if (message.sinceMs !== 0n) {
@@ -4438,7 +4440,7 @@ export const LogOptions: MessageFns<LogOptions> = {
   },
   fromPartial(object: DeepPartial<LogOptions>): LogOptions {
     const message = createBaseLogOptions();
-    message.tail = object.tail ?? 0;
+    message.tail = object.tail ?? undefined;
     message.sinceMs = (object.sinceMs !== undefined && object.sinceMs !== null) ? BigInt(object.sinceMs) : 0n;
     message.follow = object.follow ?? false;
     message.stream = object.stream ?? 0;
