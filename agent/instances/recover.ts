@@ -40,10 +40,16 @@ export async function findInstances(shop: Workshop): Promise<FoundInstance[]> {
   return [...found.values()];
 }
 
-/** Of the roots too: one whose record is lost may have a guest on it. */
+/**
+ * Of the roots too: one whose record is lost may have a guest on it. A root that cannot be read must not keep
+ * the others waiting; its instance's record has the same range.
+ */
 async function holdRanges(shop: Workshop, instances: Iterable<FoundInstance>): Promise<void> {
   for (const id of await shop.volumes.list(shop.lifetime)) {
-    const range = await shop.volumes.rangeOf(id);
+    const range = await shop.volumes.rangeOf(id).catch((err: unknown) => {
+      shop.log.error({ event: 'volume.damaged', instanceId: id, err });
+      return undefined;
+    });
     if (range !== undefined) shop.ranges.hold(id, range);
   }
   for (const { id, record } of instances) {
