@@ -5,6 +5,7 @@ export default defineConfig({
     include: ['{shared,agent,control-plane,clients,scripts,test}/**/*.test.ts'],
     testTimeout: 60_000,
     hookTimeout: 120_000,
+    globalSetup: ['test/prepare-host.ts'],
     pool: 'forks',
     maxWorkers: 2,
   },

@@ -123,6 +123,9 @@ export function crunDriver(context: DriverContext, options: CrunOptions = {}): R
 
   async function create(guest: GuestSpec, signal: AbortSignal): Promise<void> {
     checkGuestId(guest.id);
+    const fault = cgroups.fault();
+    // Where a hierarchy is missing, crun would make plain directories in its place, and limit nothing.
+    if (fault !== '') throw new DroverError('unavailable', fault, { subject: { instance: guest.id } });
     await checkGuestSpec(guest);
     await ready();
     const subject = { instance: guest.id };

@@ -71,10 +71,12 @@ export function createCgroups(options: {
     if (unified && (await tryWrite(path.join(groupOf('', name), 'cgroup.kill'), '1'))) {
       return processes(name).length;
     }
+    const living = (): Set<number> => new Set(groups(name).flatMap(processesBelow));
+    if (living().size === 0) return 0;
     const freezer = path.join(groupOf('freezer', name), unified ? 'cgroup.freeze' : 'freezer.state');
     // Frozen, so that nothing forks between the look and the signal.
     await tryWrite(freezer, unified ? '1' : 'FROZEN');
-    const pids = new Set(groups(name).flatMap(processesBelow));
+    const pids = living();
     for (const pid of pids) killProcess(pid);
     await tryWrite(freezer, unified ? '0' : 'THAWED');
     return pids.size;
