@@ -146,8 +146,7 @@ function checkConfig(given: Readonly<Record<string, unknown>>): AgentConfig {
   }
   const config: AgentConfig = { ...defaults, ...given };
   // Who names a range without a count has given no more ids than that.
-  const { count = 0, ...range } = config.idRange;
-  return Object.freeze({ ...config, idRange: { ...range, count } });
+  return Object.freeze({ ...config, idRange: Object.assign({ count: 0 }, config.idRange) });
 }
 
 function isNodeName(name: string): boolean {

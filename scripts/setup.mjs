@@ -1,5 +1,5 @@
 // Installs what Drover's own commands need. Runs on the Node.js that is there (20 or newer), before npm ci, so
-// it imports nothing but Node's own. Usage: node scripts/setup.mjs --for quickstart|test
+// it imports nothing but Node's own.
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -7,8 +7,6 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '..');
-const purpose = process.argv[process.argv.indexOf('--for') + 1] ?? 'test';
-
 /** Debian package → what Drover does with it. */
 const packages = {
   crun: 'runs OCI containers',
@@ -19,7 +17,6 @@ const packages = {
   'busybox-static': 'what the small image is made of',
   'docker-registry': 'a registry on loopback for that image',
   iproute2: 'network namespaces for the simulated hosts',
-  ...(purpose === 'test' ? { strace: 'tests break system calls with it' } : {}),
 };
 
 function say(line) {
