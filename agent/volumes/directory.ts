@@ -1,4 +1,4 @@
-import { chmod, chown, mkdir, readdir, realpath, rm, stat } from 'node:fs/promises';
+import { chmod, chown, mkdir, readdir, realpath, rm, rmdir, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { DroverError } from '#shared/errors.ts';
 import type { InstanceId } from '#shared/model.ts';
@@ -195,8 +195,25 @@ async function checkPassable(root: string): Promise<void> {
 /** Overlayfs: comma separates options, colon separates lower directories. */
 const escapeOption = (text: string): string => text.replaceAll(/[\\,:]/g, '\\$&');
 
+const emptyParts = ['upper', 'work/work', 'work', 'root', 'lower', ''];
+
+/**
+ * A guest that wrote nothing leaves empty directories, and no tool is needed for those. False: there is more.
+ */
+async function removeEmpty(tree: string): Promise<boolean> {
+  for (const part of emptyParts) {
+    try {
+      await rmdir(path.join(tree, part));
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') return false;
+    }
+  }
+  return true;
+}
+
 /** Stays on one file system: what somebody mounted below is not ours to remove. */
 async function removeTree(run: HostCommands['run'], tree: string, signal: AbortSignal): Promise<void> {
+  if (await removeEmpty(tree)) return;
   const args = ['-rf', '--one-file-system', '--', tree];
   const { exitCode, stderr } = await run('rm', args, { signal, timeoutMs: removeMs });
   if (exitCode !== 0) throw new DroverError('unavailable', `rm: ${stderr.trim().slice(0, 500)}`);
