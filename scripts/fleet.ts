@@ -107,7 +107,7 @@ function createFleet(folder: string, registry: Registry, port: number): FleetUnd
     startControlPlane: async () => {
       const log = openSync(path.join(folder, 'control-plane.log'), 'a');
       const args = ['control-plane', '--state-dir', stateDir, '--listen', address];
-      controlPlane = spawn(drover, args, { stdio: ['ignore', log, log] });
+      controlPlane = spawn(drover, args, { stdio: ['ignore', log, log], detached: true });
       closeSync(log);
       await listening(port, controlPlane, path.join(folder, 'control-plane.log'));
     },

@@ -41,7 +41,7 @@ export async function startRegistry(options: RegistryOptions = {}): Promise<Regi
     ...(options.htpasswd !== undefined && { auth: { htpasswd: { realm: 'drover', path: htpasswd } } }),
   };
   await writeFile(config, JSON.stringify(settings));
-  const child = spawn(program, ['serve', config], { stdio: ['ignore', 'ignore', 'pipe'] });
+  const child = spawn(program, ['serve', config], { stdio: ['ignore', 'ignore', 'pipe'], detached: true });
   async function stop(): Promise<void> {
     await end(child);
     await rm(directory, { recursive: true, force: true });
