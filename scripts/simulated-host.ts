@@ -62,7 +62,9 @@ export async function startSimulatedHost(options: {
     mend: () => links.forEach((link) => link.mend()),
     close: async () => {
       holder.stdin.end();
-      if (holder.exitCode === null) await new Promise((resolve) => holder.once('exit', resolve));
+      // It may have ended by a signal already, and then no second word of it comes.
+      const lives = holder.exitCode === null && holder.signalCode === null;
+      if (lives) await new Promise((resolve) => holder.once('exit', resolve));
       for (const link of links) link.close();
       execFileSync('ip', ['netns', 'delete', name]);
       rmSync(path.join(folder, 'links'), { recursive: true, force: true });
