@@ -2,6 +2,7 @@
 import { globSync } from 'node:fs';
 import path from 'node:path';
 import Table from 'cli-table3';
+import { prepareHost } from '../../scripts/host.ts';
 import { type Benchmark, type Figure, formatGoal, isMet } from './figure.ts';
 
 const notBenchmarks = new Set(['run', 'figure']);
@@ -32,7 +33,8 @@ function printTable(figures: readonly Figure[]): void {
 const name = process.argv[2] ?? '';
 if (names.includes(name)) {
   const { run } = (await import(`./${name}.ts`)) as Benchmark;
-  const figures = await run();
+  const undo = process.getuid?.() === 0 ? prepareHost((line) => console.error(line)) : () => {};
+  const figures = await run().finally(undo);
   printTable(figures);
   const line = figures.map((figure) => ({ ...figure, goal: formatGoal(figure) }));
   process.stdout.write(`${JSON.stringify({ bench: name, figures: line })}\n`);

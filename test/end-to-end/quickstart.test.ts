@@ -6,13 +6,14 @@ import { expect, it } from 'vitest';
 import { until } from '../until.ts';
 
 const root = path.resolve(import.meta.dirname, '../..');
-const hosts = (): string[] =>
+/** Other tests have hosts of their own at the same time. */
+const hostsOf = (fleet: string): string[] =>
   execFileSync('ip', ['netns', 'list'], { encoding: 'utf8' })
-    .split('\n')
-    .filter((line) => line.startsWith('drv-'));
+    .split('
+')
+    .filter((line) => line.includes(fleet));
 
 it('ends cleanly at Ctrl-C, which a terminal sends to the whole process group', async () => {
-  const before = hosts();
   const program = [
     path.join(root, 'node_modules/.bin/node'),
     path.join(root, 'scripts/quickstart.ts'),
@@ -26,10 +27,12 @@ it('ends cleanly at Ctrl-C, which a terminal sends to the whole process group', 
     what: 'it is up',
     deadlineMs: 90_000,
   });
+  const fleet = /drover-fleet-(\w+)/.exec(said)?.[1] ?? 'no fleet';
+  expect(hostsOf(fleet)).toHaveLength(2);
   process.kill(-(child.pid ?? 0), 'SIGINT');
   const [code] = (await ended) as [number | null];
   expect({ code, said: code === 0 ? '' : said }).toEqual({ code: 0, said: '' });
   expect(said).toContain('everything is taken down');
   expect(said).not.toContain('by force');
-  expect(hosts().filter((name) => !before.includes(name))).toEqual([]);
+  expect(hostsOf(fleet)).toEqual([]);
 }, 150_000);
