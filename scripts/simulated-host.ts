@@ -46,7 +46,10 @@ export async function startSimulatedHost(options: {
   const links = await Promise.all(ports.map((port) => openLink(path.join(folder, 'links', `${port}`), port)));
   execFileSync('ip', ['netns', 'add', name]);
   execFileSync('ip', ['-n', name, 'link', 'set', 'lo', 'up']);
-  const holder = spawn('nsenter', holderArgs(name, folder, ports), { stdio: ['pipe', 'pipe', 'inherit'], detached: true });
+  const holder = spawn('nsenter', holderArgs(name, folder, ports), {
+    stdio: ['pipe', 'pipe', 'inherit'],
+    detached: true,
+  });
   await new Promise<void>((resolve, reject) => {
     holder.stdout.once('data', () => resolve());
     holder.once('exit', (code) =>
@@ -57,7 +60,8 @@ export async function startSimulatedHost(options: {
   return {
     name,
     folder,
-    spawn: (command, { stdio = 'inherit' } = {}) => spawn('nsenter', [...inside, ...command], { stdio, detached: true }),
+    spawn: (command, { stdio = 'inherit' } = {}) =>
+      spawn('nsenter', [...inside, ...command], { stdio, detached: true }),
     cut: () => links.forEach((link) => link.cut()),
     mend: () => links.forEach((link) => link.mend()),
     close: async () => {

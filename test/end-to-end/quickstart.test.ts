@@ -9,8 +9,7 @@ const root = path.resolve(import.meta.dirname, '../..');
 /** Other tests have hosts of their own at the same time. */
 const hostsOf = (fleet: string): string[] =>
   execFileSync('ip', ['netns', 'list'], { encoding: 'utf8' })
-    .split('
-')
+    .split('\n')
     .filter((line) => line.includes(fleet));
 
 it('ends cleanly at Ctrl-C, which a terminal sends to the whole process group', async () => {
