@@ -29,6 +29,10 @@ export interface AgentConfig {
   readonly credentialsDir: string;
   /** First part of every guest's cgroup. Empty: from the incarnation. */
   readonly cgroupPrefix: string;
+  /** Device files of the host that specs may ask for: "/dev/fuse". */
+  readonly allowedDevices: readonly string[];
+  /** Whether specs may ask for guests whose root is the host's. */
+  readonly allowsPrivileged: boolean;
   readonly logLevel: LogLevel;
 }
 
@@ -51,6 +55,8 @@ const defaults: AgentConfig = {
   ociRoots: [],
   credentialsDir: '',
   cgroupPrefix: '',
+  allowedDevices: ['/dev/fuse', '/dev/net/tun'],
+  allowsPrivileged: false,
   logLevel: 'info',
 };
 
@@ -129,6 +135,12 @@ const checks: { readonly [Key in keyof AgentConfig]: Check } = {
     '"/" and a name',
     (value) => isText(value) && /^(\/drover-[a-z0-9-]{1,40})?$/.test(value),
   ),
+  allowedDevices: wanted(
+    'a list of paths below /dev',
+    (value) =>
+      isTexts(value) && (value as string[]).every((each) => /^\/dev(\/[A-Za-z0-9_-]+){1,3}$/.test(each)),
+  ),
+  allowsPrivileged: wanted('true or false', (value) => typeof value === 'boolean'),
   logLevel: wanted(`one of ${logLevels.join(', ')}`, (value) => logLevels.includes(value as LogLevel)),
 };
 

@@ -8,6 +8,8 @@ import { silentLog } from '#shared/log.ts';
 import type { InstanceId, InstanceSpec, Order } from '#shared/model.ts';
 import { systemRandom } from '#shared/random.ts';
 import { createAuthority, createKey, issueCertificate } from '#shared/tls.ts';
+import { plainGuestConfig } from '#shared/wire/guest-config.ts';
+import { emptyAssignment } from '#shared/wire/network.ts';
 import { buildBusybox, writeLayout } from '../test/image-builder.ts';
 import { until } from '../test/until.ts';
 import { readConfig } from './config.ts';
@@ -89,6 +91,8 @@ const specFor = (image: string): InstanceSpec => ({
   user: '',
   workingDir: '',
   imageCredential: '',
+  ...plainGuestConfig,
+  assigned: emptyAssignment,
 });
 
 describe('a whole agent', () => {

@@ -128,7 +128,18 @@ async function openParts(config: AgentConfig, life: Life, cleanUp: AsyncDisposab
   const tools = { drivers, images, volumes, range, rangeCount, clock, random: systemRandom, log, bootId };
   const instances = await openInstances({ stateDir, fleetId: identity.fleetId, tools });
   cleanUp.defer(() => instances.close());
-  const node = { name: identity.node, labels, agentVersion: version, stateDir, idmappedMounts };
+  const { allowedDevices, allowsPrivileged } = config;
+  const rights = { allowedDevices, allowsPrivileged };
+  const node = {
+    name: identity.node,
+    labels,
+    agentVersion: version,
+    stateDir,
+    idmappedMounts,
+    ...rights,
+    pools: [],
+    network: {},
+  };
   const reports: NodeReports = await createNodeReports({
     node,
     clock,
@@ -153,7 +164,9 @@ function openDrivers(config: AgentConfig, { incarnation, commands, log }: Life) 
   const { stateDir, runDir } = config;
   const base = { clock: systemClock, random: systemRandom };
   const cgroupPrefix = config.cgroupPrefix || `/drover-${incarnation.slice(0, 8)}`;
-  const context = { ...base, commands, log, stateDir, runDir, cgroupPrefix };
+  const { allowedDevices, allowsPrivileged } = config;
+  const rights = { allowedDevices, allowsPrivileged };
+  const context = { ...base, commands, log, stateDir, runDir, cgroupPrefix, ...rights };
   const drivers: RuntimeDriver[] = Object.values(runtimeDrivers).map((create) => create(context));
   const images: ImageSource[] = [
     createOciSource({

@@ -39,6 +39,7 @@ export function workloadStatus(
     unplaced: alive.filter(isUnplaceable).length,
     outdated: outdated.length,
     imageDigest: currentResolution(workload)?.digest ?? '',
+    runtimeBecause: currentResolution(workload)?.runtimeBecause ?? '',
     runtime: workload.spec.runtime || (workload.resolved?.runtime ?? ''),
     deleting,
     message: isReady && !deleting ? '' : (blocker?.message ?? ''),
@@ -179,6 +180,8 @@ function phaseMessage(instance: Instance, workload: Workload | undefined, world:
       return join(how, message, again);
     case 'failed':
       return join(message || 'it could not be made', again);
+    case 'paused':
+      return join('paused', message);
     case 'stopped':
       return join('stopped on its node', message);
     case 'stopping':

@@ -9,6 +9,10 @@ type Branded<Name extends string> = string & { readonly [brand]: Name };
 
 /** UUIDv7, lower case. */
 export type InstanceId = Branded<'InstanceId'>;
+/** UUIDv7 of a data volume; a root has the id of its instance. */
+export type VolumeId = string & { readonly [brand]: 'InstanceId' | 'VolumeId' };
+/** UUIDv7. */
+export type SnapshotId = Branded<'SnapshotId'>;
 /** Name of a node: 1 to 40 of [a-z0-9-], beginning and ending with a letter or digit. */
 export type NodeName = Branded<'NodeName'>;
 /** "sha256:" and 64 hex digits. */
@@ -35,7 +39,7 @@ export interface Resources {
   readonly pids: number;
 }
 
-export type NetworkMode = 'none' | 'host';
+export type NetworkMode = 'none' | 'host' | 'bridged';
 export type RestartPolicy = 'never' | 'on-failure' | 'always';
 
 export interface Restart {
@@ -44,11 +48,115 @@ export interface Restart {
   readonly maxAttempts: number;
 }
 
-/** All that a node needs to make one instance run; the body of an ensure order. */
-export interface InstanceSpec {
-  readonly runtime: string;
-  /** Always with a digest. */
-  readonly image: string;
+/** Asks for one data volume for each copy; the volume outlives its instance. */
+export interface VolumeClaim {
+  readonly name: string;
+  /** Absolute, inside. */
+  readonly mountPath: string;
+  /** Zero: no quota. */
+  readonly sizeMib: number;
+  /** Empty: the node's default. */
+  readonly pool: string;
+  readonly readOnly: boolean;
+  /** Stays when the workload is deleted. */
+  readonly keep: boolean;
+}
+
+/** How many of each are kept; zero: none are taken. */
+export interface SnapshotSchedule {
+  readonly hourly: number;
+  readonly daily: number;
+  readonly weekly: number;
+}
+
+export interface NetworkUse {
+  readonly network: string;
+  /** Copies take them in this order. Empty: any that is free. */
+  readonly addresses: readonly string[];
+}
+
+export interface PublishedPort {
+  /** Zero in a spec: chosen with the node. */
+  readonly hostPort: number;
+  readonly guestPort: number;
+  readonly protocol: 'tcp' | 'udp';
+  /** Empty: all addresses of the node. */
+  readonly hostAddress: string;
+}
+
+export interface Dns {
+  readonly servers: readonly string[];
+  readonly search: readonly string[];
+  readonly options: readonly string[];
+}
+
+export interface Security {
+  readonly privileged: boolean;
+  readonly nesting: boolean;
+  /** Host ids that no other guest has, also where that costs a copy. */
+  readonly ownIdRange: boolean;
+  /** "CAP_NET_ADMIN". */
+  readonly addCapabilities: readonly string[];
+  readonly dropCapabilities: readonly string[];
+}
+
+/** The part of a spec about storage, network and rights; the same for every copy of a workload. */
+export interface GuestConfig {
+  /** Empty: the node's default. */
+  readonly rootPool: string;
+  readonly volumes: readonly VolumeClaim[];
+  readonly snapshots: SnapshotSchedule;
+  /** Empty unless the mode is 'bridged'; eth0, eth1 in this order. */
+  readonly networks: readonly NetworkUse[];
+  readonly ports: readonly PublishedPort[];
+  readonly dns: Dns;
+  /** "/dev/fuse". */
+  readonly devices: readonly string[];
+  readonly security: Security;
+  /** Lower starts first after a reboot of the node. */
+  readonly startOrder: number;
+  /** From a short list. */
+  readonly lxcKeys: Readonly<Record<string, string>>;
+}
+
+/** One interface of a guest, ready to be configured. */
+export interface Attachment {
+  readonly network: string;
+  readonly bridge: string;
+  /** Drover makes the bridge where it is missing; otherwise it must be there. */
+  readonly managedBridge: boolean;
+  /** "eth0". */
+  readonly interface: string;
+  readonly mac: string;
+  /** "10.20.0.5/24"; empty where the node gives them out. */
+  readonly addresses: readonly string[];
+  readonly gateways: readonly string[];
+  /** Zero: the bridge's own. */
+  readonly mtu: number;
+  /** Zero: none. */
+  readonly vlan: number;
+  readonly masquerade: boolean;
+  /** The node itself gives out an address of this subnet. Empty: it does not. */
+  readonly nodePrivateSubnet: string;
+  readonly routes: readonly Route[];
+}
+
+export interface Route {
+  readonly destination: string;
+  readonly via: string;
+}
+
+/** What the control plane reserved for one instance when it chose the node; kept for the instance's life. */
+export interface Assignment {
+  readonly attachments: readonly Attachment[];
+  /** One for each claim. */
+  readonly volumes: readonly { readonly name: string; readonly volumeId: VolumeId }[];
+  /** Every host port decided. */
+  readonly ports: readonly PublishedPort[];
+}
+
+/** What every copy of a workload and the workload itself say alike. */
+export interface CopySpec extends GuestConfig {
   /** Empty: the image's own. */
   readonly command: readonly string[];
   readonly env: Readonly<Record<string, string>>;
@@ -56,15 +164,24 @@ export interface InstanceSpec {
   readonly network: NetworkMode;
   readonly restart: Restart;
   readonly stopGraceMs: number;
-  /** "web-x7k2p"; a DNS label. */
-  readonly displayName: string;
-  readonly workload: string;
   /** Empty: the image's own. */
   readonly user: string;
   /** Absolute, or empty: the image's own. */
   readonly workingDir: string;
   /** Empty: the node's default. */
   readonly imageCredential: string;
+}
+
+/** All that a node needs to make one instance run; the body of an ensure order. */
+export interface InstanceSpec extends CopySpec {
+  readonly runtime: string;
+  /** Always with a digest. */
+  readonly image: string;
+  /** "web-x7k2p"; a DNS label. */
+  readonly displayName: string;
+  readonly workload: string;
+  /** Its own part. */
+  readonly assigned: Assignment;
 }
 
 /** 'unspecified' never comes from a peer of this version; a number is a phase that we do not know yet. */
@@ -76,7 +193,8 @@ export type Phase =
   | 'stopped'
   | 'stopping'
   | 'failed'
-  | 'unknown';
+  | 'unknown'
+  | 'paused';
 
 export interface ExitStatus {
   /** 128 + n for signal n. Means nothing while unknown is true. */
@@ -105,6 +223,10 @@ export interface InstanceState {
   readonly limits: Resources | undefined;
   readonly notEnforced: readonly string[];
   readonly displayName: string;
+  /** Without prefix length; empty while nothing runs. */
+  readonly addresses: readonly string[];
+  /** Empty until the root is made. */
+  readonly rootPool: string;
 }
 
 export interface Condition {
@@ -123,6 +245,18 @@ export interface RuntimeFacts {
   readonly capabilities: readonly string[];
 }
 
+/** One pool of volumes on one node. */
+export interface PoolFacts {
+  readonly name: string;
+  /** "directory" or "zfs". */
+  readonly driver: string;
+  readonly version: string;
+  readonly healthy: boolean;
+  readonly detail: string;
+  readonly capabilities: readonly string[];
+  readonly sizeMib: number;
+}
+
 export interface NodeFacts {
   readonly name: NodeName;
   readonly architecture: string;
@@ -136,6 +270,10 @@ export interface NodeFacts {
   readonly labels: Readonly<Record<string, string>>;
   readonly agentVersion: string;
   readonly extra: Readonly<Record<string, string>>;
+  /** The first is the default. */
+  readonly pools: readonly PoolFacts[];
+  readonly allowedDevices: readonly string[];
+  readonly allowsPrivileged: boolean;
 }
 
 export interface NodeCapacity {
@@ -143,6 +281,7 @@ export interface NodeCapacity {
   readonly diskFreeMib: number;
   readonly cpuUsedMillicores: number;
   readonly instances: number;
+  readonly pools: readonly { readonly name: string; readonly freeMib: number }[];
 }
 
 export interface Image {
@@ -151,6 +290,53 @@ export interface Image {
   readonly sizeBytes: number;
   readonly lastUsedAtMs: number;
   readonly ready: boolean;
+  /** Instances here that are made from it. */
+  readonly usedBy: number;
+  /** Kept by the node's policy. */
+  readonly pinned: boolean;
+}
+
+export type SnapshotKind = 'manual' | 'hourly' | 'daily' | 'weekly' | 'before-update';
+
+/** All volumes of an instance as they were at one moment. */
+export interface Snapshot {
+  readonly id: SnapshotId;
+  /** Unique for its instance. */
+  readonly name: string;
+  readonly instanceId: InstanceId;
+  readonly kind: SnapshotKind;
+  readonly createdAtMs: number;
+  /** name: "root", or the claim's. bytes: what removing it would free. */
+  readonly volumes: readonly { readonly volumeId: VolumeId; readonly name: string; readonly bytes: number }[];
+  /** The guest ran on between the volumes, or stood still for more than a second. */
+  readonly crashInconsistent: boolean;
+  readonly pauseMs: number;
+  /** Of the instance's spec at that time. */
+  readonly generation: number;
+}
+
+/** One data volume as its node holds it. */
+export interface NodeVolume {
+  readonly id: VolumeId;
+  readonly pool: string;
+  /** Zero: no quota. */
+  readonly sizeMib: number;
+  readonly usedBytes: number;
+  /** Undefined: no instance has it. */
+  readonly instanceId: InstanceId | undefined;
+}
+
+export interface GuestStats {
+  readonly instanceId: InstanceId;
+  readonly atMs: number;
+  /** Since the start. */
+  readonly cpuUs: number;
+  /** Caches that can be dropped left out. */
+  readonly memoryBytes: number;
+  readonly pids: number;
+  /** Since the start; zero on the host's network. */
+  readonly receivedBytes: number;
+  readonly sentBytes: number;
 }
 
 /** Goes with everything that changes an instance on a node. */
@@ -171,22 +357,13 @@ export interface Placement {
 }
 
 /** What a person applies. */
-export interface WorkloadSpec {
+export interface WorkloadSpec extends CopySpec {
   readonly image: string;
   /** Empty: chosen once. */
   readonly runtime: string;
   readonly replicas: number;
-  readonly command: readonly string[];
-  readonly env: Readonly<Record<string, string>>;
-  readonly resources: Resources;
-  readonly network: NetworkMode;
-  readonly restart: Restart;
   readonly placement: Placement;
   readonly update: { readonly readyAfterMs: number };
-  readonly stopGraceMs: number;
-  readonly user: string;
-  readonly workingDir: string;
-  readonly imageCredential: string;
 }
 
 /**
@@ -203,6 +380,8 @@ export interface Workload {
         readonly image: string;
         readonly digest: Digest;
         readonly runtime: string;
+        /** "named in the spec", "rule \"system\"", "default". */
+        readonly runtimeBecause: string;
       }
     | undefined;
   /** When the delete was asked; undefined while the workload is wanted. */
@@ -224,7 +403,7 @@ export interface Instance {
   readonly workload: string;
   readonly workloadGeneration: number;
   readonly intent: InstanceIntent;
-  /** What the agent is told. */
+  /** What the agent is told; `assigned` is empty until it has a node, and kept from then on. */
   readonly spec: InstanceSpec;
   readonly placement: Placement;
   readonly node: NodeName | undefined;
@@ -232,6 +411,75 @@ export interface Instance {
   readonly placedBecause: string;
   /** 'absent': its node said that it holds no such instance. undefined: not reported yet. */
   readonly observed: InstanceState | 'absent' | undefined;
+}
+
+/** One data volume as the store keeps it: a copy's slot of a workload, and where it lies. */
+export interface Volume {
+  /** name is "web-data-0"; id is a VolumeId. */
+  readonly metadata: Metadata;
+  readonly workload: string;
+  readonly claim: string;
+  /** Which copy has it, from 0. */
+  readonly slot: number;
+  /** Undefined: not made yet. */
+  readonly node: NodeName | undefined;
+  /** The instance that has it; undefined: none. */
+  readonly instanceId: InstanceId | undefined;
+  readonly sizeMib: number;
+  readonly pool: string;
+  readonly keep: boolean;
+  /** When its removal was asked; undefined while it is wanted. */
+  readonly removingSinceMs: number | undefined;
+}
+
+export interface Subnet {
+  readonly cidr: string;
+  /** Empty: none. */
+  readonly gateway: string;
+  readonly first: string;
+  readonly last: string;
+}
+
+export interface NetworkSpec {
+  readonly bridge: string;
+  /** Drover makes the bridge where it is missing. */
+  readonly managedBridge: boolean;
+  /** At most one of each family. */
+  readonly subnets: readonly Subnet[];
+  readonly mtu: number;
+  readonly vlan: number;
+  readonly masquerade: boolean;
+  readonly nodePrivate: boolean;
+  readonly dns: Dns;
+  readonly routes: readonly Route[];
+}
+
+export interface Network {
+  readonly metadata: Metadata;
+  readonly spec: NetworkSpec;
+}
+
+export type Matcher =
+  | { readonly kind: 'exact'; readonly text: string }
+  | { readonly kind: 'glob'; readonly text: string }
+  | { readonly kind: 'regex'; readonly text: string };
+
+/** Chooses a runtime for workloads that name none. All matchers must match. */
+export interface RoutingRule {
+  readonly name: string;
+  /** Undefined: any. */
+  readonly workload: Matcher | undefined;
+  readonly labels: Readonly<Record<string, Matcher>>;
+  readonly image: Matcher | undefined;
+  readonly runtime: string;
+}
+
+/** The first rule that matches decides. */
+export interface Routing {
+  readonly rules: readonly RoutingRule[];
+  readonly defaultRuntime: string;
+  /** The store's revision that last changed it; zero: never. */
+  readonly revision: number;
 }
 
 /** A node as the store keeps it. Heartbeats, capacity and "last seen" stay in memory. */

@@ -8,6 +8,7 @@ export interface WorkloadStatus {
   /** Empty until the present generation is resolved. */
   readonly imageDigest: string;
   readonly runtime: string;
+  readonly runtimeBecause: string;
   readonly deleting: boolean;
   readonly message: string;
   readonly state: 'ready' | 'progressing' | 'blocked' | 'deleting';

@@ -52,7 +52,7 @@ async function work(job: CrashJob): Promise<void> {
   const image = {
     digest: `sha256:${'a'.repeat(64)}` as Digest,
     rootfs: job.rootfs,
-    unshifted: job.unshifted,
+    range: job.unshifted ? { base: 0, size: 65_536 } : crashRange,
   };
   for (;;) {
     say('preparing');

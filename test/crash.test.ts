@@ -110,7 +110,11 @@ describe('a root that is being made or removed when its maker is killed', () => 
     await nobodyUses(home.path);
 
     const driver = openVolumes(home.path);
-    const image = { digest: `sha256:${'a'.repeat(64)}` as Digest, rootfs, unshifted };
+    const image = {
+      digest: `sha256:${'a'.repeat(64)}` as Digest,
+      rootfs,
+      range: unshifted ? { base: 0, size: 65_536 } : crashRange,
+    };
     try {
       const root = await driver.prepare({ id, image, range: crashRange, diskMib: 0 }, signal);
       const owner = unshifted ? crashRange.base : 0;

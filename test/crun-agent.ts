@@ -17,6 +17,8 @@ const options = JSON.parse(process.argv[2] ?? '{}') as {
 const { id, rootfs } = options;
 const driver = crunDriver({
   ...options,
+  allowedDevices: [],
+  allowsPrivileged: false,
   commands: createHostCommands({ clock: systemClock }),
   clock: systemClock,
   random: systemRandom,

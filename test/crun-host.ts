@@ -42,6 +42,8 @@ export async function setUpCrun(
     stateDir: path.join(directory, 'state'),
     runDir: path.join(directory, 'run'),
     cgroupPrefix: `/drover-test-${random}`,
+    allowedDevices: [],
+    allowsPrivileged: false,
   };
   const drivers: RuntimeDriver[] = [];
   const open = (): RuntimeDriver => {

@@ -1,5 +1,7 @@
 import type { GuestSpec } from '../agent/drivers/driver.ts';
 import type { InstanceId, InstanceSpec } from '#shared/model.ts';
+import { plainGuestConfig } from '#shared/wire/guest-config.ts';
+import { emptyAssignment } from '#shared/wire/network.ts';
 
 export const testRange = { base: 1_000_000, size: 65_536 };
 
@@ -25,8 +27,10 @@ export function newGuestSpec(options: {
     user: '',
     workingDir: '',
     imageCredential: '',
+    ...plainGuestConfig,
+    assigned: emptyAssignment,
     ...changes,
   };
   const image = { entrypoint: [], command: [], env: {}, user: '', workingDir: '', stopSignal: 15 };
-  return { id, spec, image, rootfs, range: testRange };
+  return { id, spec, image, rootfs, range: testRange, mounts: [], resolvConf: undefined };
 }

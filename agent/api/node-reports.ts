@@ -34,7 +34,7 @@ export async function createNodeReports(options: {
 
   async function measure(): Promise<Required<NodeReport> & { facts: NodeFacts }> {
     const facts = await readFacts({ ...node, runtimes: await options.fingerprint() });
-    const capacity = await readCapacity(options.countInstances());
+    const capacity = await readCapacity(options.countInstances(), []);
     const conditions = (await readConditions(facts, capacity)).map((condition) => {
       const last = since.get(condition.type);
       const sinceMs = last?.holds === condition.holds ? last.sinceMs : clock.nowMs();

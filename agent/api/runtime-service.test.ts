@@ -30,6 +30,10 @@ async function openApi() {
     labels: { zone: 'a' },
     agentVersion: '0.1.0',
     idmappedMounts: 'yes',
+    pools: [],
+    network: {},
+    allowedDevices: [],
+    allowsPrivileged: false,
     stateDir: folder,
   };
   const fingerprint = async () => [

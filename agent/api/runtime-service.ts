@@ -21,6 +21,7 @@ import { imageSourceOf } from '../instances/tools.ts';
 import type { HeldInstance, InstanceEvent } from '../instances.ts';
 import { createExecHandler } from './exec.ts';
 import { type HelloParts, sayHello } from './hello.ts';
+import { unfinished } from './unfinished.ts';
 
 export interface RuntimeParts extends HelloParts {
   readonly images: readonly ImageSource[];
@@ -61,6 +62,7 @@ export function runtimeService(parts: RuntimeParts): RuntimeHandlers {
     exec: createExecHandler(instances),
     ...readHandlers(parts),
     ...imageHandlers(parts),
+    ...unfinished,
   };
 }
 

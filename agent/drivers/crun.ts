@@ -201,6 +201,12 @@ export function crunDriver(context: DriverContext, options: CrunOptions = {}): R
 
   return {
     name: 'crun',
+    network: 'namespace',
+    pause: refuse,
+    resume: refuse,
+    update: refuse,
+    stats: refuse,
+    console: refuse,
     fingerprint: (signal) => fingerprint(context, runtime, cgroups.fault(), signal),
     create,
     start,
@@ -240,6 +246,10 @@ export function crunDriver(context: DriverContext, options: CrunOptions = {}): R
     },
   };
 }
+
+const refuse = async (): Promise<never> => {
+  throw new DroverError('unimplemented', 'the crun driver cannot do that');
+};
 
 async function makeDirectories({ paths }: HostView): Promise<void> {
   for (const directory of [paths.guests, paths.logs, paths.execs, paths.crunRoot, paths.exits]) {

@@ -1,5 +1,12 @@
-import type { ExitStatus, InstanceId, InstanceSpec, Resources, RuntimeFacts } from '#shared/model.ts';
-import type { ExecInput, ExecOutput, ExecStart, LogLine, LogOptions } from '#shared/streams.ts';
+import type {
+  ExitStatus,
+  GuestStats,
+  InstanceId,
+  InstanceSpec,
+  Resources,
+  RuntimeFacts,
+} from '#shared/model.ts';
+import type { ExecInput, ExecOutput, ExecStart, LogLine, LogOptions, TerminalSize } from '#shared/streams.ts';
 import type { Clock } from '#shared/clock.ts';
 import type { Log } from '#shared/log.ts';
 import type { Random } from '#shared/random.ts';
@@ -16,8 +23,21 @@ export interface DriverContext {
   readonly stateDir: string;
   /** Does not outlive a reboot. */
   readonly runDir: string;
-  /** The node's own, such as "/drover-1a2b3c4d". */
+  /** The node's own, such as "/drover-1a2b3c4d"; each driver but crun adds its name to it. */
   readonly cgroupPrefix: string;
+  /** Device files of the host that specs may name. */
+  readonly allowedDevices: readonly string[];
+  /** Whether specs may ask for guests whose root is the host's. */
+  readonly allowsPrivileged: boolean;
+}
+
+/** A data volume for the guest: mounted nosuid and nodev. */
+export interface GuestMount {
+  /** Directory on the host, with the guest's host ids. */
+  readonly source: string;
+  /** Absolute inside; made in the root where it is missing. Never a link's target outside the root. */
+  readonly target: string;
+  readonly readOnly: boolean;
 }
 
 export type RuntimeDriverFactory = (context: DriverContext) => RuntimeDriver;
@@ -30,8 +50,14 @@ export interface GuestSpec {
   readonly image: ImageConfig;
   /** The mounted root, prepared by a VolumeDriver for the range. */
   readonly rootfs: string;
-  /** The host ids that it gets: 0 inside is the range's base. */
+  /** The host ids that it gets: 0 inside is the range's base. A base of 0 is a privileged guest. */
   readonly range: IdRange;
+  readonly mounts: readonly GuestMount[];
+  /**
+   * What /etc/resolv.conf inside says, for guests with interfaces of their own; undefined: the driver's
+   * default.
+   */
+  readonly resolvConf: string | undefined;
 }
 
 /** How a guest is, as the host shows it at this moment. */
@@ -39,9 +65,10 @@ export interface GuestState {
   readonly id: InstanceId;
   /**
    * 'created': made, never started in this life. 'running': its first process lives. 'stopped': nothing of it
-   * lives. 'unknown': the host tool or the host does not answer; never to be taken for absent.
+   * lives. 'paused': it lives, frozen. 'unknown': the host tool or the host does not answer; never to be taken
+   * for absent.
    */
-  readonly phase: 'created' | 'running' | 'stopped' | 'unknown';
+  readonly phase: 'created' | 'running' | 'paused' | 'stopped' | 'unknown';
   /** The first process as the host numbers it; zero when nothing runs. */
   readonly pid: number;
   /** When the present run began; zero when nothing runs. */
@@ -92,11 +119,18 @@ export interface ExecSession {
 export interface RuntimeDriver {
   /** What specs and logs call it: "crun". */
   readonly name: string;
+  /**
+   * How a guest gets its interfaces. 'namespace': create makes a network namespace, and the caller configures
+   * it before start, by the guest's pid. 'native': create is given the attachments in the spec and start makes
+   * the interfaces; bridges are there already.
+   */
+  readonly network: 'namespace' | 'native';
   /** Never throws: a missing tool is an answer the scheduler can read. */
   fingerprint(signal: AbortSignal): Promise<RuntimeFacts>;
   /**
    * Makes the guest and starts nothing. already-exists: the id is taken. invalid-argument: the spec cannot
-   * be.
+   * be. unimplemented: it asks for something this driver cannot do, which is named. permission-denied: the
+   * node does not allow a device or a privileged guest.
    */
   create(guest: GuestSpec, signal: AbortSignal): Promise<void>;
   /**
@@ -115,6 +149,25 @@ export interface RuntimeDriver {
    * keepLogs the output stays, for a guest of the same id that is created next; without, it goes.
    */
   remove(id: InstanceId, signal: AbortSignal, options?: { readonly keepLogs: boolean }): Promise<void>;
+  /**
+   * Freezes all its processes; succeeds when it is paused. A paused guest can be stopped, killed, removed and
+   * updated; exec is failed-precondition. not-found; failed-precondition when it does not run.
+   */
+  pause(id: InstanceId, signal: AbortSignal): Promise<void>;
+  /** Succeeds when it runs. not-found; failed-precondition when it does not live. */
+  resume(id: InstanceId, signal: AbortSignal): Promise<void>;
+  /**
+   * Sets cpu, memory and pids of a living guest, which goes on; read back by inspect. Disk is not its
+   * concern. not-found; failed-precondition when it does not live, or when it uses more memory already.
+   */
+  update(id: InstanceId, resources: Resources, signal: AbortSignal): Promise<void>;
+  /** Spawns nothing. not-found; failed-precondition when it does not live. */
+  stats(id: InstanceId): Promise<GuestStats>;
+  /**
+   * The guest's own terminal, shared with whoever else looks at it; ends with the guest, or by close.
+   * not-found; failed-precondition when it does not run; unimplemented.
+   */
+  console(id: InstanceId, size: TerminalSize, signal: AbortSignal): Promise<ExecSession>;
   /** Spawns nothing. not-found. */
   inspect(id: InstanceId, signal: AbortSignal): Promise<GuestState>;
   /** The guests this driver made: from its directories, each confirmed by the host. Spawns nothing. */

@@ -1,6 +1,6 @@
 import { readFile, statfs } from 'node:fs/promises';
 import os from 'node:os';
-import type { Condition, NodeCapacity, NodeFacts, NodeName, RuntimeFacts } from '#shared/model.ts';
+import type { Condition, NodeCapacity, NodeFacts, NodeName, PoolFacts, RuntimeFacts } from '#shared/model.ts';
 
 /** Controllers that limits and their reading back need. */
 const neededControllers = ['cpu', 'memory', 'pids'] as const;
@@ -50,14 +50,22 @@ export async function readFacts(node: {
   /** "yes", or why not. */
   readonly idmappedMounts: string;
   readonly runtimes: readonly RuntimeFacts[];
+  readonly pools: readonly PoolFacts[];
+  /** What the network has, for people. */
+  readonly network: Readonly<Record<string, string>>;
+  readonly allowedDevices: readonly string[];
+  readonly allowsPrivileged: boolean;
 }): Promise<NodeFacts> {
-  const { name, labels, agentVersion, runtimes } = node;
+  const { name, labels, agentVersion, runtimes, pools, allowedDevices, allowsPrivileged } = node;
   const disk = await statfs(node.stateDir);
   return {
     name: name as NodeName,
     labels,
     agentVersion,
     runtimes,
+    pools,
+    allowedDevices,
+    allowsPrivileged,
     architecture: os.arch() === 'x64' ? 'amd64' : os.arch(),
     os: 'linux',
     kernel: os.release(),
@@ -66,6 +74,7 @@ export async function readFacts(node: {
     memoryMib: Math.floor(os.totalmem() / mib),
     diskMib: Math.floor((disk.blocks * disk.bsize) / mib),
     extra: {
+      ...node.network,
       seccomp: (await readText('/proc/sys/kernel/seccomp/actions_avail')).trim() || 'none',
       'idmapped-mounts': node.idmappedMounts,
       'user-namespaces': (await readText('/proc/sys/user/max_user_namespaces')).trim() || '0',
@@ -74,9 +83,11 @@ export async function readFacts(node: {
 }
 
 /** What is in use. CPU is measured from one call to the next. */
-export function createCapacityReader(stateDir: string): (instances: number) => Promise<NodeCapacity> {
+export function createCapacityReader(
+  stateDir: string,
+): (instances: number, pools: NodeCapacity['pools']) => Promise<NodeCapacity> {
   let last = cpuTimes();
-  return async (instances) => {
+  return async (instances, pools) => {
     const disk = await statfs(stateDir);
     const meminfo = await readText('/proc/meminfo');
     const availableKib = Number(/^MemAvailable:\s+(\d+)/m.exec(meminfo)?.[1] ?? 0);
@@ -86,6 +97,7 @@ export function createCapacityReader(stateDir: string): (instances: number) => P
     last = now;
     return {
       instances,
+      pools,
       memoryAvailableMib: Math.floor(availableKib / 1024),
       diskFreeMib: Math.floor((disk.bavail * disk.bsize) / mib),
       cpuUsedMillicores: Math.max(0, Math.round(busyShare * os.cpus().length * 1000)),

@@ -46,7 +46,7 @@ export interface PullProgress {
  * broken image). test/conformance/image-source.ts holds every source to this.
  */
 export interface ImageSource {
-  /** "oci". */
+  /** "oci", "lxc-template". */
   readonly name: string;
   /** Whether this source reads such references. */
   takes(reference: string): boolean;
@@ -66,6 +66,11 @@ export interface ImageSource {
     },
     signal: AbortSignal,
   ): Promise<PulledImage>;
+  /**
+   * Removes what was fetched and unpacked of a digest. Succeeds when there is none; gives the bytes that are
+   * free again. The caller has made sure that nothing is made from it.
+   */
+  remove(digest: Digest, signal: AbortSignal): Promise<number>;
   /** Ready for the range already, so that pull would fetch nothing; undefined otherwise. Spawns nothing. */
   find(reference: string, range: IdRange): Promise<PulledImage | undefined>;
   list(signal: AbortSignal): Promise<Image[]>;

@@ -228,6 +228,8 @@ async function listImages(rootsDir: string): Promise<Image[]> {
       sizeBytes,
       lastUsedAtMs: Math.max(Math.round(usedAtMs), other?.lastUsedAtMs ?? 0),
       ready: true,
+      usedBy: 0,
+      pinned: false,
     });
   }
   return [...images.values()];

@@ -211,6 +211,7 @@ export function createOciSource(options: OciSourceOptions): ImageSource {
       const { digest } = parseReference(text);
       return digest === undefined ? undefined : store.find(await manifestOf(digest), range);
     },
+    remove: async () => 0,
     list: () => store.list(),
   };
 }

@@ -17,6 +17,8 @@ const stateOf = (id: string, restarts = 0): InstanceState => ({
   limits: undefined,
   notEnforced: [],
   displayName: id,
+  addresses: [],
+  rootPool: '',
 });
 
 function setUp(options: { readonly kept?: number; readonly readerCapacity?: number } = {}) {

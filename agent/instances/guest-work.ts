@@ -40,10 +40,23 @@ export async function makeGuest(
   const { digest, rootfs } = image;
   const { diskMib } = spec.resources;
   const range = record.range ?? shop.range;
-  const wanted = { id, image: { digest, rootfs, unshifted: record.range !== undefined }, range, diskMib };
+  const wanted = {
+    id,
+    image: { digest, rootfs, range: imageRange(shop.range, record.range) },
+    range,
+    diskMib,
+  };
   const root = await shop.act('volume.prepare', () => shop.volumes.prepare(wanted, interrupt));
   interrupt.throwIfAborted();
-  const guest = { id, spec, image: image.config, rootfs: root.path, range };
+  const guest = {
+    id,
+    spec,
+    image: image.config,
+    rootfs: root.path,
+    range,
+    mounts: [],
+    resolvConf: undefined,
+  };
   await shop.act('guest.create', () => driver.create(guest, shop.clock.timeout(longestCallMs)));
   return { notEnforced: diskMib > 0 && !root.quotaEnforced ? ['disk'] : [] };
 }

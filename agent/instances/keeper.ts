@@ -179,7 +179,7 @@ async function pass(
     intent: record.intent,
     run: record.run,
     final: record.final,
-    guest: guest === 'absent' ? 'absent' : guest.phase,
+    guest: guest === 'absent' ? 'absent' : guest.phase === 'paused' ? 'running' : guest.phase,
     waiting: waitMs > 0,
   });
   if (action === 'rest') return rest(own);

@@ -17,7 +17,7 @@ export interface Sight {
 /** What the agent reports of an instance. Pure. */
 export function present(sight: Sight): InstanceState {
   const { id, record, guest, failure } = sight;
-  const live = guest !== undefined && guest !== 'absent' && guest.phase === 'running' ? guest : undefined;
+  const live = guest !== undefined && guest !== 'absent' && isLive(guest) ? guest : undefined;
   const phase = record === undefined ? phaseWithoutRecord(guest) : phaseOf(sight, record);
   return {
     instanceId: id,
@@ -32,15 +32,20 @@ export function present(sight: Sight): InstanceState {
     limits: live?.limits,
     notEnforced: sight.notEnforced,
     displayName: record?.spec.displayName ?? '',
+    addresses: [],
+    rootPool: '',
   };
 }
+
+const isLive = ({ phase }: GuestState): boolean => phase === 'running' || phase === 'paused';
 
 function phaseOf({ guest, failure }: Sight, record: InstanceRecord): Phase {
   const seen = guest === undefined || guest === 'absent' ? guest : guest.phase;
   if (record.intent === 'remove') return 'stopping';
-  if (record.intent === 'stop') return record.run === 'ended' && seen !== 'running' ? 'stopped' : 'stopping';
+  if (record.intent === 'stop')
+    return record.run === 'ended' && seen !== 'running' && seen !== 'paused' ? 'stopped' : 'stopping';
   if (seen === 'unknown') return 'unknown';
-  if (record.run === 'started' && seen === 'running') return 'running';
+  if (record.run === 'started' && (seen === 'running' || seen === 'paused')) return seen;
   if (record.run === 'started' && seen === undefined) return 'unknown';
   if (failure !== undefined) return 'failed';
   if (record.run === 'ended') {

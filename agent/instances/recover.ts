@@ -45,12 +45,8 @@ export async function findInstances(shop: Workshop): Promise<FoundInstance[]> {
  * the others waiting; its instance's record has the same range.
  */
 async function holdRanges(shop: Workshop, instances: Iterable<FoundInstance>): Promise<void> {
-  for (const id of await shop.volumes.list(shop.lifetime)) {
-    const range = await shop.volumes.rangeOf(id).catch((err: unknown) => {
-      shop.log.error({ event: 'volume.damaged', instanceId: id, err });
-      return undefined;
-    });
-    if (range !== undefined) shop.ranges.hold(id, range);
+  for (const { id, kind, range } of await shop.volumes.list(shop.lifetime)) {
+    if (kind === 'root' && range !== undefined) shop.ranges.hold(id as InstanceId, range);
   }
   for (const { id, record } of instances) {
     if (record !== undefined) shop.ranges.hold(id, record.range ?? shop.range);

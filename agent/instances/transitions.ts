@@ -1,4 +1,6 @@
 import type { ExitStatus, InstanceId, InstanceSpec, Order } from '#shared/model.ts';
+import { plainGuestConfig } from '#shared/wire/guest-config.ts';
+import { emptyAssignment } from '#shared/wire/network.ts';
 import type { GuestState } from '../drivers/driver.ts';
 import { remember } from './orders.ts';
 import type { IdRange } from '../volumes/volume-driver.ts';
@@ -141,6 +143,8 @@ export function standIn(id: InstanceId, runtime: string, range?: IdRange): Insta
     user: '',
     workingDir: '',
     imageCredential: '',
+    ...plainGuestConfig,
+    assigned: emptyAssignment,
   };
   return {
     id,

@@ -41,7 +41,7 @@ async function setUpDirectory(unshifted = false): Promise<VolumeWorld & { readon
     unshifted,
     reopen: () => createDirectoryDriver({ directory: volumes, run }),
     async [Symbol.asyncDispose]() {
-      for (const id of await driver.list(signal)) await driver.remove(id, signal);
+      for (const { id } of await driver.list(signal)) await driver.remove(id, signal);
       await home[Symbol.asyncDispose]();
     },
   };
@@ -54,10 +54,10 @@ volumeDriverConformance('directory with idmapped images', () => setUpDirectory(t
 describe('directory driver', () => {
   const id = systemRandom.uuidV7() as InstanceId;
 
-  async function image(world: VolumeWorld): Promise<{ digest: Digest; rootfs: string }> {
+  async function image(world: VolumeWorld): Promise<{ digest: Digest; rootfs: string; range: typeof range }> {
     const rootfs = path.join(world.directory, 'image');
     await mkdir(rootfs, { recursive: true });
-    return { digest: `sha256:${'a'.repeat(64)}` as Digest, rootfs };
+    return { digest: `sha256:${'a'.repeat(64)}` as Digest, rootfs, range };
   }
 
   it("gives the root to the guest's own root, with the image's mode", async () => {
@@ -96,7 +96,7 @@ describe('directory driver', () => {
     await run('mount', ['-t', 'tmpfs', 'tmpfs', path.join(root.path, 'busy')]);
     try {
       await expect(world.driver.remove(id, signal)).rejects.toMatchObject({ kind: 'unavailable' });
-      expect(await world.driver.list(signal)).toEqual([id]);
+      expect((await world.driver.list(signal)).map((each) => each.id)).toEqual([id]);
     } finally {
       await run('umount', [path.join(root.path, 'busy')]);
     }
@@ -141,7 +141,7 @@ describe('directory driver', () => {
     await mkdir(rootfs);
     await writeFile(path.join(rootfs, 'here'), '');
     const digest = `sha256:${'a'.repeat(64)}` as Digest;
-    const root = await driver.prepare({ id, image: { digest, rootfs }, range, diskMib: 0 }, signal);
+    const root = await driver.prepare({ id, image: { digest, rootfs, range }, range, diskMib: 0 }, signal);
     try {
       expect((await stat(path.join(root.path, 'here'))).isFile()).toBe(true);
       await driver.release(id, signal);
@@ -166,7 +166,7 @@ describe('directory driver with idmapped images', () => {
     await chown(path.join(rootfs, 'mail'), 8, 12);
     await writeFile(path.join(rootfs, 'su'), 'x');
     await chmod(path.join(rootfs, 'su'), 0o4755);
-    return { digest: `sha256:${'a'.repeat(64)}` as Digest, rootfs, unshifted: true };
+    return { digest: `sha256:${'a'.repeat(64)}` as Digest, rootfs, range: { base: 0, size: 65_536 } };
   }
 
   async function prepare(world: VolumeWorld, index: number): Promise<string> {
@@ -206,7 +206,7 @@ describe('directory driver with idmapped images', () => {
     expect(await ours()).toEqual([{ target: root, type: 'overlay' }]);
     await prepare(world, 0);
     expect(await ours()).toHaveLength(1);
-    for (const id of await world.driver.list(signal)) await world.driver.remove(id, signal);
+    for (const { id } of await world.driver.list(signal)) await world.driver.remove(id, signal);
     expect(await ours()).toEqual([]);
   });
 
@@ -217,7 +217,7 @@ describe('directory driver with idmapped images', () => {
     const bind = path.join(path.dirname(root), 'lower');
     await run('mount', ['--bind', rootfs, bind]);
     if (call === 'prepare') await prepare(world, 0);
-    for (const id of await world.driver.list(signal)) await world.driver.remove(id, signal);
+    for (const { id } of await world.driver.list(signal)) await world.driver.remove(id, signal);
     expect((await readMounts()).filter(({ target }) => target.startsWith(world.directory))).toEqual([]);
     expect(await readFile(path.join(rootfs, 'etc/passwd'), 'utf8')).toBe('x');
   });

@@ -1,12 +1,12 @@
 import { chmod, chown, mkdir, readdir, realpath, rm, rmdir, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { DroverError } from '#shared/errors.ts';
-import type { InstanceId } from '#shared/model.ts';
+import type { VolumeId } from '#shared/model.ts';
 import type { CommandResult, HostCommands } from '../host/command.ts';
 import { readIfThere, syncDirectory, writeDurably } from '../host/durable-file.ts';
 import { mountIdmapped } from '../host/idmapped-overlay.ts';
 import { readMounts } from './mounts.ts';
-import type { IdRange, VolumeDriver } from './volume-driver.ts';
+import type { FoundVolume, IdRange, VolumeDriver } from './volume-driver.ts';
 
 export interface DirectoryDriverOptions {
   /** Absolute; all that it makes is below. Directories above must let others pass (o+x). */
@@ -37,19 +37,19 @@ const idText = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]
  */
 export function createDirectoryDriver({ directory, run }: DirectoryDriverOptions): VolumeDriver {
   /** The last line before paths and tools: ids are checked again. */
-  function home(id: InstanceId): string {
+  function home(id: VolumeId): string {
     if (idText.test(id)) return path.join(directory, id);
     throw new DroverError('invalid-argument', 'not an instance id', { subject: { instance: id } });
   }
-  const recordFile = (id: InstanceId): string => path.join(home(id), 'volume.json');
+  const recordFile = (id: VolumeId): string => path.join(home(id), 'volume.json');
 
-  async function readRecord(id: InstanceId): Promise<VolumeRecord | undefined> {
+  async function readRecord(id: VolumeId): Promise<VolumeRecord | undefined> {
     const raw = await readIfThere(recordFile(id));
     return raw === undefined ? undefined : (JSON.parse(raw) as VolumeRecord);
   }
 
   async function make(
-    id: InstanceId,
+    id: VolumeId,
     record: VolumeRecord,
     range: IdRange,
     signal: AbortSignal,
@@ -72,7 +72,7 @@ export function createDirectoryDriver({ directory, run }: DirectoryDriverOptions
   }
 
   async function mount(
-    id: InstanceId,
+    id: VolumeId,
     record: VolumeRecord,
     unshifted: boolean,
     signal: AbortSignal,
@@ -91,11 +91,11 @@ export function createDirectoryDriver({ directory, run }: DirectoryDriverOptions
     throw toolError(unshifted ? 'the idmapped mount' : 'mount', result, id);
   }
 
-  async function release(id: InstanceId, signal: AbortSignal): Promise<void> {
+  async function release(id: VolumeId, signal: AbortSignal): Promise<void> {
     for (const place of mountPoints) await unmount(id, place, signal);
   }
 
-  async function unmount(id: InstanceId, place: MountPoint, signal: AbortSignal): Promise<void> {
+  async function unmount(id: VolumeId, place: MountPoint, signal: AbortSignal): Promise<void> {
     for (let count = await countMounts(id, place); count > 0; ) {
       const args = ['--', path.join(home(id), place)];
       const result = await run('umount', args, { signal, timeoutMs: mountMs });
@@ -105,14 +105,40 @@ export function createDirectoryDriver({ directory, run }: DirectoryDriverOptions
     }
   }
 
-  async function countMounts(id: InstanceId, place: MountPoint): Promise<number> {
+  async function countMounts(id: VolumeId, place: MountPoint): Promise<number> {
     const wanted = path.join(await realpath(home(id)).catch(() => home(id)), place);
     return (await readMounts()).filter(({ target }) => target === wanted).length;
   }
 
+  async function found(id: VolumeId): Promise<FoundVolume> {
+    return { id, kind: 'root', range: (await readRecord(id))?.range, diskMib: 0 };
+  }
+
   return {
     name: 'directory',
-    capabilities: [],
+    pool: 'local',
+    fingerprint: async () => ({
+      name: 'local',
+      driver: 'directory',
+      version: '',
+      healthy: true,
+      detail: '',
+      capabilities: [],
+      sizeMib: 0,
+      freeMib: 0,
+    }),
+    prepareData: refuse,
+    setQuota: refuse,
+    snapshot: refuse,
+    snapshots: refuse,
+    rollback: refuse,
+    removeSnapshot: refuse,
+    clone: refuse,
+    send: refuseStream,
+    receive: refuse,
+    listImages: async () => [],
+    removeImage: async () => {},
+    close: async () => {},
     async prepare({ id, image, range }, signal) {
       const wanted = { digest: image.digest, lower: image.rootfs, range };
       const found = await readRecord(id);
@@ -122,7 +148,8 @@ export function createDirectoryDriver({ directory, run }: DirectoryDriverOptions
       await checkPassable(root);
       // Left by a tool that was killed between its mounts.
       await unmount(id, 'lower', signal);
-      if ((await countMounts(id, 'root')) === 0) await mount(id, wanted, image.unshifted === true, signal);
+      if ((await countMounts(id, 'root')) === 0)
+        await mount(id, wanted, image.range.base !== range.base, signal);
       return { path: root, quotaEnforced: false };
     },
     release,
@@ -146,15 +173,23 @@ export function createDirectoryDriver({ directory, run }: DirectoryDriverOptions
       if (!Number.isSafeInteger(bytes)) throw toolError('du', result, id);
       return { bytes };
     },
-    rangeOf: async (id) => (await readRecord(id))?.range,
     async list() {
       const names = await readdir(directory).catch((error: NodeJS.ErrnoException) => {
         if (error.code === 'ENOENT') return [];
         throw error;
       });
-      return names.filter((name) => idText.test(name)) as InstanceId[];
+      const ids = names.filter((name) => idText.test(name)) as VolumeId[];
+      return Promise.all(ids.map(found));
     },
   };
+}
+
+const refuse = async (): Promise<never> => {
+  throw new DroverError('unimplemented', 'the directory driver cannot do that');
+};
+
+async function* refuseStream(): AsyncGenerator<never> {
+  yield await refuse();
 }
 
 async function exists(file: string): Promise<boolean> {
@@ -168,7 +203,7 @@ async function exists(file: string): Promise<boolean> {
 }
 
 /** A root over another image would be neither the old one nor the new. */
-function checkSame(found: VolumeRecord, wanted: VolumeRecord, id: InstanceId): void {
+function checkSame(found: VolumeRecord, wanted: VolumeRecord, id: VolumeId): void {
   const isSame =
     found.lower === wanted.lower &&
     found.range.base === wanted.range.base &&
@@ -219,7 +254,7 @@ async function removeTree(run: HostCommands['run'], tree: string, signal: AbortS
   if (exitCode !== 0) throw new DroverError('unavailable', `rm: ${stderr.trim().slice(0, 500)}`);
 }
 
-function toolError(tool: string, { stderr, exitCode }: CommandResult, id: InstanceId): DroverError {
+function toolError(tool: string, { stderr, exitCode }: CommandResult, id: VolumeId): DroverError {
   const words = stderr.trim().slice(0, 500) || `exit ${exitCode}`;
   const kind = /no space left|quota/i.test(words) ? 'resource-exhausted' : 'unavailable';
   return new DroverError(kind, `${tool}: ${words}`, { subject: { instance: id } });

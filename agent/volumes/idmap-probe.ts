@@ -24,12 +24,12 @@ export async function probeIdmap(options: {
   const driver = createDirectoryDriver({ directory: path.join(directory, 'volumes'), run });
   const rootfs = path.join(directory, 'image');
   try {
-    for (const left of await driver.list(signal)) await driver.remove(left, signal);
+    for (const left of await driver.list(signal)) await driver.remove(left.id, signal);
     await rm(directory, { recursive: true, force: true });
     await mkdir(rootfs, { recursive: true, mode: 0o711 });
     await writeFile(path.join(rootfs, 'file'), '');
     try {
-      const image = { digest, rootfs, unshifted: true };
+      const image = { digest, rootfs, range: { base: 0, size: range.size } };
       const root = await driver.prepare({ id, image, range, diskMib: 0 }, signal);
       const { uid, gid } = await stat(path.join(root.path, 'file'));
       return uid === range.base && gid === range.base ? 'yes' : `no: id 0 became ${uid}`;

@@ -36,6 +36,7 @@ const phaseNames: Readonly<Record<Phase, string>> = {
   6: 'stopping',
   7: 'failed',
   8: 'unknown',
+  9: 'paused',
 };
 
 export const phaseNameOf = (phase: Phase): string => phaseNames[phase] ?? `phase ${phase}`;

@@ -9,6 +9,7 @@ import { explainInstance, plan } from './fleet/plan.ts';
 import { watch } from './fleet/watch.ts';
 import { getFleet, getWorkload, listWorkloads } from './fleet/workloads.ts';
 import type { HandlerContext, HandlerDeps } from './handler.ts';
+import { unfinished } from './unfinished.ts';
 
 /** What people and programs ask about workloads and their instances; each promise is in the proto. */
 export function fleetService(deps: HandlerDeps): Handlers<typeof FleetServiceService, HandlerContext> {
@@ -28,5 +29,6 @@ export function fleetService(deps: HandlerDeps): Handlers<typeof FleetServiceSer
     streamLogs: (request, context) => streamLogs(request, context, deps),
     watch: (request, context) => watch(request, context, deps),
     listEvents: (request, context) => listEvents(request, context, deps),
+    ...unfinished,
   };
 }

@@ -6,6 +6,7 @@ import { matches } from '#shared/selector.ts';
 import { parseNodeName } from '#shared/wire/checks.ts';
 import { formatImage } from '#shared/wire/node.ts';
 import { parseSelectors } from '#shared/wire/workload.ts';
+import { refuseStream } from './unfinished.ts';
 import { type Authority, certificateLife } from '../identity/authority.ts';
 import type { JoinTokens } from '../identity/tokens.ts';
 import { cordonNode } from '../store/cordon-node.ts';
@@ -71,6 +72,8 @@ export function nodeService(deps: NodeServiceDeps): Handlers<typeof NodeServiceS
     removeNode: async ({ name, lost }, context) => ({
       released: await remove(parseNodeName(name), lost, callerName(context.caller), deps),
     }),
+    pullImage: refuseStream,
+    removeImage: refuseStream,
     listImages: ({ node }, { signal }) => listImages(node, signal, deps),
   };
 }

@@ -2,6 +2,7 @@ import type {
   Caller,
   Condition,
   Digest,
+  GuestStats,
   Image,
   InstanceId,
   InstanceSpec,
@@ -9,6 +10,10 @@ import type {
   NodeCapacity,
   NodeFacts,
   NodeName,
+  NodeVolume,
+  Snapshot,
+  SnapshotId,
+  VolumeId,
 } from '#shared/model.ts';
 import type { ExecInput, ExecOutput, ExecStart, LogLine, LogOptions } from '#shared/streams.ts';
 
@@ -40,6 +45,17 @@ export type Observation =
    * absent.
    */
   | { readonly kind: 'complete'; readonly node: NodeName; readonly present: ReadonlySet<InstanceId> };
+
+/** How far a pull on a node is. */
+export interface PullProgress {
+  readonly step: string;
+  readonly bytesDone: number;
+  /** Zero while unknown. */
+  readonly bytesTotal: number;
+  readonly done: boolean;
+  /** Undefined while unknown. */
+  readonly digest: Digest | undefined;
+}
 
 /** What an order is bound to; the backend adds fleet id and epoch. */
 export interface OrderHead {
@@ -81,7 +97,44 @@ export interface Backend {
     signal: AbortSignal,
   ): Promise<{ digest: Digest; platforms: string[] }>;
   listImages(node: NodeName, signal: AbortSignal): AsyncIterable<Image>;
+  /** Fetches an image whose reference has a digest; the last progress has 'ready'. */
+  pullImage(
+    node: NodeName,
+    image: { readonly reference: string; readonly credential: string },
+    signal: AbortSignal,
+  ): AsyncIterable<PullProgress>;
+  /** Bytes that are free again. failed-precondition while something is made from it. */
+  removeImage(node: NodeName, digest: Digest, signal: AbortSignal): Promise<number>;
+  /** As RuntimeService's of the same name; unimplemented where the guest's runtime cannot. */
+  pauseInstance(order: OrderHead, signal: AbortSignal): Promise<InstanceState>;
+  resumeInstance(order: OrderHead, signal: AbortSignal): Promise<InstanceState>;
+  /** One reading, then one every interval; of one instance, or of all that run there. Zero: one reading. */
+  stats(
+    node: NodeName,
+    instanceId: InstanceId | undefined,
+    intervalMs: number,
+    signal: AbortSignal,
+  ): AsyncIterable<GuestStats>;
+  createSnapshot(
+    order: OrderHead,
+    snapshot: { readonly id: SnapshotId; readonly name: string },
+    signal: AbortSignal,
+  ): Promise<Snapshot>;
+  /** Of one instance, or of all there; oldest first. */
+  listSnapshots(
+    node: NodeName,
+    instanceId: InstanceId | undefined,
+    signal: AbortSignal,
+  ): AsyncIterable<Snapshot>;
+  /** Stops the guest, sets its volumes back, and starts it again if it should run. */
+  rollbackSnapshot(order: OrderHead, snapshot: SnapshotId, signal: AbortSignal): Promise<InstanceState>;
+  removeSnapshot(order: OrderHead, snapshot: SnapshotId, signal: AbortSignal): Promise<void>;
+  listVolumes(node: NodeName, signal: AbortSignal): AsyncIterable<NodeVolume>;
+  /** Resolves when nothing is left of it. failed-precondition while an instance has it. */
+  removeVolume(node: NodeName, volume: VolumeId, signal: AbortSignal): Promise<void>;
   exec(node: NodeName, start: ExecStart, caller: Caller, signal: AbortSignal): Promise<ExecChannel>;
+  /** The guest's own terminal; the start's command is empty. */
+  console(node: NodeName, start: ExecStart, caller: Caller, signal: AbortSignal): Promise<ExecChannel>;
   logs(
     node: NodeName,
     instanceId: InstanceId,

@@ -1,4 +1,5 @@
 import type { Digest, Instance, InstanceId, InstanceState, NodeName, Workload } from '#shared/model.ts';
+import { emptyAssignment } from '#shared/wire/network.ts';
 import { demandOf } from '../demand.ts';
 import { type LiveNode, rolloutWorld } from '../fleet-view.ts';
 import { nextStep, resolveStep } from '../reconciler/plan.ts';
@@ -109,6 +110,7 @@ function assumeResolved(run: Run): void {
     image: spec.image.includes('@') ? spec.image : pinImage(spec.image, digest),
     digest,
     runtime: spec.runtime || (resolved?.runtime ?? assumedRuntime),
+    runtimeBecause: spec.runtime === '' ? 'default' : 'named in the spec',
   };
   run.tx.put('workload', run.id, { ...workload, resolved: assumed, resolveMessage: '' }, run.project);
   const detail = `find the digest of ${spec.image}`;
@@ -184,7 +186,7 @@ function newInstance(
     workload: metadata.name,
     workloadGeneration: metadata.generation,
     intent: 'run',
-    spec: { ...template, displayName: name },
+    spec: { ...template, displayName: name, assigned: emptyAssignment },
     placement: spec.placement,
     node: undefined,
     boundAtMs: 0,
@@ -207,4 +209,6 @@ const readyState = ({ metadata, spec }: Instance): InstanceState => ({
   limits: undefined,
   notEnforced: [],
   displayName: spec.displayName,
+  addresses: [],
+  rootPool: '',
 });

@@ -2,6 +2,7 @@ import type { Clock } from '#shared/clock.ts';
 import type { Instance, Workload } from '#shared/model.ts';
 import { displayName } from '#shared/names.ts';
 import type { Random } from '#shared/random.ts';
+import { emptyAssignment } from '#shared/wire/network.ts';
 import { finishOperation, recordOperationStep } from '../store/finish-operation.ts';
 import { forgetWorkload } from '../store/forget-workload.ts';
 import type { InstanceTemplate } from '../store/instance-template.ts';
@@ -116,7 +117,7 @@ function newInstance(
     workload: metadata.name,
     workloadGeneration: generation,
     intent: 'run',
-    spec: { ...template, displayName: name },
+    spec: { ...template, displayName: name, assigned: emptyAssignment },
     placement: spec.placement,
     node: undefined,
     boundAtMs: 0,

@@ -26,7 +26,7 @@ const complete = (ids: readonly string[] = []): Observation => ({
 const feeling = (clockSkewMs: number): Observation => ({
   kind: 'feeling',
   node: a,
-  capacity: { memoryAvailableMib: 1, diskFreeMib: 1, cpuUsedMillicores: 0, instances: 0 },
+  capacity: { memoryAvailableMib: 1, diskFreeMib: 1, cpuUsedMillicores: 0, instances: 0, pools: [] },
   conditions: [],
   clockSkewMs,
 });

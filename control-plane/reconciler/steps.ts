@@ -155,6 +155,7 @@ async function resolveImage(workload: Workload, context: StepContext): Promise<v
   const { store, backendOf, clock, signal } = context;
   const { spec, metadata } = workload;
   const runtime = spec.runtime || defaultRuntime;
+  const runtimeBecause = spec.runtime === '' ? 'default' : 'named in the spec';
   let failure = new DroverError('unavailable', `no connected node offers ${runtime}`);
   for (const node of nodesToAsk(workload, runtime, context)) {
     try {
@@ -162,7 +163,9 @@ async function resolveImage(workload: Workload, context: StepContext): Promise<v
       const { digest } = await backendOf(node).resolveImage(node, spec.image, spec.imageCredential, timeout);
       const image = pinImage(spec.image, digest);
       const { generation } = metadata;
-      await store.transact((tx) => resolveWorkload(tx, workload, { generation, image, digest, runtime }));
+      await store.transact((tx) =>
+        resolveWorkload(tx, workload, { generation, image, digest, runtime, runtimeBecause }),
+      );
       return;
     } catch (caught) {
       failure = asDroverError(caught);

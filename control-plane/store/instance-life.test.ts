@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { DroverError } from '#shared/errors.ts';
 import type { Digest, Instance, InstanceId, InstanceState, NodeName } from '#shared/model.ts';
+import { emptyAssignment } from '#shared/wire/network.ts';
 import { createFakeClock } from '../../test/fakes/clock.ts';
 import { simpleSpec } from '../../test/simulation/control-plane.ts';
 import { bindInstance, recordUnplaceable } from './bind-instance.ts';
@@ -37,7 +38,7 @@ const instance: Instance = {
   workload: 'web',
   workloadGeneration: 1,
   intent: 'run',
-  spec: { ...rest, displayName: 'web-aaaaa', workload: 'web' },
+  spec: { ...rest, displayName: 'web-aaaaa', workload: 'web', assigned: emptyAssignment },
   placement,
   node: undefined,
   boundAtMs: 0,
@@ -57,6 +58,8 @@ const state = (patch: Partial<InstanceState> = {}): InstanceState => ({
   limits: undefined,
   notEnforced: [],
   displayName: 'web-aaaaa',
+  addresses: [],
+  rootPool: '',
   ...patch,
 });
 
@@ -191,7 +194,13 @@ describe('each change of an instance', () => {
 describe('a workload', () => {
   const web = (snapshot: Snapshot) => snapshot.get('workload', 'w1');
   const of = { metadata: { ...metadata, id: 'w1', name: 'web' } };
-  const resolution = { generation: 1, image: 'i', digest: 'sha256:0' as Digest, runtime: 'crun' };
+  const resolution = {
+    generation: 1,
+    image: 'i',
+    digest: 'sha256:0' as Digest,
+    runtime: 'crun',
+    runtimeBecause: 'default',
+  };
 
   it('is resolved for its present generation alone, and once', async () => {
     await using world = await createWorld();

@@ -2,7 +2,7 @@ import type { Instance, InstanceSpec, Workload, WorkloadSpec } from '#shared/mod
 import { canonicalText, isSameData } from './canonical.ts';
 
 /** What every copy of one generation has in common: an InstanceSpec that has no name yet. */
-export type InstanceTemplate = Omit<InstanceSpec, 'displayName'>;
+export type InstanceTemplate = Omit<InstanceSpec, 'displayName' | 'assigned'>;
 
 type Resolved = NonNullable<Workload['resolved']>;
 
@@ -26,9 +26,8 @@ function templateOf(
   spec: WorkloadSpec,
   { image, runtime }: { readonly image: string; readonly runtime: string },
 ): InstanceTemplate {
-  const { command, env, resources, network, restart, stopGraceMs, user, workingDir, imageCredential } = spec;
-  const own = { command, env, resources, network, restart, stopGraceMs, user, workingDir, imageCredential };
-  return { ...own, workload, image, runtime };
+  const { replicas: _replicas, placement: _placement, update: _update, ...alike } = spec;
+  return { ...alike, workload, image, runtime };
 }
 
 /**
@@ -65,7 +64,7 @@ function textOfTemplate(workload: Workload, template: InstanceTemplate): string 
 function textOfSpec(spec: InstanceSpec): string {
   const known = texts.get(spec);
   if (known !== undefined) return known;
-  const { displayName: _, ...rest } = spec;
+  const { displayName: _name, assigned: _assigned, ...rest } = spec;
   const text = canonicalText(rest);
   texts.set(spec, text);
   return text;

@@ -6,6 +6,8 @@ export interface Resolution {
   readonly image: string;
   readonly digest: Digest;
   readonly runtime: string;
+  /** As in Workload.resolved. */
+  readonly runtimeBecause: string;
 }
 
 /**

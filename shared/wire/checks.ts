@@ -56,6 +56,13 @@ const tagAndDigest = '(?::[A-Za-z0-9_][A-Za-z0-9._-]{0,127})?(?:@sha256:[0-9a-f]
 const registryImage = new RegExp(`^(?:${domain})(?::[0-9]{1,5})?/${repository}${tagAndDigest}$`);
 const layoutImage =
   /^oci:(?:\/[A-Za-z0-9_][A-Za-z0-9._-]*)+(?::[A-Za-z0-9_][A-Za-z0-9._-]{0,127})?(?:@sha256:[0-9a-f]{64})?$/;
+const tarballImage = /^tar:(?:\/[A-Za-z0-9_][A-Za-z0-9._-]*)+(?:@sha256:[0-9a-f]{64})?$/;
+const urlImage = new RegExp(
+  `^https?://(?:${domain})(?::[0-9]{1,5})?(?:/[A-Za-z0-9_][A-Za-z0-9._~+-]*)+@sha256:[0-9a-f]{64}$`,
+);
+const serverImage =
+  /^lxc:[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?(?:\/[a-z0-9][a-z0-9._-]{0,63}){1,6}(?:@sha256:[0-9a-f]{64})?$/;
+const pathImages = [layoutImage, tarballImage, urlImage, serverImage];
 const user = /^(?:[a-z_][a-z0-9_-]{0,31}|[0-9]{1,10})(?::(?:[a-z_][a-z0-9_-]{0,31}|[0-9]{1,10}))?$/;
 
 export function checkName(text: string, field: string, faults: Faults): string {
@@ -66,6 +73,14 @@ export function checkName(text: string, field: string, faults: Faults): string {
     );
   }
   return text;
+}
+
+/** Empty is allowed. */
+export const optionalName = (text: string, field: string, faults: Faults): string =>
+  text === '' ? '' : checkName(text, field, faults);
+
+export function atMost(list: readonly unknown[], most: number, field: string, faults: Faults): void {
+  if (list.length > most) faults.add(field, `has ${list.length} entries; at most ${most}`);
 }
 
 /** Empty means "default", the only project for now. */
@@ -114,10 +129,12 @@ export function checkLine(text: string, most: number, field: string, faults: Fau
 /** A reference to an image; a registry's host is always named. Empty is refused. */
 export function checkImage(text: string, field: string, faults: Faults): string {
   const known =
-    text.length <= 500 && (registryImage.test(text) || (layoutImage.test(text) && !text.includes('..')));
+    text.length <= 500 &&
+    (registryImage.test(text) || (pathImages.some((each) => each.test(text)) && !text.includes('..')));
   if (!known || text.includes('/../') || text.includes('/./')) {
     const wanted =
-      'wanted such as "registry.example/web:1.4", "registry.example/web@sha256:…" or "oci:/path/to/layout"';
+      'wanted such as "registry.example/web:1.4", "oci:/path/to/layout", "tar:/path/to/rootfs.tar.xz", ' +
+      '"https://host/rootfs.tar.xz@sha256:…" or "lxc:server/debian/12"';
     faults.add(field, `${show(text)} is not an image; ${wanted}`);
   }
   return text;

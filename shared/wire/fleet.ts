@@ -22,6 +22,7 @@ import type {
 import type { OperationProgress, WorkloadStatus } from '#shared/progress.ts';
 import { formatInstanceSpec, formatInstanceState, formatResources } from '#shared/wire/instance.ts';
 import { formatCondition, formatNodeCapacity, formatNodeFacts } from '#shared/wire/node.ts';
+import { formatAssignment } from '#shared/wire/network.ts';
 import { formatMetadata, formatWorkloadSpec } from '#shared/wire/workload.ts';
 
 export const formatWorkload = (workload: Workload, status: WorkloadStatus): WireWorkload => ({
@@ -53,6 +54,7 @@ export const formatInstance = (
   message,
   // Without a node, the record keeps there why none fits; that is the message's.
   placedBecause: instance.node === undefined ? '' : instance.placedBecause,
+  assigned: instance.node === undefined ? undefined : formatAssignment(instance.spec.assigned),
 });
 
 /** What is known of a node beyond its record. */

@@ -11,6 +11,7 @@ import {
 } from '#shared/gen/drover/model/v1/model.ts';
 import type { Order as WireOrder } from '#shared/gen/drover/runtime/v1/runtime.ts';
 import type {
+  CopySpec,
   ExitStatus,
   InstanceSpec,
   InstanceState,
@@ -34,8 +35,11 @@ import {
   checkUuid,
   checkWorkingDir,
   collectFaults,
+  optionalName,
   parseInstanceId,
 } from '#shared/wire/checks.ts';
+import { checkGuestConfig, formatGuestConfig } from '#shared/wire/guest-config.ts';
+import { checkAddress, checkAssignment, formatAssignment } from '#shared/wire/network.ts';
 
 /** Processes and threads, where a spec does not say. */
 export const defaultPids = 4096;
@@ -49,10 +53,12 @@ const phases: Readonly<Record<Phase, WirePhase>> = {
   stopping: WirePhase.PHASE_STOPPING,
   failed: WirePhase.PHASE_FAILED,
   unknown: WirePhase.PHASE_UNKNOWN,
+  paused: WirePhase.PHASE_PAUSED,
 };
 const networks: Readonly<Record<NetworkMode, WireNetworkMode>> = {
   none: WireNetworkMode.NETWORK_MODE_NONE,
   host: WireNetworkMode.NETWORK_MODE_HOST,
+  bridged: WireNetworkMode.NETWORK_MODE_BRIDGED,
 };
 const policies: Readonly<Record<RestartPolicy, WireRestartPolicy>> = {
   never: WireRestartPolicy.RESTART_POLICY_NEVER,
@@ -71,7 +77,7 @@ export function checkNetwork(value: WireNetworkMode, field: string, faults: Faul
   if (value === WireNetworkMode.NETWORK_MODE_UNSPECIFIED) return 'none';
   const found = nameOf(networks, value);
   if (found === undefined)
-    faults.add(field, `network mode ${value} is not known here; wanted "none" or "host"`);
+    faults.add(field, `network mode ${value} is not known here; wanted "none", "host" or "bridged"`);
   return found ?? 'none';
 }
 export const formatNetwork = (mode: NetworkMode): WireNetworkMode => networks[mode];
@@ -115,20 +121,23 @@ export const stopGraceMsMax = 3_600_000;
 export function parseInstanceSpec(message: WireInstanceSpec | undefined): InstanceSpec {
   if (message === undefined) throw new DroverError('invalid-argument', 'spec is missing');
   const faults = collectFaults();
+  const network = checkNetwork(message.network, 'network', faults);
   const spec: InstanceSpec = {
+    ...checkGuestConfig(message.guest, network, '', faults),
     runtime: checkName(message.runtime, 'runtime', faults),
     image: checkPinnedImage(message.image, 'image', faults),
     command: checkCommand(message.command, 'command', faults),
     env: checkEnv(message.env, 'env', faults),
     resources: checkResources(message.resources, 'resources', faults),
-    network: checkNetwork(message.network, 'network', faults),
+    network,
     restart: checkRestart(message.restart, 'restart', faults),
     stopGraceMs: checkRange(message.stopGraceMs, [0, stopGraceMsMax], 'stop.grace', faults),
     displayName: checkDisplayName(message.displayName, faults),
     workload: checkName(message.workload, 'workload', faults),
     user: checkUser(message.user, 'user', faults),
     workingDir: checkWorkingDir(message.workingDir, 'workingDir', faults),
-    imageCredential: message.imageCredential && checkName(message.imageCredential, 'imageCredential', faults),
+    imageCredential: optionalName(message.imageCredential, 'imageCredential', faults),
+    assigned: checkAssignment(message.assigned, faults),
   };
   faults.throwIfAny('spec');
   return spec;
@@ -141,12 +150,26 @@ function checkDisplayName(text: string, faults: Faults): string {
 }
 
 export const formatInstanceSpec = (spec: InstanceSpec): WireInstanceSpec => ({
-  ...spec,
+  ...formatCopySpec(spec),
+  runtime: spec.runtime,
+  image: spec.image,
+  displayName: spec.displayName,
+  workload: spec.workload,
+  assigned: formatAssignment(spec.assigned),
+});
+
+/** What the messages of a workload and of an instance have alike. */
+export const formatCopySpec = (spec: CopySpec) => ({
   command: [...spec.command],
   env: { ...spec.env },
   resources: formatResources(spec.resources),
   network: formatNetwork(spec.network),
   restart: formatRestart(spec.restart),
+  stopGraceMs: spec.stopGraceMs,
+  user: spec.user,
+  workingDir: spec.workingDir,
+  imageCredential: spec.imageCredential,
+  guest: formatGuestConfig(spec),
 });
 
 /** invalid-argument. What an agent reports is checked like any other input. */
@@ -167,6 +190,8 @@ export function parseInstanceState(message: WireInstanceState | undefined): Inst
     limits: message.limits && { ...message.limits },
     notEnforced: message.notEnforced.map((name) => checkName(name, 'notEnforced', faults)),
     displayName: checkLine(message.displayName, 64, 'displayName', faults),
+    addresses: message.addresses.slice(0, 32).map((one) => checkAddress(one, 'addresses', faults)),
+    rootPool: optionalName(message.rootPool, 'rootPool', faults),
   };
   faults.throwIfAny(`state of ${instanceId}`);
   return state;
@@ -185,6 +210,8 @@ export const formatInstanceState = (state: InstanceState, spec?: InstanceSpec): 
   limits: state.limits && formatResources(state.limits),
   notEnforced: [...state.notEnforced],
   displayName: state.displayName,
+  addresses: [...state.addresses],
+  rootPool: state.rootPool,
   spec: spec && formatInstanceSpec(spec),
 });
 

@@ -4,9 +4,18 @@ import type {
   Image as WireImage,
   NodeCapacity as WireNodeCapacity,
   NodeFacts as WireNodeFacts,
+  PoolFacts as WirePoolFacts,
   RuntimeFacts as WireRuntimeFacts,
 } from '#shared/gen/drover/model/v1/model.ts';
-import type { Condition, Image, NodeCapacity, NodeFacts, NodeName, RuntimeFacts } from '#shared/model.ts';
+import type {
+  Condition,
+  Image,
+  NodeCapacity,
+  NodeFacts,
+  NodeName,
+  PoolFacts,
+  RuntimeFacts,
+} from '#shared/model.ts';
 import {
   type Faults,
   checkCount,
@@ -41,9 +50,28 @@ export function parseNodeFacts(message: WireNodeFacts | undefined): NodeFacts {
         .slice(0, 64)
         .map(([key, value]) => [line(key, 'extra'), line(value, `extra.${key.slice(0, 40)}`)] as const),
     ),
+    pools: message.pools.slice(0, 64).map((one) => parsePoolFacts(one, faults)),
+    allowedDevices: message.allowedDevices.slice(0, 64).map((one) => line(one, 'allowedDevices')),
+    allowsPrivileged: message.allowsPrivileged,
   };
   faults.throwIfAny('facts');
   return facts;
+}
+
+function parsePoolFacts(message: WirePoolFacts, faults: Faults): PoolFacts {
+  const line = (text: string, field: string): string =>
+    checkLine(cleanLine(text).slice(0, 2048), 2048, `pools.${field}`, faults);
+  return {
+    name: checkName(message.name, 'pools.name', faults),
+    driver: checkName(message.driver, 'pools.driver', faults),
+    version: line(message.version, 'version'),
+    healthy: message.healthy,
+    detail: line(message.detail, 'detail'),
+    capabilities: message.capabilities
+      .slice(0, 64)
+      .map((one) => checkName(one, 'pools.capabilities', faults)),
+    sizeMib: message.sizeMib,
+  };
 }
 
 function parseRuntimeFacts(message: WireRuntimeFacts, faults: Faults): RuntimeFacts {
@@ -63,6 +91,8 @@ export const formatNodeFacts = (facts: NodeFacts): WireNodeFacts => ({
   runtimes: facts.runtimes.map((one) => ({ ...one, capabilities: [...one.capabilities] })),
   labels: { ...facts.labels },
   extra: { ...facts.extra },
+  pools: facts.pools.map((one) => ({ ...one, capabilities: [...one.capabilities] })),
+  allowedDevices: [...facts.allowedDevices],
 });
 
 /** Unset: nothing is known, so nothing is free. */
@@ -71,9 +101,13 @@ export const parseNodeCapacity = (message: WireNodeCapacity | undefined): NodeCa
   diskFreeMib: message?.diskFreeMib ?? 0,
   cpuUsedMillicores: message?.cpuUsedMillicores ?? 0,
   instances: message?.instances ?? 0,
+  pools: message?.pools.slice(0, 64).map(({ name, freeMib }) => ({ name, freeMib })) ?? [],
 });
 
-export const formatNodeCapacity = (capacity: NodeCapacity): WireNodeCapacity => ({ ...capacity });
+export const formatNodeCapacity = (capacity: NodeCapacity): WireNodeCapacity => ({
+  ...capacity,
+  pools: capacity.pools.map((one) => ({ ...one })),
+});
 
 /** invalid-argument. */
 export function parseCondition(message: WireCondition): Condition {
@@ -103,6 +137,8 @@ export function parseImage(message: WireImage): Image {
     sizeBytes: checkCount(message.sizeBytes, 'sizeBytes', faults),
     lastUsedAtMs: checkCount(message.lastUsedAtMs, 'lastUsedAtMs', faults),
     ready: message.ready,
+    usedBy: message.usedBy,
+    pinned: message.pinned,
   };
   faults.throwIfAny('image');
   return image;

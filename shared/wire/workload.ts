@@ -22,14 +22,14 @@ import {
   checkUser,
   checkWorkingDir,
   collectFaults,
+  optionalName,
 } from '#shared/wire/checks.ts';
+import { checkGuestConfig } from '#shared/wire/guest-config.ts';
 import {
   checkNetwork,
   checkResources,
   checkRestart,
-  formatNetwork,
-  formatResources,
-  formatRestart,
+  formatCopySpec,
   stopGraceMsMax,
 } from '#shared/wire/instance.ts';
 
@@ -107,19 +107,19 @@ type SpecMessage = Pick<WireWorkloadSpec, 'image'> &
 
 function checkWorkloadSpec(message: SpecMessage, prefix: string, faults: Faults): WorkloadSpec {
   const within = (field: string): string => `${prefix}${field}`;
-  const optionalName = (text: string, field: string): string =>
-    text === '' ? '' : checkName(text, within(field), faults);
   const range = (value: number, most: number, field: string): number =>
     checkRange(value, [0, most], within(field), faults);
   const { replicas, readyAfterMs, stopGraceMs } = workloadDefaults;
+  const network = checkNetwork(message.network ?? 0, within('network'), faults);
   return {
+    ...checkGuestConfig(message.guest, network, prefix, faults),
     image: checkImage(message.image, within('image'), faults),
-    runtime: optionalName(message.runtime ?? '', 'runtime'),
+    runtime: optionalName(message.runtime ?? '', within('runtime'), faults),
     replicas: range(message.replicas ?? replicas, workloadLimits.replicas, 'replicas'),
     command: checkCommand(message.command ?? [], within('command'), faults),
     env: checkEnv(message.env ?? {}, within('env'), faults),
     resources: checkResources(message.resources, within('resources'), faults),
-    network: checkNetwork(message.network ?? 0, within('network'), faults),
+    network,
     restart: checkRestart(message.restart, within('restart'), faults),
     placement: checkPlacement(message.placement, within('placement'), faults),
     update: {
@@ -132,7 +132,7 @@ function checkWorkloadSpec(message: SpecMessage, prefix: string, faults: Faults)
     stopGraceMs: range(message.stopGraceMs ?? stopGraceMs, stopGraceMsMax, 'stop.grace'),
     user: checkUser(message.user ?? '', within('user'), faults),
     workingDir: checkWorkingDir(message.workingDir ?? '', within('workingDir'), faults),
-    imageCredential: optionalName(message.imageCredential ?? '', 'imageCredential'),
+    imageCredential: optionalName(message.imageCredential ?? '', within('imageCredential'), faults),
   };
 }
 
@@ -186,12 +186,10 @@ export function parseWorkloadSpec(message: WireWorkloadSpec | undefined): Worklo
 }
 
 export const formatWorkloadSpec = (spec: WorkloadSpec): WireWorkloadSpec => ({
-  ...spec,
-  command: [...spec.command],
-  env: { ...spec.env },
-  resources: formatResources(spec.resources),
-  network: formatNetwork(spec.network),
-  restart: formatRestart(spec.restart),
+  ...formatCopySpec(spec),
+  image: spec.image,
+  runtime: spec.runtime,
+  replicas: spec.replicas,
   placement: {
     require: [...spec.placement.require],
     strategy: strategies[spec.placement.strategy],

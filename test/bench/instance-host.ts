@@ -13,6 +13,8 @@ import { createClient, type RpcClient } from '#shared/rpc-client.ts';
 import { createAuthority, createKey, issueCertificate, sessionProtocol } from '#shared/tls.ts';
 import { version, wireMinor } from '#shared/version.ts';
 import { formatInstanceSpec, formatOrder } from '#shared/wire/instance.ts';
+import { plainGuestConfig } from '#shared/wire/guest-config.ts';
+import { emptyAssignment } from '#shared/wire/network.ts';
 import { openRelay } from '../../control-plane/backends/agent/relay.ts';
 import { buildBusybox, writeLayout } from '../image-builder.ts';
 import type { BaselineOptions } from './instance-baseline.ts';
@@ -188,6 +190,8 @@ const specFor = (image: string): InstanceSpec => ({
   user: '',
   workingDir: '',
   imageCredential: '',
+  ...plainGuestConfig,
+  assigned: emptyAssignment,
 });
 
 async function readSample(

@@ -2,6 +2,8 @@ import { randomUUID, randomUUIDv7 } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import type { Backend, Observation, OrderHead } from '../../control-plane/backends/backend.ts';
 import type { InstanceId, InstanceSpec, NodeName } from '#shared/model.ts';
+import { plainGuestConfig } from '#shared/wire/guest-config.ts';
+import { emptyAssignment } from '#shared/wire/network.ts';
 import { until } from '../until.ts';
 
 export interface BackendWorld extends AsyncDisposable {
@@ -27,6 +29,8 @@ export const newSpec = (patch: Partial<InstanceSpec> = {}): InstanceSpec => ({
   user: '',
   workingDir: '',
   imageCredential: '',
+  ...plainGuestConfig,
+  assigned: emptyAssignment,
   ...patch,
 });
 

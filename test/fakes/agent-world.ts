@@ -6,6 +6,8 @@ import { systemClock } from '#shared/clock.ts';
 import { silentLog } from '#shared/log.ts';
 import type { InstanceId, InstanceSpec, Order } from '#shared/model.ts';
 import { systemRandom } from '#shared/random.ts';
+import { plainGuestConfig } from '#shared/wire/guest-config.ts';
+import { emptyAssignment } from '#shared/wire/network.ts';
 import { createFakeImageSource, createFakeImageStore } from './image-source.ts';
 import { createFakeRuntimeHost, fakeRuntimeDriver } from './runtime-driver.ts';
 import { createFakeVolumeDriver } from './volume-driver.ts';
@@ -47,6 +49,8 @@ export async function createAgentWorld() {
     user: '',
     workingDir: '',
     imageCredential: '',
+    ...plainGuestConfig,
+    assigned: emptyAssignment,
     ...more,
   });
   const tools = (): Tools => ({

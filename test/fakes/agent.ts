@@ -1,3 +1,4 @@
+import { unfinished } from '../../agent/api/unfinished.ts';
 import net, { type AddressInfo } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { Server, ServerCredentials } from '@grpc/grpc-js';
@@ -60,6 +61,7 @@ function runtimeService(node: FakeNode, more: FakeAgentOptions): Handlers<typeof
     return formatInstanceState(found.state);
   };
   return {
+    ...unfinished,
     async hello() {
       more.onHello?.();
       return {

@@ -1,3 +1,4 @@
+import { unfinished } from '../../control-plane/api/unfinished.ts';
 /** A control plane that answers from literals over real mutual TLS on loopback: what the command line's tests talk to. */
 import { Server, ServerCredentials } from '@grpc/grpc-js';
 import { DroverError } from '#shared/errors.ts';
@@ -104,11 +105,12 @@ const resultFor = ({ metadata: head }: WorkloadDocument): ApplyResult => {
 };
 
 const fleetHandlers: Handlers<typeof FleetServiceService> = {
+  ...unfinished,
   getFleet: async () =>
     GetFleetResponse.fromPartial({ fleetId, version: '0.1.0', caller: 'admin/root', revision: 7n }),
   apply: async ({ documents }) => {
     parseWorkloadDocuments(documents);
-    return { results: documents.map(resultFor) };
+    return { results: documents.map(resultFor), networks: [] };
   },
   plan: async ({ documents }) =>
     PlanResponse.fromPartial({
@@ -181,6 +183,10 @@ const refuse = async (): Promise<never> => {
   throw new DroverError('unimplemented', 'not for people');
 };
 
+const refuseStream = async function* (): AsyncGenerator<never> {
+  yield await refuse();
+};
+
 const nodeHandlers: Handlers<typeof NodeServiceService> = {
   createJoinToken: async () => ({ token: 'drover1.fake', expiresAtMs: createdAtMs }),
   join: refuse,
@@ -193,6 +199,8 @@ const nodeHandlers: Handlers<typeof NodeServiceService> = {
   cordonNode: async () => ({ node: fakeNode }),
   uncordonNode: async () => ({ node: fakeNode }),
   removeNode: async () => ({ released: ['web-x7k2p'] }),
+  pullImage: refuseStream,
+  removeImage: refuseStream,
   listImages: () =>
     each(NodeImage.fromPartial({ node: 'h1', image: { digest: `sha256:${'a'.repeat(64)}`, sizeBytes: 9n } })),
 };

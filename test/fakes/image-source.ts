@@ -163,6 +163,7 @@ export function createFakeImageSource(options: FakeImageSourceOptions): ImageSou
       return pulling.finally(() => joined.delete(key));
     },
     find,
+    remove: async () => 0,
     list: () => listReady(directory, store),
   };
 }
@@ -174,7 +175,15 @@ async function listReady(directory: string, store: FakeImageStore): Promise<Imag
     const digest = `sha256:${name.split('-')[0] ?? ''}` as Digest;
     const sizeBytes = store.byDigest.get(digest)?.sizeBytes ?? 0;
     const references = [await readFile(path.join(directory, name, 'reference'), 'utf8')];
-    images.set(digest, { digest, references, sizeBytes, lastUsedAtMs: 0, ready: true });
+    images.set(digest, {
+      digest,
+      references,
+      sizeBytes,
+      lastUsedAtMs: 0,
+      ready: true,
+      usedBy: 0,
+      pinned: false,
+    });
   }
   return [...images.values()];
 }

@@ -86,6 +86,9 @@ export const fakeFacts = (name: string, facts: Partial<NodeFacts> = {}): NodeFac
   cpuCount: 4,
   memoryMib: 8192,
   diskMib: 100_000,
+  pools: [],
+  allowedDevices: [],
+  allowsPrivileged: false,
   runtimes: [{ name: 'crun', version: '1.8.1', healthy: true, detail: '', capabilities: [] }],
   labels: { 'drover.io/node': name },
   agentVersion: '0.1.0',
@@ -191,6 +194,8 @@ export function createFakeNode(options: FakeNodeOptions): FakeNode {
       limits: undefined,
       notEnforced: [],
       displayName: spec.displayName,
+      addresses: [],
+      rootPool: '',
     };
     const instance: FakeInstance = { spec, state, takeBackTimer: () => {} };
     instances.set(id, instance);
@@ -202,7 +207,13 @@ export function createFakeNode(options: FakeNodeOptions): FakeNode {
   const node: FakeNode = {
     name: options.name as NodeName,
     facts: fakeFacts(options.name, options.facts),
-    capacity: { memoryAvailableMib: 8000, diskFreeMib: 90_000, cpuUsedMillicores: 0, instances: 0 },
+    capacity: {
+      memoryAvailableMib: 8000,
+      diskFreeMib: 90_000,
+      cpuUsedMillicores: 0,
+      instances: 0,
+      pools: [],
+    },
     conditions: [],
     incarnation: `${options.name}-state-1`,
     bootId: `${options.name}-boot-1`,
@@ -295,6 +306,8 @@ export function createFakeNode(options: FakeNodeOptions): FakeNode {
         sizeBytes: 1,
         lastUsedAtMs: 0,
         ready: true,
+        usedBy: 0,
+        pinned: false,
       })),
     exec: (start) =>
       faulty('exec', () => {

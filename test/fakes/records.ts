@@ -1,4 +1,6 @@
 import type { Digest, Instance, InstanceId, InstanceState, NodeName, Workload } from '#shared/model.ts';
+import { plainGuestConfig } from '#shared/wire/guest-config.ts';
+import { emptyAssignment } from '#shared/wire/network.ts';
 
 const digest = `sha256:${'a'.repeat(64)}` as Digest;
 
@@ -39,9 +41,16 @@ export function workloadRecord(
       user: '',
       workingDir: '',
       imageCredential: '',
+      ...plainGuestConfig,
       ...spec,
     },
-    resolved: { generation, image: `registry.example/web@${digest}`, digest, runtime: 'crun' },
+    resolved: {
+      generation,
+      image: `registry.example/web@${digest}`,
+      digest,
+      runtime: 'crun',
+      runtimeBecause: 'named in the spec',
+    },
     deletingSinceMs: undefined,
     resolveMessage: '',
     ...rest,
@@ -64,6 +73,7 @@ export function instanceRecord(workload: Workload, place: number, changes: Parti
       image: workload.resolved?.image ?? spec.image,
       workload: workload.metadata.name,
       displayName: name,
+      assigned: emptyAssignment,
     },
     placement,
     node: 'h1' as NodeName,
@@ -87,5 +97,7 @@ export const stateRecord = (changes: Partial<InstanceState> = {}): InstanceState
   limits: undefined,
   notEnforced: [],
   displayName: 'web-00000',
+  addresses: [],
+  rootPool: '',
   ...changes,
 });

@@ -63,6 +63,10 @@ export function createFakeRuntimeHost(clock: Clock): FakeRuntimeHost {
   };
 }
 
+const refuse = async (): Promise<never> => {
+  throw new DroverError('unimplemented', 'the fake cannot do that');
+};
+
 /** RuntimeDriver in memory; passes the same suite as the real ones. */
 export function fakeRuntimeDriver(host: FakeRuntimeHost, name = 'fake'): RuntimeDriver {
   const own = new Set<(id: InstanceId) => void>();
@@ -80,6 +84,12 @@ export function fakeRuntimeDriver(host: FakeRuntimeHost, name = 'fake'): Runtime
 
   return {
     name,
+    network: 'namespace',
+    pause: refuse,
+    resume: refuse,
+    update: refuse,
+    stats: refuse,
+    console: refuse,
     fingerprint: async () => ({ name, version: '1.0', healthy: true, detail: '', capabilities: ['exec'] }),
     create: (guest, signal) => act('create', signal, () => createGuest(host, guest)),
     start: (id, signal) => act('start', signal, () => startGuest(host, findGuest(host, id))),

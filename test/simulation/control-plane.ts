@@ -13,6 +13,7 @@ import type { Clock } from '#shared/clock.ts';
 import { silentLog } from '#shared/log.ts';
 import type { Instance, NodeName, Operation, Workload, WorkloadSpec } from '#shared/model.ts';
 import type { Random } from '#shared/random.ts';
+import { plainGuestConfig } from '#shared/wire/guest-config.ts';
 
 /**
  * The control plane without its listener: store, observer and reconciler, on a clock and chance that a test
@@ -51,6 +52,7 @@ export const simpleSpec: WorkloadSpec = {
   user: '',
   workingDir: '',
   imageCredential: '',
+  ...plainGuestConfig,
 };
 
 export async function startControlPlane(options: {

@@ -26,7 +26,12 @@ export const apply = command({
     const planRevision = revisionOf(textOption(options, 'planRevision'));
     const documents = await readDocuments(manyOption(options, 'file'), context.terminal.stdin);
     const { fleet, messages } = await context.connect();
-    const request = { requestId: context.random.uuidV4(), documents: [...documents.messages], planRevision };
+    const request = {
+      requestId: context.random.uuidV4(),
+      documents: [...documents.messages],
+      networks: [],
+      planRevision,
+    };
     const response = await fleet.apply(request, { deadlineMs: 30_000 }).catch((error: unknown) => {
       throw documents.locate(error);
     });

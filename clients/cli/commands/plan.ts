@@ -13,7 +13,7 @@ export const plan = command({
     const documents = await readDocuments(manyOption(options, 'file'), context.terminal.stdin);
     const { fleet, messages } = await context.connect();
     const response = await fleet
-      .plan({ documents: [...documents.messages] }, { deadlineMs: 30_000 })
+      .plan({ documents: [...documents.messages], networks: [] }, { deadlineMs: 30_000 })
       .catch((error: unknown) => {
         throw documents.locate(error);
       });

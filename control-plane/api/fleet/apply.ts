@@ -41,7 +41,7 @@ export async function apply(
     planRevision,
   }));
   const results = await decide(deps, head, (tx) => drawn.map((put) => putWorkload(tx, put, clock.nowMs())));
-  return { results: results.map((result) => resultMessage(result, deps)) };
+  return { results: results.map((result) => resultMessage(result, deps)), networks: [] };
 }
 
 export async function scale(

@@ -31,7 +31,9 @@ export async function plan(request: PlanRequest, deps: HandlerDeps): Promise<Pla
       fields: [...workload.fields],
       steps: [...workload.steps],
       placements: workload.placements.map(formatDecision),
+      runtime: '',
     })),
+    networks: [],
   };
 }
 
@@ -47,6 +49,7 @@ export async function explainInstance(
     decision: decideAnew(instance, moment),
     nextStep: describeNext(instance, moment),
     placedBecause: message.placedBecause,
+    runtimeBecause: '',
   };
 }
 

@@ -188,8 +188,6 @@ const factsOf = (facts: HelloResponse['facts'], node: NodeName): NodeFacts => ({
 });
 
 const feelingOf = (report: NodeReport): { capacity: NodeCapacity; conditions: Condition[] } => ({
-  capacity: parseNodeCapacity(
-    report.capacity ?? { memoryAvailableMib: 0, diskFreeMib: 0, cpuUsedMillicores: 0, instances: 0 },
-  ),
+  capacity: parseNodeCapacity(report.capacity),
   conditions: report.conditions.slice(0, 64).map(parseCondition),
 });

@@ -23,10 +23,14 @@ import {
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
 import {
+  Assignment,
   Bookmark,
   Condition,
+  Dns,
   ExecInput,
   ExecOutput,
+  GuestConfig,
+  GuestStats,
   Image,
   InstanceSpec,
   InstanceState,
@@ -41,6 +45,8 @@ import {
   Resources,
   Restart,
   Resync,
+  Route,
+  Snapshot,
 } from "../../model/v1/model.ts";
 
 export const protobufPackage = "drover.fleet.v1";
@@ -153,6 +159,10 @@ export const ObjectKind = {
   OBJECT_KIND_NODE: 3,
   /** OBJECT_KIND_OPERATION - Operations. */
   OBJECT_KIND_OPERATION: 4,
+  /** OBJECT_KIND_NETWORK - Networks. */
+  OBJECT_KIND_NETWORK: 5,
+  /** OBJECT_KIND_VOLUME - Data volumes. */
+  OBJECT_KIND_VOLUME: 6,
 } as const;
 
 export type ObjectKind = typeof ObjectKind[keyof typeof ObjectKind];
@@ -163,6 +173,8 @@ export namespace ObjectKind {
   export type OBJECT_KIND_INSTANCE = typeof ObjectKind.OBJECT_KIND_INSTANCE;
   export type OBJECT_KIND_NODE = typeof ObjectKind.OBJECT_KIND_NODE;
   export type OBJECT_KIND_OPERATION = typeof ObjectKind.OBJECT_KIND_OPERATION;
+  export type OBJECT_KIND_NETWORK = typeof ObjectKind.OBJECT_KIND_NETWORK;
+  export type OBJECT_KIND_VOLUME = typeof ObjectKind.OBJECT_KIND_VOLUME;
 }
 
 export function objectKindFromJSON(object: any): ObjectKind {
@@ -182,6 +194,12 @@ export function objectKindFromJSON(object: any): ObjectKind {
     case 4:
     case "OBJECT_KIND_OPERATION":
       return ObjectKind.OBJECT_KIND_OPERATION;
+    case 5:
+    case "OBJECT_KIND_NETWORK":
+      return ObjectKind.OBJECT_KIND_NETWORK;
+    case 6:
+    case "OBJECT_KIND_VOLUME":
+      return ObjectKind.OBJECT_KIND_VOLUME;
     default:
       throw new globalThis.Error("Unrecognized enum value " + object + " for enum ObjectKind");
   }
@@ -199,6 +217,10 @@ export function objectKindToJSON(object: ObjectKind): string {
       return "OBJECT_KIND_NODE";
     case ObjectKind.OBJECT_KIND_OPERATION:
       return "OBJECT_KIND_OPERATION";
+    case ObjectKind.OBJECT_KIND_NETWORK:
+      return "OBJECT_KIND_NETWORK";
+    case ObjectKind.OBJECT_KIND_VOLUME:
+      return "OBJECT_KIND_VOLUME";
     default:
       throw new globalThis.Error("Unrecognized enum value " + object + " for enum ObjectKind");
   }
@@ -335,6 +357,8 @@ export interface WorkloadSpec {
   workingDir: string;
   /** As in InstanceSpec. */
   imageCredential: string;
+  /** Storage, network and rights. */
+  guest: GuestConfig | undefined;
 }
 
 export interface WorkloadSpec_EnvEntry {
@@ -378,6 +402,8 @@ export interface WorkloadStatus {
   message: string;
   /** "ready", "progressing", "blocked" (waits for somebody: no node fits, the image is not there) or "deleting". */
   state: string;
+  /** Why the runtime is this one: "named in the spec", "rule \"system\"", "default". Empty until it is chosen. */
+  runtimeBecause: string;
 }
 
 /** Instance is one copy of a workload. */
@@ -408,6 +434,8 @@ export interface Instance {
   message: string;
   /** The score of the node and the reason for the choice, in one line. Empty while it is not placed. */
   placedBecause: string;
+  /** Addresses, volumes and ports that are its own. Unset while it is not placed. */
+  assigned: Assignment | undefined;
 }
 
 /** Node is one host. */
@@ -457,20 +485,170 @@ export interface WorkloadDocument {
   spec: WorkloadSpec | undefined;
 }
 
+/** NetworkSpec is a bridged network whose addresses the control plane gives out. */
+export interface NetworkSpec {
+  /** The bridge on every node: at most 15 of [a-z0-9-]. Empty: one that Drover makes, named after the network. */
+  bridge: string;
+  /** At most one of each family. None: guests get an interface without address. */
+  subnets: Subnet[];
+  /** 576 to 9216. Zero: the bridge's own. */
+  mtu: number;
+  /** 1 to 4094. Zero: none. */
+  vlan: number;
+  /** Guests reach what is outside through their node's address. */
+  masquerade: boolean;
+  /**
+   * Each node gives out addresses of the subnet by itself, behind its own address: nothing outside reaches a guest but
+   * through published ports.
+   */
+  nodePrivate: boolean;
+  /** For guests whose spec says nothing. */
+  dns:
+    | Dns
+    | undefined;
+  /** Beyond the default route. */
+  routes: Route[];
+}
+
+/** Subnet is a range of addresses. */
+export interface Subnet {
+  /** "10.20.0.0/16" or "fd00:20::/64". */
+  cidr: string;
+  /** Address of the next hop. Empty: the first of the subnet on a bridge that Drover makes, else none. */
+  gateway: string;
+  /** First address to give out. Empty: the first that is neither the network's nor the gateway. */
+  first: string;
+  /** Last address to give out. Empty: the last but the broadcast. */
+  last: string;
+}
+
+/** Network is a named network. */
+export interface Network {
+  /** Its head. */
+  metadata:
+    | Metadata1
+    | undefined;
+  /** What it is. */
+  spec:
+    | NetworkSpec
+    | undefined;
+  /** Addresses that instances hold. */
+  held: HeldAddress[];
+  /** How many more instances can have an address. Zero where it gives out none. */
+  free: bigint;
+}
+
+/** HeldAddress is one address in use. */
+export interface HeldAddress {
+  /** Without prefix length. */
+  address: string;
+  /** As people call it. */
+  instance: string;
+}
+
+/** NetworkDocument is one network of a file. */
+export interface NetworkDocument {
+  /** project, name, labels and annotations are read. A revision above zero is a condition, as in WorkloadDocument. */
+  metadata:
+    | Metadata1
+    | undefined;
+  /** What it should be. */
+  spec: NetworkSpec | undefined;
+}
+
+/** Volume is one data volume of a workload. */
+export interface Volume {
+  /** Its head; the name is made of workload, claim and slot: "web-data-0". */
+  metadata:
+    | Metadata1
+    | undefined;
+  /** The workload. */
+  workload: string;
+  /** The claim in its spec. */
+  claim: string;
+  /** Which copy has it, from 0. */
+  slot: number;
+  /** Where it lies. Empty: not made yet. */
+  node: string;
+  /** As people call the instance that has it. Empty: none. */
+  instance: string;
+  /** As asked for. */
+  sizeMib: number;
+  /** As asked for. Empty: the node's default. */
+  pool: string;
+  /** Stays when the workload is deleted. */
+  keep: boolean;
+  /** Being removed. */
+  removing: boolean;
+}
+
+/** RoutingRule chooses a runtime for workloads that name none. All matchers that are set must match. */
+export interface RoutingRule {
+  /** Unique; a name. */
+  name: string;
+  /** For the workload's name. Unset: any. */
+  workload:
+    | Matcher
+    | undefined;
+  /** For labels, by key. All must match; a label that is missing does not. */
+  labels: { [key: string]: Matcher };
+  /** For the image as written. Unset: any. */
+  image:
+    | Matcher
+    | undefined;
+  /** The runtime: "lxc". */
+  runtime: string;
+}
+
+export interface RoutingRule_LabelsEntry {
+  key: string;
+  value: Matcher | undefined;
+}
+
+/** Matcher matches one text. Exactly one is set. */
+export interface Matcher {
+  /** How. */
+  match:
+    | //
+    /** The whole text. */
+    { $case: "exact"; value: string }
+    | //
+    /** "*" stands for any text, "?" for one character; the whole text must match. */
+    { $case: "glob"; value: string }
+    | //
+    /** RE2 syntax, matched against the whole text. */
+    { $case: "regex"; value: string }
+    | undefined;
+}
+
 /** ApplyRequest holds the documents of one apply. */
 export interface ApplyRequest {
   /** A UUID chosen by the caller. */
   requestId: string;
-  /** 1 to 30, no name twice. */
+  /** With the networks 1 to 30, no name twice. */
   documents: WorkloadDocument[];
   /** The revision of a plan. ABORTED when a workload of the plan has changed since. Zero: no condition. */
   planRevision: bigint;
+  /** Made before the workloads. A change that would leave an instance with an address outside is FAILED_PRECONDITION. */
+  networks: NetworkDocument[];
 }
 
 /** ApplyResponse has one result for each document, in their order. */
 export interface ApplyResponse {
-  /** One for each document. */
+  /** One for each workload. */
   results: ApplyResult[];
+  /** One for each network. */
+  networks: NetworkResult[];
+}
+
+/** NetworkResult is what came of one network document. */
+export interface NetworkResult {
+  /** As it is now. */
+  network:
+    | Network
+    | undefined;
+  /** "created", "changed" or "unchanged". */
+  change: string;
 }
 
 /** ApplyResult is what came of one document. */
@@ -492,6 +670,8 @@ export interface ApplyResult {
 export interface PlanRequest {
   /** As in ApplyRequest. */
   documents: WorkloadDocument[];
+  /** As in ApplyRequest. */
+  networks: NetworkDocument[];
 }
 
 /** PlanResponse is bound to one revision. */
@@ -500,6 +680,18 @@ export interface PlanResponse {
   revision: bigint;
   /** One for each document, in their order. */
   workloads: WorkloadPlan[];
+  /** One for each network, in their order. */
+  networks: NetworkPlan[];
+}
+
+/** NetworkPlan is what would become of one network. */
+export interface NetworkPlan {
+  /** Its name. */
+  name: string;
+  /** "create", "change" or "none". */
+  change: string;
+  /** Fields that differ. */
+  fields: FieldChange[];
 }
 
 /** WorkloadPlan is what would become of one workload. */
@@ -514,6 +706,8 @@ export interface WorkloadPlan {
   steps: PlannedStep[];
   /** For each new copy, the decision. */
   placements: PlacementDecision[];
+  /** The runtime that it would have, and why: "lxc, by rule \"system\"". Empty where nothing changes. */
+  runtime: string;
 }
 
 /** FieldChange is one field of the spec before and after. */
@@ -528,7 +722,7 @@ export interface FieldChange {
 
 /** PlannedStep is one step for one instance. */
 export interface PlannedStep {
-  /** "resolve-image", "place", "ensure", "stop", "remove". */
+  /** "resolve-image", "place", "ensure", "update", "stop", "remove". */
   kind: string;
   /** What people call the instance; "web-+1" for one that has no name yet. */
   instance: string;
@@ -666,6 +860,8 @@ export interface ExplainInstanceResponse {
   nextStep: string;
   /** Why it is on its node, as recorded when it was placed. Empty while it is not placed. */
   placedBecause: string;
+  /** Why it has its runtime: "lxc, by rule \"system\"". */
+  runtimeBecause: string;
 }
 
 /** SignalInstanceRequest is a signal for one instance. */
@@ -680,6 +876,192 @@ export interface SignalInstanceRequest {
 
 /** SignalInstanceResponse is empty. */
 export interface SignalInstanceResponse {
+}
+
+/** PauseInstanceRequest names one instance. */
+export interface PauseInstanceRequest {
+  /** Empty means "default". */
+  project: string;
+  /** Full id, or what people call it. */
+  instance: string;
+}
+
+/** PauseInstanceResponse holds it. */
+export interface PauseInstanceResponse {
+  /** As it is now. */
+  state: InstanceState | undefined;
+}
+
+/** ResumeInstanceRequest names one instance. */
+export interface ResumeInstanceRequest {
+  /** Empty means "default". */
+  project: string;
+  /** Full id, or what people call it. */
+  instance: string;
+}
+
+/** ResumeInstanceResponse holds it. */
+export interface ResumeInstanceResponse {
+  /** As it is now. */
+  state: InstanceState | undefined;
+}
+
+/** StreamStatsRequest says whose and how often. */
+export interface StreamStatsRequest {
+  /** Empty means "default". */
+  project: string;
+  /** An instance (full id, or what people call it), or else a workload: then all its instances. Empty: all. */
+  target: string;
+  /** Milliseconds between two readings, 1000 to 60 000. Zero: one reading, then the end. */
+  intervalMs: number;
+}
+
+/** CreateSnapshotRequest names a new snapshot. */
+export interface CreateSnapshotRequest {
+  /** A UUID chosen by the caller. */
+  requestId: string;
+  /** Empty means "default". */
+  project: string;
+  /** An instance, or else a workload: then all its instances. */
+  target: string;
+  /** A name. Empty: made from the time, "manual-20260301-140502". */
+  name: string;
+}
+
+/** ListSnapshotsRequest says whose. */
+export interface ListSnapshotsRequest {
+  /** Empty means "default". */
+  project: string;
+  /** An instance, or else a workload: then all its instances. Empty: all. */
+  target: string;
+}
+
+/** RollbackSnapshotRequest says what to go back to. */
+export interface RollbackSnapshotRequest {
+  /** A UUID chosen by the caller. */
+  requestId: string;
+  /** Empty means "default". */
+  project: string;
+  /** An instance, or else a workload: then all its instances that have a snapshot of the name. */
+  target: string;
+  /** Its name. Empty: the newest one that was taken before an update. */
+  name: string;
+  /** Also set the workload's spec back to what it was before that update. Only for a workload. */
+  restoreSpec: boolean;
+}
+
+/** RemoveSnapshotRequest names a snapshot. */
+export interface RemoveSnapshotRequest {
+  /** A UUID chosen by the caller. */
+  requestId: string;
+  /** Empty means "default". */
+  project: string;
+  /** An instance, or else a workload: then all its instances that have a snapshot of the name. */
+  target: string;
+  /** Its name. */
+  name: string;
+}
+
+/** SnapshotResult is one snapshot, or what kept it from being. */
+export interface SnapshotResult {
+  /** As people call it. Empty where a whole node does not answer. */
+  instance: string;
+  /** Its node. */
+  node: string;
+  /** Unset where it failed. */
+  snapshot:
+    | Snapshot
+    | undefined;
+  /** For people. Empty where all is well. */
+  error: string;
+  /** The error's kind: "unavailable". Empty where all is well. */
+  errorKind: string;
+}
+
+/** ListVolumesRequest narrows the list. */
+export interface ListVolumesRequest {
+  /** Empty means "default". */
+  project: string;
+  /** Only of this workload. Empty: all. */
+  workload: string;
+}
+
+/** RemoveVolumeRequest names one volume. */
+export interface RemoveVolumeRequest {
+  /** Empty means "default". */
+  project: string;
+  /** Its name, or its id. */
+  volume: string;
+}
+
+/** RemoveVolumeResponse is empty: nothing is left. */
+export interface RemoveVolumeResponse {
+}
+
+/** ListNetworksRequest narrows the list. */
+export interface ListNetworksRequest {
+  /** Empty means "default". */
+  project: string;
+}
+
+/** GetNetworkRequest names one network. */
+export interface GetNetworkRequest {
+  /** Empty means "default". */
+  project: string;
+  /** Its name. */
+  name: string;
+}
+
+/** GetNetworkResponse holds it. */
+export interface GetNetworkResponse {
+  /** As it is now. */
+  network: Network | undefined;
+}
+
+/** RemoveNetworkRequest names one network. */
+export interface RemoveNetworkRequest {
+  /** Empty means "default". */
+  project: string;
+  /** Its name. */
+  name: string;
+}
+
+/** RemoveNetworkResponse is empty. */
+export interface RemoveNetworkResponse {
+}
+
+/** GetRoutingRequest is empty. */
+export interface GetRoutingRequest {
+}
+
+/** GetRoutingResponse holds all rules. */
+export interface GetRoutingResponse {
+  /** The first that matches decides. */
+  rules: RoutingRule[];
+  /** Where no rule matches: "crun". */
+  defaultRuntime: string;
+  /** The store's revision that last changed them. Zero: never. */
+  revision: bigint;
+}
+
+/** PutRoutingRequest holds all rules. */
+export interface PutRoutingRequest {
+  /** A UUID chosen by the caller. */
+  requestId: string;
+  /** At most 200. */
+  rules: RoutingRule[];
+  /** Where no rule matches. Empty: "crun". */
+  defaultRuntime: string;
+  /** A condition, where it is above zero. */
+  revision: bigint;
+}
+
+/** PutRoutingResponse tells what it would mean. */
+export interface PutRoutingResponse {
+  /** Of the change. */
+  revision: bigint;
+  /** Not faults, but worth knowing: "rules \"a\" and \"b\" overlap; the first decides". */
+  warnings: string[];
 }
 
 /** StreamLogsRequest names whose output. */
@@ -729,6 +1111,12 @@ export interface WatchResponse {
     | //
     /** Begin anew. */
     { $case: "resync"; value: Resync }
+    | //
+    /** As it is now. */
+    { $case: "network"; value: Network }
+    | //
+    /** As it is now. */
+    { $case: "volume"; value: Volume }
     | undefined;
 }
 
@@ -899,6 +1287,52 @@ export interface NodeImage {
     | undefined;
   /** Why the node did not answer. Empty otherwise. */
   unreachable: string;
+}
+
+/** PullImageRequest names an image and where to fetch it. */
+export interface PullImageRequest {
+  /** As in WorkloadSpec. */
+  reference: string;
+  /** Name of a registry credential that the nodes hold. Empty: the default. */
+  credential: string;
+  /** Empty: all nodes that answer. */
+  node: string;
+}
+
+/** NodePullProgress is how far one node is. */
+export interface NodePullProgress {
+  /** Its name. */
+  node: string;
+  /** "resolving", "fetching", "unpacking" or "ready". */
+  step: string;
+  /** Bytes on disk so far. */
+  bytesDone: bigint;
+  /** Bytes announced. Zero while unknown. */
+  bytesTotal: bigint;
+  /** The image is ready there. */
+  done: boolean;
+  /** Of the manifest for the node's platform. Empty while unknown. */
+  digest: string;
+  /** Why it failed there. Empty otherwise. */
+  error: string;
+}
+
+/** RemoveImageRequest names an image and where to remove it. */
+export interface RemoveImageRequest {
+  /** Its digest, or a reference. */
+  image: string;
+  /** Empty: all nodes that answer. */
+  node: string;
+}
+
+/** NodeImageRemoval is what came of it on one node. */
+export interface NodeImageRemoval {
+  /** Its name. */
+  node: string;
+  /** Bytes that are free again. */
+  freedBytes: bigint;
+  /** Why it is there still. Empty otherwise. */
+  error: string;
 }
 
 /** Operation is one change that takes time. */
@@ -1364,6 +1798,7 @@ function createBaseWorkloadSpec(): WorkloadSpec {
     user: "",
     workingDir: "",
     imageCredential: "",
+    guest: undefined,
   };
 }
 
@@ -1410,6 +1845,9 @@ export const WorkloadSpec: MessageFns<WorkloadSpec> = {
     }
     if (message.imageCredential !== "") {
       writer.uint32(114).string(message.imageCredential);
+    }
+    if (message.guest !== undefined) {
+      GuestConfig.encode(message.guest, writer.uint32(162).fork()).join();
     }
     return writer;
   },
@@ -1542,6 +1980,14 @@ export const WorkloadSpec: MessageFns<WorkloadSpec> = {
             message.imageCredential = reader.string();
             continue;
           }
+          case 20: {
+            if (tag !== 162) {
+              break;
+            }
+
+            message.guest = GuestConfig.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1595,6 +2041,7 @@ export const WorkloadSpec: MessageFns<WorkloadSpec> = {
         : isSet(object.image_credential)
         ? globalThis.String(object.image_credential)
         : "",
+      guest: isSet(object.guest) ? GuestConfig.fromJSON(object.guest) : undefined,
     };
   },
 
@@ -1648,6 +2095,9 @@ export const WorkloadSpec: MessageFns<WorkloadSpec> = {
     if (message.imageCredential !== "") {
       obj.imageCredential = message.imageCredential;
     }
+    if (message.guest !== undefined) {
+      obj.guest = GuestConfig.toJSON(message.guest);
+    }
     return obj;
   },
 
@@ -1686,6 +2136,9 @@ export const WorkloadSpec: MessageFns<WorkloadSpec> = {
     message.user = object.user ?? "";
     message.workingDir = object.workingDir ?? "";
     message.imageCredential = object.imageCredential ?? "";
+    message.guest = (object.guest !== undefined && object.guest !== null)
+      ? GuestConfig.fromPartial(object.guest)
+      : undefined;
     return message;
   },
 };
@@ -1894,6 +2347,7 @@ function createBaseWorkloadStatus(): WorkloadStatus {
     deleting: false,
     message: "",
     state: "",
+    runtimeBecause: "",
   };
 }
 
@@ -1928,6 +2382,9 @@ export const WorkloadStatus: MessageFns<WorkloadStatus> = {
     }
     if (message.state !== "") {
       writer.uint32(82).string(message.state);
+    }
+    if (message.runtimeBecause !== "") {
+      writer.uint32(90).string(message.runtimeBecause);
     }
     return writer;
   },
@@ -2025,6 +2482,14 @@ export const WorkloadStatus: MessageFns<WorkloadStatus> = {
             message.state = reader.string();
             continue;
           }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.runtimeBecause = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2053,6 +2518,11 @@ export const WorkloadStatus: MessageFns<WorkloadStatus> = {
       deleting: isSet(object.deleting) ? globalThis.Boolean(object.deleting) : false,
       message: isSet(object.message) ? globalThis.String(object.message) : "",
       state: isSet(object.state) ? globalThis.String(object.state) : "",
+      runtimeBecause: isSet(object.runtimeBecause)
+        ? globalThis.String(object.runtimeBecause)
+        : isSet(object.runtime_because)
+        ? globalThis.String(object.runtime_because)
+        : "",
     };
   },
 
@@ -2088,6 +2558,9 @@ export const WorkloadStatus: MessageFns<WorkloadStatus> = {
     if (message.state !== "") {
       obj.state = message.state;
     }
+    if (message.runtimeBecause !== "") {
+      obj.runtimeBecause = message.runtimeBecause;
+    }
     return obj;
   },
 
@@ -2106,6 +2579,7 @@ export const WorkloadStatus: MessageFns<WorkloadStatus> = {
     message.deleting = object.deleting ?? false;
     message.message = object.message ?? "";
     message.state = object.state ?? "";
+    message.runtimeBecause = object.runtimeBecause ?? "";
     return message;
   },
 };
@@ -2122,6 +2596,7 @@ function createBaseInstance(): Instance {
     spec: undefined,
     message: "",
     placedBecause: "",
+    assigned: undefined,
   };
 }
 
@@ -2159,6 +2634,9 @@ export const Instance: MessageFns<Instance> = {
     }
     if (message.placedBecause !== "") {
       writer.uint32(82).string(message.placedBecause);
+    }
+    if (message.assigned !== undefined) {
+      Assignment.encode(message.assigned, writer.uint32(90).fork()).join();
     }
     return writer;
   },
@@ -2256,6 +2734,14 @@ export const Instance: MessageFns<Instance> = {
             message.placedBecause = reader.string();
             continue;
           }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.assigned = Assignment.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2288,6 +2774,7 @@ export const Instance: MessageFns<Instance> = {
         : isSet(object.placed_because)
         ? globalThis.String(object.placed_because)
         : "",
+      assigned: isSet(object.assigned) ? Assignment.fromJSON(object.assigned) : undefined,
     };
   },
 
@@ -2323,6 +2810,9 @@ export const Instance: MessageFns<Instance> = {
     if (message.placedBecause !== "") {
       obj.placedBecause = message.placedBecause;
     }
+    if (message.assigned !== undefined) {
+      obj.assigned = Assignment.toJSON(message.assigned);
+    }
     return obj;
   },
 
@@ -2349,6 +2839,9 @@ export const Instance: MessageFns<Instance> = {
       : undefined;
     message.message = object.message ?? "";
     message.placedBecause = object.placedBecause ?? "";
+    message.assigned = (object.assigned !== undefined && object.assigned !== null)
+      ? Assignment.fromPartial(object.assigned)
+      : undefined;
     return message;
   },
 };
@@ -2702,8 +3195,1223 @@ export const WorkloadDocument: MessageFns<WorkloadDocument> = {
   },
 };
 
+function createBaseNetworkSpec(): NetworkSpec {
+  return {
+    bridge: "",
+    subnets: [],
+    mtu: 0,
+    vlan: 0,
+    masquerade: false,
+    nodePrivate: false,
+    dns: undefined,
+    routes: [],
+  };
+}
+
+export const NetworkSpec: MessageFns<NetworkSpec> = {
+  encode(message: NetworkSpec, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.bridge !== "") {
+      writer.uint32(10).string(message.bridge);
+    }
+    for (const v of message.subnets) {
+      Subnet.encode(v!, writer.uint32(18).fork()).join();
+    }
+    if (message.mtu !== 0) {
+      writer.uint32(24).uint32(message.mtu);
+    }
+    if (message.vlan !== 0) {
+      writer.uint32(32).uint32(message.vlan);
+    }
+    if (message.masquerade !== false) {
+      writer.uint32(40).bool(message.masquerade);
+    }
+    if (message.nodePrivate !== false) {
+      writer.uint32(48).bool(message.nodePrivate);
+    }
+    if (message.dns !== undefined) {
+      Dns.encode(message.dns, writer.uint32(58).fork()).join();
+    }
+    for (const v of message.routes) {
+      Route.encode(v!, writer.uint32(66).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): NetworkSpec {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseNetworkSpec();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.bridge = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.subnets.push(Subnet.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.mtu = reader.uint32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.vlan = reader.uint32();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.masquerade = reader.bool();
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.nodePrivate = reader.bool();
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.dns = Dns.decode(reader, reader.uint32());
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.routes.push(Route.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): NetworkSpec {
+    return {
+      bridge: isSet(object.bridge) ? globalThis.String(object.bridge) : "",
+      subnets: globalThis.Array.isArray(object?.subnets) ? object.subnets.map((e: any) => Subnet.fromJSON(e)) : [],
+      mtu: isSet(object.mtu) ? globalThis.Number(object.mtu) : 0,
+      vlan: isSet(object.vlan) ? globalThis.Number(object.vlan) : 0,
+      masquerade: isSet(object.masquerade) ? globalThis.Boolean(object.masquerade) : false,
+      nodePrivate: isSet(object.nodePrivate)
+        ? globalThis.Boolean(object.nodePrivate)
+        : isSet(object.node_private)
+        ? globalThis.Boolean(object.node_private)
+        : false,
+      dns: isSet(object.dns) ? Dns.fromJSON(object.dns) : undefined,
+      routes: globalThis.Array.isArray(object?.routes) ? object.routes.map((e: any) => Route.fromJSON(e)) : [],
+    };
+  },
+
+  toJSON(message: NetworkSpec): unknown {
+    const obj: any = {};
+    if (message.bridge !== "") {
+      obj.bridge = message.bridge;
+    }
+    if (message.subnets?.length) {
+      obj.subnets = message.subnets.map((e) => Subnet.toJSON(e));
+    }
+    if (message.mtu !== 0) {
+      obj.mtu = Math.round(message.mtu);
+    }
+    if (message.vlan !== 0) {
+      obj.vlan = Math.round(message.vlan);
+    }
+    if (message.masquerade !== false) {
+      obj.masquerade = message.masquerade;
+    }
+    if (message.nodePrivate !== false) {
+      obj.nodePrivate = message.nodePrivate;
+    }
+    if (message.dns !== undefined) {
+      obj.dns = Dns.toJSON(message.dns);
+    }
+    if (message.routes?.length) {
+      obj.routes = message.routes.map((e) => Route.toJSON(e));
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<NetworkSpec>): NetworkSpec {
+    return NetworkSpec.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<NetworkSpec>): NetworkSpec {
+    const message = createBaseNetworkSpec();
+    message.bridge = object.bridge ?? "";
+    message.subnets = object.subnets?.map((e) => Subnet.fromPartial(e)) || [];
+    message.mtu = object.mtu ?? 0;
+    message.vlan = object.vlan ?? 0;
+    message.masquerade = object.masquerade ?? false;
+    message.nodePrivate = object.nodePrivate ?? false;
+    message.dns = (object.dns !== undefined && object.dns !== null) ? Dns.fromPartial(object.dns) : undefined;
+    message.routes = object.routes?.map((e) => Route.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseSubnet(): Subnet {
+  return { cidr: "", gateway: "", first: "", last: "" };
+}
+
+export const Subnet: MessageFns<Subnet> = {
+  encode(message: Subnet, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.cidr !== "") {
+      writer.uint32(10).string(message.cidr);
+    }
+    if (message.gateway !== "") {
+      writer.uint32(18).string(message.gateway);
+    }
+    if (message.first !== "") {
+      writer.uint32(26).string(message.first);
+    }
+    if (message.last !== "") {
+      writer.uint32(34).string(message.last);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Subnet {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSubnet();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.cidr = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.gateway = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.first = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.last = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): Subnet {
+    return {
+      cidr: isSet(object.cidr) ? globalThis.String(object.cidr) : "",
+      gateway: isSet(object.gateway) ? globalThis.String(object.gateway) : "",
+      first: isSet(object.first) ? globalThis.String(object.first) : "",
+      last: isSet(object.last) ? globalThis.String(object.last) : "",
+    };
+  },
+
+  toJSON(message: Subnet): unknown {
+    const obj: any = {};
+    if (message.cidr !== "") {
+      obj.cidr = message.cidr;
+    }
+    if (message.gateway !== "") {
+      obj.gateway = message.gateway;
+    }
+    if (message.first !== "") {
+      obj.first = message.first;
+    }
+    if (message.last !== "") {
+      obj.last = message.last;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<Subnet>): Subnet {
+    return Subnet.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Subnet>): Subnet {
+    const message = createBaseSubnet();
+    message.cidr = object.cidr ?? "";
+    message.gateway = object.gateway ?? "";
+    message.first = object.first ?? "";
+    message.last = object.last ?? "";
+    return message;
+  },
+};
+
+function createBaseNetwork(): Network {
+  return { metadata: undefined, spec: undefined, held: [], free: 0n };
+}
+
+export const Network: MessageFns<Network> = {
+  encode(message: Network, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.metadata !== undefined) {
+      Metadata1.encode(message.metadata, writer.uint32(10).fork()).join();
+    }
+    if (message.spec !== undefined) {
+      NetworkSpec.encode(message.spec, writer.uint32(18).fork()).join();
+    }
+    for (const v of message.held) {
+      HeldAddress.encode(v!, writer.uint32(26).fork()).join();
+    }
+    if (message.free !== 0n) {
+      if (BigInt.asUintN(64, message.free) !== message.free) {
+        throw new globalThis.Error("value provided for field message.free of type uint64 too large");
+      }
+      writer.uint32(32).uint64(message.free);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Network {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseNetwork();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.metadata = Metadata1.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.spec = NetworkSpec.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.held.push(HeldAddress.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.free = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): Network {
+    return {
+      metadata: isSet(object.metadata) ? Metadata1.fromJSON(object.metadata) : undefined,
+      spec: isSet(object.spec) ? NetworkSpec.fromJSON(object.spec) : undefined,
+      held: globalThis.Array.isArray(object?.held) ? object.held.map((e: any) => HeldAddress.fromJSON(e)) : [],
+      free: isSet(object.free) ? BigInt(object.free) : 0n,
+    };
+  },
+
+  toJSON(message: Network): unknown {
+    const obj: any = {};
+    if (message.metadata !== undefined) {
+      obj.metadata = Metadata1.toJSON(message.metadata);
+    }
+    if (message.spec !== undefined) {
+      obj.spec = NetworkSpec.toJSON(message.spec);
+    }
+    if (message.held?.length) {
+      obj.held = message.held.map((e) => HeldAddress.toJSON(e));
+    }
+    if (message.free !== 0n) {
+      obj.free = message.free.toString();
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<Network>): Network {
+    return Network.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Network>): Network {
+    const message = createBaseNetwork();
+    message.metadata = (object.metadata !== undefined && object.metadata !== null)
+      ? Metadata1.fromPartial(object.metadata)
+      : undefined;
+    message.spec = (object.spec !== undefined && object.spec !== null)
+      ? NetworkSpec.fromPartial(object.spec)
+      : undefined;
+    message.held = object.held?.map((e) => HeldAddress.fromPartial(e)) || [];
+    message.free = (object.free !== undefined && object.free !== null) ? BigInt(object.free) : 0n;
+    return message;
+  },
+};
+
+function createBaseHeldAddress(): HeldAddress {
+  return { address: "", instance: "" };
+}
+
+export const HeldAddress: MessageFns<HeldAddress> = {
+  encode(message: HeldAddress, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.address !== "") {
+      writer.uint32(10).string(message.address);
+    }
+    if (message.instance !== "") {
+      writer.uint32(18).string(message.instance);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): HeldAddress {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseHeldAddress();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.address = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.instance = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): HeldAddress {
+    return {
+      address: isSet(object.address) ? globalThis.String(object.address) : "",
+      instance: isSet(object.instance) ? globalThis.String(object.instance) : "",
+    };
+  },
+
+  toJSON(message: HeldAddress): unknown {
+    const obj: any = {};
+    if (message.address !== "") {
+      obj.address = message.address;
+    }
+    if (message.instance !== "") {
+      obj.instance = message.instance;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<HeldAddress>): HeldAddress {
+    return HeldAddress.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<HeldAddress>): HeldAddress {
+    const message = createBaseHeldAddress();
+    message.address = object.address ?? "";
+    message.instance = object.instance ?? "";
+    return message;
+  },
+};
+
+function createBaseNetworkDocument(): NetworkDocument {
+  return { metadata: undefined, spec: undefined };
+}
+
+export const NetworkDocument: MessageFns<NetworkDocument> = {
+  encode(message: NetworkDocument, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.metadata !== undefined) {
+      Metadata1.encode(message.metadata, writer.uint32(10).fork()).join();
+    }
+    if (message.spec !== undefined) {
+      NetworkSpec.encode(message.spec, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): NetworkDocument {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseNetworkDocument();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.metadata = Metadata1.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.spec = NetworkSpec.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): NetworkDocument {
+    return {
+      metadata: isSet(object.metadata) ? Metadata1.fromJSON(object.metadata) : undefined,
+      spec: isSet(object.spec) ? NetworkSpec.fromJSON(object.spec) : undefined,
+    };
+  },
+
+  toJSON(message: NetworkDocument): unknown {
+    const obj: any = {};
+    if (message.metadata !== undefined) {
+      obj.metadata = Metadata1.toJSON(message.metadata);
+    }
+    if (message.spec !== undefined) {
+      obj.spec = NetworkSpec.toJSON(message.spec);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<NetworkDocument>): NetworkDocument {
+    return NetworkDocument.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<NetworkDocument>): NetworkDocument {
+    const message = createBaseNetworkDocument();
+    message.metadata = (object.metadata !== undefined && object.metadata !== null)
+      ? Metadata1.fromPartial(object.metadata)
+      : undefined;
+    message.spec = (object.spec !== undefined && object.spec !== null)
+      ? NetworkSpec.fromPartial(object.spec)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseVolume(): Volume {
+  return {
+    metadata: undefined,
+    workload: "",
+    claim: "",
+    slot: 0,
+    node: "",
+    instance: "",
+    sizeMib: 0,
+    pool: "",
+    keep: false,
+    removing: false,
+  };
+}
+
+export const Volume: MessageFns<Volume> = {
+  encode(message: Volume, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.metadata !== undefined) {
+      Metadata1.encode(message.metadata, writer.uint32(10).fork()).join();
+    }
+    if (message.workload !== "") {
+      writer.uint32(18).string(message.workload);
+    }
+    if (message.claim !== "") {
+      writer.uint32(26).string(message.claim);
+    }
+    if (message.slot !== 0) {
+      writer.uint32(32).uint32(message.slot);
+    }
+    if (message.node !== "") {
+      writer.uint32(42).string(message.node);
+    }
+    if (message.instance !== "") {
+      writer.uint32(50).string(message.instance);
+    }
+    if (message.sizeMib !== 0) {
+      writer.uint32(56).uint32(message.sizeMib);
+    }
+    if (message.pool !== "") {
+      writer.uint32(66).string(message.pool);
+    }
+    if (message.keep !== false) {
+      writer.uint32(72).bool(message.keep);
+    }
+    if (message.removing !== false) {
+      writer.uint32(80).bool(message.removing);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Volume {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseVolume();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.metadata = Metadata1.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.workload = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.claim = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.slot = reader.uint32();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.node = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.instance = reader.string();
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.sizeMib = reader.uint32();
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.pool = reader.string();
+            continue;
+          }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.keep = reader.bool();
+            continue;
+          }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.removing = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): Volume {
+    return {
+      metadata: isSet(object.metadata) ? Metadata1.fromJSON(object.metadata) : undefined,
+      workload: isSet(object.workload) ? globalThis.String(object.workload) : "",
+      claim: isSet(object.claim) ? globalThis.String(object.claim) : "",
+      slot: isSet(object.slot) ? globalThis.Number(object.slot) : 0,
+      node: isSet(object.node) ? globalThis.String(object.node) : "",
+      instance: isSet(object.instance) ? globalThis.String(object.instance) : "",
+      sizeMib: isSet(object.sizeMib)
+        ? globalThis.Number(object.sizeMib)
+        : isSet(object.size_mib)
+        ? globalThis.Number(object.size_mib)
+        : 0,
+      pool: isSet(object.pool) ? globalThis.String(object.pool) : "",
+      keep: isSet(object.keep) ? globalThis.Boolean(object.keep) : false,
+      removing: isSet(object.removing) ? globalThis.Boolean(object.removing) : false,
+    };
+  },
+
+  toJSON(message: Volume): unknown {
+    const obj: any = {};
+    if (message.metadata !== undefined) {
+      obj.metadata = Metadata1.toJSON(message.metadata);
+    }
+    if (message.workload !== "") {
+      obj.workload = message.workload;
+    }
+    if (message.claim !== "") {
+      obj.claim = message.claim;
+    }
+    if (message.slot !== 0) {
+      obj.slot = Math.round(message.slot);
+    }
+    if (message.node !== "") {
+      obj.node = message.node;
+    }
+    if (message.instance !== "") {
+      obj.instance = message.instance;
+    }
+    if (message.sizeMib !== 0) {
+      obj.sizeMib = Math.round(message.sizeMib);
+    }
+    if (message.pool !== "") {
+      obj.pool = message.pool;
+    }
+    if (message.keep !== false) {
+      obj.keep = message.keep;
+    }
+    if (message.removing !== false) {
+      obj.removing = message.removing;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<Volume>): Volume {
+    return Volume.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Volume>): Volume {
+    const message = createBaseVolume();
+    message.metadata = (object.metadata !== undefined && object.metadata !== null)
+      ? Metadata1.fromPartial(object.metadata)
+      : undefined;
+    message.workload = object.workload ?? "";
+    message.claim = object.claim ?? "";
+    message.slot = object.slot ?? 0;
+    message.node = object.node ?? "";
+    message.instance = object.instance ?? "";
+    message.sizeMib = object.sizeMib ?? 0;
+    message.pool = object.pool ?? "";
+    message.keep = object.keep ?? false;
+    message.removing = object.removing ?? false;
+    return message;
+  },
+};
+
+function createBaseRoutingRule(): RoutingRule {
+  return { name: "", workload: undefined, labels: {}, image: undefined, runtime: "" };
+}
+
+export const RoutingRule: MessageFns<RoutingRule> = {
+  encode(message: RoutingRule, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.workload !== undefined) {
+      Matcher.encode(message.workload, writer.uint32(18).fork()).join();
+    }
+    globalThis.Object.entries(message.labels).forEach(([key, value]: [string, Matcher]) => {
+      RoutingRule_LabelsEntry.encode({ key: key as any, value }, writer.uint32(26).fork()).join();
+    });
+    if (message.image !== undefined) {
+      Matcher.encode(message.image, writer.uint32(34).fork()).join();
+    }
+    if (message.runtime !== "") {
+      writer.uint32(42).string(message.runtime);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RoutingRule {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRoutingRule();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.workload = Matcher.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            const entry3 = RoutingRule_LabelsEntry.decode(reader, reader.uint32());
+            if (entry3.value !== undefined) {
+              message.labels[entry3.key] = entry3.value;
+            }
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.image = Matcher.decode(reader, reader.uint32());
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.runtime = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): RoutingRule {
+    return {
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+      workload: isSet(object.workload) ? Matcher.fromJSON(object.workload) : undefined,
+      labels: isObject(object.labels)
+        ? (globalThis.Object.entries(object.labels) as [string, any][]).reduce(
+          (acc: { [key: string]: Matcher }, [key, value]: [string, any]) => {
+            globalThis.Object.defineProperty(acc, key, {
+              value: Matcher.fromJSON(value),
+              enumerable: true,
+              configurable: true,
+              writable: true,
+            });
+            return acc;
+          },
+          {},
+        )
+        : {},
+      image: isSet(object.image) ? Matcher.fromJSON(object.image) : undefined,
+      runtime: isSet(object.runtime) ? globalThis.String(object.runtime) : "",
+    };
+  },
+
+  toJSON(message: RoutingRule): unknown {
+    const obj: any = {};
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    if (message.workload !== undefined) {
+      obj.workload = Matcher.toJSON(message.workload);
+    }
+    if (message.labels) {
+      const entries = globalThis.Object.entries(message.labels) as [string, Matcher][];
+      if (entries.length > 0) {
+        obj.labels = {};
+        entries.forEach(([k, v]) => {
+          obj.labels[k] = Matcher.toJSON(v);
+        });
+      }
+    }
+    if (message.image !== undefined) {
+      obj.image = Matcher.toJSON(message.image);
+    }
+    if (message.runtime !== "") {
+      obj.runtime = message.runtime;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<RoutingRule>): RoutingRule {
+    return RoutingRule.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<RoutingRule>): RoutingRule {
+    const message = createBaseRoutingRule();
+    message.name = object.name ?? "";
+    message.workload = (object.workload !== undefined && object.workload !== null)
+      ? Matcher.fromPartial(object.workload)
+      : undefined;
+    message.labels = (globalThis.Object.entries(object.labels ?? {}) as [string, Matcher][]).reduce(
+      (acc: { [key: string]: Matcher }, [key, value]: [string, Matcher]) => {
+        if (value !== undefined) {
+          acc[key] = Matcher.fromPartial(value);
+        }
+        return acc;
+      },
+      {},
+    );
+    message.image = (object.image !== undefined && object.image !== null)
+      ? Matcher.fromPartial(object.image)
+      : undefined;
+    message.runtime = object.runtime ?? "";
+    return message;
+  },
+};
+
+function createBaseRoutingRule_LabelsEntry(): RoutingRule_LabelsEntry {
+  return { key: "", value: undefined };
+}
+
+export const RoutingRule_LabelsEntry: MessageFns<RoutingRule_LabelsEntry> = {
+  encode(message: RoutingRule_LabelsEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.value !== undefined) {
+      Matcher.encode(message.value, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RoutingRule_LabelsEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRoutingRule_LabelsEntry();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.value = Matcher.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): RoutingRule_LabelsEntry {
+    return {
+      key: isSet(object.key) ? globalThis.String(object.key) : "",
+      value: isSet(object.value) ? Matcher.fromJSON(object.value) : undefined,
+    };
+  },
+
+  toJSON(message: RoutingRule_LabelsEntry): unknown {
+    const obj: any = {};
+    if (message.key !== "") {
+      obj.key = message.key;
+    }
+    if (message.value !== undefined) {
+      obj.value = Matcher.toJSON(message.value);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<RoutingRule_LabelsEntry>): RoutingRule_LabelsEntry {
+    return RoutingRule_LabelsEntry.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<RoutingRule_LabelsEntry>): RoutingRule_LabelsEntry {
+    const message = createBaseRoutingRule_LabelsEntry();
+    message.key = object.key ?? "";
+    message.value = (object.value !== undefined && object.value !== null)
+      ? Matcher.fromPartial(object.value)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseMatcher(): Matcher {
+  return { match: undefined };
+}
+
+export const Matcher: MessageFns<Matcher> = {
+  encode(message: Matcher, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    switch (message.match?.$case) {
+      case "exact":
+        writer.uint32(10).string(message.match.value);
+        break;
+      case "glob":
+        writer.uint32(18).string(message.match.value);
+        break;
+      case "regex":
+        writer.uint32(26).string(message.match.value);
+        break;
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Matcher {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseMatcher();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.match = { $case: "exact", value: reader.string() };
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.match = { $case: "glob", value: reader.string() };
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.match = { $case: "regex", value: reader.string() };
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): Matcher {
+    return {
+      match: isSet(object.exact)
+        ? { $case: "exact", value: globalThis.String(object.exact) }
+        : isSet(object.glob)
+        ? { $case: "glob", value: globalThis.String(object.glob) }
+        : isSet(object.regex)
+        ? { $case: "regex", value: globalThis.String(object.regex) }
+        : undefined,
+    };
+  },
+
+  toJSON(message: Matcher): unknown {
+    const obj: any = {};
+    if (message.match?.$case === "exact") {
+      obj.exact = message.match.value;
+    } else if (message.match?.$case === "glob") {
+      obj.glob = message.match.value;
+    } else if (message.match?.$case === "regex") {
+      obj.regex = message.match.value;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<Matcher>): Matcher {
+    return Matcher.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Matcher>): Matcher {
+    const message = createBaseMatcher();
+    switch (object.match?.$case) {
+      case "exact": {
+        if (object.match?.value !== undefined && object.match?.value !== null) {
+          message.match = { $case: "exact", value: object.match.value };
+        }
+        break;
+      }
+      case "glob": {
+        if (object.match?.value !== undefined && object.match?.value !== null) {
+          message.match = { $case: "glob", value: object.match.value };
+        }
+        break;
+      }
+      case "regex": {
+        if (object.match?.value !== undefined && object.match?.value !== null) {
+          message.match = { $case: "regex", value: object.match.value };
+        }
+        break;
+      }
+    }
+    return message;
+  },
+};
+
 function createBaseApplyRequest(): ApplyRequest {
-  return { requestId: "", documents: [], planRevision: 0n };
+  return { requestId: "", documents: [], planRevision: 0n, networks: [] };
 }
 
 export const ApplyRequest: MessageFns<ApplyRequest> = {
@@ -2719,6 +4427,9 @@ export const ApplyRequest: MessageFns<ApplyRequest> = {
         throw new globalThis.Error("value provided for field message.planRevision of type uint64 too large");
       }
       writer.uint32(24).uint64(message.planRevision);
+    }
+    for (const v of message.networks) {
+      NetworkDocument.encode(v!, writer.uint32(34).fork()).join();
     }
     return writer;
   },
@@ -2760,6 +4471,14 @@ export const ApplyRequest: MessageFns<ApplyRequest> = {
             message.planRevision = reader.uint64() as bigint;
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.networks.push(NetworkDocument.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2787,6 +4506,9 @@ export const ApplyRequest: MessageFns<ApplyRequest> = {
         : isSet(object.plan_revision)
         ? BigInt(object.plan_revision)
         : 0n,
+      networks: globalThis.Array.isArray(object?.networks)
+        ? object.networks.map((e: any) => NetworkDocument.fromJSON(e))
+        : [],
     };
   },
 
@@ -2801,6 +4523,9 @@ export const ApplyRequest: MessageFns<ApplyRequest> = {
     if (message.planRevision !== 0n) {
       obj.planRevision = message.planRevision.toString();
     }
+    if (message.networks?.length) {
+      obj.networks = message.networks.map((e) => NetworkDocument.toJSON(e));
+    }
     return obj;
   },
 
@@ -2814,18 +4539,22 @@ export const ApplyRequest: MessageFns<ApplyRequest> = {
     message.planRevision = (object.planRevision !== undefined && object.planRevision !== null)
       ? BigInt(object.planRevision)
       : 0n;
+    message.networks = object.networks?.map((e) => NetworkDocument.fromPartial(e)) || [];
     return message;
   },
 };
 
 function createBaseApplyResponse(): ApplyResponse {
-  return { results: [] };
+  return { results: [], networks: [] };
 }
 
 export const ApplyResponse: MessageFns<ApplyResponse> = {
   encode(message: ApplyResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.results) {
       ApplyResult.encode(v!, writer.uint32(10).fork()).join();
+    }
+    for (const v of message.networks) {
+      NetworkResult.encode(v!, writer.uint32(18).fork()).join();
     }
     return writer;
   },
@@ -2851,6 +4580,14 @@ export const ApplyResponse: MessageFns<ApplyResponse> = {
             message.results.push(ApplyResult.decode(reader, reader.uint32()));
             continue;
           }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.networks.push(NetworkResult.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2866,6 +4603,9 @@ export const ApplyResponse: MessageFns<ApplyResponse> = {
   fromJSON(object: any): ApplyResponse {
     return {
       results: globalThis.Array.isArray(object?.results) ? object.results.map((e: any) => ApplyResult.fromJSON(e)) : [],
+      networks: globalThis.Array.isArray(object?.networks)
+        ? object.networks.map((e: any) => NetworkResult.fromJSON(e))
+        : [],
     };
   },
 
@@ -2873,6 +4613,9 @@ export const ApplyResponse: MessageFns<ApplyResponse> = {
     const obj: any = {};
     if (message.results?.length) {
       obj.results = message.results.map((e) => ApplyResult.toJSON(e));
+    }
+    if (message.networks?.length) {
+      obj.networks = message.networks.map((e) => NetworkResult.toJSON(e));
     }
     return obj;
   },
@@ -2883,6 +4626,94 @@ export const ApplyResponse: MessageFns<ApplyResponse> = {
   fromPartial(object: DeepPartial<ApplyResponse>): ApplyResponse {
     const message = createBaseApplyResponse();
     message.results = object.results?.map((e) => ApplyResult.fromPartial(e)) || [];
+    message.networks = object.networks?.map((e) => NetworkResult.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseNetworkResult(): NetworkResult {
+  return { network: undefined, change: "" };
+}
+
+export const NetworkResult: MessageFns<NetworkResult> = {
+  encode(message: NetworkResult, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.network !== undefined) {
+      Network.encode(message.network, writer.uint32(10).fork()).join();
+    }
+    if (message.change !== "") {
+      writer.uint32(18).string(message.change);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): NetworkResult {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseNetworkResult();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.network = Network.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.change = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): NetworkResult {
+    return {
+      network: isSet(object.network) ? Network.fromJSON(object.network) : undefined,
+      change: isSet(object.change) ? globalThis.String(object.change) : "",
+    };
+  },
+
+  toJSON(message: NetworkResult): unknown {
+    const obj: any = {};
+    if (message.network !== undefined) {
+      obj.network = Network.toJSON(message.network);
+    }
+    if (message.change !== "") {
+      obj.change = message.change;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<NetworkResult>): NetworkResult {
+    return NetworkResult.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<NetworkResult>): NetworkResult {
+    const message = createBaseNetworkResult();
+    message.network = (object.network !== undefined && object.network !== null)
+      ? Network.fromPartial(object.network)
+      : undefined;
+    message.change = object.change ?? "";
     return message;
   },
 };
@@ -2995,13 +4826,16 @@ export const ApplyResult: MessageFns<ApplyResult> = {
 };
 
 function createBasePlanRequest(): PlanRequest {
-  return { documents: [] };
+  return { documents: [], networks: [] };
 }
 
 export const PlanRequest: MessageFns<PlanRequest> = {
   encode(message: PlanRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.documents) {
       WorkloadDocument.encode(v!, writer.uint32(10).fork()).join();
+    }
+    for (const v of message.networks) {
+      NetworkDocument.encode(v!, writer.uint32(18).fork()).join();
     }
     return writer;
   },
@@ -3027,6 +4861,14 @@ export const PlanRequest: MessageFns<PlanRequest> = {
             message.documents.push(WorkloadDocument.decode(reader, reader.uint32()));
             continue;
           }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.networks.push(NetworkDocument.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3044,6 +4886,9 @@ export const PlanRequest: MessageFns<PlanRequest> = {
       documents: globalThis.Array.isArray(object?.documents)
         ? object.documents.map((e: any) => WorkloadDocument.fromJSON(e))
         : [],
+      networks: globalThis.Array.isArray(object?.networks)
+        ? object.networks.map((e: any) => NetworkDocument.fromJSON(e))
+        : [],
     };
   },
 
@@ -3051,6 +4896,9 @@ export const PlanRequest: MessageFns<PlanRequest> = {
     const obj: any = {};
     if (message.documents?.length) {
       obj.documents = message.documents.map((e) => WorkloadDocument.toJSON(e));
+    }
+    if (message.networks?.length) {
+      obj.networks = message.networks.map((e) => NetworkDocument.toJSON(e));
     }
     return obj;
   },
@@ -3061,12 +4909,13 @@ export const PlanRequest: MessageFns<PlanRequest> = {
   fromPartial(object: DeepPartial<PlanRequest>): PlanRequest {
     const message = createBasePlanRequest();
     message.documents = object.documents?.map((e) => WorkloadDocument.fromPartial(e)) || [];
+    message.networks = object.networks?.map((e) => NetworkDocument.fromPartial(e)) || [];
     return message;
   },
 };
 
 function createBasePlanResponse(): PlanResponse {
-  return { revision: 0n, workloads: [] };
+  return { revision: 0n, workloads: [], networks: [] };
 }
 
 export const PlanResponse: MessageFns<PlanResponse> = {
@@ -3079,6 +4928,9 @@ export const PlanResponse: MessageFns<PlanResponse> = {
     }
     for (const v of message.workloads) {
       WorkloadPlan.encode(v!, writer.uint32(18).fork()).join();
+    }
+    for (const v of message.networks) {
+      NetworkPlan.encode(v!, writer.uint32(26).fork()).join();
     }
     return writer;
   },
@@ -3112,6 +4964,14 @@ export const PlanResponse: MessageFns<PlanResponse> = {
             message.workloads.push(WorkloadPlan.decode(reader, reader.uint32()));
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.networks.push(NetworkPlan.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3130,6 +4990,9 @@ export const PlanResponse: MessageFns<PlanResponse> = {
       workloads: globalThis.Array.isArray(object?.workloads)
         ? object.workloads.map((e: any) => WorkloadPlan.fromJSON(e))
         : [],
+      networks: globalThis.Array.isArray(object?.networks)
+        ? object.networks.map((e: any) => NetworkPlan.fromJSON(e))
+        : [],
     };
   },
 
@@ -3141,6 +5004,9 @@ export const PlanResponse: MessageFns<PlanResponse> = {
     if (message.workloads?.length) {
       obj.workloads = message.workloads.map((e) => WorkloadPlan.toJSON(e));
     }
+    if (message.networks?.length) {
+      obj.networks = message.networks.map((e) => NetworkPlan.toJSON(e));
+    }
     return obj;
   },
 
@@ -3151,12 +5017,114 @@ export const PlanResponse: MessageFns<PlanResponse> = {
     const message = createBasePlanResponse();
     message.revision = (object.revision !== undefined && object.revision !== null) ? BigInt(object.revision) : 0n;
     message.workloads = object.workloads?.map((e) => WorkloadPlan.fromPartial(e)) || [];
+    message.networks = object.networks?.map((e) => NetworkPlan.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseNetworkPlan(): NetworkPlan {
+  return { name: "", change: "", fields: [] };
+}
+
+export const NetworkPlan: MessageFns<NetworkPlan> = {
+  encode(message: NetworkPlan, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.change !== "") {
+      writer.uint32(18).string(message.change);
+    }
+    for (const v of message.fields) {
+      FieldChange.encode(v!, writer.uint32(26).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): NetworkPlan {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseNetworkPlan();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.change = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.fields.push(FieldChange.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): NetworkPlan {
+    return {
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+      change: isSet(object.change) ? globalThis.String(object.change) : "",
+      fields: globalThis.Array.isArray(object?.fields) ? object.fields.map((e: any) => FieldChange.fromJSON(e)) : [],
+    };
+  },
+
+  toJSON(message: NetworkPlan): unknown {
+    const obj: any = {};
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    if (message.change !== "") {
+      obj.change = message.change;
+    }
+    if (message.fields?.length) {
+      obj.fields = message.fields.map((e) => FieldChange.toJSON(e));
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<NetworkPlan>): NetworkPlan {
+    return NetworkPlan.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<NetworkPlan>): NetworkPlan {
+    const message = createBaseNetworkPlan();
+    message.name = object.name ?? "";
+    message.change = object.change ?? "";
+    message.fields = object.fields?.map((e) => FieldChange.fromPartial(e)) || [];
     return message;
   },
 };
 
 function createBaseWorkloadPlan(): WorkloadPlan {
-  return { name: "", change: "", fields: [], steps: [], placements: [] };
+  return { name: "", change: "", fields: [], steps: [], placements: [], runtime: "" };
 }
 
 export const WorkloadPlan: MessageFns<WorkloadPlan> = {
@@ -3175,6 +5143,9 @@ export const WorkloadPlan: MessageFns<WorkloadPlan> = {
     }
     for (const v of message.placements) {
       PlacementDecision.encode(v!, writer.uint32(42).fork()).join();
+    }
+    if (message.runtime !== "") {
+      writer.uint32(50).string(message.runtime);
     }
     return writer;
   },
@@ -3232,6 +5203,14 @@ export const WorkloadPlan: MessageFns<WorkloadPlan> = {
             message.placements.push(PlacementDecision.decode(reader, reader.uint32()));
             continue;
           }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.runtime = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3253,6 +5232,7 @@ export const WorkloadPlan: MessageFns<WorkloadPlan> = {
       placements: globalThis.Array.isArray(object?.placements)
         ? object.placements.map((e: any) => PlacementDecision.fromJSON(e))
         : [],
+      runtime: isSet(object.runtime) ? globalThis.String(object.runtime) : "",
     };
   },
 
@@ -3273,6 +5253,9 @@ export const WorkloadPlan: MessageFns<WorkloadPlan> = {
     if (message.placements?.length) {
       obj.placements = message.placements.map((e) => PlacementDecision.toJSON(e));
     }
+    if (message.runtime !== "") {
+      obj.runtime = message.runtime;
+    }
     return obj;
   },
 
@@ -3286,6 +5269,7 @@ export const WorkloadPlan: MessageFns<WorkloadPlan> = {
     message.fields = object.fields?.map((e) => FieldChange.fromPartial(e)) || [];
     message.steps = object.steps?.map((e) => PlannedStep.fromPartial(e)) || [];
     message.placements = object.placements?.map((e) => PlacementDecision.fromPartial(e)) || [];
+    message.runtime = object.runtime ?? "";
     return message;
   },
 };
@@ -4710,7 +6694,7 @@ export const ExplainInstanceRequest: MessageFns<ExplainInstanceRequest> = {
 };
 
 function createBaseExplainInstanceResponse(): ExplainInstanceResponse {
-  return { instance: undefined, decision: undefined, nextStep: "", placedBecause: "" };
+  return { instance: undefined, decision: undefined, nextStep: "", placedBecause: "", runtimeBecause: "" };
 }
 
 export const ExplainInstanceResponse: MessageFns<ExplainInstanceResponse> = {
@@ -4726,6 +6710,9 @@ export const ExplainInstanceResponse: MessageFns<ExplainInstanceResponse> = {
     }
     if (message.placedBecause !== "") {
       writer.uint32(34).string(message.placedBecause);
+    }
+    if (message.runtimeBecause !== "") {
+      writer.uint32(42).string(message.runtimeBecause);
     }
     return writer;
   },
@@ -4775,6 +6762,14 @@ export const ExplainInstanceResponse: MessageFns<ExplainInstanceResponse> = {
             message.placedBecause = reader.string();
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.runtimeBecause = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -4801,6 +6796,11 @@ export const ExplainInstanceResponse: MessageFns<ExplainInstanceResponse> = {
         : isSet(object.placed_because)
         ? globalThis.String(object.placed_because)
         : "",
+      runtimeBecause: isSet(object.runtimeBecause)
+        ? globalThis.String(object.runtimeBecause)
+        : isSet(object.runtime_because)
+        ? globalThis.String(object.runtime_because)
+        : "",
     };
   },
 
@@ -4818,6 +6818,9 @@ export const ExplainInstanceResponse: MessageFns<ExplainInstanceResponse> = {
     if (message.placedBecause !== "") {
       obj.placedBecause = message.placedBecause;
     }
+    if (message.runtimeBecause !== "") {
+      obj.runtimeBecause = message.runtimeBecause;
+    }
     return obj;
   },
 
@@ -4834,6 +6837,7 @@ export const ExplainInstanceResponse: MessageFns<ExplainInstanceResponse> = {
       : undefined;
     message.nextStep = object.nextStep ?? "";
     message.placedBecause = object.placedBecause ?? "";
+    message.runtimeBecause = object.runtimeBecause ?? "";
     return message;
   },
 };
@@ -4987,6 +6991,1982 @@ export const SignalInstanceResponse: MessageFns<SignalInstanceResponse> = {
   },
   fromPartial(_: DeepPartial<SignalInstanceResponse>): SignalInstanceResponse {
     const message = createBaseSignalInstanceResponse();
+    return message;
+  },
+};
+
+function createBasePauseInstanceRequest(): PauseInstanceRequest {
+  return { project: "", instance: "" };
+}
+
+export const PauseInstanceRequest: MessageFns<PauseInstanceRequest> = {
+  encode(message: PauseInstanceRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.project !== "") {
+      writer.uint32(10).string(message.project);
+    }
+    if (message.instance !== "") {
+      writer.uint32(18).string(message.instance);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PauseInstanceRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePauseInstanceRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.project = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.instance = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): PauseInstanceRequest {
+    return {
+      project: isSet(object.project) ? globalThis.String(object.project) : "",
+      instance: isSet(object.instance) ? globalThis.String(object.instance) : "",
+    };
+  },
+
+  toJSON(message: PauseInstanceRequest): unknown {
+    const obj: any = {};
+    if (message.project !== "") {
+      obj.project = message.project;
+    }
+    if (message.instance !== "") {
+      obj.instance = message.instance;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<PauseInstanceRequest>): PauseInstanceRequest {
+    return PauseInstanceRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<PauseInstanceRequest>): PauseInstanceRequest {
+    const message = createBasePauseInstanceRequest();
+    message.project = object.project ?? "";
+    message.instance = object.instance ?? "";
+    return message;
+  },
+};
+
+function createBasePauseInstanceResponse(): PauseInstanceResponse {
+  return { state: undefined };
+}
+
+export const PauseInstanceResponse: MessageFns<PauseInstanceResponse> = {
+  encode(message: PauseInstanceResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.state !== undefined) {
+      InstanceState.encode(message.state, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PauseInstanceResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePauseInstanceResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.state = InstanceState.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): PauseInstanceResponse {
+    return { state: isSet(object.state) ? InstanceState.fromJSON(object.state) : undefined };
+  },
+
+  toJSON(message: PauseInstanceResponse): unknown {
+    const obj: any = {};
+    if (message.state !== undefined) {
+      obj.state = InstanceState.toJSON(message.state);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<PauseInstanceResponse>): PauseInstanceResponse {
+    return PauseInstanceResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<PauseInstanceResponse>): PauseInstanceResponse {
+    const message = createBasePauseInstanceResponse();
+    message.state = (object.state !== undefined && object.state !== null)
+      ? InstanceState.fromPartial(object.state)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseResumeInstanceRequest(): ResumeInstanceRequest {
+  return { project: "", instance: "" };
+}
+
+export const ResumeInstanceRequest: MessageFns<ResumeInstanceRequest> = {
+  encode(message: ResumeInstanceRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.project !== "") {
+      writer.uint32(10).string(message.project);
+    }
+    if (message.instance !== "") {
+      writer.uint32(18).string(message.instance);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ResumeInstanceRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseResumeInstanceRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.project = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.instance = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ResumeInstanceRequest {
+    return {
+      project: isSet(object.project) ? globalThis.String(object.project) : "",
+      instance: isSet(object.instance) ? globalThis.String(object.instance) : "",
+    };
+  },
+
+  toJSON(message: ResumeInstanceRequest): unknown {
+    const obj: any = {};
+    if (message.project !== "") {
+      obj.project = message.project;
+    }
+    if (message.instance !== "") {
+      obj.instance = message.instance;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<ResumeInstanceRequest>): ResumeInstanceRequest {
+    return ResumeInstanceRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ResumeInstanceRequest>): ResumeInstanceRequest {
+    const message = createBaseResumeInstanceRequest();
+    message.project = object.project ?? "";
+    message.instance = object.instance ?? "";
+    return message;
+  },
+};
+
+function createBaseResumeInstanceResponse(): ResumeInstanceResponse {
+  return { state: undefined };
+}
+
+export const ResumeInstanceResponse: MessageFns<ResumeInstanceResponse> = {
+  encode(message: ResumeInstanceResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.state !== undefined) {
+      InstanceState.encode(message.state, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ResumeInstanceResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseResumeInstanceResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.state = InstanceState.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ResumeInstanceResponse {
+    return { state: isSet(object.state) ? InstanceState.fromJSON(object.state) : undefined };
+  },
+
+  toJSON(message: ResumeInstanceResponse): unknown {
+    const obj: any = {};
+    if (message.state !== undefined) {
+      obj.state = InstanceState.toJSON(message.state);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<ResumeInstanceResponse>): ResumeInstanceResponse {
+    return ResumeInstanceResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ResumeInstanceResponse>): ResumeInstanceResponse {
+    const message = createBaseResumeInstanceResponse();
+    message.state = (object.state !== undefined && object.state !== null)
+      ? InstanceState.fromPartial(object.state)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseStreamStatsRequest(): StreamStatsRequest {
+  return { project: "", target: "", intervalMs: 0 };
+}
+
+export const StreamStatsRequest: MessageFns<StreamStatsRequest> = {
+  encode(message: StreamStatsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.project !== "") {
+      writer.uint32(10).string(message.project);
+    }
+    if (message.target !== "") {
+      writer.uint32(18).string(message.target);
+    }
+    if (message.intervalMs !== 0) {
+      writer.uint32(24).uint32(message.intervalMs);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): StreamStatsRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseStreamStatsRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.project = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.target = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.intervalMs = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): StreamStatsRequest {
+    return {
+      project: isSet(object.project) ? globalThis.String(object.project) : "",
+      target: isSet(object.target) ? globalThis.String(object.target) : "",
+      intervalMs: isSet(object.intervalMs)
+        ? globalThis.Number(object.intervalMs)
+        : isSet(object.interval_ms)
+        ? globalThis.Number(object.interval_ms)
+        : 0,
+    };
+  },
+
+  toJSON(message: StreamStatsRequest): unknown {
+    const obj: any = {};
+    if (message.project !== "") {
+      obj.project = message.project;
+    }
+    if (message.target !== "") {
+      obj.target = message.target;
+    }
+    if (message.intervalMs !== 0) {
+      obj.intervalMs = Math.round(message.intervalMs);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<StreamStatsRequest>): StreamStatsRequest {
+    return StreamStatsRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<StreamStatsRequest>): StreamStatsRequest {
+    const message = createBaseStreamStatsRequest();
+    message.project = object.project ?? "";
+    message.target = object.target ?? "";
+    message.intervalMs = object.intervalMs ?? 0;
+    return message;
+  },
+};
+
+function createBaseCreateSnapshotRequest(): CreateSnapshotRequest {
+  return { requestId: "", project: "", target: "", name: "" };
+}
+
+export const CreateSnapshotRequest: MessageFns<CreateSnapshotRequest> = {
+  encode(message: CreateSnapshotRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.requestId !== "") {
+      writer.uint32(10).string(message.requestId);
+    }
+    if (message.project !== "") {
+      writer.uint32(18).string(message.project);
+    }
+    if (message.target !== "") {
+      writer.uint32(26).string(message.target);
+    }
+    if (message.name !== "") {
+      writer.uint32(34).string(message.name);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CreateSnapshotRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCreateSnapshotRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.requestId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.project = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.target = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): CreateSnapshotRequest {
+    return {
+      requestId: isSet(object.requestId)
+        ? globalThis.String(object.requestId)
+        : isSet(object.request_id)
+        ? globalThis.String(object.request_id)
+        : "",
+      project: isSet(object.project) ? globalThis.String(object.project) : "",
+      target: isSet(object.target) ? globalThis.String(object.target) : "",
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+    };
+  },
+
+  toJSON(message: CreateSnapshotRequest): unknown {
+    const obj: any = {};
+    if (message.requestId !== "") {
+      obj.requestId = message.requestId;
+    }
+    if (message.project !== "") {
+      obj.project = message.project;
+    }
+    if (message.target !== "") {
+      obj.target = message.target;
+    }
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<CreateSnapshotRequest>): CreateSnapshotRequest {
+    return CreateSnapshotRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<CreateSnapshotRequest>): CreateSnapshotRequest {
+    const message = createBaseCreateSnapshotRequest();
+    message.requestId = object.requestId ?? "";
+    message.project = object.project ?? "";
+    message.target = object.target ?? "";
+    message.name = object.name ?? "";
+    return message;
+  },
+};
+
+function createBaseListSnapshotsRequest(): ListSnapshotsRequest {
+  return { project: "", target: "" };
+}
+
+export const ListSnapshotsRequest: MessageFns<ListSnapshotsRequest> = {
+  encode(message: ListSnapshotsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.project !== "") {
+      writer.uint32(10).string(message.project);
+    }
+    if (message.target !== "") {
+      writer.uint32(18).string(message.target);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListSnapshotsRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListSnapshotsRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.project = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.target = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ListSnapshotsRequest {
+    return {
+      project: isSet(object.project) ? globalThis.String(object.project) : "",
+      target: isSet(object.target) ? globalThis.String(object.target) : "",
+    };
+  },
+
+  toJSON(message: ListSnapshotsRequest): unknown {
+    const obj: any = {};
+    if (message.project !== "") {
+      obj.project = message.project;
+    }
+    if (message.target !== "") {
+      obj.target = message.target;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<ListSnapshotsRequest>): ListSnapshotsRequest {
+    return ListSnapshotsRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ListSnapshotsRequest>): ListSnapshotsRequest {
+    const message = createBaseListSnapshotsRequest();
+    message.project = object.project ?? "";
+    message.target = object.target ?? "";
+    return message;
+  },
+};
+
+function createBaseRollbackSnapshotRequest(): RollbackSnapshotRequest {
+  return { requestId: "", project: "", target: "", name: "", restoreSpec: false };
+}
+
+export const RollbackSnapshotRequest: MessageFns<RollbackSnapshotRequest> = {
+  encode(message: RollbackSnapshotRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.requestId !== "") {
+      writer.uint32(10).string(message.requestId);
+    }
+    if (message.project !== "") {
+      writer.uint32(18).string(message.project);
+    }
+    if (message.target !== "") {
+      writer.uint32(26).string(message.target);
+    }
+    if (message.name !== "") {
+      writer.uint32(34).string(message.name);
+    }
+    if (message.restoreSpec !== false) {
+      writer.uint32(40).bool(message.restoreSpec);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RollbackSnapshotRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRollbackSnapshotRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.requestId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.project = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.target = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.restoreSpec = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): RollbackSnapshotRequest {
+    return {
+      requestId: isSet(object.requestId)
+        ? globalThis.String(object.requestId)
+        : isSet(object.request_id)
+        ? globalThis.String(object.request_id)
+        : "",
+      project: isSet(object.project) ? globalThis.String(object.project) : "",
+      target: isSet(object.target) ? globalThis.String(object.target) : "",
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+      restoreSpec: isSet(object.restoreSpec)
+        ? globalThis.Boolean(object.restoreSpec)
+        : isSet(object.restore_spec)
+        ? globalThis.Boolean(object.restore_spec)
+        : false,
+    };
+  },
+
+  toJSON(message: RollbackSnapshotRequest): unknown {
+    const obj: any = {};
+    if (message.requestId !== "") {
+      obj.requestId = message.requestId;
+    }
+    if (message.project !== "") {
+      obj.project = message.project;
+    }
+    if (message.target !== "") {
+      obj.target = message.target;
+    }
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    if (message.restoreSpec !== false) {
+      obj.restoreSpec = message.restoreSpec;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<RollbackSnapshotRequest>): RollbackSnapshotRequest {
+    return RollbackSnapshotRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<RollbackSnapshotRequest>): RollbackSnapshotRequest {
+    const message = createBaseRollbackSnapshotRequest();
+    message.requestId = object.requestId ?? "";
+    message.project = object.project ?? "";
+    message.target = object.target ?? "";
+    message.name = object.name ?? "";
+    message.restoreSpec = object.restoreSpec ?? false;
+    return message;
+  },
+};
+
+function createBaseRemoveSnapshotRequest(): RemoveSnapshotRequest {
+  return { requestId: "", project: "", target: "", name: "" };
+}
+
+export const RemoveSnapshotRequest: MessageFns<RemoveSnapshotRequest> = {
+  encode(message: RemoveSnapshotRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.requestId !== "") {
+      writer.uint32(10).string(message.requestId);
+    }
+    if (message.project !== "") {
+      writer.uint32(18).string(message.project);
+    }
+    if (message.target !== "") {
+      writer.uint32(26).string(message.target);
+    }
+    if (message.name !== "") {
+      writer.uint32(34).string(message.name);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RemoveSnapshotRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRemoveSnapshotRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.requestId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.project = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.target = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): RemoveSnapshotRequest {
+    return {
+      requestId: isSet(object.requestId)
+        ? globalThis.String(object.requestId)
+        : isSet(object.request_id)
+        ? globalThis.String(object.request_id)
+        : "",
+      project: isSet(object.project) ? globalThis.String(object.project) : "",
+      target: isSet(object.target) ? globalThis.String(object.target) : "",
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+    };
+  },
+
+  toJSON(message: RemoveSnapshotRequest): unknown {
+    const obj: any = {};
+    if (message.requestId !== "") {
+      obj.requestId = message.requestId;
+    }
+    if (message.project !== "") {
+      obj.project = message.project;
+    }
+    if (message.target !== "") {
+      obj.target = message.target;
+    }
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<RemoveSnapshotRequest>): RemoveSnapshotRequest {
+    return RemoveSnapshotRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<RemoveSnapshotRequest>): RemoveSnapshotRequest {
+    const message = createBaseRemoveSnapshotRequest();
+    message.requestId = object.requestId ?? "";
+    message.project = object.project ?? "";
+    message.target = object.target ?? "";
+    message.name = object.name ?? "";
+    return message;
+  },
+};
+
+function createBaseSnapshotResult(): SnapshotResult {
+  return { instance: "", node: "", snapshot: undefined, error: "", errorKind: "" };
+}
+
+export const SnapshotResult: MessageFns<SnapshotResult> = {
+  encode(message: SnapshotResult, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.instance !== "") {
+      writer.uint32(10).string(message.instance);
+    }
+    if (message.node !== "") {
+      writer.uint32(18).string(message.node);
+    }
+    if (message.snapshot !== undefined) {
+      Snapshot.encode(message.snapshot, writer.uint32(26).fork()).join();
+    }
+    if (message.error !== "") {
+      writer.uint32(34).string(message.error);
+    }
+    if (message.errorKind !== "") {
+      writer.uint32(42).string(message.errorKind);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SnapshotResult {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSnapshotResult();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.instance = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.node = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.snapshot = Snapshot.decode(reader, reader.uint32());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.error = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.errorKind = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): SnapshotResult {
+    return {
+      instance: isSet(object.instance) ? globalThis.String(object.instance) : "",
+      node: isSet(object.node) ? globalThis.String(object.node) : "",
+      snapshot: isSet(object.snapshot) ? Snapshot.fromJSON(object.snapshot) : undefined,
+      error: isSet(object.error) ? globalThis.String(object.error) : "",
+      errorKind: isSet(object.errorKind)
+        ? globalThis.String(object.errorKind)
+        : isSet(object.error_kind)
+        ? globalThis.String(object.error_kind)
+        : "",
+    };
+  },
+
+  toJSON(message: SnapshotResult): unknown {
+    const obj: any = {};
+    if (message.instance !== "") {
+      obj.instance = message.instance;
+    }
+    if (message.node !== "") {
+      obj.node = message.node;
+    }
+    if (message.snapshot !== undefined) {
+      obj.snapshot = Snapshot.toJSON(message.snapshot);
+    }
+    if (message.error !== "") {
+      obj.error = message.error;
+    }
+    if (message.errorKind !== "") {
+      obj.errorKind = message.errorKind;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<SnapshotResult>): SnapshotResult {
+    return SnapshotResult.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<SnapshotResult>): SnapshotResult {
+    const message = createBaseSnapshotResult();
+    message.instance = object.instance ?? "";
+    message.node = object.node ?? "";
+    message.snapshot = (object.snapshot !== undefined && object.snapshot !== null)
+      ? Snapshot.fromPartial(object.snapshot)
+      : undefined;
+    message.error = object.error ?? "";
+    message.errorKind = object.errorKind ?? "";
+    return message;
+  },
+};
+
+function createBaseListVolumesRequest(): ListVolumesRequest {
+  return { project: "", workload: "" };
+}
+
+export const ListVolumesRequest: MessageFns<ListVolumesRequest> = {
+  encode(message: ListVolumesRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.project !== "") {
+      writer.uint32(10).string(message.project);
+    }
+    if (message.workload !== "") {
+      writer.uint32(18).string(message.workload);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListVolumesRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListVolumesRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.project = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.workload = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ListVolumesRequest {
+    return {
+      project: isSet(object.project) ? globalThis.String(object.project) : "",
+      workload: isSet(object.workload) ? globalThis.String(object.workload) : "",
+    };
+  },
+
+  toJSON(message: ListVolumesRequest): unknown {
+    const obj: any = {};
+    if (message.project !== "") {
+      obj.project = message.project;
+    }
+    if (message.workload !== "") {
+      obj.workload = message.workload;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<ListVolumesRequest>): ListVolumesRequest {
+    return ListVolumesRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ListVolumesRequest>): ListVolumesRequest {
+    const message = createBaseListVolumesRequest();
+    message.project = object.project ?? "";
+    message.workload = object.workload ?? "";
+    return message;
+  },
+};
+
+function createBaseRemoveVolumeRequest(): RemoveVolumeRequest {
+  return { project: "", volume: "" };
+}
+
+export const RemoveVolumeRequest: MessageFns<RemoveVolumeRequest> = {
+  encode(message: RemoveVolumeRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.project !== "") {
+      writer.uint32(10).string(message.project);
+    }
+    if (message.volume !== "") {
+      writer.uint32(18).string(message.volume);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RemoveVolumeRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRemoveVolumeRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.project = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.volume = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): RemoveVolumeRequest {
+    return {
+      project: isSet(object.project) ? globalThis.String(object.project) : "",
+      volume: isSet(object.volume) ? globalThis.String(object.volume) : "",
+    };
+  },
+
+  toJSON(message: RemoveVolumeRequest): unknown {
+    const obj: any = {};
+    if (message.project !== "") {
+      obj.project = message.project;
+    }
+    if (message.volume !== "") {
+      obj.volume = message.volume;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<RemoveVolumeRequest>): RemoveVolumeRequest {
+    return RemoveVolumeRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<RemoveVolumeRequest>): RemoveVolumeRequest {
+    const message = createBaseRemoveVolumeRequest();
+    message.project = object.project ?? "";
+    message.volume = object.volume ?? "";
+    return message;
+  },
+};
+
+function createBaseRemoveVolumeResponse(): RemoveVolumeResponse {
+  return {};
+}
+
+export const RemoveVolumeResponse: MessageFns<RemoveVolumeResponse> = {
+  encode(_: RemoveVolumeResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RemoveVolumeResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRemoveVolumeResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(_: any): RemoveVolumeResponse {
+    return {};
+  },
+
+  toJSON(_: RemoveVolumeResponse): unknown {
+    const obj: any = {};
+    return obj;
+  },
+
+  create(base?: DeepPartial<RemoveVolumeResponse>): RemoveVolumeResponse {
+    return RemoveVolumeResponse.fromPartial(base ?? {});
+  },
+  fromPartial(_: DeepPartial<RemoveVolumeResponse>): RemoveVolumeResponse {
+    const message = createBaseRemoveVolumeResponse();
+    return message;
+  },
+};
+
+function createBaseListNetworksRequest(): ListNetworksRequest {
+  return { project: "" };
+}
+
+export const ListNetworksRequest: MessageFns<ListNetworksRequest> = {
+  encode(message: ListNetworksRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.project !== "") {
+      writer.uint32(10).string(message.project);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListNetworksRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListNetworksRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.project = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ListNetworksRequest {
+    return { project: isSet(object.project) ? globalThis.String(object.project) : "" };
+  },
+
+  toJSON(message: ListNetworksRequest): unknown {
+    const obj: any = {};
+    if (message.project !== "") {
+      obj.project = message.project;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<ListNetworksRequest>): ListNetworksRequest {
+    return ListNetworksRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ListNetworksRequest>): ListNetworksRequest {
+    const message = createBaseListNetworksRequest();
+    message.project = object.project ?? "";
+    return message;
+  },
+};
+
+function createBaseGetNetworkRequest(): GetNetworkRequest {
+  return { project: "", name: "" };
+}
+
+export const GetNetworkRequest: MessageFns<GetNetworkRequest> = {
+  encode(message: GetNetworkRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.project !== "") {
+      writer.uint32(10).string(message.project);
+    }
+    if (message.name !== "") {
+      writer.uint32(18).string(message.name);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetNetworkRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGetNetworkRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.project = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): GetNetworkRequest {
+    return {
+      project: isSet(object.project) ? globalThis.String(object.project) : "",
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+    };
+  },
+
+  toJSON(message: GetNetworkRequest): unknown {
+    const obj: any = {};
+    if (message.project !== "") {
+      obj.project = message.project;
+    }
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<GetNetworkRequest>): GetNetworkRequest {
+    return GetNetworkRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<GetNetworkRequest>): GetNetworkRequest {
+    const message = createBaseGetNetworkRequest();
+    message.project = object.project ?? "";
+    message.name = object.name ?? "";
+    return message;
+  },
+};
+
+function createBaseGetNetworkResponse(): GetNetworkResponse {
+  return { network: undefined };
+}
+
+export const GetNetworkResponse: MessageFns<GetNetworkResponse> = {
+  encode(message: GetNetworkResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.network !== undefined) {
+      Network.encode(message.network, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetNetworkResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGetNetworkResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.network = Network.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): GetNetworkResponse {
+    return { network: isSet(object.network) ? Network.fromJSON(object.network) : undefined };
+  },
+
+  toJSON(message: GetNetworkResponse): unknown {
+    const obj: any = {};
+    if (message.network !== undefined) {
+      obj.network = Network.toJSON(message.network);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<GetNetworkResponse>): GetNetworkResponse {
+    return GetNetworkResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<GetNetworkResponse>): GetNetworkResponse {
+    const message = createBaseGetNetworkResponse();
+    message.network = (object.network !== undefined && object.network !== null)
+      ? Network.fromPartial(object.network)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseRemoveNetworkRequest(): RemoveNetworkRequest {
+  return { project: "", name: "" };
+}
+
+export const RemoveNetworkRequest: MessageFns<RemoveNetworkRequest> = {
+  encode(message: RemoveNetworkRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.project !== "") {
+      writer.uint32(10).string(message.project);
+    }
+    if (message.name !== "") {
+      writer.uint32(18).string(message.name);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RemoveNetworkRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRemoveNetworkRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.project = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): RemoveNetworkRequest {
+    return {
+      project: isSet(object.project) ? globalThis.String(object.project) : "",
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+    };
+  },
+
+  toJSON(message: RemoveNetworkRequest): unknown {
+    const obj: any = {};
+    if (message.project !== "") {
+      obj.project = message.project;
+    }
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<RemoveNetworkRequest>): RemoveNetworkRequest {
+    return RemoveNetworkRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<RemoveNetworkRequest>): RemoveNetworkRequest {
+    const message = createBaseRemoveNetworkRequest();
+    message.project = object.project ?? "";
+    message.name = object.name ?? "";
+    return message;
+  },
+};
+
+function createBaseRemoveNetworkResponse(): RemoveNetworkResponse {
+  return {};
+}
+
+export const RemoveNetworkResponse: MessageFns<RemoveNetworkResponse> = {
+  encode(_: RemoveNetworkResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RemoveNetworkResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRemoveNetworkResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(_: any): RemoveNetworkResponse {
+    return {};
+  },
+
+  toJSON(_: RemoveNetworkResponse): unknown {
+    const obj: any = {};
+    return obj;
+  },
+
+  create(base?: DeepPartial<RemoveNetworkResponse>): RemoveNetworkResponse {
+    return RemoveNetworkResponse.fromPartial(base ?? {});
+  },
+  fromPartial(_: DeepPartial<RemoveNetworkResponse>): RemoveNetworkResponse {
+    const message = createBaseRemoveNetworkResponse();
+    return message;
+  },
+};
+
+function createBaseGetRoutingRequest(): GetRoutingRequest {
+  return {};
+}
+
+export const GetRoutingRequest: MessageFns<GetRoutingRequest> = {
+  encode(_: GetRoutingRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetRoutingRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGetRoutingRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(_: any): GetRoutingRequest {
+    return {};
+  },
+
+  toJSON(_: GetRoutingRequest): unknown {
+    const obj: any = {};
+    return obj;
+  },
+
+  create(base?: DeepPartial<GetRoutingRequest>): GetRoutingRequest {
+    return GetRoutingRequest.fromPartial(base ?? {});
+  },
+  fromPartial(_: DeepPartial<GetRoutingRequest>): GetRoutingRequest {
+    const message = createBaseGetRoutingRequest();
+    return message;
+  },
+};
+
+function createBaseGetRoutingResponse(): GetRoutingResponse {
+  return { rules: [], defaultRuntime: "", revision: 0n };
+}
+
+export const GetRoutingResponse: MessageFns<GetRoutingResponse> = {
+  encode(message: GetRoutingResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.rules) {
+      RoutingRule.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.defaultRuntime !== "") {
+      writer.uint32(18).string(message.defaultRuntime);
+    }
+    if (message.revision !== 0n) {
+      if (BigInt.asUintN(64, message.revision) !== message.revision) {
+        throw new globalThis.Error("value provided for field message.revision of type uint64 too large");
+      }
+      writer.uint32(24).uint64(message.revision);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetRoutingResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGetRoutingResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.rules.push(RoutingRule.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.defaultRuntime = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.revision = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): GetRoutingResponse {
+    return {
+      rules: globalThis.Array.isArray(object?.rules) ? object.rules.map((e: any) => RoutingRule.fromJSON(e)) : [],
+      defaultRuntime: isSet(object.defaultRuntime)
+        ? globalThis.String(object.defaultRuntime)
+        : isSet(object.default_runtime)
+        ? globalThis.String(object.default_runtime)
+        : "",
+      revision: isSet(object.revision) ? BigInt(object.revision) : 0n,
+    };
+  },
+
+  toJSON(message: GetRoutingResponse): unknown {
+    const obj: any = {};
+    if (message.rules?.length) {
+      obj.rules = message.rules.map((e) => RoutingRule.toJSON(e));
+    }
+    if (message.defaultRuntime !== "") {
+      obj.defaultRuntime = message.defaultRuntime;
+    }
+    if (message.revision !== 0n) {
+      obj.revision = message.revision.toString();
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<GetRoutingResponse>): GetRoutingResponse {
+    return GetRoutingResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<GetRoutingResponse>): GetRoutingResponse {
+    const message = createBaseGetRoutingResponse();
+    message.rules = object.rules?.map((e) => RoutingRule.fromPartial(e)) || [];
+    message.defaultRuntime = object.defaultRuntime ?? "";
+    message.revision = (object.revision !== undefined && object.revision !== null) ? BigInt(object.revision) : 0n;
+    return message;
+  },
+};
+
+function createBasePutRoutingRequest(): PutRoutingRequest {
+  return { requestId: "", rules: [], defaultRuntime: "", revision: 0n };
+}
+
+export const PutRoutingRequest: MessageFns<PutRoutingRequest> = {
+  encode(message: PutRoutingRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.requestId !== "") {
+      writer.uint32(10).string(message.requestId);
+    }
+    for (const v of message.rules) {
+      RoutingRule.encode(v!, writer.uint32(18).fork()).join();
+    }
+    if (message.defaultRuntime !== "") {
+      writer.uint32(26).string(message.defaultRuntime);
+    }
+    if (message.revision !== 0n) {
+      if (BigInt.asUintN(64, message.revision) !== message.revision) {
+        throw new globalThis.Error("value provided for field message.revision of type uint64 too large");
+      }
+      writer.uint32(32).uint64(message.revision);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PutRoutingRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePutRoutingRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.requestId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.rules.push(RoutingRule.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.defaultRuntime = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.revision = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): PutRoutingRequest {
+    return {
+      requestId: isSet(object.requestId)
+        ? globalThis.String(object.requestId)
+        : isSet(object.request_id)
+        ? globalThis.String(object.request_id)
+        : "",
+      rules: globalThis.Array.isArray(object?.rules) ? object.rules.map((e: any) => RoutingRule.fromJSON(e)) : [],
+      defaultRuntime: isSet(object.defaultRuntime)
+        ? globalThis.String(object.defaultRuntime)
+        : isSet(object.default_runtime)
+        ? globalThis.String(object.default_runtime)
+        : "",
+      revision: isSet(object.revision) ? BigInt(object.revision) : 0n,
+    };
+  },
+
+  toJSON(message: PutRoutingRequest): unknown {
+    const obj: any = {};
+    if (message.requestId !== "") {
+      obj.requestId = message.requestId;
+    }
+    if (message.rules?.length) {
+      obj.rules = message.rules.map((e) => RoutingRule.toJSON(e));
+    }
+    if (message.defaultRuntime !== "") {
+      obj.defaultRuntime = message.defaultRuntime;
+    }
+    if (message.revision !== 0n) {
+      obj.revision = message.revision.toString();
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<PutRoutingRequest>): PutRoutingRequest {
+    return PutRoutingRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<PutRoutingRequest>): PutRoutingRequest {
+    const message = createBasePutRoutingRequest();
+    message.requestId = object.requestId ?? "";
+    message.rules = object.rules?.map((e) => RoutingRule.fromPartial(e)) || [];
+    message.defaultRuntime = object.defaultRuntime ?? "";
+    message.revision = (object.revision !== undefined && object.revision !== null) ? BigInt(object.revision) : 0n;
+    return message;
+  },
+};
+
+function createBasePutRoutingResponse(): PutRoutingResponse {
+  return { revision: 0n, warnings: [] };
+}
+
+export const PutRoutingResponse: MessageFns<PutRoutingResponse> = {
+  encode(message: PutRoutingResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.revision !== 0n) {
+      if (BigInt.asUintN(64, message.revision) !== message.revision) {
+        throw new globalThis.Error("value provided for field message.revision of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.revision);
+    }
+    for (const v of message.warnings) {
+      writer.uint32(18).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PutRoutingResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePutRoutingResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.revision = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.warnings.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): PutRoutingResponse {
+    return {
+      revision: isSet(object.revision) ? BigInt(object.revision) : 0n,
+      warnings: globalThis.Array.isArray(object?.warnings) ? object.warnings.map((e: any) => globalThis.String(e)) : [],
+    };
+  },
+
+  toJSON(message: PutRoutingResponse): unknown {
+    const obj: any = {};
+    if (message.revision !== 0n) {
+      obj.revision = message.revision.toString();
+    }
+    if (message.warnings?.length) {
+      obj.warnings = message.warnings;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<PutRoutingResponse>): PutRoutingResponse {
+    return PutRoutingResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<PutRoutingResponse>): PutRoutingResponse {
+    const message = createBasePutRoutingResponse();
+    message.revision = (object.revision !== undefined && object.revision !== null) ? BigInt(object.revision) : 0n;
+    message.warnings = object.warnings?.map((e) => e) || [];
     return message;
   },
 };
@@ -5252,6 +9232,12 @@ export const WatchResponse: MessageFns<WatchResponse> = {
       case "resync":
         Resync.encode(message.event.value, writer.uint32(66).fork()).join();
         break;
+      case "network":
+        Network.encode(message.event.value, writer.uint32(74).fork()).join();
+        break;
+      case "volume":
+        Volume.encode(message.event.value, writer.uint32(82).fork()).join();
+        break;
     }
     return writer;
   },
@@ -5333,6 +9319,22 @@ export const WatchResponse: MessageFns<WatchResponse> = {
             message.event = { $case: "resync", value: Resync.decode(reader, reader.uint32()) };
             continue;
           }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.event = { $case: "network", value: Network.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.event = { $case: "volume", value: Volume.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -5362,6 +9364,10 @@ export const WatchResponse: MessageFns<WatchResponse> = {
         ? { $case: "bookmark", value: Bookmark.fromJSON(object.bookmark) }
         : isSet(object.resync)
         ? { $case: "resync", value: Resync.fromJSON(object.resync) }
+        : isSet(object.network)
+        ? { $case: "network", value: Network.fromJSON(object.network) }
+        : isSet(object.volume)
+        ? { $case: "volume", value: Volume.fromJSON(object.volume) }
         : undefined,
     };
   },
@@ -5385,6 +9391,10 @@ export const WatchResponse: MessageFns<WatchResponse> = {
       obj.bookmark = Bookmark.toJSON(message.event.value);
     } else if (message.event?.$case === "resync") {
       obj.resync = Resync.toJSON(message.event.value);
+    } else if (message.event?.$case === "network") {
+      obj.network = Network.toJSON(message.event.value);
+    } else if (message.event?.$case === "volume") {
+      obj.volume = Volume.toJSON(message.event.value);
     }
     return obj;
   },
@@ -5435,6 +9445,18 @@ export const WatchResponse: MessageFns<WatchResponse> = {
       case "resync": {
         if (object.event?.value !== undefined && object.event?.value !== null) {
           message.event = { $case: "resync", value: Resync.fromPartial(object.event.value) };
+        }
+        break;
+      }
+      case "network": {
+        if (object.event?.value !== undefined && object.event?.value !== null) {
+          message.event = { $case: "network", value: Network.fromPartial(object.event.value) };
+        }
+        break;
+      }
+      case "volume": {
+        if (object.event?.value !== undefined && object.event?.value !== null) {
+          message.event = { $case: "volume", value: Volume.fromPartial(object.event.value) };
         }
         break;
       }
@@ -7296,6 +11318,483 @@ export const NodeImage: MessageFns<NodeImage> = {
   },
 };
 
+function createBasePullImageRequest(): PullImageRequest {
+  return { reference: "", credential: "", node: "" };
+}
+
+export const PullImageRequest: MessageFns<PullImageRequest> = {
+  encode(message: PullImageRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.reference !== "") {
+      writer.uint32(10).string(message.reference);
+    }
+    if (message.credential !== "") {
+      writer.uint32(18).string(message.credential);
+    }
+    if (message.node !== "") {
+      writer.uint32(26).string(message.node);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PullImageRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePullImageRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.reference = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.credential = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.node = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): PullImageRequest {
+    return {
+      reference: isSet(object.reference) ? globalThis.String(object.reference) : "",
+      credential: isSet(object.credential) ? globalThis.String(object.credential) : "",
+      node: isSet(object.node) ? globalThis.String(object.node) : "",
+    };
+  },
+
+  toJSON(message: PullImageRequest): unknown {
+    const obj: any = {};
+    if (message.reference !== "") {
+      obj.reference = message.reference;
+    }
+    if (message.credential !== "") {
+      obj.credential = message.credential;
+    }
+    if (message.node !== "") {
+      obj.node = message.node;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<PullImageRequest>): PullImageRequest {
+    return PullImageRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<PullImageRequest>): PullImageRequest {
+    const message = createBasePullImageRequest();
+    message.reference = object.reference ?? "";
+    message.credential = object.credential ?? "";
+    message.node = object.node ?? "";
+    return message;
+  },
+};
+
+function createBaseNodePullProgress(): NodePullProgress {
+  return { node: "", step: "", bytesDone: 0n, bytesTotal: 0n, done: false, digest: "", error: "" };
+}
+
+export const NodePullProgress: MessageFns<NodePullProgress> = {
+  encode(message: NodePullProgress, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.node !== "") {
+      writer.uint32(10).string(message.node);
+    }
+    if (message.step !== "") {
+      writer.uint32(18).string(message.step);
+    }
+    if (message.bytesDone !== 0n) {
+      if (BigInt.asUintN(64, message.bytesDone) !== message.bytesDone) {
+        throw new globalThis.Error("value provided for field message.bytesDone of type uint64 too large");
+      }
+      writer.uint32(24).uint64(message.bytesDone);
+    }
+    if (message.bytesTotal !== 0n) {
+      if (BigInt.asUintN(64, message.bytesTotal) !== message.bytesTotal) {
+        throw new globalThis.Error("value provided for field message.bytesTotal of type uint64 too large");
+      }
+      writer.uint32(32).uint64(message.bytesTotal);
+    }
+    if (message.done !== false) {
+      writer.uint32(40).bool(message.done);
+    }
+    if (message.digest !== "") {
+      writer.uint32(50).string(message.digest);
+    }
+    if (message.error !== "") {
+      writer.uint32(58).string(message.error);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): NodePullProgress {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseNodePullProgress();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.node = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.step = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.bytesDone = reader.uint64() as bigint;
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.bytesTotal = reader.uint64() as bigint;
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.done = reader.bool();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.digest = reader.string();
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.error = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): NodePullProgress {
+    return {
+      node: isSet(object.node) ? globalThis.String(object.node) : "",
+      step: isSet(object.step) ? globalThis.String(object.step) : "",
+      bytesDone: isSet(object.bytesDone)
+        ? BigInt(object.bytesDone)
+        : isSet(object.bytes_done)
+        ? BigInt(object.bytes_done)
+        : 0n,
+      bytesTotal: isSet(object.bytesTotal)
+        ? BigInt(object.bytesTotal)
+        : isSet(object.bytes_total)
+        ? BigInt(object.bytes_total)
+        : 0n,
+      done: isSet(object.done) ? globalThis.Boolean(object.done) : false,
+      digest: isSet(object.digest) ? globalThis.String(object.digest) : "",
+      error: isSet(object.error) ? globalThis.String(object.error) : "",
+    };
+  },
+
+  toJSON(message: NodePullProgress): unknown {
+    const obj: any = {};
+    if (message.node !== "") {
+      obj.node = message.node;
+    }
+    if (message.step !== "") {
+      obj.step = message.step;
+    }
+    if (message.bytesDone !== 0n) {
+      obj.bytesDone = message.bytesDone.toString();
+    }
+    if (message.bytesTotal !== 0n) {
+      obj.bytesTotal = message.bytesTotal.toString();
+    }
+    if (message.done !== false) {
+      obj.done = message.done;
+    }
+    if (message.digest !== "") {
+      obj.digest = message.digest;
+    }
+    if (message.error !== "") {
+      obj.error = message.error;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<NodePullProgress>): NodePullProgress {
+    return NodePullProgress.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<NodePullProgress>): NodePullProgress {
+    const message = createBaseNodePullProgress();
+    message.node = object.node ?? "";
+    message.step = object.step ?? "";
+    message.bytesDone = (object.bytesDone !== undefined && object.bytesDone !== null) ? BigInt(object.bytesDone) : 0n;
+    message.bytesTotal = (object.bytesTotal !== undefined && object.bytesTotal !== null)
+      ? BigInt(object.bytesTotal)
+      : 0n;
+    message.done = object.done ?? false;
+    message.digest = object.digest ?? "";
+    message.error = object.error ?? "";
+    return message;
+  },
+};
+
+function createBaseRemoveImageRequest(): RemoveImageRequest {
+  return { image: "", node: "" };
+}
+
+export const RemoveImageRequest: MessageFns<RemoveImageRequest> = {
+  encode(message: RemoveImageRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.image !== "") {
+      writer.uint32(10).string(message.image);
+    }
+    if (message.node !== "") {
+      writer.uint32(18).string(message.node);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RemoveImageRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRemoveImageRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.image = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.node = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): RemoveImageRequest {
+    return {
+      image: isSet(object.image) ? globalThis.String(object.image) : "",
+      node: isSet(object.node) ? globalThis.String(object.node) : "",
+    };
+  },
+
+  toJSON(message: RemoveImageRequest): unknown {
+    const obj: any = {};
+    if (message.image !== "") {
+      obj.image = message.image;
+    }
+    if (message.node !== "") {
+      obj.node = message.node;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<RemoveImageRequest>): RemoveImageRequest {
+    return RemoveImageRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<RemoveImageRequest>): RemoveImageRequest {
+    const message = createBaseRemoveImageRequest();
+    message.image = object.image ?? "";
+    message.node = object.node ?? "";
+    return message;
+  },
+};
+
+function createBaseNodeImageRemoval(): NodeImageRemoval {
+  return { node: "", freedBytes: 0n, error: "" };
+}
+
+export const NodeImageRemoval: MessageFns<NodeImageRemoval> = {
+  encode(message: NodeImageRemoval, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.node !== "") {
+      writer.uint32(10).string(message.node);
+    }
+    if (message.freedBytes !== 0n) {
+      if (BigInt.asUintN(64, message.freedBytes) !== message.freedBytes) {
+        throw new globalThis.Error("value provided for field message.freedBytes of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.freedBytes);
+    }
+    if (message.error !== "") {
+      writer.uint32(26).string(message.error);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): NodeImageRemoval {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseNodeImageRemoval();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.node = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.freedBytes = reader.uint64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.error = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): NodeImageRemoval {
+    return {
+      node: isSet(object.node) ? globalThis.String(object.node) : "",
+      freedBytes: isSet(object.freedBytes)
+        ? BigInt(object.freedBytes)
+        : isSet(object.freed_bytes)
+        ? BigInt(object.freed_bytes)
+        : 0n,
+      error: isSet(object.error) ? globalThis.String(object.error) : "",
+    };
+  },
+
+  toJSON(message: NodeImageRemoval): unknown {
+    const obj: any = {};
+    if (message.node !== "") {
+      obj.node = message.node;
+    }
+    if (message.freedBytes !== 0n) {
+      obj.freedBytes = message.freedBytes.toString();
+    }
+    if (message.error !== "") {
+      obj.error = message.error;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<NodeImageRemoval>): NodeImageRemoval {
+    return NodeImageRemoval.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<NodeImageRemoval>): NodeImageRemoval {
+    const message = createBaseNodeImageRemoval();
+    message.node = object.node ?? "";
+    message.freedBytes = (object.freedBytes !== undefined && object.freedBytes !== null)
+      ? BigInt(object.freedBytes)
+      : 0n;
+    message.error = object.error ?? "";
+    return message;
+  },
+};
+
 function createBaseOperation(): Operation {
   return {
     id: "",
@@ -8151,6 +12650,52 @@ export const FleetServiceService = {
     responseSerialize: (value: ExecOutput): Buffer => Buffer.from(ExecOutput.encode(value).finish()),
     responseDeserialize: (value: Buffer): ExecOutput => ExecOutput.decode(value),
   },
+  /** The guest's own terminal. Errors as RuntimeService.Console. */
+  console: {
+    path: "/drover.fleet.v1.FleetService/Console" as const,
+    requestStream: true as const,
+    responseStream: true as const,
+    requestSerialize: (value: ExecInput): Buffer => Buffer.from(ExecInput.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ExecInput => ExecInput.decode(value),
+    responseSerialize: (value: ExecOutput): Buffer => Buffer.from(ExecOutput.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ExecOutput => ExecOutput.decode(value),
+  },
+  /**
+   * Freezes all processes of a running instance, until it is resumed, stopped or replaced. NOT_FOUND;
+   * FAILED_PRECONDITION when it does not run; UNIMPLEMENTED: its runtime cannot; UNAVAILABLE.
+   */
+  pauseInstance: {
+    path: "/drover.fleet.v1.FleetService/PauseInstance" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: PauseInstanceRequest): Buffer => Buffer.from(PauseInstanceRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): PauseInstanceRequest => PauseInstanceRequest.decode(value),
+    responseSerialize: (value: PauseInstanceResponse): Buffer =>
+      Buffer.from(PauseInstanceResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): PauseInstanceResponse => PauseInstanceResponse.decode(value),
+  },
+  /** Lets a paused instance go on. Errors as PauseInstance. */
+  resumeInstance: {
+    path: "/drover.fleet.v1.FleetService/ResumeInstance" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ResumeInstanceRequest): Buffer =>
+      Buffer.from(ResumeInstanceRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ResumeInstanceRequest => ResumeInstanceRequest.decode(value),
+    responseSerialize: (value: ResumeInstanceResponse): Buffer =>
+      Buffer.from(ResumeInstanceResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ResumeInstanceResponse => ResumeInstanceResponse.decode(value),
+  },
+  /** What instances use: of one, of a workload's, or of all. NOT_FOUND. Nodes that do not answer are left out. */
+  streamStats: {
+    path: "/drover.fleet.v1.FleetService/StreamStats" as const,
+    requestStream: false as const,
+    responseStream: true as const,
+    requestSerialize: (value: StreamStatsRequest): Buffer => Buffer.from(StreamStatsRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): StreamStatsRequest => StreamStatsRequest.decode(value),
+    responseSerialize: (value: GuestStats): Buffer => Buffer.from(GuestStats.encode(value).finish()),
+    responseDeserialize: (value: Buffer): GuestStats => GuestStats.decode(value),
+  },
   /** Output of one instance, or of all instances of a workload. NOT_FOUND; UNAVAILABLE when a node does not answer. */
   streamLogs: {
     path: "/drover.fleet.v1.FleetService/StreamLogs" as const,
@@ -8160,6 +12705,133 @@ export const FleetServiceService = {
     requestDeserialize: (value: Buffer): StreamLogsRequest => StreamLogsRequest.decode(value),
     responseSerialize: (value: LogLine): Buffer => Buffer.from(LogLine.encode(value).finish()),
     responseDeserialize: (value: Buffer): LogLine => LogLine.decode(value),
+  },
+  /**
+   * A snapshot of one instance, or of every instance of a workload, each consistent over its own volumes. One result a
+   * message; what fails for one leaves the others. NOT_FOUND.
+   */
+  createSnapshot: {
+    path: "/drover.fleet.v1.FleetService/CreateSnapshot" as const,
+    requestStream: false as const,
+    responseStream: true as const,
+    requestSerialize: (value: CreateSnapshotRequest): Buffer =>
+      Buffer.from(CreateSnapshotRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): CreateSnapshotRequest => CreateSnapshotRequest.decode(value),
+    responseSerialize: (value: SnapshotResult): Buffer => Buffer.from(SnapshotResult.encode(value).finish()),
+    responseDeserialize: (value: Buffer): SnapshotResult => SnapshotResult.decode(value),
+  },
+  /**
+   * Snapshots of one instance, of a workload's, or of all, one a message; a node that does not answer in a message of
+   * its own. NOT_FOUND.
+   */
+  listSnapshots: {
+    path: "/drover.fleet.v1.FleetService/ListSnapshots" as const,
+    requestStream: false as const,
+    responseStream: true as const,
+    requestSerialize: (value: ListSnapshotsRequest): Buffer => Buffer.from(ListSnapshotsRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ListSnapshotsRequest => ListSnapshotsRequest.decode(value),
+    responseSerialize: (value: SnapshotResult): Buffer => Buffer.from(SnapshotResult.encode(value).finish()),
+    responseDeserialize: (value: Buffer): SnapshotResult => SnapshotResult.decode(value),
+  },
+  /**
+   * Sets instances back to a snapshot: stops them, and starts them again. With restore_spec also the workload's spec,
+   * to the one before the update that the snapshot was taken for. One result a message. NOT_FOUND.
+   */
+  rollbackSnapshot: {
+    path: "/drover.fleet.v1.FleetService/RollbackSnapshot" as const,
+    requestStream: false as const,
+    responseStream: true as const,
+    requestSerialize: (value: RollbackSnapshotRequest): Buffer =>
+      Buffer.from(RollbackSnapshotRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): RollbackSnapshotRequest => RollbackSnapshotRequest.decode(value),
+    responseSerialize: (value: SnapshotResult): Buffer => Buffer.from(SnapshotResult.encode(value).finish()),
+    responseDeserialize: (value: Buffer): SnapshotResult => SnapshotResult.decode(value),
+  },
+  /** Removes a snapshot by name. One result a message. NOT_FOUND. */
+  removeSnapshot: {
+    path: "/drover.fleet.v1.FleetService/RemoveSnapshot" as const,
+    requestStream: false as const,
+    responseStream: true as const,
+    requestSerialize: (value: RemoveSnapshotRequest): Buffer =>
+      Buffer.from(RemoveSnapshotRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): RemoveSnapshotRequest => RemoveSnapshotRequest.decode(value),
+    responseSerialize: (value: SnapshotResult): Buffer => Buffer.from(SnapshotResult.encode(value).finish()),
+    responseDeserialize: (value: Buffer): SnapshotResult => SnapshotResult.decode(value),
+  },
+  /** All data volumes, one a message, by name. */
+  listVolumes: {
+    path: "/drover.fleet.v1.FleetService/ListVolumes" as const,
+    requestStream: false as const,
+    responseStream: true as const,
+    requestSerialize: (value: ListVolumesRequest): Buffer => Buffer.from(ListVolumesRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ListVolumesRequest => ListVolumesRequest.decode(value),
+    responseSerialize: (value: Volume): Buffer => Buffer.from(Volume.encode(value).finish()),
+    responseDeserialize: (value: Buffer): Volume => Volume.decode(value),
+  },
+  /** Removes a data volume and all its snapshots. NOT_FOUND; FAILED_PRECONDITION while an instance has it; UNAVAILABLE. */
+  removeVolume: {
+    path: "/drover.fleet.v1.FleetService/RemoveVolume" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: RemoveVolumeRequest): Buffer => Buffer.from(RemoveVolumeRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): RemoveVolumeRequest => RemoveVolumeRequest.decode(value),
+    responseSerialize: (value: RemoveVolumeResponse): Buffer =>
+      Buffer.from(RemoveVolumeResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): RemoveVolumeResponse => RemoveVolumeResponse.decode(value),
+  },
+  /** All networks, one a message, by name. Networks are made and changed by Apply. */
+  listNetworks: {
+    path: "/drover.fleet.v1.FleetService/ListNetworks" as const,
+    requestStream: false as const,
+    responseStream: true as const,
+    requestSerialize: (value: ListNetworksRequest): Buffer => Buffer.from(ListNetworksRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ListNetworksRequest => ListNetworksRequest.decode(value),
+    responseSerialize: (value: Network): Buffer => Buffer.from(Network.encode(value).finish()),
+    responseDeserialize: (value: Buffer): Network => Network.decode(value),
+  },
+  /** NOT_FOUND. */
+  getNetwork: {
+    path: "/drover.fleet.v1.FleetService/GetNetwork" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: GetNetworkRequest): Buffer => Buffer.from(GetNetworkRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): GetNetworkRequest => GetNetworkRequest.decode(value),
+    responseSerialize: (value: GetNetworkResponse): Buffer => Buffer.from(GetNetworkResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): GetNetworkResponse => GetNetworkResponse.decode(value),
+  },
+  /** NOT_FOUND; FAILED_PRECONDITION while a workload names it. */
+  removeNetwork: {
+    path: "/drover.fleet.v1.FleetService/RemoveNetwork" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: RemoveNetworkRequest): Buffer => Buffer.from(RemoveNetworkRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): RemoveNetworkRequest => RemoveNetworkRequest.decode(value),
+    responseSerialize: (value: RemoveNetworkResponse): Buffer =>
+      Buffer.from(RemoveNetworkResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): RemoveNetworkResponse => RemoveNetworkResponse.decode(value),
+  },
+  /** The rules that choose a runtime where a spec names none. */
+  getRouting: {
+    path: "/drover.fleet.v1.FleetService/GetRouting" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: GetRoutingRequest): Buffer => Buffer.from(GetRoutingRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): GetRoutingRequest => GetRoutingRequest.decode(value),
+    responseSerialize: (value: GetRoutingResponse): Buffer => Buffer.from(GetRoutingResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): GetRoutingResponse => GetRoutingResponse.decode(value),
+  },
+  /**
+   * Replaces all rules. What runs keeps its runtime. INVALID_ARGUMENT names every fault: unreachable, overlapping and
+   * unknown ones; ABORTED when the revision is no longer the current one.
+   */
+  putRouting: {
+    path: "/drover.fleet.v1.FleetService/PutRouting" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: PutRoutingRequest): Buffer => Buffer.from(PutRoutingRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): PutRoutingRequest => PutRoutingRequest.decode(value),
+    responseSerialize: (value: PutRoutingResponse): Buffer => Buffer.from(PutRoutingResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): PutRoutingResponse => PutRoutingResponse.decode(value),
   },
   /**
    * All objects of the kinds that were asked for, a bookmark, then each change in the order of revisions; a bookmark
@@ -8218,8 +12890,53 @@ export interface FleetServiceServer extends UntypedServiceImplementation {
   signalInstance: handleUnaryCall<SignalInstanceRequest, SignalInstanceResponse>;
   /** Runs a command inside a running instance. Errors as RuntimeService.Exec. Never replayed. */
   exec: handleBidiStreamingCall<ExecInput, ExecOutput>;
+  /** The guest's own terminal. Errors as RuntimeService.Console. */
+  console: handleBidiStreamingCall<ExecInput, ExecOutput>;
+  /**
+   * Freezes all processes of a running instance, until it is resumed, stopped or replaced. NOT_FOUND;
+   * FAILED_PRECONDITION when it does not run; UNIMPLEMENTED: its runtime cannot; UNAVAILABLE.
+   */
+  pauseInstance: handleUnaryCall<PauseInstanceRequest, PauseInstanceResponse>;
+  /** Lets a paused instance go on. Errors as PauseInstance. */
+  resumeInstance: handleUnaryCall<ResumeInstanceRequest, ResumeInstanceResponse>;
+  /** What instances use: of one, of a workload's, or of all. NOT_FOUND. Nodes that do not answer are left out. */
+  streamStats: handleServerStreamingCall<StreamStatsRequest, GuestStats>;
   /** Output of one instance, or of all instances of a workload. NOT_FOUND; UNAVAILABLE when a node does not answer. */
   streamLogs: handleServerStreamingCall<StreamLogsRequest, LogLine>;
+  /**
+   * A snapshot of one instance, or of every instance of a workload, each consistent over its own volumes. One result a
+   * message; what fails for one leaves the others. NOT_FOUND.
+   */
+  createSnapshot: handleServerStreamingCall<CreateSnapshotRequest, SnapshotResult>;
+  /**
+   * Snapshots of one instance, of a workload's, or of all, one a message; a node that does not answer in a message of
+   * its own. NOT_FOUND.
+   */
+  listSnapshots: handleServerStreamingCall<ListSnapshotsRequest, SnapshotResult>;
+  /**
+   * Sets instances back to a snapshot: stops them, and starts them again. With restore_spec also the workload's spec,
+   * to the one before the update that the snapshot was taken for. One result a message. NOT_FOUND.
+   */
+  rollbackSnapshot: handleServerStreamingCall<RollbackSnapshotRequest, SnapshotResult>;
+  /** Removes a snapshot by name. One result a message. NOT_FOUND. */
+  removeSnapshot: handleServerStreamingCall<RemoveSnapshotRequest, SnapshotResult>;
+  /** All data volumes, one a message, by name. */
+  listVolumes: handleServerStreamingCall<ListVolumesRequest, Volume>;
+  /** Removes a data volume and all its snapshots. NOT_FOUND; FAILED_PRECONDITION while an instance has it; UNAVAILABLE. */
+  removeVolume: handleUnaryCall<RemoveVolumeRequest, RemoveVolumeResponse>;
+  /** All networks, one a message, by name. Networks are made and changed by Apply. */
+  listNetworks: handleServerStreamingCall<ListNetworksRequest, Network>;
+  /** NOT_FOUND. */
+  getNetwork: handleUnaryCall<GetNetworkRequest, GetNetworkResponse>;
+  /** NOT_FOUND; FAILED_PRECONDITION while a workload names it. */
+  removeNetwork: handleUnaryCall<RemoveNetworkRequest, RemoveNetworkResponse>;
+  /** The rules that choose a runtime where a spec names none. */
+  getRouting: handleUnaryCall<GetRoutingRequest, GetRoutingResponse>;
+  /**
+   * Replaces all rules. What runs keeps its runtime. INVALID_ARGUMENT names every fault: unreachable, overlapping and
+   * unknown ones; ABORTED when the revision is no longer the current one.
+   */
+  putRouting: handleUnaryCall<PutRoutingRequest, PutRoutingResponse>;
   /**
    * All objects of the kinds that were asked for, a bookmark, then each change in the order of revisions; a bookmark
    * every 30 s when idle. A revision that is too old begins anew with a resync.
@@ -8396,6 +13113,52 @@ export interface FleetServiceClient extends Client {
   exec(): ClientDuplexStream<ExecInput, ExecOutput>;
   exec(options: Partial<CallOptions>): ClientDuplexStream<ExecInput, ExecOutput>;
   exec(metadata: Metadata, options?: Partial<CallOptions>): ClientDuplexStream<ExecInput, ExecOutput>;
+  /** The guest's own terminal. Errors as RuntimeService.Console. */
+  console(): ClientDuplexStream<ExecInput, ExecOutput>;
+  console(options: Partial<CallOptions>): ClientDuplexStream<ExecInput, ExecOutput>;
+  console(metadata: Metadata, options?: Partial<CallOptions>): ClientDuplexStream<ExecInput, ExecOutput>;
+  /**
+   * Freezes all processes of a running instance, until it is resumed, stopped or replaced. NOT_FOUND;
+   * FAILED_PRECONDITION when it does not run; UNIMPLEMENTED: its runtime cannot; UNAVAILABLE.
+   */
+  pauseInstance(
+    request: PauseInstanceRequest,
+    callback: (error: ServiceError | null, response: PauseInstanceResponse) => void,
+  ): ClientUnaryCall;
+  pauseInstance(
+    request: PauseInstanceRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: PauseInstanceResponse) => void,
+  ): ClientUnaryCall;
+  pauseInstance(
+    request: PauseInstanceRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: PauseInstanceResponse) => void,
+  ): ClientUnaryCall;
+  /** Lets a paused instance go on. Errors as PauseInstance. */
+  resumeInstance(
+    request: ResumeInstanceRequest,
+    callback: (error: ServiceError | null, response: ResumeInstanceResponse) => void,
+  ): ClientUnaryCall;
+  resumeInstance(
+    request: ResumeInstanceRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ResumeInstanceResponse) => void,
+  ): ClientUnaryCall;
+  resumeInstance(
+    request: ResumeInstanceRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ResumeInstanceResponse) => void,
+  ): ClientUnaryCall;
+  /** What instances use: of one, of a workload's, or of all. NOT_FOUND. Nodes that do not answer are left out. */
+  streamStats(request: StreamStatsRequest, options?: Partial<CallOptions>): ClientReadableStream<GuestStats>;
+  streamStats(
+    request: StreamStatsRequest,
+    metadata?: Metadata,
+    options?: Partial<CallOptions>,
+  ): ClientReadableStream<GuestStats>;
   /** Output of one instance, or of all instances of a workload. NOT_FOUND; UNAVAILABLE when a node does not answer. */
   streamLogs(request: StreamLogsRequest, options?: Partial<CallOptions>): ClientReadableStream<LogLine>;
   streamLogs(
@@ -8403,6 +13166,143 @@ export interface FleetServiceClient extends Client {
     metadata?: Metadata,
     options?: Partial<CallOptions>,
   ): ClientReadableStream<LogLine>;
+  /**
+   * A snapshot of one instance, or of every instance of a workload, each consistent over its own volumes. One result a
+   * message; what fails for one leaves the others. NOT_FOUND.
+   */
+  createSnapshot(request: CreateSnapshotRequest, options?: Partial<CallOptions>): ClientReadableStream<SnapshotResult>;
+  createSnapshot(
+    request: CreateSnapshotRequest,
+    metadata?: Metadata,
+    options?: Partial<CallOptions>,
+  ): ClientReadableStream<SnapshotResult>;
+  /**
+   * Snapshots of one instance, of a workload's, or of all, one a message; a node that does not answer in a message of
+   * its own. NOT_FOUND.
+   */
+  listSnapshots(request: ListSnapshotsRequest, options?: Partial<CallOptions>): ClientReadableStream<SnapshotResult>;
+  listSnapshots(
+    request: ListSnapshotsRequest,
+    metadata?: Metadata,
+    options?: Partial<CallOptions>,
+  ): ClientReadableStream<SnapshotResult>;
+  /**
+   * Sets instances back to a snapshot: stops them, and starts them again. With restore_spec also the workload's spec,
+   * to the one before the update that the snapshot was taken for. One result a message. NOT_FOUND.
+   */
+  rollbackSnapshot(
+    request: RollbackSnapshotRequest,
+    options?: Partial<CallOptions>,
+  ): ClientReadableStream<SnapshotResult>;
+  rollbackSnapshot(
+    request: RollbackSnapshotRequest,
+    metadata?: Metadata,
+    options?: Partial<CallOptions>,
+  ): ClientReadableStream<SnapshotResult>;
+  /** Removes a snapshot by name. One result a message. NOT_FOUND. */
+  removeSnapshot(request: RemoveSnapshotRequest, options?: Partial<CallOptions>): ClientReadableStream<SnapshotResult>;
+  removeSnapshot(
+    request: RemoveSnapshotRequest,
+    metadata?: Metadata,
+    options?: Partial<CallOptions>,
+  ): ClientReadableStream<SnapshotResult>;
+  /** All data volumes, one a message, by name. */
+  listVolumes(request: ListVolumesRequest, options?: Partial<CallOptions>): ClientReadableStream<Volume>;
+  listVolumes(
+    request: ListVolumesRequest,
+    metadata?: Metadata,
+    options?: Partial<CallOptions>,
+  ): ClientReadableStream<Volume>;
+  /** Removes a data volume and all its snapshots. NOT_FOUND; FAILED_PRECONDITION while an instance has it; UNAVAILABLE. */
+  removeVolume(
+    request: RemoveVolumeRequest,
+    callback: (error: ServiceError | null, response: RemoveVolumeResponse) => void,
+  ): ClientUnaryCall;
+  removeVolume(
+    request: RemoveVolumeRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: RemoveVolumeResponse) => void,
+  ): ClientUnaryCall;
+  removeVolume(
+    request: RemoveVolumeRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: RemoveVolumeResponse) => void,
+  ): ClientUnaryCall;
+  /** All networks, one a message, by name. Networks are made and changed by Apply. */
+  listNetworks(request: ListNetworksRequest, options?: Partial<CallOptions>): ClientReadableStream<Network>;
+  listNetworks(
+    request: ListNetworksRequest,
+    metadata?: Metadata,
+    options?: Partial<CallOptions>,
+  ): ClientReadableStream<Network>;
+  /** NOT_FOUND. */
+  getNetwork(
+    request: GetNetworkRequest,
+    callback: (error: ServiceError | null, response: GetNetworkResponse) => void,
+  ): ClientUnaryCall;
+  getNetwork(
+    request: GetNetworkRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: GetNetworkResponse) => void,
+  ): ClientUnaryCall;
+  getNetwork(
+    request: GetNetworkRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: GetNetworkResponse) => void,
+  ): ClientUnaryCall;
+  /** NOT_FOUND; FAILED_PRECONDITION while a workload names it. */
+  removeNetwork(
+    request: RemoveNetworkRequest,
+    callback: (error: ServiceError | null, response: RemoveNetworkResponse) => void,
+  ): ClientUnaryCall;
+  removeNetwork(
+    request: RemoveNetworkRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: RemoveNetworkResponse) => void,
+  ): ClientUnaryCall;
+  removeNetwork(
+    request: RemoveNetworkRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: RemoveNetworkResponse) => void,
+  ): ClientUnaryCall;
+  /** The rules that choose a runtime where a spec names none. */
+  getRouting(
+    request: GetRoutingRequest,
+    callback: (error: ServiceError | null, response: GetRoutingResponse) => void,
+  ): ClientUnaryCall;
+  getRouting(
+    request: GetRoutingRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: GetRoutingResponse) => void,
+  ): ClientUnaryCall;
+  getRouting(
+    request: GetRoutingRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: GetRoutingResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * Replaces all rules. What runs keeps its runtime. INVALID_ARGUMENT names every fault: unreachable, overlapping and
+   * unknown ones; ABORTED when the revision is no longer the current one.
+   */
+  putRouting(
+    request: PutRoutingRequest,
+    callback: (error: ServiceError | null, response: PutRoutingResponse) => void,
+  ): ClientUnaryCall;
+  putRouting(
+    request: PutRoutingRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: PutRoutingResponse) => void,
+  ): ClientUnaryCall;
+  putRouting(
+    request: PutRoutingRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: PutRoutingResponse) => void,
+  ): ClientUnaryCall;
   /**
    * All objects of the kinds that were asked for, a bookmark, then each change in the order of revisions; a bookmark
    * every 30 s when idle. A revision that is too old begins anew with a resync.
@@ -8535,6 +13435,29 @@ export const NodeServiceService = {
     responseSerialize: (value: NodeImage): Buffer => Buffer.from(NodeImage.encode(value).finish()),
     responseDeserialize: (value: Buffer): NodeImage => NodeImage.decode(value),
   },
+  /**
+   * Fetches an image on one node or on all, with progress. One message a step and node; the last of a node has done or
+   * error set.
+   */
+  pullImage: {
+    path: "/drover.fleet.v1.NodeService/PullImage" as const,
+    requestStream: false as const,
+    responseStream: true as const,
+    requestSerialize: (value: PullImageRequest): Buffer => Buffer.from(PullImageRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): PullImageRequest => PullImageRequest.decode(value),
+    responseSerialize: (value: NodePullProgress): Buffer => Buffer.from(NodePullProgress.encode(value).finish()),
+    responseDeserialize: (value: Buffer): NodePullProgress => NodePullProgress.decode(value),
+  },
+  /** Removes an image from one node or from all that have it and make nothing from it. One message a node. */
+  removeImage: {
+    path: "/drover.fleet.v1.NodeService/RemoveImage" as const,
+    requestStream: false as const,
+    responseStream: true as const,
+    requestSerialize: (value: RemoveImageRequest): Buffer => Buffer.from(RemoveImageRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): RemoveImageRequest => RemoveImageRequest.decode(value),
+    responseSerialize: (value: NodeImageRemoval): Buffer => Buffer.from(NodeImageRemoval.encode(value).finish()),
+    responseDeserialize: (value: Buffer): NodeImageRemoval => NodeImageRemoval.decode(value),
+  },
 } as const;
 
 export interface NodeServiceServer extends UntypedServiceImplementation {
@@ -8562,6 +13485,13 @@ export interface NodeServiceServer extends UntypedServiceImplementation {
   removeNode: handleUnaryCall<RemoveNodeRequest, RemoveNodeResponse>;
   /** Images that nodes hold, one a message; nodes that do not answer are named in a message of their own. */
   listImages: handleServerStreamingCall<ListImagesRequest, NodeImage>;
+  /**
+   * Fetches an image on one node or on all, with progress. One message a step and node; the last of a node has done or
+   * error set.
+   */
+  pullImage: handleServerStreamingCall<PullImageRequest, NodePullProgress>;
+  /** Removes an image from one node or from all that have it and make nothing from it. One message a node. */
+  removeImage: handleServerStreamingCall<RemoveImageRequest, NodeImageRemoval>;
 }
 
 export interface NodeServiceClient extends Client {
@@ -8690,6 +13620,23 @@ export interface NodeServiceClient extends Client {
     metadata?: Metadata,
     options?: Partial<CallOptions>,
   ): ClientReadableStream<NodeImage>;
+  /**
+   * Fetches an image on one node or on all, with progress. One message a step and node; the last of a node has done or
+   * error set.
+   */
+  pullImage(request: PullImageRequest, options?: Partial<CallOptions>): ClientReadableStream<NodePullProgress>;
+  pullImage(
+    request: PullImageRequest,
+    metadata?: Metadata,
+    options?: Partial<CallOptions>,
+  ): ClientReadableStream<NodePullProgress>;
+  /** Removes an image from one node or from all that have it and make nothing from it. One message a node. */
+  removeImage(request: RemoveImageRequest, options?: Partial<CallOptions>): ClientReadableStream<NodeImageRemoval>;
+  removeImage(
+    request: RemoveImageRequest,
+    metadata?: Metadata,
+    options?: Partial<CallOptions>,
+  ): ClientReadableStream<NodeImageRemoval>;
 }
 
 export const NodeServiceClient = makeGenericClientConstructor(

@@ -19,6 +19,8 @@ export const NetworkMode = {
   NETWORK_MODE_NONE: 1,
   /** NETWORK_MODE_HOST - The host's network namespace. Ports below 1024 stay closed to it. */
   NETWORK_MODE_HOST: 2,
+  /** NETWORK_MODE_BRIDGED - A network namespace of its own with an interface for each attachment. */
+  NETWORK_MODE_BRIDGED: 3,
 } as const;
 
 export type NetworkMode = typeof NetworkMode[keyof typeof NetworkMode];
@@ -27,6 +29,7 @@ export namespace NetworkMode {
   export type NETWORK_MODE_UNSPECIFIED = typeof NetworkMode.NETWORK_MODE_UNSPECIFIED;
   export type NETWORK_MODE_NONE = typeof NetworkMode.NETWORK_MODE_NONE;
   export type NETWORK_MODE_HOST = typeof NetworkMode.NETWORK_MODE_HOST;
+  export type NETWORK_MODE_BRIDGED = typeof NetworkMode.NETWORK_MODE_BRIDGED;
 }
 
 export function networkModeFromJSON(object: any): NetworkMode {
@@ -40,6 +43,9 @@ export function networkModeFromJSON(object: any): NetworkMode {
     case 2:
     case "NETWORK_MODE_HOST":
       return NetworkMode.NETWORK_MODE_HOST;
+    case 3:
+    case "NETWORK_MODE_BRIDGED":
+      return NetworkMode.NETWORK_MODE_BRIDGED;
     default:
       throw new globalThis.Error("Unrecognized enum value " + object + " for enum NetworkMode");
   }
@@ -53,6 +59,8 @@ export function networkModeToJSON(object: NetworkMode): string {
       return "NETWORK_MODE_NONE";
     case NetworkMode.NETWORK_MODE_HOST:
       return "NETWORK_MODE_HOST";
+    case NetworkMode.NETWORK_MODE_BRIDGED:
+      return "NETWORK_MODE_BRIDGED";
     default:
       throw new globalThis.Error("Unrecognized enum value " + object + " for enum NetworkMode");
   }
@@ -133,6 +141,8 @@ export const Phase = {
   PHASE_FAILED: 7,
   /** PHASE_UNKNOWN - The host tool does not answer, so nobody knows. Never taken for absent. */
   PHASE_UNKNOWN: 8,
+  /** PHASE_PAUSED - It runs and was frozen; nothing in it goes on until it is resumed. */
+  PHASE_PAUSED: 9,
 } as const;
 
 export type Phase = typeof Phase[keyof typeof Phase];
@@ -147,6 +157,7 @@ export namespace Phase {
   export type PHASE_STOPPING = typeof Phase.PHASE_STOPPING;
   export type PHASE_FAILED = typeof Phase.PHASE_FAILED;
   export type PHASE_UNKNOWN = typeof Phase.PHASE_UNKNOWN;
+  export type PHASE_PAUSED = typeof Phase.PHASE_PAUSED;
 }
 
 export function phaseFromJSON(object: any): Phase {
@@ -178,6 +189,9 @@ export function phaseFromJSON(object: any): Phase {
     case 8:
     case "PHASE_UNKNOWN":
       return Phase.PHASE_UNKNOWN;
+    case 9:
+    case "PHASE_PAUSED":
+      return Phase.PHASE_PAUSED;
     default:
       throw new globalThis.Error("Unrecognized enum value " + object + " for enum Phase");
   }
@@ -203,6 +217,8 @@ export function phaseToJSON(object: Phase): string {
       return "PHASE_FAILED";
     case Phase.PHASE_UNKNOWN:
       return "PHASE_UNKNOWN";
+    case Phase.PHASE_PAUSED:
+      return "PHASE_PAUSED";
     default:
       throw new globalThis.Error("Unrecognized enum value " + object + " for enum Phase");
   }
@@ -312,7 +328,10 @@ export interface Restart {
 export interface InstanceSpec {
   /** The driver that runs it: "crun". */
   runtime: string;
-  /** What to run, always with its digest: "host:port/name@sha256:…" or "oci:/path@sha256:…". */
+  /**
+   * What to run, always with its digest: "host:port/name@sha256:…", "oci:/path@sha256:…", "tar:/path@sha256:…",
+   * "https://host/path@sha256:…" or "lxc:SERVER/alias@sha256:…".
+   */
   image: string;
   /** Replaces the image's entrypoint and command. Empty: the image's own. */
   command: string[];
@@ -340,11 +359,176 @@ export interface InstanceSpec {
   workingDir: string;
   /** Name of a registry credential that the node itself holds. Empty: the node's default for that registry. */
   imageCredential: string;
+  /** Storage, network and rights. */
+  guest:
+    | GuestConfig
+    | undefined;
+  /** What the control plane reserved for this instance alone. */
+  assigned: Assignment | undefined;
 }
 
 export interface InstanceSpec_EnvEntry {
   key: string;
   value: string;
+}
+
+/** GuestConfig is the part of a spec about storage, network and rights; the same for every copy of a workload. */
+export interface GuestConfig {
+  /** Pool that the root lies in. Empty: the node's default pool. Its size is resources.disk_mib. */
+  rootPool: string;
+  /** Data volumes, each mounted nosuid and nodev. At most 16, no name and no path twice. */
+  volumes: VolumeClaim[];
+  /** Snapshots that the agent takes by itself. Unset: none. */
+  snapshots:
+    | SnapshotSchedule
+    | undefined;
+  /** Networks to attach to, in order: eth0, eth1. At most 8. Only with NETWORK_MODE_BRIDGED. */
+  networks: NetworkUse[];
+  /** Ports of the node that lead to the guest. Only with NETWORK_MODE_BRIDGED. At most 64. */
+  ports: PublishedPort[];
+  /** Name servers. Unset: those of the first network, else those of the host. */
+  dns:
+    | Dns
+    | undefined;
+  /** Device files of the host that the guest may use: "/dev/fuse". Each must be allowed by the node. At most 16. */
+  devices: string[];
+  /** What it may do beyond the default. */
+  security:
+    | Security
+    | undefined;
+  /** Lower starts first after a reboot of the node, 0 to 1000. */
+  startOrder: number;
+  /** Keys for the lxc driver's configuration, from a short list: "lxc.pty.max" → "64". Refused by other drivers. */
+  lxcKeys: { [key: string]: string };
+}
+
+export interface GuestConfig_LxcKeysEntry {
+  key: string;
+  value: string;
+}
+
+/** VolumeClaim asks for one data volume for each copy. The volume outlives its instance. */
+export interface VolumeClaim {
+  /** Unique in the workload; a name. */
+  name: string;
+  /** Absolute path inside, without "..". Not "/" and not below /proc, /sys or /dev. */
+  mountPath: string;
+  /** Quota in MiB. Zero: none. */
+  sizeMib: number;
+  /** Empty: the node's default pool. */
+  pool: string;
+  /** The guest cannot write to it. */
+  readOnly: boolean;
+  /** Stays when the workload is deleted. */
+  keep: boolean;
+}
+
+/** SnapshotSchedule says how many of each are kept; zero: none are taken. Hours, days and weeks (from Monday) by UTC. */
+export interface SnapshotSchedule {
+  /** 0 to 168. */
+  hourly: number;
+  /** 0 to 366. */
+  daily: number;
+  /** 0 to 520. */
+  weekly: number;
+}
+
+/** NetworkUse attaches every copy to one network. */
+export interface NetworkUse {
+  /** Name of the network. */
+  network: string;
+  /** Addresses of the network, without prefix length, that copies take in this order. Empty: any that is free. */
+  addresses: string[];
+}
+
+/** PublishedPort leads a port of the node to the guest. */
+export interface PublishedPort {
+  /** On the node, 1 to 65535. Zero: chosen from 30000 to 32767 when the node is. */
+  hostPort: number;
+  /** In the guest, 1 to 65535. */
+  guestPort: number;
+  /** "tcp" or "udp". */
+  protocol: string;
+  /** Address of the node to listen on. Empty: all. */
+  hostAddress: string;
+}
+
+/** Dns is what /etc/resolv.conf inside says. */
+export interface Dns {
+  /** Addresses, at most 3. */
+  servers: string[];
+  /** Domains, at most 6. */
+  search: string[];
+  /** Options such as "ndots:2", at most 6. */
+  options: string[];
+}
+
+/** Security is what a guest may do beyond the default. Each field is refused by nodes that do not allow it. */
+export interface Security {
+  /** Root inside is root on the host. The node must allow it by name. */
+  privileged: boolean;
+  /** Containers may run inside. */
+  nesting: boolean;
+  /** Host ids that no other guest has, also where that costs a copy of the image. */
+  ownIdRange: boolean;
+  /** Capabilities beyond the default: "CAP_NET_ADMIN". */
+  addCapabilities: string[];
+  /** Capabilities of the default to go without. */
+  dropCapabilities: string[];
+}
+
+/** Assignment is what the control plane reserved for one instance when it chose the node. Kept for its life. */
+export interface Assignment {
+  /** One for each network of the spec, in order. */
+  attachments: Attachment[];
+  /** One for each claim of the spec. */
+  volumes: AssignedVolume[];
+  /** The spec's ports, every host port decided. */
+  ports: PublishedPort[];
+}
+
+/** AssignedVolume is the volume that stands for a claim. */
+export interface AssignedVolume {
+  /** The claim's name. */
+  name: string;
+  /** A UUIDv7. */
+  volumeId: string;
+}
+
+/** Attachment is one interface of a guest, ready to be configured. */
+export interface Attachment {
+  /** Name of the network. */
+  network: string;
+  /** The host's bridge: at most 15 of [a-z0-9-]. */
+  bridge: string;
+  /** Drover makes the bridge where it is missing, and removes it when nothing is attached. Otherwise it must be there. */
+  managedBridge: boolean;
+  /** Inside: "eth0". */
+  interface: string;
+  /** Locally administered, lower case with colons. */
+  mac: string;
+  /** With prefix length: "10.20.0.5/24", "fd00::5/64". Empty where node_private is set. */
+  addresses: string[];
+  /** At most one of each family. */
+  gateways: string[];
+  /** Zero: the bridge's own. */
+  mtu: number;
+  /** VLAN tag, 1 to 4094. Zero: none. */
+  vlan: number;
+  /** Traffic that leaves the subnet gets the node's address; on a managed bridge the gateway is the bridge's own. */
+  masquerade: boolean;
+  /** The agent takes an address from this subnet of its own node, behind the node's address. Empty: it does not. */
+  nodePrivateSubnet: string;
+  /** Beyond the default route. */
+  routes: Route[];
+}
+
+/** Route is one route inside a guest. */
+export interface Route {
+  /** "192.168.0.0/16". */
+  destination: string;
+  /** Address of the next hop. */
+  via: string;
 }
 
 /** ExitStatus is how a guest or a command inside it ended. */
@@ -390,7 +574,13 @@ export interface InstanceState {
   /** What people call it. */
   displayName: string;
   /** The spec as it was ordered. Sent by InspectInstance and ListInstances, not by watches. */
-  spec: InstanceSpec | undefined;
+  spec:
+    | InstanceSpec
+    | undefined;
+  /** Its addresses without prefix length, as configured. Empty while nothing runs. */
+  addresses: string[];
+  /** The pool that its root lies in. Empty until it is made. */
+  rootPool: string;
 }
 
 /** Condition is something true of a node that people and the scheduler should know. */
@@ -447,6 +637,12 @@ export interface NodeFacts {
   agentVersion: string;
   /** Free-form facts for people: "seccomp", "user-namespaces", "idmapped-mounts". Keys are stable, values are text. */
   extra: { [key: string]: string };
+  /** Where roots and volumes can lie; the first is the default. */
+  pools: PoolFacts[];
+  /** Device files that specs may ask for. */
+  allowedDevices: string[];
+  /** Whether specs may ask for privileged guests. */
+  allowsPrivileged: boolean;
 }
 
 export interface NodeFacts_LabelsEntry {
@@ -459,6 +655,24 @@ export interface NodeFacts_ExtraEntry {
   value: string;
 }
 
+/** PoolFacts is one pool of volumes on one node. */
+export interface PoolFacts {
+  /** As the agent's configuration calls it: "local". */
+  name: string;
+  /** "directory" or "zfs". */
+  driver: string;
+  /** What the tool calls itself: "zfs-fuse 0.7.0", "openzfs 2.2.4". */
+  version: string;
+  /** Whether volumes can be made now. */
+  healthy: boolean;
+  /** Why not, or what is special. Empty when all is well. */
+  detail: string;
+  /** What it can do: "quota", "snapshots", "atomic-snapshots", "rollback", "clone", "send", "idmap". */
+  capabilities: string[];
+  /** In MiB. */
+  sizeMib: number;
+}
+
 /** NodeCapacity is what is in use now; it changes all the time and is never stored. */
 export interface NodeCapacity {
   /** Memory in MiB that the kernel calls available. */
@@ -469,6 +683,16 @@ export interface NodeCapacity {
   cpuUsedMillicores: number;
   /** Instances that the agent holds. */
   instances: number;
+  /** One for each pool. */
+  pools: PoolCapacity[];
+}
+
+/** PoolCapacity is what is free in a pool now. */
+export interface PoolCapacity {
+  /** Its name. */
+  name: string;
+  /** In MiB. */
+  freeMib: number;
 }
 
 /** Image is one image that a node has. */
@@ -483,6 +707,76 @@ export interface Image {
   lastUsedAtMs: bigint;
   /** Unpacked and ready, so that an instance starts without a pull. */
   ready: boolean;
+  /** Instances on the node that are made from it. */
+  usedBy: number;
+  /** Kept by the node's policy, whatever its age. */
+  pinned: boolean;
+}
+
+/** Snapshot is all volumes of an instance as they were at one moment. */
+export interface Snapshot {
+  /** A UUIDv7. */
+  id: string;
+  /** Unique for its instance: given by a person, or made from the kind and the time: "hourly-20260301-1400". */
+  name: string;
+  /** Which instance. */
+  instanceId: string;
+  /** "manual", "hourly", "daily", "weekly" or "before-update". */
+  kind: string;
+  /** Milliseconds since 1970 UTC by the node's clock. */
+  createdAtMs: bigint;
+  /** What it holds. */
+  volumes: SnapshotVolume[];
+  /** The guest ran on between the volumes, or stood still for more than a second. */
+  crashInconsistent: boolean;
+  /** How long the guest stood still, in milliseconds. */
+  pauseMs: number;
+  /** Of the instance's spec when it was taken. */
+  generation: bigint;
+}
+
+/** SnapshotVolume is one volume in a snapshot. */
+export interface SnapshotVolume {
+  /** The volume. */
+  volumeId: string;
+  /** "root", or the claim's name. */
+  name: string;
+  /** Bytes that removing the snapshot would free. */
+  bytes: bigint;
+}
+
+/** Volume is one data volume as its node holds it. */
+export interface Volume {
+  /** A UUIDv7. */
+  id: string;
+  /** Its pool. */
+  pool: string;
+  /** Quota in MiB. Zero: none. */
+  sizeMib: number;
+  /** Bytes in use. */
+  usedBytes: bigint;
+  /** Id of the instance that has it. Empty: none. */
+  instanceId: string;
+}
+
+/** GuestStats is what one guest has used. */
+export interface GuestStats {
+  /** Full id. */
+  instanceId: string;
+  /** When it was read, milliseconds since 1970 UTC by the node's clock. */
+  atMs: bigint;
+  /** Processor time since the start, in microseconds. */
+  cpuUs: bigint;
+  /** Bytes of memory now, caches that can be dropped left out. */
+  memoryBytes: bigint;
+  /** Processes and threads now. */
+  pids: number;
+  /** Bytes received over all interfaces since the start. Zero on the host's network. */
+  receivedBytes: bigint;
+  /** Bytes sent over all interfaces since the start. Zero on the host's network. */
+  sentBytes: bigint;
+  /** What people call it, where the fleet's interface sends it. */
+  displayName: string;
 }
 
 /** Placed in the google.rpc.Status details of every error. */
@@ -1304,6 +1598,8 @@ function createBaseInstanceSpec(): InstanceSpec {
     user: "",
     workingDir: "",
     imageCredential: "",
+    guest: undefined,
+    assigned: undefined,
   };
 }
 
@@ -1347,6 +1643,12 @@ export const InstanceSpec: MessageFns<InstanceSpec> = {
     }
     if (message.imageCredential !== "") {
       writer.uint32(106).string(message.imageCredential);
+    }
+    if (message.guest !== undefined) {
+      GuestConfig.encode(message.guest, writer.uint32(162).fork()).join();
+    }
+    if (message.assigned !== undefined) {
+      Assignment.encode(message.assigned, writer.uint32(170).fork()).join();
     }
     return writer;
   },
@@ -1471,6 +1773,22 @@ export const InstanceSpec: MessageFns<InstanceSpec> = {
             message.imageCredential = reader.string();
             continue;
           }
+          case 20: {
+            if (tag !== 162) {
+              break;
+            }
+
+            message.guest = GuestConfig.decode(reader, reader.uint32());
+            continue;
+          }
+          case 21: {
+            if (tag !== 170) {
+              break;
+            }
+
+            message.assigned = Assignment.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1527,6 +1845,8 @@ export const InstanceSpec: MessageFns<InstanceSpec> = {
         : isSet(object.image_credential)
         ? globalThis.String(object.image_credential)
         : "",
+      guest: isSet(object.guest) ? GuestConfig.fromJSON(object.guest) : undefined,
+      assigned: isSet(object.assigned) ? Assignment.fromJSON(object.assigned) : undefined,
     };
   },
 
@@ -1577,6 +1897,12 @@ export const InstanceSpec: MessageFns<InstanceSpec> = {
     if (message.imageCredential !== "") {
       obj.imageCredential = message.imageCredential;
     }
+    if (message.guest !== undefined) {
+      obj.guest = GuestConfig.toJSON(message.guest);
+    }
+    if (message.assigned !== undefined) {
+      obj.assigned = Assignment.toJSON(message.assigned);
+    }
     return obj;
   },
 
@@ -1610,6 +1936,12 @@ export const InstanceSpec: MessageFns<InstanceSpec> = {
     message.user = object.user ?? "";
     message.workingDir = object.workingDir ?? "";
     message.imageCredential = object.imageCredential ?? "";
+    message.guest = (object.guest !== undefined && object.guest !== null)
+      ? GuestConfig.fromPartial(object.guest)
+      : undefined;
+    message.assigned = (object.assigned !== undefined && object.assigned !== null)
+      ? Assignment.fromPartial(object.assigned)
+      : undefined;
     return message;
   },
 };
@@ -1695,6 +2027,1643 @@ export const InstanceSpec_EnvEntry: MessageFns<InstanceSpec_EnvEntry> = {
     const message = createBaseInstanceSpec_EnvEntry();
     message.key = object.key ?? "";
     message.value = object.value ?? "";
+    return message;
+  },
+};
+
+function createBaseGuestConfig(): GuestConfig {
+  return {
+    rootPool: "",
+    volumes: [],
+    snapshots: undefined,
+    networks: [],
+    ports: [],
+    dns: undefined,
+    devices: [],
+    security: undefined,
+    startOrder: 0,
+    lxcKeys: {},
+  };
+}
+
+export const GuestConfig: MessageFns<GuestConfig> = {
+  encode(message: GuestConfig, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.rootPool !== "") {
+      writer.uint32(10).string(message.rootPool);
+    }
+    for (const v of message.volumes) {
+      VolumeClaim.encode(v!, writer.uint32(18).fork()).join();
+    }
+    if (message.snapshots !== undefined) {
+      SnapshotSchedule.encode(message.snapshots, writer.uint32(26).fork()).join();
+    }
+    for (const v of message.networks) {
+      NetworkUse.encode(v!, writer.uint32(34).fork()).join();
+    }
+    for (const v of message.ports) {
+      PublishedPort.encode(v!, writer.uint32(42).fork()).join();
+    }
+    if (message.dns !== undefined) {
+      Dns.encode(message.dns, writer.uint32(50).fork()).join();
+    }
+    for (const v of message.devices) {
+      writer.uint32(58).string(v!);
+    }
+    if (message.security !== undefined) {
+      Security.encode(message.security, writer.uint32(66).fork()).join();
+    }
+    if (message.startOrder !== 0) {
+      writer.uint32(72).uint32(message.startOrder);
+    }
+    globalThis.Object.entries(message.lxcKeys).forEach(([key, value]: [string, string]) => {
+      GuestConfig_LxcKeysEntry.encode({ key: key as any, value }, writer.uint32(82).fork()).join();
+    });
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GuestConfig {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGuestConfig();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.rootPool = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.volumes.push(VolumeClaim.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.snapshots = SnapshotSchedule.decode(reader, reader.uint32());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.networks.push(NetworkUse.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.ports.push(PublishedPort.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.dns = Dns.decode(reader, reader.uint32());
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.devices.push(reader.string());
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.security = Security.decode(reader, reader.uint32());
+            continue;
+          }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.startOrder = reader.uint32();
+            continue;
+          }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            const entry10 = GuestConfig_LxcKeysEntry.decode(reader, reader.uint32());
+            if (entry10.value !== undefined) {
+              message.lxcKeys[entry10.key] = entry10.value;
+            }
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): GuestConfig {
+    return {
+      rootPool: isSet(object.rootPool)
+        ? globalThis.String(object.rootPool)
+        : isSet(object.root_pool)
+        ? globalThis.String(object.root_pool)
+        : "",
+      volumes: globalThis.Array.isArray(object?.volumes) ? object.volumes.map((e: any) => VolumeClaim.fromJSON(e)) : [],
+      snapshots: isSet(object.snapshots) ? SnapshotSchedule.fromJSON(object.snapshots) : undefined,
+      networks: globalThis.Array.isArray(object?.networks)
+        ? object.networks.map((e: any) => NetworkUse.fromJSON(e))
+        : [],
+      ports: globalThis.Array.isArray(object?.ports) ? object.ports.map((e: any) => PublishedPort.fromJSON(e)) : [],
+      dns: isSet(object.dns) ? Dns.fromJSON(object.dns) : undefined,
+      devices: globalThis.Array.isArray(object?.devices) ? object.devices.map((e: any) => globalThis.String(e)) : [],
+      security: isSet(object.security) ? Security.fromJSON(object.security) : undefined,
+      startOrder: isSet(object.startOrder)
+        ? globalThis.Number(object.startOrder)
+        : isSet(object.start_order)
+        ? globalThis.Number(object.start_order)
+        : 0,
+      lxcKeys: isObject(object.lxcKeys)
+        ? (globalThis.Object.entries(object.lxcKeys) as [string, any][]).reduce(
+          (acc: { [key: string]: string }, [key, value]: [string, any]) => {
+            globalThis.Object.defineProperty(acc, key, {
+              value: globalThis.String(value),
+              enumerable: true,
+              configurable: true,
+              writable: true,
+            });
+            return acc;
+          },
+          {},
+        )
+        : isObject(object.lxc_keys)
+        ? (globalThis.Object.entries(object.lxc_keys) as [string, any][]).reduce(
+          (acc: { [key: string]: string }, [key, value]: [string, any]) => {
+            globalThis.Object.defineProperty(acc, key, {
+              value: globalThis.String(value),
+              enumerable: true,
+              configurable: true,
+              writable: true,
+            });
+            return acc;
+          },
+          {},
+        )
+        : {},
+    };
+  },
+
+  toJSON(message: GuestConfig): unknown {
+    const obj: any = {};
+    if (message.rootPool !== "") {
+      obj.rootPool = message.rootPool;
+    }
+    if (message.volumes?.length) {
+      obj.volumes = message.volumes.map((e) => VolumeClaim.toJSON(e));
+    }
+    if (message.snapshots !== undefined) {
+      obj.snapshots = SnapshotSchedule.toJSON(message.snapshots);
+    }
+    if (message.networks?.length) {
+      obj.networks = message.networks.map((e) => NetworkUse.toJSON(e));
+    }
+    if (message.ports?.length) {
+      obj.ports = message.ports.map((e) => PublishedPort.toJSON(e));
+    }
+    if (message.dns !== undefined) {
+      obj.dns = Dns.toJSON(message.dns);
+    }
+    if (message.devices?.length) {
+      obj.devices = message.devices;
+    }
+    if (message.security !== undefined) {
+      obj.security = Security.toJSON(message.security);
+    }
+    if (message.startOrder !== 0) {
+      obj.startOrder = Math.round(message.startOrder);
+    }
+    if (message.lxcKeys) {
+      const entries = globalThis.Object.entries(message.lxcKeys) as [string, string][];
+      if (entries.length > 0) {
+        obj.lxcKeys = {};
+        entries.forEach(([k, v]) => {
+          obj.lxcKeys[k] = v;
+        });
+      }
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<GuestConfig>): GuestConfig {
+    return GuestConfig.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<GuestConfig>): GuestConfig {
+    const message = createBaseGuestConfig();
+    message.rootPool = object.rootPool ?? "";
+    message.volumes = object.volumes?.map((e) => VolumeClaim.fromPartial(e)) || [];
+    message.snapshots = (object.snapshots !== undefined && object.snapshots !== null)
+      ? SnapshotSchedule.fromPartial(object.snapshots)
+      : undefined;
+    message.networks = object.networks?.map((e) => NetworkUse.fromPartial(e)) || [];
+    message.ports = object.ports?.map((e) => PublishedPort.fromPartial(e)) || [];
+    message.dns = (object.dns !== undefined && object.dns !== null) ? Dns.fromPartial(object.dns) : undefined;
+    message.devices = object.devices?.map((e) => e) || [];
+    message.security = (object.security !== undefined && object.security !== null)
+      ? Security.fromPartial(object.security)
+      : undefined;
+    message.startOrder = object.startOrder ?? 0;
+    message.lxcKeys = (globalThis.Object.entries(object.lxcKeys ?? {}) as [string, string][]).reduce(
+      (acc: { [key: string]: string }, [key, value]: [string, string]) => {
+        if (value !== undefined) {
+          acc[key] = globalThis.String(value);
+        }
+        return acc;
+      },
+      {},
+    );
+    return message;
+  },
+};
+
+function createBaseGuestConfig_LxcKeysEntry(): GuestConfig_LxcKeysEntry {
+  return { key: "", value: "" };
+}
+
+export const GuestConfig_LxcKeysEntry: MessageFns<GuestConfig_LxcKeysEntry> = {
+  encode(message: GuestConfig_LxcKeysEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.value !== "") {
+      writer.uint32(18).string(message.value);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GuestConfig_LxcKeysEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGuestConfig_LxcKeysEntry();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.value = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): GuestConfig_LxcKeysEntry {
+    return {
+      key: isSet(object.key) ? globalThis.String(object.key) : "",
+      value: isSet(object.value) ? globalThis.String(object.value) : "",
+    };
+  },
+
+  toJSON(message: GuestConfig_LxcKeysEntry): unknown {
+    const obj: any = {};
+    if (message.key !== "") {
+      obj.key = message.key;
+    }
+    if (message.value !== "") {
+      obj.value = message.value;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<GuestConfig_LxcKeysEntry>): GuestConfig_LxcKeysEntry {
+    return GuestConfig_LxcKeysEntry.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<GuestConfig_LxcKeysEntry>): GuestConfig_LxcKeysEntry {
+    const message = createBaseGuestConfig_LxcKeysEntry();
+    message.key = object.key ?? "";
+    message.value = object.value ?? "";
+    return message;
+  },
+};
+
+function createBaseVolumeClaim(): VolumeClaim {
+  return { name: "", mountPath: "", sizeMib: 0, pool: "", readOnly: false, keep: false };
+}
+
+export const VolumeClaim: MessageFns<VolumeClaim> = {
+  encode(message: VolumeClaim, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.mountPath !== "") {
+      writer.uint32(18).string(message.mountPath);
+    }
+    if (message.sizeMib !== 0) {
+      writer.uint32(24).uint32(message.sizeMib);
+    }
+    if (message.pool !== "") {
+      writer.uint32(34).string(message.pool);
+    }
+    if (message.readOnly !== false) {
+      writer.uint32(40).bool(message.readOnly);
+    }
+    if (message.keep !== false) {
+      writer.uint32(48).bool(message.keep);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): VolumeClaim {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseVolumeClaim();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.mountPath = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.sizeMib = reader.uint32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.pool = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.readOnly = reader.bool();
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.keep = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): VolumeClaim {
+    return {
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+      mountPath: isSet(object.mountPath)
+        ? globalThis.String(object.mountPath)
+        : isSet(object.mount_path)
+        ? globalThis.String(object.mount_path)
+        : "",
+      sizeMib: isSet(object.sizeMib)
+        ? globalThis.Number(object.sizeMib)
+        : isSet(object.size_mib)
+        ? globalThis.Number(object.size_mib)
+        : 0,
+      pool: isSet(object.pool) ? globalThis.String(object.pool) : "",
+      readOnly: isSet(object.readOnly)
+        ? globalThis.Boolean(object.readOnly)
+        : isSet(object.read_only)
+        ? globalThis.Boolean(object.read_only)
+        : false,
+      keep: isSet(object.keep) ? globalThis.Boolean(object.keep) : false,
+    };
+  },
+
+  toJSON(message: VolumeClaim): unknown {
+    const obj: any = {};
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    if (message.mountPath !== "") {
+      obj.mountPath = message.mountPath;
+    }
+    if (message.sizeMib !== 0) {
+      obj.sizeMib = Math.round(message.sizeMib);
+    }
+    if (message.pool !== "") {
+      obj.pool = message.pool;
+    }
+    if (message.readOnly !== false) {
+      obj.readOnly = message.readOnly;
+    }
+    if (message.keep !== false) {
+      obj.keep = message.keep;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<VolumeClaim>): VolumeClaim {
+    return VolumeClaim.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<VolumeClaim>): VolumeClaim {
+    const message = createBaseVolumeClaim();
+    message.name = object.name ?? "";
+    message.mountPath = object.mountPath ?? "";
+    message.sizeMib = object.sizeMib ?? 0;
+    message.pool = object.pool ?? "";
+    message.readOnly = object.readOnly ?? false;
+    message.keep = object.keep ?? false;
+    return message;
+  },
+};
+
+function createBaseSnapshotSchedule(): SnapshotSchedule {
+  return { hourly: 0, daily: 0, weekly: 0 };
+}
+
+export const SnapshotSchedule: MessageFns<SnapshotSchedule> = {
+  encode(message: SnapshotSchedule, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.hourly !== 0) {
+      writer.uint32(8).uint32(message.hourly);
+    }
+    if (message.daily !== 0) {
+      writer.uint32(16).uint32(message.daily);
+    }
+    if (message.weekly !== 0) {
+      writer.uint32(24).uint32(message.weekly);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SnapshotSchedule {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSnapshotSchedule();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.hourly = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.daily = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.weekly = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): SnapshotSchedule {
+    return {
+      hourly: isSet(object.hourly) ? globalThis.Number(object.hourly) : 0,
+      daily: isSet(object.daily) ? globalThis.Number(object.daily) : 0,
+      weekly: isSet(object.weekly) ? globalThis.Number(object.weekly) : 0,
+    };
+  },
+
+  toJSON(message: SnapshotSchedule): unknown {
+    const obj: any = {};
+    if (message.hourly !== 0) {
+      obj.hourly = Math.round(message.hourly);
+    }
+    if (message.daily !== 0) {
+      obj.daily = Math.round(message.daily);
+    }
+    if (message.weekly !== 0) {
+      obj.weekly = Math.round(message.weekly);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<SnapshotSchedule>): SnapshotSchedule {
+    return SnapshotSchedule.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<SnapshotSchedule>): SnapshotSchedule {
+    const message = createBaseSnapshotSchedule();
+    message.hourly = object.hourly ?? 0;
+    message.daily = object.daily ?? 0;
+    message.weekly = object.weekly ?? 0;
+    return message;
+  },
+};
+
+function createBaseNetworkUse(): NetworkUse {
+  return { network: "", addresses: [] };
+}
+
+export const NetworkUse: MessageFns<NetworkUse> = {
+  encode(message: NetworkUse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.network !== "") {
+      writer.uint32(10).string(message.network);
+    }
+    for (const v of message.addresses) {
+      writer.uint32(18).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): NetworkUse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseNetworkUse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.network = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.addresses.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): NetworkUse {
+    return {
+      network: isSet(object.network) ? globalThis.String(object.network) : "",
+      addresses: globalThis.Array.isArray(object?.addresses)
+        ? object.addresses.map((e: any) => globalThis.String(e))
+        : [],
+    };
+  },
+
+  toJSON(message: NetworkUse): unknown {
+    const obj: any = {};
+    if (message.network !== "") {
+      obj.network = message.network;
+    }
+    if (message.addresses?.length) {
+      obj.addresses = message.addresses;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<NetworkUse>): NetworkUse {
+    return NetworkUse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<NetworkUse>): NetworkUse {
+    const message = createBaseNetworkUse();
+    message.network = object.network ?? "";
+    message.addresses = object.addresses?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBasePublishedPort(): PublishedPort {
+  return { hostPort: 0, guestPort: 0, protocol: "", hostAddress: "" };
+}
+
+export const PublishedPort: MessageFns<PublishedPort> = {
+  encode(message: PublishedPort, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.hostPort !== 0) {
+      writer.uint32(8).uint32(message.hostPort);
+    }
+    if (message.guestPort !== 0) {
+      writer.uint32(16).uint32(message.guestPort);
+    }
+    if (message.protocol !== "") {
+      writer.uint32(26).string(message.protocol);
+    }
+    if (message.hostAddress !== "") {
+      writer.uint32(34).string(message.hostAddress);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PublishedPort {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePublishedPort();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.hostPort = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.guestPort = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.protocol = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.hostAddress = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): PublishedPort {
+    return {
+      hostPort: isSet(object.hostPort)
+        ? globalThis.Number(object.hostPort)
+        : isSet(object.host_port)
+        ? globalThis.Number(object.host_port)
+        : 0,
+      guestPort: isSet(object.guestPort)
+        ? globalThis.Number(object.guestPort)
+        : isSet(object.guest_port)
+        ? globalThis.Number(object.guest_port)
+        : 0,
+      protocol: isSet(object.protocol) ? globalThis.String(object.protocol) : "",
+      hostAddress: isSet(object.hostAddress)
+        ? globalThis.String(object.hostAddress)
+        : isSet(object.host_address)
+        ? globalThis.String(object.host_address)
+        : "",
+    };
+  },
+
+  toJSON(message: PublishedPort): unknown {
+    const obj: any = {};
+    if (message.hostPort !== 0) {
+      obj.hostPort = Math.round(message.hostPort);
+    }
+    if (message.guestPort !== 0) {
+      obj.guestPort = Math.round(message.guestPort);
+    }
+    if (message.protocol !== "") {
+      obj.protocol = message.protocol;
+    }
+    if (message.hostAddress !== "") {
+      obj.hostAddress = message.hostAddress;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<PublishedPort>): PublishedPort {
+    return PublishedPort.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<PublishedPort>): PublishedPort {
+    const message = createBasePublishedPort();
+    message.hostPort = object.hostPort ?? 0;
+    message.guestPort = object.guestPort ?? 0;
+    message.protocol = object.protocol ?? "";
+    message.hostAddress = object.hostAddress ?? "";
+    return message;
+  },
+};
+
+function createBaseDns(): Dns {
+  return { servers: [], search: [], options: [] };
+}
+
+export const Dns: MessageFns<Dns> = {
+  encode(message: Dns, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.servers) {
+      writer.uint32(10).string(v!);
+    }
+    for (const v of message.search) {
+      writer.uint32(18).string(v!);
+    }
+    for (const v of message.options) {
+      writer.uint32(26).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Dns {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDns();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.servers.push(reader.string());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.search.push(reader.string());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.options.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): Dns {
+    return {
+      servers: globalThis.Array.isArray(object?.servers) ? object.servers.map((e: any) => globalThis.String(e)) : [],
+      search: globalThis.Array.isArray(object?.search) ? object.search.map((e: any) => globalThis.String(e)) : [],
+      options: globalThis.Array.isArray(object?.options) ? object.options.map((e: any) => globalThis.String(e)) : [],
+    };
+  },
+
+  toJSON(message: Dns): unknown {
+    const obj: any = {};
+    if (message.servers?.length) {
+      obj.servers = message.servers;
+    }
+    if (message.search?.length) {
+      obj.search = message.search;
+    }
+    if (message.options?.length) {
+      obj.options = message.options;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<Dns>): Dns {
+    return Dns.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Dns>): Dns {
+    const message = createBaseDns();
+    message.servers = object.servers?.map((e) => e) || [];
+    message.search = object.search?.map((e) => e) || [];
+    message.options = object.options?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBaseSecurity(): Security {
+  return { privileged: false, nesting: false, ownIdRange: false, addCapabilities: [], dropCapabilities: [] };
+}
+
+export const Security: MessageFns<Security> = {
+  encode(message: Security, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.privileged !== false) {
+      writer.uint32(8).bool(message.privileged);
+    }
+    if (message.nesting !== false) {
+      writer.uint32(16).bool(message.nesting);
+    }
+    if (message.ownIdRange !== false) {
+      writer.uint32(24).bool(message.ownIdRange);
+    }
+    for (const v of message.addCapabilities) {
+      writer.uint32(34).string(v!);
+    }
+    for (const v of message.dropCapabilities) {
+      writer.uint32(42).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Security {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSecurity();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.privileged = reader.bool();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.nesting = reader.bool();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.ownIdRange = reader.bool();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.addCapabilities.push(reader.string());
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.dropCapabilities.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): Security {
+    return {
+      privileged: isSet(object.privileged) ? globalThis.Boolean(object.privileged) : false,
+      nesting: isSet(object.nesting) ? globalThis.Boolean(object.nesting) : false,
+      ownIdRange: isSet(object.ownIdRange)
+        ? globalThis.Boolean(object.ownIdRange)
+        : isSet(object.own_id_range)
+        ? globalThis.Boolean(object.own_id_range)
+        : false,
+      addCapabilities: globalThis.Array.isArray(object?.addCapabilities)
+        ? object.addCapabilities.map((e: any) => globalThis.String(e))
+        : globalThis.Array.isArray(object?.add_capabilities)
+        ? object.add_capabilities.map((e: any) => globalThis.String(e))
+        : [],
+      dropCapabilities: globalThis.Array.isArray(object?.dropCapabilities)
+        ? object.dropCapabilities.map((e: any) => globalThis.String(e))
+        : globalThis.Array.isArray(object?.drop_capabilities)
+        ? object.drop_capabilities.map((e: any) => globalThis.String(e))
+        : [],
+    };
+  },
+
+  toJSON(message: Security): unknown {
+    const obj: any = {};
+    if (message.privileged !== false) {
+      obj.privileged = message.privileged;
+    }
+    if (message.nesting !== false) {
+      obj.nesting = message.nesting;
+    }
+    if (message.ownIdRange !== false) {
+      obj.ownIdRange = message.ownIdRange;
+    }
+    if (message.addCapabilities?.length) {
+      obj.addCapabilities = message.addCapabilities;
+    }
+    if (message.dropCapabilities?.length) {
+      obj.dropCapabilities = message.dropCapabilities;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<Security>): Security {
+    return Security.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Security>): Security {
+    const message = createBaseSecurity();
+    message.privileged = object.privileged ?? false;
+    message.nesting = object.nesting ?? false;
+    message.ownIdRange = object.ownIdRange ?? false;
+    message.addCapabilities = object.addCapabilities?.map((e) => e) || [];
+    message.dropCapabilities = object.dropCapabilities?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBaseAssignment(): Assignment {
+  return { attachments: [], volumes: [], ports: [] };
+}
+
+export const Assignment: MessageFns<Assignment> = {
+  encode(message: Assignment, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.attachments) {
+      Attachment.encode(v!, writer.uint32(10).fork()).join();
+    }
+    for (const v of message.volumes) {
+      AssignedVolume.encode(v!, writer.uint32(18).fork()).join();
+    }
+    for (const v of message.ports) {
+      PublishedPort.encode(v!, writer.uint32(26).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Assignment {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAssignment();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.attachments.push(Attachment.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.volumes.push(AssignedVolume.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.ports.push(PublishedPort.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): Assignment {
+    return {
+      attachments: globalThis.Array.isArray(object?.attachments)
+        ? object.attachments.map((e: any) => Attachment.fromJSON(e))
+        : [],
+      volumes: globalThis.Array.isArray(object?.volumes)
+        ? object.volumes.map((e: any) => AssignedVolume.fromJSON(e))
+        : [],
+      ports: globalThis.Array.isArray(object?.ports) ? object.ports.map((e: any) => PublishedPort.fromJSON(e)) : [],
+    };
+  },
+
+  toJSON(message: Assignment): unknown {
+    const obj: any = {};
+    if (message.attachments?.length) {
+      obj.attachments = message.attachments.map((e) => Attachment.toJSON(e));
+    }
+    if (message.volumes?.length) {
+      obj.volumes = message.volumes.map((e) => AssignedVolume.toJSON(e));
+    }
+    if (message.ports?.length) {
+      obj.ports = message.ports.map((e) => PublishedPort.toJSON(e));
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<Assignment>): Assignment {
+    return Assignment.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Assignment>): Assignment {
+    const message = createBaseAssignment();
+    message.attachments = object.attachments?.map((e) => Attachment.fromPartial(e)) || [];
+    message.volumes = object.volumes?.map((e) => AssignedVolume.fromPartial(e)) || [];
+    message.ports = object.ports?.map((e) => PublishedPort.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseAssignedVolume(): AssignedVolume {
+  return { name: "", volumeId: "" };
+}
+
+export const AssignedVolume: MessageFns<AssignedVolume> = {
+  encode(message: AssignedVolume, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.volumeId !== "") {
+      writer.uint32(18).string(message.volumeId);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): AssignedVolume {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAssignedVolume();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.volumeId = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): AssignedVolume {
+    return {
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+      volumeId: isSet(object.volumeId)
+        ? globalThis.String(object.volumeId)
+        : isSet(object.volume_id)
+        ? globalThis.String(object.volume_id)
+        : "",
+    };
+  },
+
+  toJSON(message: AssignedVolume): unknown {
+    const obj: any = {};
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    if (message.volumeId !== "") {
+      obj.volumeId = message.volumeId;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<AssignedVolume>): AssignedVolume {
+    return AssignedVolume.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<AssignedVolume>): AssignedVolume {
+    const message = createBaseAssignedVolume();
+    message.name = object.name ?? "";
+    message.volumeId = object.volumeId ?? "";
+    return message;
+  },
+};
+
+function createBaseAttachment(): Attachment {
+  return {
+    network: "",
+    bridge: "",
+    managedBridge: false,
+    interface: "",
+    mac: "",
+    addresses: [],
+    gateways: [],
+    mtu: 0,
+    vlan: 0,
+    masquerade: false,
+    nodePrivateSubnet: "",
+    routes: [],
+  };
+}
+
+export const Attachment: MessageFns<Attachment> = {
+  encode(message: Attachment, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.network !== "") {
+      writer.uint32(10).string(message.network);
+    }
+    if (message.bridge !== "") {
+      writer.uint32(18).string(message.bridge);
+    }
+    if (message.managedBridge !== false) {
+      writer.uint32(24).bool(message.managedBridge);
+    }
+    if (message.interface !== "") {
+      writer.uint32(34).string(message.interface);
+    }
+    if (message.mac !== "") {
+      writer.uint32(42).string(message.mac);
+    }
+    for (const v of message.addresses) {
+      writer.uint32(50).string(v!);
+    }
+    for (const v of message.gateways) {
+      writer.uint32(58).string(v!);
+    }
+    if (message.mtu !== 0) {
+      writer.uint32(64).uint32(message.mtu);
+    }
+    if (message.vlan !== 0) {
+      writer.uint32(72).uint32(message.vlan);
+    }
+    if (message.masquerade !== false) {
+      writer.uint32(80).bool(message.masquerade);
+    }
+    if (message.nodePrivateSubnet !== "") {
+      writer.uint32(90).string(message.nodePrivateSubnet);
+    }
+    for (const v of message.routes) {
+      Route.encode(v!, writer.uint32(98).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Attachment {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAttachment();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.network = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.bridge = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.managedBridge = reader.bool();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.interface = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.mac = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.addresses.push(reader.string());
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.gateways.push(reader.string());
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.mtu = reader.uint32();
+            continue;
+          }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.vlan = reader.uint32();
+            continue;
+          }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.masquerade = reader.bool();
+            continue;
+          }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.nodePrivateSubnet = reader.string();
+            continue;
+          }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.routes.push(Route.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): Attachment {
+    return {
+      network: isSet(object.network) ? globalThis.String(object.network) : "",
+      bridge: isSet(object.bridge) ? globalThis.String(object.bridge) : "",
+      managedBridge: isSet(object.managedBridge)
+        ? globalThis.Boolean(object.managedBridge)
+        : isSet(object.managed_bridge)
+        ? globalThis.Boolean(object.managed_bridge)
+        : false,
+      interface: isSet(object.interface) ? globalThis.String(object.interface) : "",
+      mac: isSet(object.mac) ? globalThis.String(object.mac) : "",
+      addresses: globalThis.Array.isArray(object?.addresses)
+        ? object.addresses.map((e: any) => globalThis.String(e))
+        : [],
+      gateways: globalThis.Array.isArray(object?.gateways) ? object.gateways.map((e: any) => globalThis.String(e)) : [],
+      mtu: isSet(object.mtu) ? globalThis.Number(object.mtu) : 0,
+      vlan: isSet(object.vlan) ? globalThis.Number(object.vlan) : 0,
+      masquerade: isSet(object.masquerade) ? globalThis.Boolean(object.masquerade) : false,
+      nodePrivateSubnet: isSet(object.nodePrivateSubnet)
+        ? globalThis.String(object.nodePrivateSubnet)
+        : isSet(object.node_private_subnet)
+        ? globalThis.String(object.node_private_subnet)
+        : "",
+      routes: globalThis.Array.isArray(object?.routes) ? object.routes.map((e: any) => Route.fromJSON(e)) : [],
+    };
+  },
+
+  toJSON(message: Attachment): unknown {
+    const obj: any = {};
+    if (message.network !== "") {
+      obj.network = message.network;
+    }
+    if (message.bridge !== "") {
+      obj.bridge = message.bridge;
+    }
+    if (message.managedBridge !== false) {
+      obj.managedBridge = message.managedBridge;
+    }
+    if (message.interface !== "") {
+      obj.interface = message.interface;
+    }
+    if (message.mac !== "") {
+      obj.mac = message.mac;
+    }
+    if (message.addresses?.length) {
+      obj.addresses = message.addresses;
+    }
+    if (message.gateways?.length) {
+      obj.gateways = message.gateways;
+    }
+    if (message.mtu !== 0) {
+      obj.mtu = Math.round(message.mtu);
+    }
+    if (message.vlan !== 0) {
+      obj.vlan = Math.round(message.vlan);
+    }
+    if (message.masquerade !== false) {
+      obj.masquerade = message.masquerade;
+    }
+    if (message.nodePrivateSubnet !== "") {
+      obj.nodePrivateSubnet = message.nodePrivateSubnet;
+    }
+    if (message.routes?.length) {
+      obj.routes = message.routes.map((e) => Route.toJSON(e));
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<Attachment>): Attachment {
+    return Attachment.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Attachment>): Attachment {
+    const message = createBaseAttachment();
+    message.network = object.network ?? "";
+    message.bridge = object.bridge ?? "";
+    message.managedBridge = object.managedBridge ?? false;
+    message.interface = object.interface ?? "";
+    message.mac = object.mac ?? "";
+    message.addresses = object.addresses?.map((e) => e) || [];
+    message.gateways = object.gateways?.map((e) => e) || [];
+    message.mtu = object.mtu ?? 0;
+    message.vlan = object.vlan ?? 0;
+    message.masquerade = object.masquerade ?? false;
+    message.nodePrivateSubnet = object.nodePrivateSubnet ?? "";
+    message.routes = object.routes?.map((e) => Route.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseRoute(): Route {
+  return { destination: "", via: "" };
+}
+
+export const Route: MessageFns<Route> = {
+  encode(message: Route, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.destination !== "") {
+      writer.uint32(10).string(message.destination);
+    }
+    if (message.via !== "") {
+      writer.uint32(18).string(message.via);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Route {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRoute();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.destination = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.via = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): Route {
+    return {
+      destination: isSet(object.destination) ? globalThis.String(object.destination) : "",
+      via: isSet(object.via) ? globalThis.String(object.via) : "",
+    };
+  },
+
+  toJSON(message: Route): unknown {
+    const obj: any = {};
+    if (message.destination !== "") {
+      obj.destination = message.destination;
+    }
+    if (message.via !== "") {
+      obj.via = message.via;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<Route>): Route {
+    return Route.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Route>): Route {
+    const message = createBaseRoute();
+    message.destination = object.destination ?? "";
+    message.via = object.via ?? "";
     return message;
   },
 };
@@ -1838,6 +3807,8 @@ function createBaseInstanceState(): InstanceState {
     notEnforced: [],
     displayName: "",
     spec: undefined,
+    addresses: [],
+    rootPool: "",
   };
 }
 
@@ -1890,6 +3861,12 @@ export const InstanceState: MessageFns<InstanceState> = {
     }
     if (message.spec !== undefined) {
       InstanceSpec.encode(message.spec, writer.uint32(106).fork()).join();
+    }
+    for (const v of message.addresses) {
+      writer.uint32(162).string(v!);
+    }
+    if (message.rootPool !== "") {
+      writer.uint32(170).string(message.rootPool);
     }
     return writer;
   },
@@ -2011,6 +3988,22 @@ export const InstanceState: MessageFns<InstanceState> = {
             message.spec = InstanceSpec.decode(reader, reader.uint32());
             continue;
           }
+          case 20: {
+            if (tag !== 162) {
+              break;
+            }
+
+            message.addresses.push(reader.string());
+            continue;
+          }
+          case 21: {
+            if (tag !== 170) {
+              break;
+            }
+
+            message.rootPool = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2058,6 +4051,14 @@ export const InstanceState: MessageFns<InstanceState> = {
         ? globalThis.String(object.display_name)
         : "",
       spec: isSet(object.spec) ? InstanceSpec.fromJSON(object.spec) : undefined,
+      addresses: globalThis.Array.isArray(object?.addresses)
+        ? object.addresses.map((e: any) => globalThis.String(e))
+        : [],
+      rootPool: isSet(object.rootPool)
+        ? globalThis.String(object.rootPool)
+        : isSet(object.root_pool)
+        ? globalThis.String(object.root_pool)
+        : "",
     };
   },
 
@@ -2102,6 +4103,12 @@ export const InstanceState: MessageFns<InstanceState> = {
     if (message.spec !== undefined) {
       obj.spec = InstanceSpec.toJSON(message.spec);
     }
+    if (message.addresses?.length) {
+      obj.addresses = message.addresses;
+    }
+    if (message.rootPool !== "") {
+      obj.rootPool = message.rootPool;
+    }
     return obj;
   },
 
@@ -2135,6 +4142,8 @@ export const InstanceState: MessageFns<InstanceState> = {
     message.spec = (object.spec !== undefined && object.spec !== null)
       ? InstanceSpec.fromPartial(object.spec)
       : undefined;
+    message.addresses = object.addresses?.map((e) => e) || [];
+    message.rootPool = object.rootPool ?? "";
     return message;
   },
 };
@@ -2424,6 +4433,9 @@ function createBaseNodeFacts(): NodeFacts {
     labels: {},
     agentVersion: "",
     extra: {},
+    pools: [],
+    allowedDevices: [],
+    allowsPrivileged: false,
   };
 }
 
@@ -2465,6 +4477,15 @@ export const NodeFacts: MessageFns<NodeFacts> = {
     globalThis.Object.entries(message.extra).forEach(([key, value]: [string, string]) => {
       NodeFacts_ExtraEntry.encode({ key: key as any, value }, writer.uint32(98).fork()).join();
     });
+    for (const v of message.pools) {
+      PoolFacts.encode(v!, writer.uint32(106).fork()).join();
+    }
+    for (const v of message.allowedDevices) {
+      writer.uint32(114).string(v!);
+    }
+    if (message.allowsPrivileged !== false) {
+      writer.uint32(120).bool(message.allowsPrivileged);
+    }
     return writer;
   },
 
@@ -2583,6 +4604,30 @@ export const NodeFacts: MessageFns<NodeFacts> = {
             }
             continue;
           }
+          case 13: {
+            if (tag !== 106) {
+              break;
+            }
+
+            message.pools.push(PoolFacts.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 14: {
+            if (tag !== 114) {
+              break;
+            }
+
+            message.allowedDevices.push(reader.string());
+            continue;
+          }
+          case 15: {
+            if (tag !== 120) {
+              break;
+            }
+
+            message.allowsPrivileged = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2653,6 +4698,19 @@ export const NodeFacts: MessageFns<NodeFacts> = {
           {},
         )
         : {},
+      pools: globalThis.Array.isArray(object?.pools)
+        ? object.pools.map((e: any) => PoolFacts.fromJSON(e))
+        : [],
+      allowedDevices: globalThis.Array.isArray(object?.allowedDevices)
+        ? object.allowedDevices.map((e: any) => globalThis.String(e))
+        : globalThis.Array.isArray(object?.allowed_devices)
+        ? object.allowed_devices.map((e: any) => globalThis.String(e))
+        : [],
+      allowsPrivileged: isSet(object.allowsPrivileged)
+        ? globalThis.Boolean(object.allowsPrivileged)
+        : isSet(object.allows_privileged)
+        ? globalThis.Boolean(object.allows_privileged)
+        : false,
     };
   },
 
@@ -2706,6 +4764,15 @@ export const NodeFacts: MessageFns<NodeFacts> = {
         });
       }
     }
+    if (message.pools?.length) {
+      obj.pools = message.pools.map((e) => PoolFacts.toJSON(e));
+    }
+    if (message.allowedDevices?.length) {
+      obj.allowedDevices = message.allowedDevices;
+    }
+    if (message.allowsPrivileged !== false) {
+      obj.allowsPrivileged = message.allowsPrivileged;
+    }
     return obj;
   },
 
@@ -2742,6 +4809,9 @@ export const NodeFacts: MessageFns<NodeFacts> = {
       },
       {},
     );
+    message.pools = object.pools?.map((e) => PoolFacts.fromPartial(e)) || [];
+    message.allowedDevices = object.allowedDevices?.map((e) => e) || [];
+    message.allowsPrivileged = object.allowsPrivileged ?? false;
     return message;
   },
 };
@@ -2916,8 +4986,179 @@ export const NodeFacts_ExtraEntry: MessageFns<NodeFacts_ExtraEntry> = {
   },
 };
 
+function createBasePoolFacts(): PoolFacts {
+  return { name: "", driver: "", version: "", healthy: false, detail: "", capabilities: [], sizeMib: 0 };
+}
+
+export const PoolFacts: MessageFns<PoolFacts> = {
+  encode(message: PoolFacts, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.driver !== "") {
+      writer.uint32(18).string(message.driver);
+    }
+    if (message.version !== "") {
+      writer.uint32(26).string(message.version);
+    }
+    if (message.healthy !== false) {
+      writer.uint32(32).bool(message.healthy);
+    }
+    if (message.detail !== "") {
+      writer.uint32(42).string(message.detail);
+    }
+    for (const v of message.capabilities) {
+      writer.uint32(50).string(v!);
+    }
+    if (message.sizeMib !== 0) {
+      writer.uint32(56).uint32(message.sizeMib);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PoolFacts {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePoolFacts();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.driver = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.version = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.healthy = reader.bool();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.detail = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.capabilities.push(reader.string());
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.sizeMib = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): PoolFacts {
+    return {
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+      driver: isSet(object.driver) ? globalThis.String(object.driver) : "",
+      version: isSet(object.version) ? globalThis.String(object.version) : "",
+      healthy: isSet(object.healthy) ? globalThis.Boolean(object.healthy) : false,
+      detail: isSet(object.detail) ? globalThis.String(object.detail) : "",
+      capabilities: globalThis.Array.isArray(object?.capabilities)
+        ? object.capabilities.map((e: any) => globalThis.String(e))
+        : [],
+      sizeMib: isSet(object.sizeMib)
+        ? globalThis.Number(object.sizeMib)
+        : isSet(object.size_mib)
+        ? globalThis.Number(object.size_mib)
+        : 0,
+    };
+  },
+
+  toJSON(message: PoolFacts): unknown {
+    const obj: any = {};
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    if (message.driver !== "") {
+      obj.driver = message.driver;
+    }
+    if (message.version !== "") {
+      obj.version = message.version;
+    }
+    if (message.healthy !== false) {
+      obj.healthy = message.healthy;
+    }
+    if (message.detail !== "") {
+      obj.detail = message.detail;
+    }
+    if (message.capabilities?.length) {
+      obj.capabilities = message.capabilities;
+    }
+    if (message.sizeMib !== 0) {
+      obj.sizeMib = Math.round(message.sizeMib);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<PoolFacts>): PoolFacts {
+    return PoolFacts.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<PoolFacts>): PoolFacts {
+    const message = createBasePoolFacts();
+    message.name = object.name ?? "";
+    message.driver = object.driver ?? "";
+    message.version = object.version ?? "";
+    message.healthy = object.healthy ?? false;
+    message.detail = object.detail ?? "";
+    message.capabilities = object.capabilities?.map((e) => e) || [];
+    message.sizeMib = object.sizeMib ?? 0;
+    return message;
+  },
+};
+
 function createBaseNodeCapacity(): NodeCapacity {
-  return { memoryAvailableMib: 0, diskFreeMib: 0, cpuUsedMillicores: 0, instances: 0 };
+  return { memoryAvailableMib: 0, diskFreeMib: 0, cpuUsedMillicores: 0, instances: 0, pools: [] };
 }
 
 export const NodeCapacity: MessageFns<NodeCapacity> = {
@@ -2933,6 +5174,9 @@ export const NodeCapacity: MessageFns<NodeCapacity> = {
     }
     if (message.instances !== 0) {
       writer.uint32(32).uint32(message.instances);
+    }
+    for (const v of message.pools) {
+      PoolCapacity.encode(v!, writer.uint32(42).fork()).join();
     }
     return writer;
   },
@@ -2982,6 +5226,14 @@ export const NodeCapacity: MessageFns<NodeCapacity> = {
             message.instances = reader.uint32();
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.pools.push(PoolCapacity.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3012,6 +5264,7 @@ export const NodeCapacity: MessageFns<NodeCapacity> = {
         ? globalThis.Number(object.cpu_used_millicores)
         : 0,
       instances: isSet(object.instances) ? globalThis.Number(object.instances) : 0,
+      pools: globalThis.Array.isArray(object?.pools) ? object.pools.map((e: any) => PoolCapacity.fromJSON(e)) : [],
     };
   },
 
@@ -3029,6 +5282,9 @@ export const NodeCapacity: MessageFns<NodeCapacity> = {
     if (message.instances !== 0) {
       obj.instances = Math.round(message.instances);
     }
+    if (message.pools?.length) {
+      obj.pools = message.pools.map((e) => PoolCapacity.toJSON(e));
+    }
     return obj;
   },
 
@@ -3041,12 +5297,102 @@ export const NodeCapacity: MessageFns<NodeCapacity> = {
     message.diskFreeMib = object.diskFreeMib ?? 0;
     message.cpuUsedMillicores = object.cpuUsedMillicores ?? 0;
     message.instances = object.instances ?? 0;
+    message.pools = object.pools?.map((e) => PoolCapacity.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBasePoolCapacity(): PoolCapacity {
+  return { name: "", freeMib: 0 };
+}
+
+export const PoolCapacity: MessageFns<PoolCapacity> = {
+  encode(message: PoolCapacity, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.freeMib !== 0) {
+      writer.uint32(16).uint32(message.freeMib);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PoolCapacity {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePoolCapacity();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.freeMib = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): PoolCapacity {
+    return {
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+      freeMib: isSet(object.freeMib)
+        ? globalThis.Number(object.freeMib)
+        : isSet(object.free_mib)
+        ? globalThis.Number(object.free_mib)
+        : 0,
+    };
+  },
+
+  toJSON(message: PoolCapacity): unknown {
+    const obj: any = {};
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    if (message.freeMib !== 0) {
+      obj.freeMib = Math.round(message.freeMib);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<PoolCapacity>): PoolCapacity {
+    return PoolCapacity.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<PoolCapacity>): PoolCapacity {
+    const message = createBasePoolCapacity();
+    message.name = object.name ?? "";
+    message.freeMib = object.freeMib ?? 0;
     return message;
   },
 };
 
 function createBaseImage(): Image {
-  return { digest: "", references: [], sizeBytes: 0n, lastUsedAtMs: 0n, ready: false };
+  return { digest: "", references: [], sizeBytes: 0n, lastUsedAtMs: 0n, ready: false, usedBy: 0, pinned: false };
 }
 
 export const Image: MessageFns<Image> = {
@@ -3071,6 +5417,12 @@ export const Image: MessageFns<Image> = {
     }
     if (message.ready !== false) {
       writer.uint32(40).bool(message.ready);
+    }
+    if (message.usedBy !== 0) {
+      writer.uint32(48).uint32(message.usedBy);
+    }
+    if (message.pinned !== false) {
+      writer.uint32(56).bool(message.pinned);
     }
     return writer;
   },
@@ -3128,6 +5480,22 @@ export const Image: MessageFns<Image> = {
             message.ready = reader.bool();
             continue;
           }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.usedBy = reader.uint32();
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.pinned = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3157,6 +5525,12 @@ export const Image: MessageFns<Image> = {
         ? BigInt(object.last_used_at_ms)
         : 0n,
       ready: isSet(object.ready) ? globalThis.Boolean(object.ready) : false,
+      usedBy: isSet(object.usedBy)
+        ? globalThis.Number(object.usedBy)
+        : isSet(object.used_by)
+        ? globalThis.Number(object.used_by)
+        : 0,
+      pinned: isSet(object.pinned) ? globalThis.Boolean(object.pinned) : false,
     };
   },
 
@@ -3177,6 +5551,12 @@ export const Image: MessageFns<Image> = {
     if (message.ready !== false) {
       obj.ready = message.ready;
     }
+    if (message.usedBy !== 0) {
+      obj.usedBy = Math.round(message.usedBy);
+    }
+    if (message.pinned !== false) {
+      obj.pinned = message.pinned;
+    }
     return obj;
   },
 
@@ -3192,6 +5572,728 @@ export const Image: MessageFns<Image> = {
       ? BigInt(object.lastUsedAtMs)
       : 0n;
     message.ready = object.ready ?? false;
+    message.usedBy = object.usedBy ?? 0;
+    message.pinned = object.pinned ?? false;
+    return message;
+  },
+};
+
+function createBaseSnapshot(): Snapshot {
+  return {
+    id: "",
+    name: "",
+    instanceId: "",
+    kind: "",
+    createdAtMs: 0n,
+    volumes: [],
+    crashInconsistent: false,
+    pauseMs: 0,
+    generation: 0n,
+  };
+}
+
+export const Snapshot: MessageFns<Snapshot> = {
+  encode(message: Snapshot, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.id !== "") {
+      writer.uint32(10).string(message.id);
+    }
+    if (message.name !== "") {
+      writer.uint32(18).string(message.name);
+    }
+    if (message.instanceId !== "") {
+      writer.uint32(26).string(message.instanceId);
+    }
+    if (message.kind !== "") {
+      writer.uint32(34).string(message.kind);
+    }
+    if (message.createdAtMs !== 0n) {
+      if (BigInt.asIntN(64, message.createdAtMs) !== message.createdAtMs) {
+        throw new globalThis.Error("value provided for field message.createdAtMs of type int64 too large");
+      }
+      writer.uint32(40).int64(message.createdAtMs);
+    }
+    for (const v of message.volumes) {
+      SnapshotVolume.encode(v!, writer.uint32(50).fork()).join();
+    }
+    if (message.crashInconsistent !== false) {
+      writer.uint32(56).bool(message.crashInconsistent);
+    }
+    if (message.pauseMs !== 0) {
+      writer.uint32(64).uint32(message.pauseMs);
+    }
+    if (message.generation !== 0n) {
+      if (BigInt.asUintN(64, message.generation) !== message.generation) {
+        throw new globalThis.Error("value provided for field message.generation of type uint64 too large");
+      }
+      writer.uint32(72).uint64(message.generation);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Snapshot {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSnapshot();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.id = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.instanceId = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.kind = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.createdAtMs = reader.int64() as bigint;
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.volumes.push(SnapshotVolume.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.crashInconsistent = reader.bool();
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.pauseMs = reader.uint32();
+            continue;
+          }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.generation = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): Snapshot {
+    return {
+      id: isSet(object.id) ? globalThis.String(object.id) : "",
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+      instanceId: isSet(object.instanceId)
+        ? globalThis.String(object.instanceId)
+        : isSet(object.instance_id)
+        ? globalThis.String(object.instance_id)
+        : "",
+      kind: isSet(object.kind) ? globalThis.String(object.kind) : "",
+      createdAtMs: isSet(object.createdAtMs)
+        ? BigInt(object.createdAtMs)
+        : isSet(object.created_at_ms)
+        ? BigInt(object.created_at_ms)
+        : 0n,
+      volumes: globalThis.Array.isArray(object?.volumes)
+        ? object.volumes.map((e: any) => SnapshotVolume.fromJSON(e))
+        : [],
+      crashInconsistent: isSet(object.crashInconsistent)
+        ? globalThis.Boolean(object.crashInconsistent)
+        : isSet(object.crash_inconsistent)
+        ? globalThis.Boolean(object.crash_inconsistent)
+        : false,
+      pauseMs: isSet(object.pauseMs)
+        ? globalThis.Number(object.pauseMs)
+        : isSet(object.pause_ms)
+        ? globalThis.Number(object.pause_ms)
+        : 0,
+      generation: isSet(object.generation) ? BigInt(object.generation) : 0n,
+    };
+  },
+
+  toJSON(message: Snapshot): unknown {
+    const obj: any = {};
+    if (message.id !== "") {
+      obj.id = message.id;
+    }
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    if (message.instanceId !== "") {
+      obj.instanceId = message.instanceId;
+    }
+    if (message.kind !== "") {
+      obj.kind = message.kind;
+    }
+    if (message.createdAtMs !== 0n) {
+      obj.createdAtMs = message.createdAtMs.toString();
+    }
+    if (message.volumes?.length) {
+      obj.volumes = message.volumes.map((e) => SnapshotVolume.toJSON(e));
+    }
+    if (message.crashInconsistent !== false) {
+      obj.crashInconsistent = message.crashInconsistent;
+    }
+    if (message.pauseMs !== 0) {
+      obj.pauseMs = Math.round(message.pauseMs);
+    }
+    if (message.generation !== 0n) {
+      obj.generation = message.generation.toString();
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<Snapshot>): Snapshot {
+    return Snapshot.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Snapshot>): Snapshot {
+    const message = createBaseSnapshot();
+    message.id = object.id ?? "";
+    message.name = object.name ?? "";
+    message.instanceId = object.instanceId ?? "";
+    message.kind = object.kind ?? "";
+    message.createdAtMs = (object.createdAtMs !== undefined && object.createdAtMs !== null)
+      ? BigInt(object.createdAtMs)
+      : 0n;
+    message.volumes = object.volumes?.map((e) => SnapshotVolume.fromPartial(e)) || [];
+    message.crashInconsistent = object.crashInconsistent ?? false;
+    message.pauseMs = object.pauseMs ?? 0;
+    message.generation = (object.generation !== undefined && object.generation !== null)
+      ? BigInt(object.generation)
+      : 0n;
+    return message;
+  },
+};
+
+function createBaseSnapshotVolume(): SnapshotVolume {
+  return { volumeId: "", name: "", bytes: 0n };
+}
+
+export const SnapshotVolume: MessageFns<SnapshotVolume> = {
+  encode(message: SnapshotVolume, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.volumeId !== "") {
+      writer.uint32(10).string(message.volumeId);
+    }
+    if (message.name !== "") {
+      writer.uint32(18).string(message.name);
+    }
+    if (message.bytes !== 0n) {
+      if (BigInt.asUintN(64, message.bytes) !== message.bytes) {
+        throw new globalThis.Error("value provided for field message.bytes of type uint64 too large");
+      }
+      writer.uint32(24).uint64(message.bytes);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SnapshotVolume {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSnapshotVolume();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.volumeId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.bytes = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): SnapshotVolume {
+    return {
+      volumeId: isSet(object.volumeId)
+        ? globalThis.String(object.volumeId)
+        : isSet(object.volume_id)
+        ? globalThis.String(object.volume_id)
+        : "",
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+      bytes: isSet(object.bytes) ? BigInt(object.bytes) : 0n,
+    };
+  },
+
+  toJSON(message: SnapshotVolume): unknown {
+    const obj: any = {};
+    if (message.volumeId !== "") {
+      obj.volumeId = message.volumeId;
+    }
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    if (message.bytes !== 0n) {
+      obj.bytes = message.bytes.toString();
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<SnapshotVolume>): SnapshotVolume {
+    return SnapshotVolume.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<SnapshotVolume>): SnapshotVolume {
+    const message = createBaseSnapshotVolume();
+    message.volumeId = object.volumeId ?? "";
+    message.name = object.name ?? "";
+    message.bytes = (object.bytes !== undefined && object.bytes !== null) ? BigInt(object.bytes) : 0n;
+    return message;
+  },
+};
+
+function createBaseVolume(): Volume {
+  return { id: "", pool: "", sizeMib: 0, usedBytes: 0n, instanceId: "" };
+}
+
+export const Volume: MessageFns<Volume> = {
+  encode(message: Volume, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.id !== "") {
+      writer.uint32(10).string(message.id);
+    }
+    if (message.pool !== "") {
+      writer.uint32(18).string(message.pool);
+    }
+    if (message.sizeMib !== 0) {
+      writer.uint32(24).uint32(message.sizeMib);
+    }
+    if (message.usedBytes !== 0n) {
+      if (BigInt.asUintN(64, message.usedBytes) !== message.usedBytes) {
+        throw new globalThis.Error("value provided for field message.usedBytes of type uint64 too large");
+      }
+      writer.uint32(32).uint64(message.usedBytes);
+    }
+    if (message.instanceId !== "") {
+      writer.uint32(42).string(message.instanceId);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Volume {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseVolume();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.id = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.pool = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.sizeMib = reader.uint32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.usedBytes = reader.uint64() as bigint;
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.instanceId = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): Volume {
+    return {
+      id: isSet(object.id) ? globalThis.String(object.id) : "",
+      pool: isSet(object.pool) ? globalThis.String(object.pool) : "",
+      sizeMib: isSet(object.sizeMib)
+        ? globalThis.Number(object.sizeMib)
+        : isSet(object.size_mib)
+        ? globalThis.Number(object.size_mib)
+        : 0,
+      usedBytes: isSet(object.usedBytes)
+        ? BigInt(object.usedBytes)
+        : isSet(object.used_bytes)
+        ? BigInt(object.used_bytes)
+        : 0n,
+      instanceId: isSet(object.instanceId)
+        ? globalThis.String(object.instanceId)
+        : isSet(object.instance_id)
+        ? globalThis.String(object.instance_id)
+        : "",
+    };
+  },
+
+  toJSON(message: Volume): unknown {
+    const obj: any = {};
+    if (message.id !== "") {
+      obj.id = message.id;
+    }
+    if (message.pool !== "") {
+      obj.pool = message.pool;
+    }
+    if (message.sizeMib !== 0) {
+      obj.sizeMib = Math.round(message.sizeMib);
+    }
+    if (message.usedBytes !== 0n) {
+      obj.usedBytes = message.usedBytes.toString();
+    }
+    if (message.instanceId !== "") {
+      obj.instanceId = message.instanceId;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<Volume>): Volume {
+    return Volume.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Volume>): Volume {
+    const message = createBaseVolume();
+    message.id = object.id ?? "";
+    message.pool = object.pool ?? "";
+    message.sizeMib = object.sizeMib ?? 0;
+    message.usedBytes = (object.usedBytes !== undefined && object.usedBytes !== null) ? BigInt(object.usedBytes) : 0n;
+    message.instanceId = object.instanceId ?? "";
+    return message;
+  },
+};
+
+function createBaseGuestStats(): GuestStats {
+  return {
+    instanceId: "",
+    atMs: 0n,
+    cpuUs: 0n,
+    memoryBytes: 0n,
+    pids: 0,
+    receivedBytes: 0n,
+    sentBytes: 0n,
+    displayName: "",
+  };
+}
+
+export const GuestStats: MessageFns<GuestStats> = {
+  encode(message: GuestStats, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.instanceId !== "") {
+      writer.uint32(10).string(message.instanceId);
+    }
+    if (message.atMs !== 0n) {
+      if (BigInt.asIntN(64, message.atMs) !== message.atMs) {
+        throw new globalThis.Error("value provided for field message.atMs of type int64 too large");
+      }
+      writer.uint32(16).int64(message.atMs);
+    }
+    if (message.cpuUs !== 0n) {
+      if (BigInt.asUintN(64, message.cpuUs) !== message.cpuUs) {
+        throw new globalThis.Error("value provided for field message.cpuUs of type uint64 too large");
+      }
+      writer.uint32(24).uint64(message.cpuUs);
+    }
+    if (message.memoryBytes !== 0n) {
+      if (BigInt.asUintN(64, message.memoryBytes) !== message.memoryBytes) {
+        throw new globalThis.Error("value provided for field message.memoryBytes of type uint64 too large");
+      }
+      writer.uint32(32).uint64(message.memoryBytes);
+    }
+    if (message.pids !== 0) {
+      writer.uint32(40).uint32(message.pids);
+    }
+    if (message.receivedBytes !== 0n) {
+      if (BigInt.asUintN(64, message.receivedBytes) !== message.receivedBytes) {
+        throw new globalThis.Error("value provided for field message.receivedBytes of type uint64 too large");
+      }
+      writer.uint32(48).uint64(message.receivedBytes);
+    }
+    if (message.sentBytes !== 0n) {
+      if (BigInt.asUintN(64, message.sentBytes) !== message.sentBytes) {
+        throw new globalThis.Error("value provided for field message.sentBytes of type uint64 too large");
+      }
+      writer.uint32(56).uint64(message.sentBytes);
+    }
+    if (message.displayName !== "") {
+      writer.uint32(66).string(message.displayName);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GuestStats {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGuestStats();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.instanceId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.atMs = reader.int64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.cpuUs = reader.uint64() as bigint;
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.memoryBytes = reader.uint64() as bigint;
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.pids = reader.uint32();
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.receivedBytes = reader.uint64() as bigint;
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.sentBytes = reader.uint64() as bigint;
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.displayName = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): GuestStats {
+    return {
+      instanceId: isSet(object.instanceId)
+        ? globalThis.String(object.instanceId)
+        : isSet(object.instance_id)
+        ? globalThis.String(object.instance_id)
+        : "",
+      atMs: isSet(object.atMs) ? BigInt(object.atMs) : isSet(object.at_ms) ? BigInt(object.at_ms) : 0n,
+      cpuUs: isSet(object.cpuUs) ? BigInt(object.cpuUs) : isSet(object.cpu_us) ? BigInt(object.cpu_us) : 0n,
+      memoryBytes: isSet(object.memoryBytes)
+        ? BigInt(object.memoryBytes)
+        : isSet(object.memory_bytes)
+        ? BigInt(object.memory_bytes)
+        : 0n,
+      pids: isSet(object.pids) ? globalThis.Number(object.pids) : 0,
+      receivedBytes: isSet(object.receivedBytes)
+        ? BigInt(object.receivedBytes)
+        : isSet(object.received_bytes)
+        ? BigInt(object.received_bytes)
+        : 0n,
+      sentBytes: isSet(object.sentBytes)
+        ? BigInt(object.sentBytes)
+        : isSet(object.sent_bytes)
+        ? BigInt(object.sent_bytes)
+        : 0n,
+      displayName: isSet(object.displayName)
+        ? globalThis.String(object.displayName)
+        : isSet(object.display_name)
+        ? globalThis.String(object.display_name)
+        : "",
+    };
+  },
+
+  toJSON(message: GuestStats): unknown {
+    const obj: any = {};
+    if (message.instanceId !== "") {
+      obj.instanceId = message.instanceId;
+    }
+    if (message.atMs !== 0n) {
+      obj.atMs = message.atMs.toString();
+    }
+    if (message.cpuUs !== 0n) {
+      obj.cpuUs = message.cpuUs.toString();
+    }
+    if (message.memoryBytes !== 0n) {
+      obj.memoryBytes = message.memoryBytes.toString();
+    }
+    if (message.pids !== 0) {
+      obj.pids = Math.round(message.pids);
+    }
+    if (message.receivedBytes !== 0n) {
+      obj.receivedBytes = message.receivedBytes.toString();
+    }
+    if (message.sentBytes !== 0n) {
+      obj.sentBytes = message.sentBytes.toString();
+    }
+    if (message.displayName !== "") {
+      obj.displayName = message.displayName;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<GuestStats>): GuestStats {
+    return GuestStats.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<GuestStats>): GuestStats {
+    const message = createBaseGuestStats();
+    message.instanceId = object.instanceId ?? "";
+    message.atMs = (object.atMs !== undefined && object.atMs !== null) ? BigInt(object.atMs) : 0n;
+    message.cpuUs = (object.cpuUs !== undefined && object.cpuUs !== null) ? BigInt(object.cpuUs) : 0n;
+    message.memoryBytes = (object.memoryBytes !== undefined && object.memoryBytes !== null)
+      ? BigInt(object.memoryBytes)
+      : 0n;
+    message.pids = object.pids ?? 0;
+    message.receivedBytes = (object.receivedBytes !== undefined && object.receivedBytes !== null)
+      ? BigInt(object.receivedBytes)
+      : 0n;
+    message.sentBytes = (object.sentBytes !== undefined && object.sentBytes !== null) ? BigInt(object.sentBytes) : 0n;
+    message.displayName = object.displayName ?? "";
     return message;
   },
 };

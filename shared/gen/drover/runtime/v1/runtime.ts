@@ -27,6 +27,7 @@ import {
   Condition,
   ExecInput,
   ExecOutput,
+  GuestStats,
   Image,
   InstanceSpec,
   InstanceState,
@@ -35,6 +36,8 @@ import {
   NodeCapacity,
   NodeFacts,
   Resync,
+  Snapshot,
+  Volume,
 } from "../../model/v1/model.ts";
 
 export const protobufPackage = "drover.runtime.v1";
@@ -135,6 +138,38 @@ export interface SignalInstanceRequest {
 export interface SignalInstanceResponse {
 }
 
+/** PauseInstanceRequest freezes one instance. */
+export interface PauseInstanceRequest {
+  /** Whose order, and which. The generation is zero. */
+  order: Order | undefined;
+}
+
+/** PauseInstanceResponse tells how it is now. */
+export interface PauseInstanceResponse {
+  /** Paused. */
+  state: InstanceState | undefined;
+}
+
+/** ResumeInstanceRequest lets one instance go on. */
+export interface ResumeInstanceRequest {
+  /** Whose order, and which. The generation is zero. */
+  order: Order | undefined;
+}
+
+/** ResumeInstanceResponse tells how it is now. */
+export interface ResumeInstanceResponse {
+  /** Running. */
+  state: InstanceState | undefined;
+}
+
+/** StreamStatsRequest says whose and how often. */
+export interface StreamStatsRequest {
+  /** Full id. Empty: all that run. */
+  instanceId: string;
+  /** Milliseconds between two readings, 1000 to 60 000. Zero: one reading, then the end. */
+  intervalMs: number;
+}
+
 /** RemoveInstanceRequest removes one instance. */
 export interface RemoveInstanceRequest {
   /** Whose order, and which. */
@@ -204,7 +239,10 @@ export interface StreamLogsRequest {
 
 /** ResolveImageRequest asks what a reference means. */
 export interface ResolveImageRequest {
-  /** "host:port/name:tag", "host:port/name@sha256:…", "oci:/path" or "oci:/path:tag". */
+  /**
+   * "host:port/name:tag", "host:port/name@sha256:…", "oci:/path", "oci:/path:tag", "tar:/path/rootfs.tar.xz",
+   * "https://host/rootfs.tar.xz@sha256:…", or "lxc:SERVER/alias" of a simplestreams server that the node knows.
+   */
   reference: string;
   /** Name of a credential on the node. Empty: the node's default for that registry. */
   credential: string;
@@ -242,6 +280,90 @@ export interface PullImageProgress {
 
 /** ListImagesRequest asks for all. */
 export interface ListImagesRequest {
+}
+
+/** RemoveImageRequest names an image. */
+export interface RemoveImageRequest {
+  /** As ListImages gave it. */
+  digest: string;
+}
+
+/** RemoveImageResponse tells what it brought. */
+export interface RemoveImageResponse {
+  /** Bytes that are free again. */
+  freedBytes: bigint;
+}
+
+/** CreateSnapshotRequest names a new snapshot. */
+export interface CreateSnapshotRequest {
+  /** Whose order, and which instance. The generation is zero. */
+  order:
+    | Order
+    | undefined;
+  /** A UUIDv7, chosen by the control plane. */
+  snapshotId: string;
+  /** A name, unique for the instance. */
+  name: string;
+}
+
+/** CreateSnapshotResponse holds it. */
+export interface CreateSnapshotResponse {
+  /** As it was taken. */
+  snapshot: Snapshot | undefined;
+}
+
+/** ListSnapshotsRequest says whose. */
+export interface ListSnapshotsRequest {
+  /** Full id. Empty: all instances. */
+  instanceId: string;
+}
+
+/** RollbackSnapshotRequest names a snapshot to go back to. */
+export interface RollbackSnapshotRequest {
+  /** Whose order, and which instance. The generation is zero. */
+  order:
+    | Order
+    | undefined;
+  /** Which snapshot. */
+  snapshotId: string;
+}
+
+/** RollbackSnapshotResponse tells how the instance is now. */
+export interface RollbackSnapshotResponse {
+  /** Its volumes are as they were; it starts again if it should run. */
+  state: InstanceState | undefined;
+}
+
+/** RemoveSnapshotRequest names a snapshot. */
+export interface RemoveSnapshotRequest {
+  /** Whose order, and which instance. The generation is zero. */
+  order:
+    | Order
+    | undefined;
+  /** Which snapshot. */
+  snapshotId: string;
+}
+
+/** RemoveSnapshotResponse is empty. */
+export interface RemoveSnapshotResponse {
+}
+
+/** ListVolumesRequest asks for all. */
+export interface ListVolumesRequest {
+}
+
+/** RemoveVolumeRequest names a data volume. */
+export interface RemoveVolumeRequest {
+  /** Which control plane. */
+  fleetId: string;
+  /** Its epoch. */
+  fleetEpoch: bigint;
+  /** Which volume. */
+  volumeId: string;
+}
+
+/** RemoveVolumeResponse is empty: nothing is left. */
+export interface RemoveVolumeResponse {
 }
 
 /** WatchNodeRequest asks for the node itself. */
@@ -1221,6 +1343,371 @@ export const SignalInstanceResponse: MessageFns<SignalInstanceResponse> = {
   },
   fromPartial(_: DeepPartial<SignalInstanceResponse>): SignalInstanceResponse {
     const message = createBaseSignalInstanceResponse();
+    return message;
+  },
+};
+
+function createBasePauseInstanceRequest(): PauseInstanceRequest {
+  return { order: undefined };
+}
+
+export const PauseInstanceRequest: MessageFns<PauseInstanceRequest> = {
+  encode(message: PauseInstanceRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.order !== undefined) {
+      Order.encode(message.order, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PauseInstanceRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePauseInstanceRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.order = Order.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): PauseInstanceRequest {
+    return { order: isSet(object.order) ? Order.fromJSON(object.order) : undefined };
+  },
+
+  toJSON(message: PauseInstanceRequest): unknown {
+    const obj: any = {};
+    if (message.order !== undefined) {
+      obj.order = Order.toJSON(message.order);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<PauseInstanceRequest>): PauseInstanceRequest {
+    return PauseInstanceRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<PauseInstanceRequest>): PauseInstanceRequest {
+    const message = createBasePauseInstanceRequest();
+    message.order = (object.order !== undefined && object.order !== null) ? Order.fromPartial(object.order) : undefined;
+    return message;
+  },
+};
+
+function createBasePauseInstanceResponse(): PauseInstanceResponse {
+  return { state: undefined };
+}
+
+export const PauseInstanceResponse: MessageFns<PauseInstanceResponse> = {
+  encode(message: PauseInstanceResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.state !== undefined) {
+      InstanceState.encode(message.state, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PauseInstanceResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePauseInstanceResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.state = InstanceState.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): PauseInstanceResponse {
+    return { state: isSet(object.state) ? InstanceState.fromJSON(object.state) : undefined };
+  },
+
+  toJSON(message: PauseInstanceResponse): unknown {
+    const obj: any = {};
+    if (message.state !== undefined) {
+      obj.state = InstanceState.toJSON(message.state);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<PauseInstanceResponse>): PauseInstanceResponse {
+    return PauseInstanceResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<PauseInstanceResponse>): PauseInstanceResponse {
+    const message = createBasePauseInstanceResponse();
+    message.state = (object.state !== undefined && object.state !== null)
+      ? InstanceState.fromPartial(object.state)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseResumeInstanceRequest(): ResumeInstanceRequest {
+  return { order: undefined };
+}
+
+export const ResumeInstanceRequest: MessageFns<ResumeInstanceRequest> = {
+  encode(message: ResumeInstanceRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.order !== undefined) {
+      Order.encode(message.order, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ResumeInstanceRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseResumeInstanceRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.order = Order.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ResumeInstanceRequest {
+    return { order: isSet(object.order) ? Order.fromJSON(object.order) : undefined };
+  },
+
+  toJSON(message: ResumeInstanceRequest): unknown {
+    const obj: any = {};
+    if (message.order !== undefined) {
+      obj.order = Order.toJSON(message.order);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<ResumeInstanceRequest>): ResumeInstanceRequest {
+    return ResumeInstanceRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ResumeInstanceRequest>): ResumeInstanceRequest {
+    const message = createBaseResumeInstanceRequest();
+    message.order = (object.order !== undefined && object.order !== null) ? Order.fromPartial(object.order) : undefined;
+    return message;
+  },
+};
+
+function createBaseResumeInstanceResponse(): ResumeInstanceResponse {
+  return { state: undefined };
+}
+
+export const ResumeInstanceResponse: MessageFns<ResumeInstanceResponse> = {
+  encode(message: ResumeInstanceResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.state !== undefined) {
+      InstanceState.encode(message.state, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ResumeInstanceResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseResumeInstanceResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.state = InstanceState.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ResumeInstanceResponse {
+    return { state: isSet(object.state) ? InstanceState.fromJSON(object.state) : undefined };
+  },
+
+  toJSON(message: ResumeInstanceResponse): unknown {
+    const obj: any = {};
+    if (message.state !== undefined) {
+      obj.state = InstanceState.toJSON(message.state);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<ResumeInstanceResponse>): ResumeInstanceResponse {
+    return ResumeInstanceResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ResumeInstanceResponse>): ResumeInstanceResponse {
+    const message = createBaseResumeInstanceResponse();
+    message.state = (object.state !== undefined && object.state !== null)
+      ? InstanceState.fromPartial(object.state)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseStreamStatsRequest(): StreamStatsRequest {
+  return { instanceId: "", intervalMs: 0 };
+}
+
+export const StreamStatsRequest: MessageFns<StreamStatsRequest> = {
+  encode(message: StreamStatsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.instanceId !== "") {
+      writer.uint32(10).string(message.instanceId);
+    }
+    if (message.intervalMs !== 0) {
+      writer.uint32(16).uint32(message.intervalMs);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): StreamStatsRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseStreamStatsRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.instanceId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.intervalMs = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): StreamStatsRequest {
+    return {
+      instanceId: isSet(object.instanceId)
+        ? globalThis.String(object.instanceId)
+        : isSet(object.instance_id)
+        ? globalThis.String(object.instance_id)
+        : "",
+      intervalMs: isSet(object.intervalMs)
+        ? globalThis.Number(object.intervalMs)
+        : isSet(object.interval_ms)
+        ? globalThis.Number(object.interval_ms)
+        : 0,
+    };
+  },
+
+  toJSON(message: StreamStatsRequest): unknown {
+    const obj: any = {};
+    if (message.instanceId !== "") {
+      obj.instanceId = message.instanceId;
+    }
+    if (message.intervalMs !== 0) {
+      obj.intervalMs = Math.round(message.intervalMs);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<StreamStatsRequest>): StreamStatsRequest {
+    return StreamStatsRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<StreamStatsRequest>): StreamStatsRequest {
+    const message = createBaseStreamStatsRequest();
+    message.instanceId = object.instanceId ?? "";
+    message.intervalMs = object.intervalMs ?? 0;
     return message;
   },
 };
@@ -2359,6 +2846,919 @@ export const ListImagesRequest: MessageFns<ListImagesRequest> = {
   },
 };
 
+function createBaseRemoveImageRequest(): RemoveImageRequest {
+  return { digest: "" };
+}
+
+export const RemoveImageRequest: MessageFns<RemoveImageRequest> = {
+  encode(message: RemoveImageRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.digest !== "") {
+      writer.uint32(10).string(message.digest);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RemoveImageRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRemoveImageRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.digest = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): RemoveImageRequest {
+    return { digest: isSet(object.digest) ? globalThis.String(object.digest) : "" };
+  },
+
+  toJSON(message: RemoveImageRequest): unknown {
+    const obj: any = {};
+    if (message.digest !== "") {
+      obj.digest = message.digest;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<RemoveImageRequest>): RemoveImageRequest {
+    return RemoveImageRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<RemoveImageRequest>): RemoveImageRequest {
+    const message = createBaseRemoveImageRequest();
+    message.digest = object.digest ?? "";
+    return message;
+  },
+};
+
+function createBaseRemoveImageResponse(): RemoveImageResponse {
+  return { freedBytes: 0n };
+}
+
+export const RemoveImageResponse: MessageFns<RemoveImageResponse> = {
+  encode(message: RemoveImageResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.freedBytes !== 0n) {
+      if (BigInt.asUintN(64, message.freedBytes) !== message.freedBytes) {
+        throw new globalThis.Error("value provided for field message.freedBytes of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.freedBytes);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RemoveImageResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRemoveImageResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.freedBytes = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): RemoveImageResponse {
+    return {
+      freedBytes: isSet(object.freedBytes)
+        ? BigInt(object.freedBytes)
+        : isSet(object.freed_bytes)
+        ? BigInt(object.freed_bytes)
+        : 0n,
+    };
+  },
+
+  toJSON(message: RemoveImageResponse): unknown {
+    const obj: any = {};
+    if (message.freedBytes !== 0n) {
+      obj.freedBytes = message.freedBytes.toString();
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<RemoveImageResponse>): RemoveImageResponse {
+    return RemoveImageResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<RemoveImageResponse>): RemoveImageResponse {
+    const message = createBaseRemoveImageResponse();
+    message.freedBytes = (object.freedBytes !== undefined && object.freedBytes !== null)
+      ? BigInt(object.freedBytes)
+      : 0n;
+    return message;
+  },
+};
+
+function createBaseCreateSnapshotRequest(): CreateSnapshotRequest {
+  return { order: undefined, snapshotId: "", name: "" };
+}
+
+export const CreateSnapshotRequest: MessageFns<CreateSnapshotRequest> = {
+  encode(message: CreateSnapshotRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.order !== undefined) {
+      Order.encode(message.order, writer.uint32(10).fork()).join();
+    }
+    if (message.snapshotId !== "") {
+      writer.uint32(18).string(message.snapshotId);
+    }
+    if (message.name !== "") {
+      writer.uint32(26).string(message.name);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CreateSnapshotRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCreateSnapshotRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.order = Order.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.snapshotId = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): CreateSnapshotRequest {
+    return {
+      order: isSet(object.order) ? Order.fromJSON(object.order) : undefined,
+      snapshotId: isSet(object.snapshotId)
+        ? globalThis.String(object.snapshotId)
+        : isSet(object.snapshot_id)
+        ? globalThis.String(object.snapshot_id)
+        : "",
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+    };
+  },
+
+  toJSON(message: CreateSnapshotRequest): unknown {
+    const obj: any = {};
+    if (message.order !== undefined) {
+      obj.order = Order.toJSON(message.order);
+    }
+    if (message.snapshotId !== "") {
+      obj.snapshotId = message.snapshotId;
+    }
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<CreateSnapshotRequest>): CreateSnapshotRequest {
+    return CreateSnapshotRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<CreateSnapshotRequest>): CreateSnapshotRequest {
+    const message = createBaseCreateSnapshotRequest();
+    message.order = (object.order !== undefined && object.order !== null) ? Order.fromPartial(object.order) : undefined;
+    message.snapshotId = object.snapshotId ?? "";
+    message.name = object.name ?? "";
+    return message;
+  },
+};
+
+function createBaseCreateSnapshotResponse(): CreateSnapshotResponse {
+  return { snapshot: undefined };
+}
+
+export const CreateSnapshotResponse: MessageFns<CreateSnapshotResponse> = {
+  encode(message: CreateSnapshotResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.snapshot !== undefined) {
+      Snapshot.encode(message.snapshot, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CreateSnapshotResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCreateSnapshotResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.snapshot = Snapshot.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): CreateSnapshotResponse {
+    return { snapshot: isSet(object.snapshot) ? Snapshot.fromJSON(object.snapshot) : undefined };
+  },
+
+  toJSON(message: CreateSnapshotResponse): unknown {
+    const obj: any = {};
+    if (message.snapshot !== undefined) {
+      obj.snapshot = Snapshot.toJSON(message.snapshot);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<CreateSnapshotResponse>): CreateSnapshotResponse {
+    return CreateSnapshotResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<CreateSnapshotResponse>): CreateSnapshotResponse {
+    const message = createBaseCreateSnapshotResponse();
+    message.snapshot = (object.snapshot !== undefined && object.snapshot !== null)
+      ? Snapshot.fromPartial(object.snapshot)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseListSnapshotsRequest(): ListSnapshotsRequest {
+  return { instanceId: "" };
+}
+
+export const ListSnapshotsRequest: MessageFns<ListSnapshotsRequest> = {
+  encode(message: ListSnapshotsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.instanceId !== "") {
+      writer.uint32(10).string(message.instanceId);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListSnapshotsRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListSnapshotsRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.instanceId = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ListSnapshotsRequest {
+    return {
+      instanceId: isSet(object.instanceId)
+        ? globalThis.String(object.instanceId)
+        : isSet(object.instance_id)
+        ? globalThis.String(object.instance_id)
+        : "",
+    };
+  },
+
+  toJSON(message: ListSnapshotsRequest): unknown {
+    const obj: any = {};
+    if (message.instanceId !== "") {
+      obj.instanceId = message.instanceId;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<ListSnapshotsRequest>): ListSnapshotsRequest {
+    return ListSnapshotsRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ListSnapshotsRequest>): ListSnapshotsRequest {
+    const message = createBaseListSnapshotsRequest();
+    message.instanceId = object.instanceId ?? "";
+    return message;
+  },
+};
+
+function createBaseRollbackSnapshotRequest(): RollbackSnapshotRequest {
+  return { order: undefined, snapshotId: "" };
+}
+
+export const RollbackSnapshotRequest: MessageFns<RollbackSnapshotRequest> = {
+  encode(message: RollbackSnapshotRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.order !== undefined) {
+      Order.encode(message.order, writer.uint32(10).fork()).join();
+    }
+    if (message.snapshotId !== "") {
+      writer.uint32(18).string(message.snapshotId);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RollbackSnapshotRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRollbackSnapshotRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.order = Order.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.snapshotId = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): RollbackSnapshotRequest {
+    return {
+      order: isSet(object.order) ? Order.fromJSON(object.order) : undefined,
+      snapshotId: isSet(object.snapshotId)
+        ? globalThis.String(object.snapshotId)
+        : isSet(object.snapshot_id)
+        ? globalThis.String(object.snapshot_id)
+        : "",
+    };
+  },
+
+  toJSON(message: RollbackSnapshotRequest): unknown {
+    const obj: any = {};
+    if (message.order !== undefined) {
+      obj.order = Order.toJSON(message.order);
+    }
+    if (message.snapshotId !== "") {
+      obj.snapshotId = message.snapshotId;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<RollbackSnapshotRequest>): RollbackSnapshotRequest {
+    return RollbackSnapshotRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<RollbackSnapshotRequest>): RollbackSnapshotRequest {
+    const message = createBaseRollbackSnapshotRequest();
+    message.order = (object.order !== undefined && object.order !== null) ? Order.fromPartial(object.order) : undefined;
+    message.snapshotId = object.snapshotId ?? "";
+    return message;
+  },
+};
+
+function createBaseRollbackSnapshotResponse(): RollbackSnapshotResponse {
+  return { state: undefined };
+}
+
+export const RollbackSnapshotResponse: MessageFns<RollbackSnapshotResponse> = {
+  encode(message: RollbackSnapshotResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.state !== undefined) {
+      InstanceState.encode(message.state, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RollbackSnapshotResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRollbackSnapshotResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.state = InstanceState.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): RollbackSnapshotResponse {
+    return { state: isSet(object.state) ? InstanceState.fromJSON(object.state) : undefined };
+  },
+
+  toJSON(message: RollbackSnapshotResponse): unknown {
+    const obj: any = {};
+    if (message.state !== undefined) {
+      obj.state = InstanceState.toJSON(message.state);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<RollbackSnapshotResponse>): RollbackSnapshotResponse {
+    return RollbackSnapshotResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<RollbackSnapshotResponse>): RollbackSnapshotResponse {
+    const message = createBaseRollbackSnapshotResponse();
+    message.state = (object.state !== undefined && object.state !== null)
+      ? InstanceState.fromPartial(object.state)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseRemoveSnapshotRequest(): RemoveSnapshotRequest {
+  return { order: undefined, snapshotId: "" };
+}
+
+export const RemoveSnapshotRequest: MessageFns<RemoveSnapshotRequest> = {
+  encode(message: RemoveSnapshotRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.order !== undefined) {
+      Order.encode(message.order, writer.uint32(10).fork()).join();
+    }
+    if (message.snapshotId !== "") {
+      writer.uint32(18).string(message.snapshotId);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RemoveSnapshotRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRemoveSnapshotRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.order = Order.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.snapshotId = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): RemoveSnapshotRequest {
+    return {
+      order: isSet(object.order) ? Order.fromJSON(object.order) : undefined,
+      snapshotId: isSet(object.snapshotId)
+        ? globalThis.String(object.snapshotId)
+        : isSet(object.snapshot_id)
+        ? globalThis.String(object.snapshot_id)
+        : "",
+    };
+  },
+
+  toJSON(message: RemoveSnapshotRequest): unknown {
+    const obj: any = {};
+    if (message.order !== undefined) {
+      obj.order = Order.toJSON(message.order);
+    }
+    if (message.snapshotId !== "") {
+      obj.snapshotId = message.snapshotId;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<RemoveSnapshotRequest>): RemoveSnapshotRequest {
+    return RemoveSnapshotRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<RemoveSnapshotRequest>): RemoveSnapshotRequest {
+    const message = createBaseRemoveSnapshotRequest();
+    message.order = (object.order !== undefined && object.order !== null) ? Order.fromPartial(object.order) : undefined;
+    message.snapshotId = object.snapshotId ?? "";
+    return message;
+  },
+};
+
+function createBaseRemoveSnapshotResponse(): RemoveSnapshotResponse {
+  return {};
+}
+
+export const RemoveSnapshotResponse: MessageFns<RemoveSnapshotResponse> = {
+  encode(_: RemoveSnapshotResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RemoveSnapshotResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRemoveSnapshotResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(_: any): RemoveSnapshotResponse {
+    return {};
+  },
+
+  toJSON(_: RemoveSnapshotResponse): unknown {
+    const obj: any = {};
+    return obj;
+  },
+
+  create(base?: DeepPartial<RemoveSnapshotResponse>): RemoveSnapshotResponse {
+    return RemoveSnapshotResponse.fromPartial(base ?? {});
+  },
+  fromPartial(_: DeepPartial<RemoveSnapshotResponse>): RemoveSnapshotResponse {
+    const message = createBaseRemoveSnapshotResponse();
+    return message;
+  },
+};
+
+function createBaseListVolumesRequest(): ListVolumesRequest {
+  return {};
+}
+
+export const ListVolumesRequest: MessageFns<ListVolumesRequest> = {
+  encode(_: ListVolumesRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListVolumesRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListVolumesRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(_: any): ListVolumesRequest {
+    return {};
+  },
+
+  toJSON(_: ListVolumesRequest): unknown {
+    const obj: any = {};
+    return obj;
+  },
+
+  create(base?: DeepPartial<ListVolumesRequest>): ListVolumesRequest {
+    return ListVolumesRequest.fromPartial(base ?? {});
+  },
+  fromPartial(_: DeepPartial<ListVolumesRequest>): ListVolumesRequest {
+    const message = createBaseListVolumesRequest();
+    return message;
+  },
+};
+
+function createBaseRemoveVolumeRequest(): RemoveVolumeRequest {
+  return { fleetId: "", fleetEpoch: 0n, volumeId: "" };
+}
+
+export const RemoveVolumeRequest: MessageFns<RemoveVolumeRequest> = {
+  encode(message: RemoveVolumeRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.fleetId !== "") {
+      writer.uint32(10).string(message.fleetId);
+    }
+    if (message.fleetEpoch !== 0n) {
+      if (BigInt.asUintN(64, message.fleetEpoch) !== message.fleetEpoch) {
+        throw new globalThis.Error("value provided for field message.fleetEpoch of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.fleetEpoch);
+    }
+    if (message.volumeId !== "") {
+      writer.uint32(26).string(message.volumeId);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RemoveVolumeRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRemoveVolumeRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.fleetId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.fleetEpoch = reader.uint64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.volumeId = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): RemoveVolumeRequest {
+    return {
+      fleetId: isSet(object.fleetId)
+        ? globalThis.String(object.fleetId)
+        : isSet(object.fleet_id)
+        ? globalThis.String(object.fleet_id)
+        : "",
+      fleetEpoch: isSet(object.fleetEpoch)
+        ? BigInt(object.fleetEpoch)
+        : isSet(object.fleet_epoch)
+        ? BigInt(object.fleet_epoch)
+        : 0n,
+      volumeId: isSet(object.volumeId)
+        ? globalThis.String(object.volumeId)
+        : isSet(object.volume_id)
+        ? globalThis.String(object.volume_id)
+        : "",
+    };
+  },
+
+  toJSON(message: RemoveVolumeRequest): unknown {
+    const obj: any = {};
+    if (message.fleetId !== "") {
+      obj.fleetId = message.fleetId;
+    }
+    if (message.fleetEpoch !== 0n) {
+      obj.fleetEpoch = message.fleetEpoch.toString();
+    }
+    if (message.volumeId !== "") {
+      obj.volumeId = message.volumeId;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<RemoveVolumeRequest>): RemoveVolumeRequest {
+    return RemoveVolumeRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<RemoveVolumeRequest>): RemoveVolumeRequest {
+    const message = createBaseRemoveVolumeRequest();
+    message.fleetId = object.fleetId ?? "";
+    message.fleetEpoch = (object.fleetEpoch !== undefined && object.fleetEpoch !== null)
+      ? BigInt(object.fleetEpoch)
+      : 0n;
+    message.volumeId = object.volumeId ?? "";
+    return message;
+  },
+};
+
+function createBaseRemoveVolumeResponse(): RemoveVolumeResponse {
+  return {};
+}
+
+export const RemoveVolumeResponse: MessageFns<RemoveVolumeResponse> = {
+  encode(_: RemoveVolumeResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RemoveVolumeResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRemoveVolumeResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(_: any): RemoveVolumeResponse {
+    return {};
+  },
+
+  toJSON(_: RemoveVolumeResponse): unknown {
+    const obj: any = {};
+    return obj;
+  },
+
+  create(base?: DeepPartial<RemoveVolumeResponse>): RemoveVolumeResponse {
+    return RemoveVolumeResponse.fromPartial(base ?? {});
+  },
+  fromPartial(_: DeepPartial<RemoveVolumeResponse>): RemoveVolumeResponse {
+    const message = createBaseRemoveVolumeResponse();
+    return message;
+  },
+};
+
 function createBaseWatchNodeRequest(): WatchNodeRequest {
   return {};
 }
@@ -2546,8 +3946,8 @@ export const NodeReport: MessageFns<NodeReport> = {
  * FAILED_PRECONDITION with one of the reasons unknown-fleet, stale-epoch, stale-generation or removed, and
  * INVALID_ARGUMENT with the reason request-id-reused: the id was seen with another body.
  *
- * Kept for later versions, each announced by a capability of its name: PauseInstance, ResumeInstance,
- * UpdateInstance (limits, live), StreamStats, volumes and snapshots.
+ * What came after the first version is announced by a capability: "pause", "stats", "console", "snapshots", "volumes",
+ * "image-remove". What a driver cannot do is UNIMPLEMENTED.
  */
 export type RuntimeServiceService = typeof RuntimeServiceService;
 export const RuntimeServiceService = {
@@ -2568,6 +3968,8 @@ export const RuntimeServiceService = {
    * Makes it so that the instance exists as the spec says and runs by its restart policy. Answers as soon as the
    * order is durable on the node; what then happens is seen in the watch. Repeating a generation with the same spec
    * changes nothing; another spec for the same generation is INVALID_ARGUMENT with the reason generation-reused.
+   * Where a newer generation changes the limits alone, they are set while the guest runs; other changes make the guest
+   * anew on the same root, after an automatic snapshot where the pool can take one.
    */
   ensureInstance: {
     path: "/drover.runtime.v1.RuntimeService/EnsureInstance" as const,
@@ -2609,7 +4011,36 @@ export const RuntimeServiceService = {
       Buffer.from(SignalInstanceResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): SignalInstanceResponse => SignalInstanceResponse.decode(value),
   },
-  /** Stops the guest, removes all that was made for it, and leaves a tombstone. Succeeds where nothing is left. */
+  /**
+   * Freezes all processes of a running guest. Succeeds when it is paused. NOT_FOUND; FAILED_PRECONDITION when it does
+   * not run.
+   */
+  pauseInstance: {
+    path: "/drover.runtime.v1.RuntimeService/PauseInstance" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: PauseInstanceRequest): Buffer => Buffer.from(PauseInstanceRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): PauseInstanceRequest => PauseInstanceRequest.decode(value),
+    responseSerialize: (value: PauseInstanceResponse): Buffer =>
+      Buffer.from(PauseInstanceResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): PauseInstanceResponse => PauseInstanceResponse.decode(value),
+  },
+  /** Lets a paused guest go on. Succeeds when it runs. NOT_FOUND; FAILED_PRECONDITION when it does not run. */
+  resumeInstance: {
+    path: "/drover.runtime.v1.RuntimeService/ResumeInstance" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ResumeInstanceRequest): Buffer =>
+      Buffer.from(ResumeInstanceRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ResumeInstanceRequest => ResumeInstanceRequest.decode(value),
+    responseSerialize: (value: ResumeInstanceResponse): Buffer =>
+      Buffer.from(ResumeInstanceResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ResumeInstanceResponse => ResumeInstanceResponse.decode(value),
+  },
+  /**
+   * Stops the guest, removes all that was made for it but its data volumes, and leaves a tombstone. Succeeds where
+   * nothing is left.
+   */
   removeInstance: {
     path: "/drover.runtime.v1.RuntimeService/RemoveInstance" as const,
     requestStream: false as const,
@@ -2671,6 +4102,26 @@ export const RuntimeServiceService = {
     responseSerialize: (value: ExecOutput): Buffer => Buffer.from(ExecOutput.encode(value).finish()),
     responseDeserialize: (value: Buffer): ExecOutput => ExecOutput.decode(value),
   },
+  /** The guest's own terminal, for drivers that have one; the start's command must be empty. Errors as Exec. */
+  console: {
+    path: "/drover.runtime.v1.RuntimeService/Console" as const,
+    requestStream: true as const,
+    responseStream: true as const,
+    requestSerialize: (value: ExecInput): Buffer => Buffer.from(ExecInput.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ExecInput => ExecInput.decode(value),
+    responseSerialize: (value: ExecOutput): Buffer => Buffer.from(ExecOutput.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ExecOutput => ExecOutput.decode(value),
+  },
+  /** Statistics of one instance or of all that run: at once, then every interval until the caller ends it. NOT_FOUND. */
+  streamStats: {
+    path: "/drover.runtime.v1.RuntimeService/StreamStats" as const,
+    requestStream: false as const,
+    responseStream: true as const,
+    requestSerialize: (value: StreamStatsRequest): Buffer => Buffer.from(StreamStatsRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): StreamStatsRequest => StreamStatsRequest.decode(value),
+    responseSerialize: (value: GuestStats): Buffer => Buffer.from(GuestStats.encode(value).finish()),
+    responseDeserialize: (value: Buffer): GuestStats => GuestStats.decode(value),
+  },
   /** The instance's output. NOT_FOUND. */
   streamLogs: {
     path: "/drover.runtime.v1.RuntimeService/StreamLogs" as const,
@@ -2718,6 +4169,93 @@ export const RuntimeServiceService = {
     responseSerialize: (value: Image): Buffer => Buffer.from(Image.encode(value).finish()),
     responseDeserialize: (value: Buffer): Image => Image.decode(value),
   },
+  /** Removes an image that nothing is made from. Succeeds when there is none. FAILED_PRECONDITION while it is used. */
+  removeImage: {
+    path: "/drover.runtime.v1.RuntimeService/RemoveImage" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: RemoveImageRequest): Buffer => Buffer.from(RemoveImageRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): RemoveImageRequest => RemoveImageRequest.decode(value),
+    responseSerialize: (value: RemoveImageResponse): Buffer => Buffer.from(RemoveImageResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): RemoveImageResponse => RemoveImageResponse.decode(value),
+  },
+  /**
+   * Takes a snapshot of all volumes of an instance at one moment. Answers when it is durable. Repeating the snapshot's
+   * id answers the same. NOT_FOUND; ALREADY_EXISTS: the name is taken; UNIMPLEMENTED: a pool cannot take one;
+   * RESOURCE_EXHAUSTED: the pool is full.
+   */
+  createSnapshot: {
+    path: "/drover.runtime.v1.RuntimeService/CreateSnapshot" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: CreateSnapshotRequest): Buffer =>
+      Buffer.from(CreateSnapshotRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): CreateSnapshotRequest => CreateSnapshotRequest.decode(value),
+    responseSerialize: (value: CreateSnapshotResponse): Buffer =>
+      Buffer.from(CreateSnapshotResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): CreateSnapshotResponse => CreateSnapshotResponse.decode(value),
+  },
+  /** All snapshots of one instance, or of all instances, one a message, oldest first. NOT_FOUND. */
+  listSnapshots: {
+    path: "/drover.runtime.v1.RuntimeService/ListSnapshots" as const,
+    requestStream: false as const,
+    responseStream: true as const,
+    requestSerialize: (value: ListSnapshotsRequest): Buffer => Buffer.from(ListSnapshotsRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ListSnapshotsRequest => ListSnapshotsRequest.decode(value),
+    responseSerialize: (value: Snapshot): Buffer => Buffer.from(Snapshot.encode(value).finish()),
+    responseDeserialize: (value: Buffer): Snapshot => Snapshot.decode(value),
+  },
+  /**
+   * Stops the guest, sets its volumes back, and starts it again if it should run. What came after the snapshot is lost,
+   * later snapshots among it. NOT_FOUND; FAILED_PRECONDITION: something was cloned from a later snapshot.
+   */
+  rollbackSnapshot: {
+    path: "/drover.runtime.v1.RuntimeService/RollbackSnapshot" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: RollbackSnapshotRequest): Buffer =>
+      Buffer.from(RollbackSnapshotRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): RollbackSnapshotRequest => RollbackSnapshotRequest.decode(value),
+    responseSerialize: (value: RollbackSnapshotResponse): Buffer =>
+      Buffer.from(RollbackSnapshotResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): RollbackSnapshotResponse => RollbackSnapshotResponse.decode(value),
+  },
+  /** Succeeds when there is none. FAILED_PRECONDITION while something is cloned from it. */
+  removeSnapshot: {
+    path: "/drover.runtime.v1.RuntimeService/RemoveSnapshot" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: RemoveSnapshotRequest): Buffer =>
+      Buffer.from(RemoveSnapshotRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): RemoveSnapshotRequest => RemoveSnapshotRequest.decode(value),
+    responseSerialize: (value: RemoveSnapshotResponse): Buffer =>
+      Buffer.from(RemoveSnapshotResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): RemoveSnapshotResponse => RemoveSnapshotResponse.decode(value),
+  },
+  /** All data volumes, one a message. */
+  listVolumes: {
+    path: "/drover.runtime.v1.RuntimeService/ListVolumes" as const,
+    requestStream: false as const,
+    responseStream: true as const,
+    requestSerialize: (value: ListVolumesRequest): Buffer => Buffer.from(ListVolumesRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ListVolumesRequest => ListVolumesRequest.decode(value),
+    responseSerialize: (value: Volume): Buffer => Buffer.from(Volume.encode(value).finish()),
+    responseDeserialize: (value: Buffer): Volume => Volume.decode(value),
+  },
+  /**
+   * Removes a data volume with its snapshots. Succeeds when there is none. FAILED_PRECONDITION while an instance has
+   * it.
+   */
+  removeVolume: {
+    path: "/drover.runtime.v1.RuntimeService/RemoveVolume" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: RemoveVolumeRequest): Buffer => Buffer.from(RemoveVolumeRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): RemoveVolumeRequest => RemoveVolumeRequest.decode(value),
+    responseSerialize: (value: RemoveVolumeResponse): Buffer =>
+      Buffer.from(RemoveVolumeResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): RemoveVolumeResponse => RemoveVolumeResponse.decode(value),
+  },
   /** What the node is and how it feels. Sends the present state, then each change, and capacity every 10 s. */
   watchNode: {
     path: "/drover.runtime.v1.RuntimeService/WatchNode" as const,
@@ -2740,6 +4278,8 @@ export interface RuntimeServiceServer extends UntypedServiceImplementation {
    * Makes it so that the instance exists as the spec says and runs by its restart policy. Answers as soon as the
    * order is durable on the node; what then happens is seen in the watch. Repeating a generation with the same spec
    * changes nothing; another spec for the same generation is INVALID_ARGUMENT with the reason generation-reused.
+   * Where a newer generation changes the limits alone, they are set while the guest runs; other changes make the guest
+   * anew on the same root, after an automatic snapshot where the pool can take one.
    */
   ensureInstance: handleUnaryCall<EnsureInstanceRequest, EnsureInstanceResponse>;
   /**
@@ -2752,7 +4292,17 @@ export interface RuntimeServiceServer extends UntypedServiceImplementation {
    * runs.
    */
   signalInstance: handleUnaryCall<SignalInstanceRequest, SignalInstanceResponse>;
-  /** Stops the guest, removes all that was made for it, and leaves a tombstone. Succeeds where nothing is left. */
+  /**
+   * Freezes all processes of a running guest. Succeeds when it is paused. NOT_FOUND; FAILED_PRECONDITION when it does
+   * not run.
+   */
+  pauseInstance: handleUnaryCall<PauseInstanceRequest, PauseInstanceResponse>;
+  /** Lets a paused guest go on. Succeeds when it runs. NOT_FOUND; FAILED_PRECONDITION when it does not run. */
+  resumeInstance: handleUnaryCall<ResumeInstanceRequest, ResumeInstanceResponse>;
+  /**
+   * Stops the guest, removes all that was made for it but its data volumes, and leaves a tombstone. Succeeds where
+   * nothing is left.
+   */
   removeInstance: handleUnaryCall<RemoveInstanceRequest, RemoveInstanceResponse>;
   /** One instance as the host shows it now. NOT_FOUND. */
   inspectInstance: handleUnaryCall<InspectInstanceRequest, InspectInstanceResponse>;
@@ -2768,6 +4318,10 @@ export interface RuntimeServiceServer extends UntypedServiceImplementation {
    * RESOURCE_EXHAUSTED above the node's limit of exec sessions. Never replayed.
    */
   exec: handleBidiStreamingCall<ExecInput, ExecOutput>;
+  /** The guest's own terminal, for drivers that have one; the start's command must be empty. Errors as Exec. */
+  console: handleBidiStreamingCall<ExecInput, ExecOutput>;
+  /** Statistics of one instance or of all that run: at once, then every interval until the caller ends it. NOT_FOUND. */
+  streamStats: handleServerStreamingCall<StreamStatsRequest, GuestStats>;
   /** The instance's output. NOT_FOUND. */
   streamLogs: handleServerStreamingCall<StreamLogsRequest, LogLine>;
   /**
@@ -2782,6 +4336,30 @@ export interface RuntimeServiceServer extends UntypedServiceImplementation {
   pullImage: handleServerStreamingCall<PullImageRequest, PullImageProgress>;
   /** All images, one a message. */
   listImages: handleServerStreamingCall<ListImagesRequest, Image>;
+  /** Removes an image that nothing is made from. Succeeds when there is none. FAILED_PRECONDITION while it is used. */
+  removeImage: handleUnaryCall<RemoveImageRequest, RemoveImageResponse>;
+  /**
+   * Takes a snapshot of all volumes of an instance at one moment. Answers when it is durable. Repeating the snapshot's
+   * id answers the same. NOT_FOUND; ALREADY_EXISTS: the name is taken; UNIMPLEMENTED: a pool cannot take one;
+   * RESOURCE_EXHAUSTED: the pool is full.
+   */
+  createSnapshot: handleUnaryCall<CreateSnapshotRequest, CreateSnapshotResponse>;
+  /** All snapshots of one instance, or of all instances, one a message, oldest first. NOT_FOUND. */
+  listSnapshots: handleServerStreamingCall<ListSnapshotsRequest, Snapshot>;
+  /**
+   * Stops the guest, sets its volumes back, and starts it again if it should run. What came after the snapshot is lost,
+   * later snapshots among it. NOT_FOUND; FAILED_PRECONDITION: something was cloned from a later snapshot.
+   */
+  rollbackSnapshot: handleUnaryCall<RollbackSnapshotRequest, RollbackSnapshotResponse>;
+  /** Succeeds when there is none. FAILED_PRECONDITION while something is cloned from it. */
+  removeSnapshot: handleUnaryCall<RemoveSnapshotRequest, RemoveSnapshotResponse>;
+  /** All data volumes, one a message. */
+  listVolumes: handleServerStreamingCall<ListVolumesRequest, Volume>;
+  /**
+   * Removes a data volume with its snapshots. Succeeds when there is none. FAILED_PRECONDITION while an instance has
+   * it.
+   */
+  removeVolume: handleUnaryCall<RemoveVolumeRequest, RemoveVolumeResponse>;
   /** What the node is and how it feels. Sends the present state, then each change, and capacity every 10 s. */
   watchNode: handleServerStreamingCall<WatchNodeRequest, NodeReport>;
 }
@@ -2810,6 +4388,8 @@ export interface RuntimeServiceClient extends Client {
    * Makes it so that the instance exists as the spec says and runs by its restart policy. Answers as soon as the
    * order is durable on the node; what then happens is seen in the watch. Repeating a generation with the same spec
    * changes nothing; another spec for the same generation is INVALID_ARGUMENT with the reason generation-reused.
+   * Where a newer generation changes the limits alone, they are set while the guest runs; other changes make the guest
+   * anew on the same root, after an automatic snapshot where the pool can take one.
    */
   ensureInstance(
     request: EnsureInstanceRequest,
@@ -2864,7 +4444,45 @@ export interface RuntimeServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: SignalInstanceResponse) => void,
   ): ClientUnaryCall;
-  /** Stops the guest, removes all that was made for it, and leaves a tombstone. Succeeds where nothing is left. */
+  /**
+   * Freezes all processes of a running guest. Succeeds when it is paused. NOT_FOUND; FAILED_PRECONDITION when it does
+   * not run.
+   */
+  pauseInstance(
+    request: PauseInstanceRequest,
+    callback: (error: ServiceError | null, response: PauseInstanceResponse) => void,
+  ): ClientUnaryCall;
+  pauseInstance(
+    request: PauseInstanceRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: PauseInstanceResponse) => void,
+  ): ClientUnaryCall;
+  pauseInstance(
+    request: PauseInstanceRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: PauseInstanceResponse) => void,
+  ): ClientUnaryCall;
+  /** Lets a paused guest go on. Succeeds when it runs. NOT_FOUND; FAILED_PRECONDITION when it does not run. */
+  resumeInstance(
+    request: ResumeInstanceRequest,
+    callback: (error: ServiceError | null, response: ResumeInstanceResponse) => void,
+  ): ClientUnaryCall;
+  resumeInstance(
+    request: ResumeInstanceRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ResumeInstanceResponse) => void,
+  ): ClientUnaryCall;
+  resumeInstance(
+    request: ResumeInstanceRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ResumeInstanceResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * Stops the guest, removes all that was made for it but its data volumes, and leaves a tombstone. Succeeds where
+   * nothing is left.
+   */
   removeInstance(
     request: RemoveInstanceRequest,
     callback: (error: ServiceError | null, response: RemoveInstanceResponse) => void,
@@ -2923,6 +4541,17 @@ export interface RuntimeServiceClient extends Client {
   exec(): ClientDuplexStream<ExecInput, ExecOutput>;
   exec(options: Partial<CallOptions>): ClientDuplexStream<ExecInput, ExecOutput>;
   exec(metadata: Metadata, options?: Partial<CallOptions>): ClientDuplexStream<ExecInput, ExecOutput>;
+  /** The guest's own terminal, for drivers that have one; the start's command must be empty. Errors as Exec. */
+  console(): ClientDuplexStream<ExecInput, ExecOutput>;
+  console(options: Partial<CallOptions>): ClientDuplexStream<ExecInput, ExecOutput>;
+  console(metadata: Metadata, options?: Partial<CallOptions>): ClientDuplexStream<ExecInput, ExecOutput>;
+  /** Statistics of one instance or of all that run: at once, then every interval until the caller ends it. NOT_FOUND. */
+  streamStats(request: StreamStatsRequest, options?: Partial<CallOptions>): ClientReadableStream<GuestStats>;
+  streamStats(
+    request: StreamStatsRequest,
+    metadata?: Metadata,
+    options?: Partial<CallOptions>,
+  ): ClientReadableStream<GuestStats>;
   /** The instance's output. NOT_FOUND. */
   streamLogs(request: StreamLogsRequest, options?: Partial<CallOptions>): ClientReadableStream<LogLine>;
   streamLogs(
@@ -2966,6 +4595,110 @@ export interface RuntimeServiceClient extends Client {
     metadata?: Metadata,
     options?: Partial<CallOptions>,
   ): ClientReadableStream<Image>;
+  /** Removes an image that nothing is made from. Succeeds when there is none. FAILED_PRECONDITION while it is used. */
+  removeImage(
+    request: RemoveImageRequest,
+    callback: (error: ServiceError | null, response: RemoveImageResponse) => void,
+  ): ClientUnaryCall;
+  removeImage(
+    request: RemoveImageRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: RemoveImageResponse) => void,
+  ): ClientUnaryCall;
+  removeImage(
+    request: RemoveImageRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: RemoveImageResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * Takes a snapshot of all volumes of an instance at one moment. Answers when it is durable. Repeating the snapshot's
+   * id answers the same. NOT_FOUND; ALREADY_EXISTS: the name is taken; UNIMPLEMENTED: a pool cannot take one;
+   * RESOURCE_EXHAUSTED: the pool is full.
+   */
+  createSnapshot(
+    request: CreateSnapshotRequest,
+    callback: (error: ServiceError | null, response: CreateSnapshotResponse) => void,
+  ): ClientUnaryCall;
+  createSnapshot(
+    request: CreateSnapshotRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: CreateSnapshotResponse) => void,
+  ): ClientUnaryCall;
+  createSnapshot(
+    request: CreateSnapshotRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: CreateSnapshotResponse) => void,
+  ): ClientUnaryCall;
+  /** All snapshots of one instance, or of all instances, one a message, oldest first. NOT_FOUND. */
+  listSnapshots(request: ListSnapshotsRequest, options?: Partial<CallOptions>): ClientReadableStream<Snapshot>;
+  listSnapshots(
+    request: ListSnapshotsRequest,
+    metadata?: Metadata,
+    options?: Partial<CallOptions>,
+  ): ClientReadableStream<Snapshot>;
+  /**
+   * Stops the guest, sets its volumes back, and starts it again if it should run. What came after the snapshot is lost,
+   * later snapshots among it. NOT_FOUND; FAILED_PRECONDITION: something was cloned from a later snapshot.
+   */
+  rollbackSnapshot(
+    request: RollbackSnapshotRequest,
+    callback: (error: ServiceError | null, response: RollbackSnapshotResponse) => void,
+  ): ClientUnaryCall;
+  rollbackSnapshot(
+    request: RollbackSnapshotRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: RollbackSnapshotResponse) => void,
+  ): ClientUnaryCall;
+  rollbackSnapshot(
+    request: RollbackSnapshotRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: RollbackSnapshotResponse) => void,
+  ): ClientUnaryCall;
+  /** Succeeds when there is none. FAILED_PRECONDITION while something is cloned from it. */
+  removeSnapshot(
+    request: RemoveSnapshotRequest,
+    callback: (error: ServiceError | null, response: RemoveSnapshotResponse) => void,
+  ): ClientUnaryCall;
+  removeSnapshot(
+    request: RemoveSnapshotRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: RemoveSnapshotResponse) => void,
+  ): ClientUnaryCall;
+  removeSnapshot(
+    request: RemoveSnapshotRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: RemoveSnapshotResponse) => void,
+  ): ClientUnaryCall;
+  /** All data volumes, one a message. */
+  listVolumes(request: ListVolumesRequest, options?: Partial<CallOptions>): ClientReadableStream<Volume>;
+  listVolumes(
+    request: ListVolumesRequest,
+    metadata?: Metadata,
+    options?: Partial<CallOptions>,
+  ): ClientReadableStream<Volume>;
+  /**
+   * Removes a data volume with its snapshots. Succeeds when there is none. FAILED_PRECONDITION while an instance has
+   * it.
+   */
+  removeVolume(
+    request: RemoveVolumeRequest,
+    callback: (error: ServiceError | null, response: RemoveVolumeResponse) => void,
+  ): ClientUnaryCall;
+  removeVolume(
+    request: RemoveVolumeRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: RemoveVolumeResponse) => void,
+  ): ClientUnaryCall;
+  removeVolume(
+    request: RemoveVolumeRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: RemoveVolumeResponse) => void,
+  ): ClientUnaryCall;
   /** What the node is and how it feels. Sends the present state, then each change, and capacity every 10 s. */
   watchNode(request: WatchNodeRequest, options?: Partial<CallOptions>): ClientReadableStream<NodeReport>;
   watchNode(

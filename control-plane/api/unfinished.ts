@@ -1,0 +1,28 @@
+import { DroverError } from '#shared/errors.ts';
+
+export const refuse = async (): Promise<never> => {
+  throw new DroverError('unimplemented', 'this control plane cannot do that');
+};
+
+export async function* refuseStream(): AsyncGenerator<never> {
+  yield await refuse();
+}
+
+/** Methods of FleetService that this control plane does not have yet. */
+export const unfinished = {
+  console: refuseStream,
+  pauseInstance: refuse,
+  resumeInstance: refuse,
+  streamStats: refuseStream,
+  createSnapshot: refuseStream,
+  listSnapshots: refuseStream,
+  rollbackSnapshot: refuseStream,
+  removeSnapshot: refuseStream,
+  listVolumes: refuseStream,
+  removeVolume: refuse,
+  listNetworks: refuseStream,
+  getNetwork: refuse,
+  removeNetwork: refuse,
+  getRouting: refuse,
+  putRouting: refuse,
+};
