@@ -75,6 +75,28 @@ export function createFakeFleet(options: {
     async *listImages(node, signal) {
       yield* await reach(node, signal, (found) => found.listImages());
     },
+    async *pullImage(node, { reference }, signal) {
+      const digest = await reach(node, signal, (found) => {
+        const pulled = found.resolve(reference);
+        found.images.set(reference, pulled);
+        return pulled;
+      });
+      yield { step: 'ready', bytesDone: 1, bytesTotal: 1, done: true, digest };
+    },
+    removeImage: (node, digest, signal) => reach(node, signal, (found) => found.removeImage(digest)),
+    pauseInstance: ({ node, instanceId }, signal) => reach(node, signal, (found) => found.pause(instanceId)),
+    resumeInstance: ({ node, instanceId }, signal) =>
+      reach(node, signal, (found) => found.resume(instanceId)),
+    async *stats(node, instanceId, intervalMs, signal) {
+      yield* await reach(node, signal, (found) => found.stats(instanceId));
+      while (intervalMs > 0 && !signal.aborted) {
+        await clock.sleep(intervalMs, signal).catch(() => undefined);
+        yield* signal.aborted ? [] : await reach(node, signal, (found) => found.stats(instanceId));
+      }
+    },
+    ...storageOrders(reach),
+    console: (node, start, caller, signal) =>
+      backend.exec(node, { ...start, command: ['/bin/sh'], tty: true }, caller, signal),
     async exec(node, start, _caller, signal) {
       const process = await reach(node, signal, (found) => found.exec(start));
       signal.addEventListener('abort', process.hangUp, { once: true });
@@ -94,6 +116,47 @@ export function createFakeFleet(options: {
     close: async () => queue.close(),
   };
   return { backend, nodes, addNode };
+}
+
+type Reach = <T>(name: NodeName, signal: AbortSignal, act: (node: FakeNode) => T) => Promise<T>;
+
+function storageOrders(
+  reach: Reach,
+): Pick<
+  Backend,
+  'createSnapshot' | 'listSnapshots' | 'rollbackSnapshot' | 'removeSnapshot' | 'listVolumes' | 'removeVolume'
+> {
+  const held = (found: FakeNode, id: InstanceId) => {
+    const instance = found.instances.get(id);
+    if (instance === undefined) throw new DroverError('not-found', `no instance ${id} on ${found.name}`);
+    return instance.state;
+  };
+  return {
+    createSnapshot: ({ node, instanceId }, snapshot, signal) =>
+      reach(node, signal, (found) => {
+        const { generation } = held(found, instanceId);
+        return found.onStorage((storage) => storage.snapshot(instanceId, { ...snapshot, generation }));
+      }),
+    async *listSnapshots(node, instanceId, signal) {
+      yield* await reach(node, signal, (found) =>
+        found.onStorage((storage) => storage.snapshots(instanceId)),
+      );
+    },
+    rollbackSnapshot: ({ node, instanceId }, snapshot, signal) =>
+      reach(node, signal, (found) => {
+        found.onStorage((storage) => storage.rollback(instanceId, snapshot));
+        return held(found, instanceId);
+      }),
+    removeSnapshot: ({ node, instanceId }, snapshot, signal) =>
+      reach(node, signal, (found) =>
+        found.onStorage((storage) => storage.removeSnapshot(instanceId, snapshot)),
+      ),
+    async *listVolumes(node, signal) {
+      yield* await reach(node, signal, (found) => [...found.storage.volumes.values()]);
+    },
+    removeVolume: (node, volume, signal) =>
+      reach(node, signal, (found) => found.onStorage((storage) => storage.removeVolume(volume))),
+  };
 }
 
 function tell(node: FakeNode, change: NodeChange, put: (observation: Observation) => void): void {

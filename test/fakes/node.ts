@@ -4,6 +4,7 @@ import { DroverError } from '#shared/errors.ts';
 import type {
   Condition,
   Digest,
+  GuestStats,
   Image,
   InstanceId,
   InstanceSpec,
@@ -14,9 +15,21 @@ import type {
   Phase,
 } from '#shared/model.ts';
 import type { ExecStart, LogLine } from '#shared/streams.ts';
+import { isSameData } from '../../control-plane/store/canonical.ts';
 import { type FakeProcess, startProcess } from './guest-process.ts';
+import { createNodeStorage, type NodeStorage } from './node-storage.ts';
 
-type NodeMethod = 'ensure' | 'stop' | 'signal' | 'remove' | 'resolve' | 'exec' | 'logs';
+type NodeMethod =
+  | 'ensure'
+  | 'stop'
+  | 'signal'
+  | 'remove'
+  | 'resolve'
+  | 'exec'
+  | 'logs'
+  | 'pause'
+  | 'storage'
+  | 'remove-image';
 
 /** What changed on a node; 'connection' and 'self' are read from the node. */
 export type NodeChange =
@@ -45,6 +58,8 @@ export interface FakeNode {
   readonly starts: ReadonlyMap<InstanceId, number>;
   /** What references stand for; others get a digest made from their text. */
   readonly images: Map<string, Digest>;
+  /** Each call through it may fail as 'storage'. */
+  readonly storage: NodeStorage;
   connect(): void;
   disconnect(reason?: string): void;
   /** All guests are gone; those that should run are started again. */
@@ -61,6 +76,12 @@ export interface FakeNode {
   ensure(id: InstanceId, generation: number, spec: InstanceSpec): InstanceState;
   stop(id: InstanceId, generation: number): InstanceState;
   signal(id: InstanceId, signalNumber: number): void;
+  pause(id: InstanceId): InstanceState;
+  resume(id: InstanceId): InstanceState;
+  stats(id: InstanceId | undefined): GuestStats[];
+  /** As an order on the node's volumes and snapshots. */
+  onStorage<T>(act: (storage: NodeStorage) => T): T;
+  removeImage(digest: Digest): number;
   remove(id: InstanceId, generation: number): void;
   resolve(reference: string): Digest;
   listImages(): Image[];
@@ -99,6 +120,9 @@ export const fakeFacts = (name: string, facts: Partial<NodeFacts> = {}): NodeFac
 const digestOf = (text: string): Digest =>
   `sha256:${createHash('sha256').update(text).digest('hex')}` as Digest;
 
+const isLimitsAlone = (before: InstanceSpec, after: InstanceSpec): boolean =>
+  isSameData(before, { ...after, resources: before.resources });
+
 export function createFakeNode(options: FakeNodeOptions): FakeNode {
   const { clock, startMs = 1, restartMs = 1000 } = options;
   const instances = new Map<InstanceId, FakeInstance>();
@@ -107,6 +131,7 @@ export function createFakeNode(options: FakeNodeOptions): FakeNode {
   const starts = new Map<InstanceId, number>();
   const images = new Map<string, Digest>();
   const listeners = new Set<(change: NodeChange) => void>();
+  const storage = createNodeStorage(clock);
   const faults: { method: NodeMethod; error: Error; afterDoing: boolean }[] = [];
   let isConnected = false;
   let lastPid = 1000;
@@ -138,6 +163,13 @@ export function createFakeNode(options: FakeNodeOptions): FakeNode {
     return instance.state;
   }
 
+  function switchPhase(instance: FakeInstance, from: Phase, to: Phase): InstanceState {
+    const { phase, instanceId } = instance.state;
+    if (phase === to) return instance.state;
+    if (phase === from) return change(instance, { phase: to });
+    throw new DroverError('failed-precondition', `${instanceId} is ${phase}`);
+  }
+
   function checkGeneration(id: InstanceId, generation: number): void {
     const seen = generations.get(id) ?? 0;
     if (generation < seen) {
@@ -160,7 +192,7 @@ export function createFakeNode(options: FakeNodeOptions): FakeNode {
 
   function end(id: InstanceId, code: number, restarts: boolean): void {
     const instance = found(id);
-    if (instance.state.phase !== 'running') return;
+    if (instance.state.phase !== 'running' && instance.state.phase !== 'paused') return;
     const exit = { code, unknown: false, outOfMemory: false, atMs: clock.nowMs() };
     const { policy } = instance.spec.restart;
     const again = restarts && (policy === 'always' || (policy === 'on-failure' && code !== 0));
@@ -180,6 +212,11 @@ export function createFakeNode(options: FakeNodeOptions): FakeNode {
 
   function make(id: InstanceId, generation: number, spec: InstanceSpec): InstanceState {
     const before = instances.get(id);
+    storage.take(id, spec);
+    if (before?.state.phase === 'running' && isLimitsAlone(before.spec, spec)) {
+      before.spec = spec;
+      return change(before, { generation });
+    }
     before?.takeBackTimer();
     const state: InstanceState = {
       instanceId: id,
@@ -223,6 +260,7 @@ export function createFakeNode(options: FakeNodeOptions): FakeNode {
     instances,
     starts,
     images,
+    storage,
     connect() {
       if (isConnected) return;
       isConnected = true;
@@ -248,6 +286,7 @@ export function createFakeNode(options: FakeNodeOptions): FakeNode {
       for (const [id, instance] of instances) {
         instance.takeBackTimer();
         instances.delete(id);
+        storage.leave(id);
         tell({ kind: 'absent', id });
       }
       generations.clear();
@@ -296,7 +335,29 @@ export function createFakeNode(options: FakeNodeOptions): FakeNode {
         if (instance === undefined) return;
         instance.takeBackTimer();
         instances.delete(id);
+        storage.leave(id);
         tell({ kind: 'absent', id });
+      }),
+    pause: (id) => faulty('pause', () => switchPhase(found(id), 'running', 'paused')),
+    resume: (id) => faulty('pause', () => switchPhase(found(id), 'paused', 'running')),
+    stats: (id) =>
+      [...instances.values()]
+        .filter(({ state }) => (id === undefined || state.instanceId === id) && state.pid > 0)
+        .map(({ state }) => ({
+          instanceId: state.instanceId,
+          atMs: clock.nowMs(),
+          cpuUs: Math.round((clock.nowMs() - state.startedAtMs) * 10),
+          memoryBytes: 1_048_576,
+          pids: 1,
+          receivedBytes: 0,
+          sentBytes: 0,
+        })),
+    onStorage: (act) => faulty('storage', () => act(storage)),
+    removeImage: (digest) =>
+      faulty('remove-image', () => {
+        const all = [...images].filter(([, each]) => each === digest);
+        for (const [reference] of all) images.delete(reference);
+        return all.length;
       }),
     resolve: (reference) => faulty('resolve', () => images.get(reference) ?? digestOf(reference)),
     listImages: () =>

@@ -63,6 +63,8 @@ export function faultyBackend(
       deliver(signal, (until) => inner.ensureInstance(order, spec, until)),
     removeInstance: (order, graceMs, signal) =>
       deliver(signal, (until) => inner.removeInstance(order, graceMs, until)),
+    removeVolume: (node, volume, signal) =>
+      deliver(signal, (until) => inner.removeVolume(node, volume, until)),
     resolveImage: (node, reference, credential, signal) =>
       deliver(signal, (until) => inner.resolveImage(node, reference, credential, until)),
   };

@@ -1,4 +1,8 @@
-import type { RuntimeServiceService } from '#shared/gen/drover/runtime/v1/runtime.ts';
+import type {
+  Order,
+  PullImageProgress as WirePullProgress,
+  RuntimeServiceService,
+} from '#shared/gen/drover/runtime/v1/runtime.ts';
 import { DroverError } from '#shared/errors.ts';
 import type { NodeName } from '#shared/model.ts';
 import type { ExecOutput, ExecStart } from '#shared/streams.ts';
@@ -11,9 +15,10 @@ import {
   parseExecOutput,
   parseLogLine,
 } from '#shared/wire/exec.ts';
-import { formatInstanceSpec, formatOrder, parseInstanceState } from '#shared/wire/instance.ts';
+import { cleanLine, formatInstanceSpec, formatOrder, parseInstanceState } from '#shared/wire/instance.ts';
 import { parseImage } from '#shared/wire/node.ts';
-import type { Backend, ExecChannel, OrderHead } from '../backend.ts';
+import { parseGuestStats, parseNodeVolume, parseSnapshot } from '#shared/wire/storage.ts';
+import type { Backend, ExecChannel, OrderHead, PullProgress } from '../backend.ts';
 import type { FleetHead } from './session.ts';
 
 type Client = RpcClient<typeof RuntimeServiceService>;
@@ -49,7 +54,29 @@ export function agentOrders(clientOf: (node: NodeName) => Client, fleet: FleetHe
     async *listImages(node, signal) {
       for await (const image of clientOf(node).listImages({}, { signal })) yield parseImage(image);
     },
-    exec: async (node, start, _caller, signal) => openExec(clientOf(node), start, signal),
+    async *pullImage(node, image, signal) {
+      for await (const progress of clientOf(node).pullImage({ ...image }, { signal }))
+        yield parsePullProgress(progress);
+    },
+    async removeImage(node, digest, signal) {
+      const { freedBytes } = await clientOf(node).removeImage({ digest }, { signal });
+      return Number(freedBytes);
+    },
+    async pauseInstance(order, signal) {
+      const { state } = await clientOf(order.node).pauseInstance({ order: orderOf(order) }, { signal });
+      return parseInstanceState(state);
+    },
+    async resumeInstance(order, signal) {
+      const { state } = await clientOf(order.node).resumeInstance({ order: orderOf(order) }, { signal });
+      return parseInstanceState(state);
+    },
+    async *stats(node, instanceId, intervalMs, signal) {
+      const request = { instanceId: instanceId ?? '', intervalMs };
+      for await (const stats of clientOf(node).streamStats(request, { signal })) yield parseGuestStats(stats);
+    },
+    ...storageOrders(clientOf, orderOf, fleet),
+    exec: async (node, start, _caller, signal) => openExec(clientOf(node), 'exec', start, signal),
+    console: async (node, start, _caller, signal) => openExec(clientOf(node), 'console', start, signal),
     async *logs(node, instanceId, options, signal) {
       const request = { instanceId, options: formatLogOptions(options) };
       for await (const line of clientOf(node).streamLogs(request, { signal })) yield parseLogLine(line);
@@ -57,9 +84,61 @@ export function agentOrders(clientOf: (node: NodeName) => Client, fleet: FleetHe
   };
 }
 
-async function openExec(client: Client, start: ExecStart, signal: AbortSignal): Promise<ExecChannel> {
+function storageOrders(
+  clientOf: (node: NodeName) => Client,
+  orderOf: (order: OrderHead) => Order,
+  fleet: FleetHead,
+): Pick<
+  Orders,
+  'createSnapshot' | 'listSnapshots' | 'rollbackSnapshot' | 'removeSnapshot' | 'listVolumes' | 'removeVolume'
+> {
+  return {
+    async createSnapshot(order, { id, name }, signal) {
+      const request = { order: orderOf(order), snapshotId: id, name };
+      const { snapshot } = await clientOf(order.node).createSnapshot(request, { signal });
+      return parseSnapshot(snapshot);
+    },
+    async *listSnapshots(node, instanceId, signal) {
+      const request = { instanceId: instanceId ?? '' };
+      for await (const one of clientOf(node).listSnapshots(request, { signal })) yield parseSnapshot(one);
+    },
+    async rollbackSnapshot(order, snapshotId, signal) {
+      const request = { order: orderOf(order), snapshotId };
+      const { state } = await clientOf(order.node).rollbackSnapshot(request, { signal });
+      return parseInstanceState(state);
+    },
+    async removeSnapshot(order, snapshotId, signal) {
+      await clientOf(order.node).removeSnapshot({ order: orderOf(order), snapshotId }, { signal });
+    },
+    async *listVolumes(node, signal) {
+      for await (const volume of clientOf(node).listVolumes({}, { signal })) yield parseNodeVolume(volume);
+    },
+    async removeVolume(node, volumeId, signal) {
+      const { fleetId, fleetEpoch } = fleet;
+      const request = { fleetId, fleetEpoch: BigInt(fleetEpoch), volumeId };
+      await clientOf(node).removeVolume(request, { signal });
+    },
+  };
+}
+
+function parsePullProgress({ step, bytesDone, bytesTotal, done, digest }: WirePullProgress): PullProgress {
+  return {
+    step: cleanLine(step).slice(0, 64),
+    bytesDone: Number(bytesDone),
+    bytesTotal: Number(bytesTotal),
+    done,
+    digest: digest === '' ? undefined : parseDigest(digest),
+  };
+}
+
+async function openExec(
+  client: Client,
+  method: 'exec' | 'console',
+  start: ExecStart,
+  signal: AbortSignal,
+): Promise<ExecChannel> {
   const closing = new AbortController();
-  const call = client.exec({ signal: AbortSignal.any([signal, closing.signal]) });
+  const call = client[method]({ signal: AbortSignal.any([signal, closing.signal]) });
   let hasEnded = false;
   await call.send(formatExecStart(start));
   async function* output(): AsyncGenerator<ExecOutput> {
