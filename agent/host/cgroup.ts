@@ -1,8 +1,10 @@
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { rmdir, writeFile } from 'node:fs/promises';
+import { existsSync, readdirSync } from 'node:fs';
+import { rmdir } from 'node:fs/promises';
 import path from 'node:path';
 import type { Clock } from '#shared/clock.ts';
 import { DroverError } from '#shared/errors.ts';
+import { createCgroupControl, quotaUsOf, thawWithin, type CgroupControl } from './cgroup-control.ts';
+import { childrenOf, cpuPeriodUs, readNumber, readText, tryWrite } from './cgroup-files.ts';
 
 export interface CgroupLimits {
   readonly cpuMillicores: number;
@@ -14,7 +16,7 @@ export interface CgroupLimits {
  * The cgroups of our guests, each `PREFIX/NAME`: the truth about what lives. Version 1, 2 and hybrid hosts.
  * Reads are synchronous: the kernel answers from memory, and an inspect must not queue behind disk work.
  */
-export interface Cgroups {
+export interface Cgroups extends CgroupControl {
   /** As OCI writes it: from the root of each hierarchy. */
   path(name: string): string;
   /** Empty when nothing lives, or there is no such group. */
@@ -43,7 +45,6 @@ export interface Cgroups {
 }
 
 const mib = 1024 * 1024;
-const cpuPeriodUs = 100_000;
 
 export function createCgroups(options: {
   readonly clock: Clock;
@@ -62,7 +63,8 @@ export function createCgroups(options: {
   };
   // The same controller may be mounted as "cpu", "cpu,cpuacct" and a link from one to the other.
   const groupOf = (controller: string, name: string): string =>
-    unified ? path.join(root, prefix, name) : path.join(root, controller, prefix, name);
+    unified ? path.join(root, prefix, checkName(name)) : path.join(root, controller, prefix, checkName(name));
+  const control = createCgroupControl(clock, { unified, groupOf });
   const groups = (name: string): string[] => hierarchies().map((top) => path.join(top, prefix, name));
 
   const processes = (name: string): number[] => processesBelow(groupOf('pids', checkName(name)));
@@ -78,25 +80,41 @@ export function createCgroups(options: {
     await tryWrite(freezer, unified ? '1' : 'FROZEN');
     const pids = living();
     for (const pid of pids) killProcess(pid);
-    await tryWrite(freezer, unified ? '0' : 'THAWED');
+    await thawWithin({ unified, groupOf }, name);
     return pids.size;
   }
 
+  const limits = (name: string): CgroupLimits | undefined => {
+    checkName(name);
+    const read = (controller: string, file: string) => readNumber(path.join(groupOf(controller, name), file));
+    const pids = read('pids', 'pids.max');
+    if (pids === undefined) return undefined;
+    const memory = read('memory', unified ? 'memory.max' : 'memory.limit_in_bytes') ?? 0;
+    const cpu = unified
+      ? millicoresOfMax(readText(path.join(groupOf('', name), 'cpu.max')))
+      : millicores(read('cpu', 'cpu.cfs_quota_us') ?? 0, read('cpu', 'cpu.cfs_period_us') ?? cpuPeriodUs);
+    return { pids, memoryMib: Math.floor(memory / mib), cpuMillicores: cpu };
+  };
+
   return {
+    ...control,
     path: (name) => `${prefix}/${checkName(name)}`,
     processes,
     limitsSwap: unified || existsSync(path.join(root, 'memory', 'memory.memsw.limit_in_bytes')),
-    limits: (name) => {
-      checkName(name);
-      const read = (controller: string, file: string) =>
-        readNumber(path.join(groupOf(controller, name), file));
-      const pids = read('pids', 'pids.max');
-      if (pids === undefined) return undefined;
-      const memory = read('memory', unified ? 'memory.max' : 'memory.limit_in_bytes') ?? 0;
-      const cpu = unified
-        ? millicoresOfMax(readText(path.join(groupOf('', name), 'cpu.max')))
-        : millicores(read('cpu', 'cpu.cfs_quota_us') ?? 0, read('cpu', 'cpu.cfs_period_us') ?? cpuPeriodUs);
-      return { pids, memoryMib: Math.floor(memory / mib), cpuMillicores: cpu };
+    limits,
+    async setLimits(name, wanted) {
+      await control.setLimits(checkName(name), wanted);
+      const found = limits(name);
+      const cpuMillicores =
+        wanted.cpuMillicores === 0 ? 0 : millicores(quotaUsOf(wanted.cpuMillicores), cpuPeriodUs);
+      if (
+        found?.memoryMib === wanted.memoryMib &&
+        found.pids === wanted.pids &&
+        found.cpuMillicores === cpuMillicores
+      )
+        return;
+      const message = `wanted the limits ${JSON.stringify(wanted)}, the kernel says ${JSON.stringify(found)}`;
+      throw new DroverError('internal', message, { subject: { cgroup: name } });
     },
     outOfMemory: (name) => {
       const file = unified ? 'memory.events' : 'memory.oom_control';
@@ -167,16 +185,6 @@ function processesBelow(group: string): number[] {
   return [...own, ...childrenOf(group).flatMap((child) => processesBelow(path.join(group, child)))];
 }
 
-function childrenOf(group: string): string[] {
-  try {
-    const entries = readdirSync(group, { withFileTypes: true });
-    return entries.filter((entry) => entry.isDirectory()).map(({ name }) => name);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
-    throw error;
-  }
-}
-
 /** The kernel lets go of a group some moments after its last process: EBUSY passes. */
 async function removeTree(group: string, clock: Clock): Promise<void> {
   for (const child of childrenOf(group)) await removeTree(path.join(group, child), clock);
@@ -200,34 +208,6 @@ function killProcess(pid: number): void {
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
   }
-}
-
-async function tryWrite(file: string, text: string): Promise<boolean> {
-  try {
-    await writeFile(file, text, { flag: 'r+' });
-    return true;
-  } catch (error) {
-    if (['ENOENT', 'ENODEV', 'EINVAL'].includes((error as NodeJS.ErrnoException).code ?? '')) return false;
-    throw error;
-  }
-}
-
-function readText(file: string): string | undefined {
-  try {
-    return readFileSync(file, 'utf8');
-  } catch (error) {
-    if (['ENOENT', 'ENODEV', 'ENOTDIR'].includes((error as NodeJS.ErrnoException).code ?? ''))
-      return undefined;
-    throw error;
-  }
-}
-
-/** Zero for "max", for -1, and for the page-rounded 2^63 that version 1 says for none. */
-function readNumber(file: string): number | undefined {
-  const text = readText(file)?.trim();
-  if (text === undefined) return undefined;
-  const value = Number(text);
-  return Number.isNaN(value) || value < 0 || value >= 2 ** 62 ? 0 : value;
 }
 
 const millicores = (quotaUs: number, periodUs: number): number =>

@@ -1,0 +1,65 @@
+import { constants, readdirSync, readFileSync } from 'node:fs';
+import { writeFile } from 'node:fs/promises';
+import path from 'node:path';
+
+/** Which file of which controller a group has: version 1 has one tree for each, version 2 one for all. */
+export interface CgroupTree {
+  readonly unified: boolean;
+  groupOf(controller: string, name: string): string;
+}
+
+export const cpuPeriodUs = 100_000;
+
+/** Never makes a file: beside a hierarchy that is not mounted it would be a plain one. */
+export const writing = constants.O_WRONLY | constants.O_TRUNC;
+
+export function childrenOf(group: string): string[] {
+  try {
+    const entries = readdirSync(group, { withFileTypes: true });
+    return entries.filter((entry) => entry.isDirectory()).map(({ name }) => name);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
+    throw error;
+  }
+}
+
+/** The group and all groups in it, the outer ones first. */
+export const groupsWithin = (group: string): string[] => [
+  group,
+  ...childrenOf(group).flatMap((child) => groupsWithin(path.join(group, child))),
+];
+
+/** False where the file or its group is not there, and for a value that the kernel does not take. */
+export async function tryWrite(file: string, text: string): Promise<boolean> {
+  try {
+    await writeFile(file, text, { flag: writing });
+    return true;
+  } catch (error) {
+    if (['ENOENT', 'ENODEV', 'EINVAL'].includes((error as NodeJS.ErrnoException).code ?? '')) return false;
+    throw error;
+  }
+}
+
+export function readText(file: string): string | undefined {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch (error) {
+    if (['ENOENT', 'ENODEV', 'ENOTDIR'].includes((error as NodeJS.ErrnoException).code ?? ''))
+      return undefined;
+    throw error;
+  }
+}
+
+/** Zero for "max", for -1, and for the page-rounded 2^63 that version 1 says for none. */
+export function readNumber(file: string): number | undefined {
+  const text = readText(file)?.trim();
+  if (text === undefined) return undefined;
+  const value = Number(text);
+  return Number.isNaN(value) || value < 0 || value >= 2 ** 62 ? 0 : value;
+}
+
+/** One value of a file of lines such as "usage_usec 123"; zero where it has none. */
+export function readValue(file: string, key: string): number {
+  const line = (readText(file) ?? '').split('\n').find((each) => each.startsWith(`${key} `));
+  return Number(line?.slice(key.length + 1) ?? 0);
+}
