@@ -1,5 +1,5 @@
 import { stringify } from 'yaml';
-import type { WorkloadSpec } from '#shared/model.ts';
+import type { GuestConfig, PublishedPort, WorkloadSpec } from '#shared/model.ts';
 import { formatCpu, formatDuration, formatMib } from '#shared/units.ts';
 
 /** What a document says, without its name. */
@@ -26,6 +26,49 @@ export function diffFields(before: Described | undefined, after: Described): Fie
     .filter((change) => change.before !== change.after);
 }
 
+/** Storage, network and rights; a claim and a network by its name. */
+function guestFields(spec: GuestConfig): (readonly [string, unknown])[] {
+  const { snapshots, dns, security } = spec;
+  const counted = (value: number): number | '' => (value === 0 ? '' : value);
+  return [
+    ['root.pool', spec.rootPool],
+    ...spec.volumes.map(({ name, mountPath, sizeMib, pool, readOnly, keep }): [string, unknown] => [
+      `volumes.${name}`,
+      {
+        mount: mountPath,
+        ...(sizeMib > 0 && { size: formatMib(sizeMib) }),
+        ...(pool !== '' && { pool }),
+        ...(readOnly && { readOnly }),
+        ...(keep && { keep }),
+      },
+    ]),
+    ['snapshots.hourly', counted(snapshots.hourly)],
+    ['snapshots.daily', counted(snapshots.daily)],
+    ['snapshots.weekly', counted(snapshots.weekly)],
+    ...spec.networks.map(({ network, addresses }): [string, unknown] => [
+      `networks.${network}`,
+      addresses.length > 0 ? addresses : 'any address',
+    ]),
+    ['ports', spec.ports.map(formatPort)],
+    ['dns.servers', dns.servers],
+    ['dns.search', dns.search],
+    ['dns.options', dns.options],
+    ['devices', spec.devices],
+    ...(['privileged', 'nesting', 'ownIdRange'] as const).map((field): [string, unknown] => [
+      `security.${field}`,
+      security[field] || '',
+    ]),
+    ['security.addCapabilities', security.addCapabilities],
+    ['security.dropCapabilities', security.dropCapabilities],
+    ['startOrder', counted(spec.startOrder)],
+    ...entries('lxc', spec.lxcKeys),
+  ];
+}
+
+/** "8080:80/tcp", "127.0.0.1:8080:80/tcp". */
+const formatPort = ({ hostPort, guestPort, protocol, hostAddress }: PublishedPort): string =>
+  `${hostAddress === '' ? '' : `${hostAddress}:`}${hostPort === 0 ? 'any' : hostPort}:${guestPort}/${protocol}`;
+
 function fieldsOf({ labels, annotations, spec }: Described): Map<string, string> {
   const { resources, restart, placement, update } = spec;
   const fields: readonly (readonly [string, unknown])[] = [
@@ -41,6 +84,7 @@ function fieldsOf({ labels, annotations, spec }: Described): Map<string, string>
     ['resources.disk', resources.diskMib === 0 ? '' : formatMib(resources.diskMib)],
     ['resources.pids', resources.pids],
     ['network', spec.network],
+    ...guestFields(spec),
     ['restart.policy', restart.policy],
     ['restart.maxAttempts', restart.maxAttempts === 0 ? '' : restart.maxAttempts],
     ['placement.require', placement.require],

@@ -211,6 +211,12 @@ export function checkWorkingDir(text: string, field: string, faults: Faults): st
   return checkLine(text, 4096, field, faults);
 }
 
+export function checkDevice(text: string, field: string, faults: Faults): string {
+  if (!/^\/dev\/[A-Za-z0-9][A-Za-z0-9_-]{0,63}(\/[A-Za-z0-9][A-Za-z0-9_-]{0,63})?$/.test(text))
+    faults.add(field, `${show(text)} is not a device; wanted such as "/dev/fuse" or "/dev/net/tun"`);
+  return text;
+}
+
 /** A record without a prototype: "__proto__" and "constructor" are keys like any other. */
 export function ownRecord<V>(entries: Iterable<readonly [string, V]>): Record<string, V> {
   const record: Record<string, V> = Object.create(null) as Record<string, V>;

@@ -15,6 +15,7 @@ import type {
 import {
   type Faults,
   atMost,
+  checkDevice,
   checkLine,
   checkName,
   checkRange,
@@ -186,12 +187,6 @@ function checkNetworkUses(messages: readonly NetworkUse[], field: string, faults
   for (const [place, { addresses }] of uses.entries())
     refuseTwice(addresses, `${field}[${place}].addresses`, faults);
   return uses;
-}
-
-function checkDevice(text: string, field: string, faults: Faults): string {
-  if (!/^\/dev\/[A-Za-z0-9][A-Za-z0-9_-]{0,63}(\/[A-Za-z0-9][A-Za-z0-9_-]{0,63})?$/.test(text))
-    faults.add(field, `${show(text)} is not a device; wanted such as "/dev/fuse" or "/dev/net/tun"`);
-  return text;
 }
 
 function checkSecurity(message: Partial<WireSecurity> | undefined, field: string, faults: Faults): Security {

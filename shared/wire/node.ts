@@ -19,6 +19,7 @@ import type {
 import {
   type Faults,
   checkCount,
+  checkDevice,
   checkLabels,
   checkLine,
   checkName,
@@ -51,7 +52,9 @@ export function parseNodeFacts(message: WireNodeFacts | undefined): NodeFacts {
         .map(([key, value]) => [line(key, 'extra'), line(value, `extra.${key.slice(0, 40)}`)] as const),
     ),
     pools: message.pools.slice(0, 64).map((one) => parsePoolFacts(one, faults)),
-    allowedDevices: message.allowedDevices.slice(0, 64).map((one) => line(one, 'allowedDevices')),
+    allowedDevices: message.allowedDevices
+      .slice(0, 64)
+      .map((one) => checkDevice(one, 'allowedDevices', faults)),
     allowsPrivileged: message.allowsPrivileged,
   };
   faults.throwIfAny('facts');

@@ -1,11 +1,13 @@
 import { type FieldFault, isKind } from '#shared/errors.ts';
 import { PlacementStrategy, WorkloadDocument } from '#shared/gen/drover/fleet/v1/fleet.ts';
 import { NetworkMode, RestartPolicy } from '#shared/gen/drover/model/v1/model.ts';
+import { formatGuest, volumeSizeFaults } from './format-guest.ts';
 import { parseCpuMillicores, parseDurationMs, parseSizeMib } from '#shared/units.ts';
 
 const networks: Readonly<Record<string, NetworkMode>> = {
   none: NetworkMode.NETWORK_MODE_NONE,
   host: NetworkMode.NETWORK_MODE_HOST,
+  bridged: NetworkMode.NETWORK_MODE_BRIDGED,
 };
 const policies: Readonly<Record<string, RestartPolicy>> = {
   never: RestartPolicy.RESTART_POLICY_NEVER,
@@ -62,7 +64,7 @@ export function readQuantities(value: Readonly<Record<string, unknown>>): {
     readyAfter: read('update', 'readyAfter', parseDurationMs),
     grace: read('stop', 'grace', parseDurationMs),
   };
-  return { quantities, faults };
+  return { quantities, faults: [...faults, ...volumeSizeFaults(value)] };
 }
 
 /** A document without faults, as a message. */
@@ -89,7 +91,8 @@ export function formatDocument(value: Record<string, unknown>): WorkloadDocument
         diskMib: disk ?? 0,
         pids: resources.pids ?? 0,
       },
-      network: networks[text(file['network'])] ?? NetworkMode.NETWORK_MODE_UNSPECIFIED,
+      network: networkOf(file),
+      guest: formatGuest(value),
       restart: {
         policy: policies[restart.policy ?? ''] ?? RestartPolicy.RESTART_POLICY_UNSPECIFIED,
         maxAttempts: restart.maxAttempts ?? 0,
@@ -105,6 +108,13 @@ export function formatDocument(value: Record<string, unknown>): WorkloadDocument
       imageCredential: text(file['imageCredential']),
     },
   });
+}
+
+/** Whoever names networks has said the mode. */
+function networkOf(file: SpecFile): NetworkMode {
+  const said = networks[text(file['network'])];
+  const implied = Array.isArray(file['networks']) && file['networks'].length > 0;
+  return said ?? (implied ? NetworkMode.NETWORK_MODE_BRIDGED : NetworkMode.NETWORK_MODE_UNSPECIFIED);
 }
 
 const text = (value: unknown): string => (typeof value === 'string' ? value : '');

@@ -135,7 +135,7 @@ function strayAliases(document: Document): { pos: [number]; message: string }[] 
   return stray.slice(0, syntaxFaultsMax);
 }
 
-const textSections = ['env', 'labels', 'annotations', 'command'];
+const textSections = ['env', 'labels', 'annotations', 'command', 'lxc'];
 
 /** In an environment `VERSION: 1.10` is text: as a number it would lose its last digit. */
 function keepNumbersAsWritten(document: Document): void {

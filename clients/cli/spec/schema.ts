@@ -1,36 +1,10 @@
+import { guestSchema } from './guest-schema.ts';
+import { duration, section, size, stringMap, text } from './schema-parts.ts';
+
 /**
  * The JSON schema of a workload file: what editors and the command line check. docs/workload.schema.json is
  * its copy.
  */
-
-const text = (description: string, pattern?: string): object => ({
-  type: 'string',
-  description,
-  ...(pattern === undefined ? {} : { pattern }),
-});
-
-const duration = (description: string): object => ({
-  ...text(`${description} Such as "10s" or "1h30m".`),
-  examples: ['10s', '1h30m'],
-});
-
-const size = (description: string, example: string): object => ({
-  ...text(description),
-  examples: [example],
-});
-const stringMap = (description: string): object => ({
-  type: 'object',
-  description,
-  additionalProperties: { type: ['string', 'number', 'boolean'] },
-});
-
-const section = (description: string, properties: Readonly<Record<string, object>>): object => ({
-  type: 'object',
-  description,
-  properties,
-  additionalProperties: false,
-});
-
 export const workloadSchema = {
   $schema: 'https://json-schema.org/draft/2020-12/schema',
   title: 'Drover workload',
@@ -47,9 +21,12 @@ export const workloadSchema = {
     project: { const: 'default', description: 'The only project for now.' },
     labels: stringMap('For people and selectors.'),
     annotations: stringMap('Free text for tools; never interpreted.'),
-    image: text('"registry.example/web:1.4", "registry.example/web@sha256:…" or "oci:/path" on the nodes.'),
+    image: text(
+      '"registry.example/web:1.4", "registry.example/web@sha256:…", "oci:/path" or "tar:/path" on the nodes, ' +
+        '"https://host/rootfs.tar.xz@sha256:…", or "lxc:server/debian/12".',
+    ),
     imageCredential: text('Name of a registry credential that the nodes hold.'),
-    runtime: text('What runs it: "crun". May be left out.'),
+    runtime: text('What runs it: "crun" or "lxc". May be left out.'),
     replicas: { type: 'integer', minimum: 0, maximum: 1000, default: 1, description: 'Copies wanted.' },
     command: {
       type: 'array',
@@ -73,10 +50,11 @@ export const workloadSchema = {
       },
     }),
     network: {
-      enum: ['none', 'host'],
+      enum: ['none', 'host', 'bridged'],
       default: 'none',
-      description: 'Loopback alone, or the network of the host.',
+      description: 'Loopback alone, the network of the host, or those of networks, which says so by itself.',
     },
+    ...guestSchema,
     restart: section('When the agent starts it again.', {
       policy: {
         enum: ['never', 'on-failure', 'always'],
