@@ -6,12 +6,14 @@ import type { Backend } from '../backends/backend.ts';
 import { demandOf } from '../demand.ts';
 import { type FleetView, isKnown } from '../fleet-view.ts';
 import { buildNodeViews } from '../node-views.ts';
+import { runtimeOf } from '../scheduler/choose-runtime.ts';
 import { schedule } from '../scheduler/schedule.ts';
 import { bindInstance, recordUnplaceable } from '../store/bind-instance.ts';
 import { recordOperationStep } from '../store/finish-operation.ts';
 import { forgetInstance, forgetReleased } from '../store/forget-instance.ts';
 import { pinImage } from '../store/instance-template.ts';
 import { recordObservation } from '../store/record-observation.ts';
+import { storedRouting } from '../store/put-routing.ts';
 import { recordUnresolved, resolveWorkload } from '../store/resolve-workload.ts';
 import type { Store } from '../store/store.ts';
 import type { Step } from './plan.ts';
@@ -39,8 +41,6 @@ const ensureTimeoutMs = 30_000;
 /** On top of the grace that the guest has. */
 const removeTimeoutMs = 30_000;
 const resolveTimeoutMs = 60_000;
-/** Where a workload names no runtime and no rule says otherwise. */
-const defaultRuntime = 'crun';
 const nodesAskedForImage = 3;
 
 const executors: Executors = {
@@ -94,7 +94,7 @@ const targetOf = (instance: Instance, node: NodeName) => ({
 });
 
 /** Decides and binds in one transaction: what another placement bound before is seen, so none overcommits. */
-async function place(instance: Instance, { store, view, clock }: StepContext): Promise<void> {
+async function place(instance: Instance, { store, view, clock, random }: StepContext): Promise<void> {
   const { id, project, name } = instance.metadata;
   const { result } = await store.transact((tx) => {
     const record = tx.get('instance', id, project);
@@ -109,7 +109,7 @@ async function place(instance: Instance, { store, view, clock }: StepContext): P
       recordOperationStep(tx, { workload, project, message: `${name} has no node: ${because}` }, nowMs);
       return because;
     }
-    bindInstance(tx, { id, project, node, because }, nowMs);
+    bindInstance(tx, { id, project, node, because, newId: () => random.uuidV7() }, nowMs);
     recordOperationStep(tx, { workload, project, message: `${name} goes to ${node}: ${because}` }, nowMs);
     return undefined;
   });
@@ -154,8 +154,7 @@ async function forget(
 async function resolveImage(workload: Workload, context: StepContext): Promise<void> {
   const { store, backendOf, clock, signal } = context;
   const { spec, metadata } = workload;
-  const runtime = spec.runtime || defaultRuntime;
-  const runtimeBecause = spec.runtime === '' ? 'default' : 'named in the spec';
+  const { runtime, runtimeBecause } = runtimeOf(workload, storedRouting(store.snapshot()));
   let failure = new DroverError('unavailable', `no connected node offers ${runtime}`);
   for (const node of nodesToAsk(workload, runtime, context)) {
     try {

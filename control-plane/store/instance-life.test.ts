@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { DroverError } from '#shared/errors.ts';
 import type { Digest, Instance, InstanceId, InstanceState, NodeName } from '#shared/model.ts';
+import { systemRandom } from '#shared/random.ts';
 import { emptyAssignment } from '#shared/wire/network.ts';
 import { createFakeClock } from '../../test/fakes/clock.ts';
 import { simpleSpec } from '../../test/simulation/control-plane.ts';
@@ -20,7 +21,7 @@ import type { Snapshot, Transaction } from './store.ts';
 const id = '0198c0de-0000-7000-8000-000000000001' as InstanceId;
 const [a, b] = ['a', 'b'] as NodeName[] as [NodeName, NodeName];
 const project = 'default';
-const at = { id, project };
+const at = { id, project, newId: systemRandom.uuidV7 };
 
 const metadata = {
   project,

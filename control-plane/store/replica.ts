@@ -1,7 +1,7 @@
 import type { Instance } from '#shared/model.ts';
 import type { JournalChange } from './journal.ts';
 import { deleteFrom, emptyTable, getFrom, putInto, rangeOf, type SortedTable } from './sorted-table.ts';
-import type { Kind, Records, Snapshot } from './store.ts';
+import type { Kind, NamedKind, Records, Snapshot } from './store.ts';
 
 export const defaultProject = 'default';
 
@@ -57,7 +57,8 @@ export function parseKey(key: string): { kind: Kind; project: string; id: string
 
 /** The record as it will be read: its revision is the one that writes it. */
 export function stampRevision(record: Records[Kind], kind: Kind, revision: number): Records[Kind] {
-  if (kind === 'event') return { ...(record as Records['event']), revision };
+  if (kind === 'event' || kind === 'routing')
+    return { ...(record as Records['event'] | Records['routing']), revision };
   if (!('metadata' in record)) return record;
   return { ...record, metadata: { ...record.metadata, revision } };
 }
@@ -152,7 +153,7 @@ export function createSnapshot(replica: Replica): Snapshot {
     revision: replica.revision,
     get: <K extends Kind>(kind: K, id: string, project = defaultProject) =>
       getFrom(replica.records, recordKey(kind, project, id))?.record as Records[K] | undefined,
-    named: <K extends 'workload' | 'instance' | 'node'>(kind: K, name: string, project = defaultProject) =>
+    named: <K extends NamedKind>(kind: K, name: string, project = defaultProject) =>
       getFrom(replica.names, `${kind}/${project}/${name}`)?.record as Records[K] | undefined,
     list: <K extends Kind>(kind: K, project?: string) =>
       recordsOf<Records[K]>(rangeOf(replica.records, ...keyRange(kind, project))),

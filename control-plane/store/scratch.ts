@@ -1,5 +1,5 @@
 import type { FleetEvent, Instance } from '#shared/model.ts';
-import type { Kind, Records, Snapshot, Transaction } from './store.ts';
+import type { Kind, NamedKind, Records, Snapshot, Transaction } from './store.ts';
 
 const absent = Symbol('absent');
 type Written = Map<string, unknown>;
@@ -43,7 +43,7 @@ export function scratchTransaction(base: Snapshot): Transaction {
       if (record === absent) return undefined;
       return record === undefined ? base.get(kind, id, project) : (record as Records[K]);
     },
-    named<K extends 'workload' | 'instance' | 'node'>(kind: K, name: string, project = 'default') {
+    named<K extends NamedKind>(kind: K, name: string, project = 'default') {
       for (const [id, record] of written[kind]) {
         if (record === absent || !id.startsWith(`${project}/`)) continue;
         if ((record as Records[K]).metadata.name === name) return record as Records[K];
@@ -71,6 +71,7 @@ const kinds: readonly Kind[] = [
   'workload',
   'instance',
   'released-instance',
+  'volume',
   'node',
   'operation',
   'event',

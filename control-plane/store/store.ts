@@ -1,10 +1,21 @@
-import type { FleetEvent, Instance, InstanceId, Node, NodeName, Operation, Workload } from '#shared/model.ts';
+import type {
+  FleetEvent,
+  Instance,
+  InstanceId,
+  Node,
+  NodeName,
+  Operation,
+  Routing,
+  Volume,
+  Workload,
+} from '#shared/model.ts';
 
 /** The kinds the store keeps, each with the record it holds. A key is `kind/project/id`. */
 export interface Records {
   readonly workload: Workload;
   readonly instance: Instance;
   readonly 'released-instance': ReleasedInstance;
+  readonly volume: Volume;
   readonly node: Node;
   readonly operation: Operation;
   readonly event: FleetEvent;
@@ -12,8 +23,12 @@ export interface Records {
   readonly 'revoked-certificate': RevokedCertificate;
   readonly request: StoredRequest;
   readonly fleet: FleetRecord;
+  /** One record: all rules. */
+  readonly routing: Routing;
 }
 export type Kind = keyof Records;
+/** Those whose names are unique in their project. */
+export type NamedKind = 'workload' | 'instance' | 'node' | 'volume';
 
 /**
  * An instance that was given up with its node. Should its host come back, it is ours there and not wanted.
@@ -74,11 +89,7 @@ export interface Snapshot {
   readonly revision: number;
   get<K extends Kind>(kind: K, id: string, project?: string): Records[K] | undefined;
   /** For kinds with metadata. */
-  named<K extends 'workload' | 'instance' | 'node'>(
-    kind: K,
-    name: string,
-    project?: string,
-  ): Records[K] | undefined;
+  named<K extends NamedKind>(kind: K, name: string, project?: string): Records[K] | undefined;
   /** All of a kind, by id. */
   list<K extends Kind>(kind: K, project?: string): readonly Records[K][];
   instancesOfWorkload(workload: string, project?: string): readonly Instance[];
