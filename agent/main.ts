@@ -155,6 +155,7 @@ const probe = ({ stateDir, idRange }: AgentConfig, { commands }: Life): Promise<
   probeIdmap({
     directory: path.join(stateDir, 'idmap-probe'),
     run: commands.run,
+    start: commands.start,
     id: systemRandom.uuidV7() as InstanceId,
     range: { base: idRange.base, size: idRange.size },
     signal: systemClock.timeout(probeMs),
@@ -179,7 +180,11 @@ function openDrivers(config: AgentConfig, { incarnation, commands, log }: Life) 
       run: commands.run,
     }),
   ];
-  const volumes = createDirectoryDriver({ directory: path.join(stateDir, 'volumes'), run: commands.run });
+  const volumes = createDirectoryDriver({
+    directory: path.join(stateDir, 'volumes'),
+    run: commands.run,
+    start: commands.start,
+  });
   return { drivers, images, volumes };
 }
 

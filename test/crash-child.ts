@@ -22,7 +22,7 @@ export type CrashJob =
 
 export const crashRange = { base: 1_000_000, size: 65_536 };
 const { signal } = new AbortController();
-const { run } = createHostCommands({ clock: systemClock });
+const { run, start } = createHostCommands({ clock: systemClock });
 
 export const openSource = (directory: string) =>
   createOciSource({
@@ -37,7 +37,7 @@ export const openSource = (directory: string) =>
   });
 
 export const openVolumes = (directory: string) =>
-  createDirectoryDriver({ directory: path.join(directory, 'volumes'), run });
+  createDirectoryDriver({ directory: path.join(directory, 'volumes'), run, start });
 
 const say = (text: string): void => void process.stdout.write(`${text}\n`);
 

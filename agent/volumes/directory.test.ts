@@ -13,7 +13,7 @@ import { probeIdmap } from './idmap-probe.ts';
 import { parseMounts, readMounts } from './mounts.ts';
 
 const { signal } = new AbortController();
-const { run } = createHostCommands({ clock: systemClock });
+const { run, start } = createHostCommands({ clock: systemClock });
 const range = { base: 1_000_000, size: 65_536 };
 
 async function setUpFake(): Promise<VolumeWorld> {
@@ -24,6 +24,7 @@ async function setUpFake(): Promise<VolumeWorld> {
     directory: home.path,
     range,
     unshifted: false,
+    keepsOwners: false,
     reopen: open,
     [Symbol.asyncDispose]: () => home[Symbol.asyncDispose](),
   };
@@ -32,14 +33,18 @@ async function setUpFake(): Promise<VolumeWorld> {
 async function setUpDirectory(unshifted = false): Promise<VolumeWorld & { readonly volumes: string }> {
   const home = await passableDirectory('volume');
   const volumes = path.join(home.path, 'volumes');
-  const driver = createDirectoryDriver({ directory: volumes, run });
+  const driver = createDirectoryDriver({ directory: volumes, run, start });
   return {
     driver,
     volumes,
     directory: home.path,
     range,
     unshifted,
-    reopen: () => createDirectoryDriver({ directory: volumes, run }),
+    keepsOwners: true,
+    async chownTree(tree, owner) {
+      await run('chown', ['-hR', `${owner}:${owner}`, '--', tree]);
+    },
+    reopen: () => createDirectoryDriver({ directory: volumes, run, start }),
     async [Symbol.asyncDispose]() {
       for (const { id } of await driver.list(signal)) await driver.remove(id, signal);
       await home[Symbol.asyncDispose]();
@@ -136,7 +141,7 @@ describe('directory driver', () => {
 
   it('works below a directory whose name needs escaping', async () => {
     await using home = await passableDirectory('volume,a:b');
-    const driver = createDirectoryDriver({ directory: path.join(home.path, 'v\\ x'), run });
+    const driver = createDirectoryDriver({ directory: path.join(home.path, 'v\\ x'), run, start });
     const rootfs = path.join(home.path, 'image,1:2');
     await mkdir(rootfs);
     await writeFile(path.join(rootfs, 'here'), '');
@@ -239,7 +244,7 @@ describe('directory driver with idmapped images', () => {
   it('the probe says yes here, again and again, and leaves nothing', async () => {
     await using home = await passableDirectory('probe');
     const directory = path.join(home.path, 'probe');
-    const probe = { directory, run, id: ids[0] as InstanceId, range, signal };
+    const probe = { directory, run, start, id: ids[0] as InstanceId, range, signal };
     expect([await probeIdmap(probe), await probeIdmap(probe)]).toEqual(['yes', 'yes']);
     expect(await readdir(home.path)).toEqual([]);
     const none = createHostCommands({ clock: systemClock, searchPath: '/nowhere' });

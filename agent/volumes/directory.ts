@@ -1,261 +1,240 @@
-import { chmod, chown, mkdir, readdir, realpath, rm, rmdir, stat } from 'node:fs/promises';
+import { chmod, chown, mkdir, rm, stat, statfs } from 'node:fs/promises';
 import path from 'node:path';
-import { DroverError } from '#shared/errors.ts';
-import type { VolumeId } from '#shared/model.ts';
-import type { CommandResult, HostCommands } from '../host/command.ts';
-import { readIfThere, syncDirectory, writeDurably } from '../host/durable-file.ts';
-import { mountIdmapped } from '../host/idmapped-overlay.ts';
-import { readMounts } from './mounts.ts';
-import type { FoundVolume, IdRange, VolumeDriver } from './volume-driver.ts';
+import { asDroverError, DroverError } from '#shared/errors.ts';
+import type { PoolFacts, VolumeId } from '#shared/model.ts';
+import type { HostCommands } from '../host/command.ts';
+import { writeDurably } from '../host/durable-file.ts';
+import {
+  createHomes,
+  exists,
+  foundSnapshot,
+  kindOf,
+  passable,
+  toolError,
+  type VolumeRecord,
+} from './directory-home.ts';
+import { createDirectoryMounts } from './directory-mounts.ts';
+import { createDirectorySnapshots } from './directory-snapshots.ts';
+import { createDirectoryStreams } from './directory-stream.ts';
+import { checkSnapshotId, isMountedStill, noVolume } from './volume-id.ts';
+import type { FoundVolume, IdRange, RootRequest, VolumeCapability, VolumeDriver } from './volume-driver.ts';
 
 export interface DirectoryDriverOptions {
+  /** As the configuration calls the pool; "local" where it is left out. */
+  readonly pool?: string;
   /** Absolute; all that it makes is below. Directories above must let others pass (o+x). */
   readonly directory: string;
   readonly run: HostCommands['run'];
+  readonly start: HostCommands['start'];
+  /** "yes" where roots can be shifted by the mount, else why not; asked once. */
+  readonly idmap?: () => Promise<string>;
 }
 
-/** Of what a root was made; written before it is first mounted, and never changed. */
-interface VolumeRecord {
-  readonly digest: string;
-  readonly lower: string;
-  readonly range: IdRange;
-}
-
-const mountMs = 30_000;
-const removeMs = 10 * 60_000;
 const usageMs = 5 * 60_000;
-const passable = 0o711;
-const mountPoints = ['root', 'lower'] as const;
-type MountPoint = (typeof mountPoints)[number];
-const idText = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
+const mib = 1024 * 1024;
 
 /**
- * Roots as overlays in plain directories: the image below, and
- * <directory>/<id>/{upper,work,root,volume.json} for each instance. A directory without volume.json was
- * never handed out. No quota. Where the image has its own ids, they are shifted on the way, and
- * <directory>/<id>/lower is there for the moment of the mount.
+ * Volumes in plain directories. Roots are overlays with the image below:
+ * <directory>/<id>/{upper,work,root,volume.json} for each instance. Data volumes are
+ * <directory>/<id>/{data,root,volume.json}. A directory without volume.json was never handed out. No quota.
+ * Where the image has its own ids, they are shifted on the way, and <directory>/<id>/lower is there for the
+ * moment of the mount. Snapshots are copies.
  */
-export function createDirectoryDriver({ directory, run }: DirectoryDriverOptions): VolumeDriver {
-  /** The last line before paths and tools: ids are checked again. */
-  function home(id: VolumeId): string {
-    if (idText.test(id)) return path.join(directory, id);
-    throw new DroverError('invalid-argument', 'not an instance id', { subject: { instance: id } });
-  }
-  const recordFile = (id: VolumeId): string => path.join(home(id), 'volume.json');
+export function createDirectoryDriver(options: DirectoryDriverOptions): VolumeDriver {
+  const { directory, run, start, pool = 'local' } = options;
+  const homes = createHomes(directory, run);
+  const mounts = createDirectoryMounts(homes, run);
+  const snapshots = createDirectorySnapshots(homes, run);
+  const streams = createDirectoryStreams(homes, snapshots, start);
+  const fingerprint = createFingerprint({ directory, run, pool, idmap: options.idmap });
 
-  async function readRecord(id: VolumeId): Promise<VolumeRecord | undefined> {
-    const raw = await readIfThere(recordFile(id));
-    return raw === undefined ? undefined : (JSON.parse(raw) as VolumeRecord);
-  }
-
-  async function make(
-    id: VolumeId,
-    record: VolumeRecord,
-    range: IdRange,
-    signal: AbortSignal,
-  ): Promise<void> {
-    if (await exists(home(id))) {
-      await release(id, signal);
-      await removeTree(run, home(id), signal);
-    }
-    await mkdir(home(id), { recursive: true, mode: passable });
-    for (const each of [directory, home(id)]) await chmod(each, passable);
-    const upper = path.join(home(id), 'upper');
+  async function makeRoot(id: VolumeId, record: VolumeRecord, signal: AbortSignal): Promise<VolumeRecord> {
+    await mounts.release(id, signal);
+    await homes.makeHome(id, signal);
+    const upper = homes.content(id, record);
     await mkdir(upper);
     // Upper is the root that the guest sees: its owner is the guest's own, its mode the image's.
-    await chown(upper, range.base, range.base);
+    await chown(upper, record.range.base, record.range.base);
     await chmod(upper, (await stat(record.lower)).mode & 0o7777);
-    await mkdir(path.join(home(id), 'work'), { mode: 0o700 });
-    for (const place of mountPoints) await mkdir(path.join(home(id), place));
-    await writeDurably(recordFile(id), JSON.stringify(record));
-    await syncDirectory(directory);
+    await mkdir(path.join(homes.home(id), 'work'), { mode: 0o700 });
+    await homes.write(id, record);
+    return record;
   }
 
-  async function mount(
-    id: VolumeId,
-    record: VolumeRecord,
-    unshifted: boolean,
-    signal: AbortSignal,
-  ): Promise<void> {
-    const { lower, range } = record;
-    const [target, bind] = [path.join(home(id), 'root'), path.join(home(id), 'lower')];
-    const at = (name: string): string => escapeOption(path.join(home(id), name));
-    const data = `upperdir=${at('upper')},workdir=${at('work')}`;
-    const layers = `lowerdir=${escapeOption(lower)},${data}`;
-    const options = { signal, timeoutMs: mountMs };
-    const result = unshifted
-      ? await mountIdmapped(run, { lower, bind, target, data, range }, options)
-      : await run('mount', ['-t', 'overlay', '-o', `nodev,${layers}`, 'overlay', target], options);
-    // The tool's exit code is a hint; the mount table is the truth.
-    if ((await countMounts(id, 'root')) > 0) return;
-    throw toolError(unshifted ? 'the idmapped mount' : 'mount', result, id);
+  async function makeData(id: VolumeId, record: VolumeRecord, signal: AbortSignal): Promise<VolumeRecord> {
+    await mounts.release(id, signal);
+    await homes.makeHome(id, signal);
+    const data = homes.content(id, record);
+    await mkdir(data);
+    await chown(data, record.range.base, record.range.base);
+    await chmod(data, 0o755);
+    await homes.write(id, record);
+    return record;
   }
 
-  async function release(id: VolumeId, signal: AbortSignal): Promise<void> {
-    for (const place of mountPoints) await unmount(id, place, signal);
+  /** The volume with the owners that are wanted now. */
+  async function adopt(id: VolumeId, found: VolumeRecord, range: IdRange, signal: AbortSignal) {
+    if (isSameRange(found.range, range)) return found;
+    await mounts.release(id, signal);
+    return snapshots.shift(id, found, range, signal);
   }
 
-  async function unmount(id: VolumeId, place: MountPoint, signal: AbortSignal): Promise<void> {
-    for (let count = await countMounts(id, place); count > 0; ) {
-      const args = ['--', path.join(home(id), place)];
-      const result = await run('umount', args, { signal, timeoutMs: mountMs });
-      const left = await countMounts(id, place);
-      if (left >= count) throw toolError('umount', result, id);
-      count = left;
-    }
-  }
-
-  async function countMounts(id: VolumeId, place: MountPoint): Promise<number> {
-    const wanted = path.join(await realpath(home(id)).catch(() => home(id)), place);
-    return (await readMounts()).filter(({ target }) => target === wanted).length;
+  async function findRoot({ id, image, range }: RootRequest, signal: AbortSignal): Promise<VolumeRecord> {
+    const wanted = { kind: 'root', digest: image.digest, lower: image.rootfs, range } as const;
+    if ((await homes.read(id)) === undefined) return makeRoot(id, wanted, signal);
+    const found = await snapshots.settle(id, signal);
+    checkSame(found, wanted, id);
+    const adopted = await adopt(id, found, range, signal);
+    if (adopted.lower === image.rootfs) return adopted;
+    await mounts.release(id, signal);
+    await homes.write(id, { ...adopted, lower: image.rootfs });
+    return { ...adopted, lower: image.rootfs };
   }
 
   async function found(id: VolumeId): Promise<FoundVolume> {
-    return { id, kind: 'root', range: (await readRecord(id))?.range, diskMib: 0 };
+    const record = await homes.read(id);
+    return { id, kind: record === undefined ? 'root' : kindOf(record), range: record?.range, diskMib: 0 };
+  }
+
+  async function measure(id: VolumeId, places: readonly string[], signal: AbortSignal): Promise<number> {
+    // du(1) walks by descriptor: a guest that swaps directories for links meanwhile leads it nowhere.
+    const args = ['-sxc', '--block-size=1', '--', ...places];
+    const result = await run('du', args, { signal, timeoutMs: usageMs });
+    const bytes = Number.parseInt(result.stdout.trimEnd().split('\n').at(-1) ?? '', 10);
+    // du fails for files that the guest removed under it, and still has its sum.
+    if (!Number.isSafeInteger(bytes)) throw toolError('du', result, id);
+    return bytes;
+  }
+
+  async function snapshotsOf(id: VolumeId, signal: AbortSignal) {
+    return Promise.all(
+      (await homes.listSnapshots(id)).map(async (entry) =>
+        foundSnapshot(id, entry, await measure(id, [homes.snapshotHome(id, entry.id)], signal)),
+      ),
+    );
   }
 
   return {
     name: 'directory',
-    pool: 'local',
-    fingerprint: async () => ({
-      name: 'local',
-      driver: 'directory',
-      version: '',
-      healthy: true,
-      detail: '',
-      capabilities: [],
-      sizeMib: 0,
-      freeMib: 0,
-    }),
-    prepareData: refuse,
-    setQuota: refuse,
-    snapshot: refuse,
-    snapshots: refuse,
-    rollback: refuse,
-    removeSnapshot: refuse,
-    clone: refuse,
-    send: refuseStream,
-    receive: refuse,
+    pool,
+    fingerprint,
+    async prepare(request, signal) {
+      const record = await findRoot(request, signal);
+      const isShifted = request.image.range.base !== request.range.base;
+      return { path: await mounts.mount(request.id, record, isShifted, signal), quotaEnforced: false };
+    },
+    async prepareData({ id, range }, signal) {
+      const isNew = (await homes.read(id)) === undefined;
+      const wanted = { kind: 'data', digest: '', lower: '', range } as const;
+      const record = isNew ? await makeData(id, wanted, signal) : await snapshots.settle(id, signal);
+      if (kindOf(record) !== 'data') throw isNoData(id);
+      const adopted = await adopt(id, record, range, signal);
+      return { path: await mounts.mount(id, adopted, false, signal), quotaEnforced: false };
+    },
+    release: mounts.release,
+    async remove(id, signal) {
+      await mounts.release(id, signal);
+      if (!(await exists(homes.home(id)))) return;
+      await homes.forget(id);
+      await homes.removeHome(id, signal);
+    },
+    setQuota: async () => {
+      throw new DroverError('unimplemented', 'the directory driver has no quota');
+    },
+    async usage(id, signal) {
+      const record = await homes.read(id);
+      if (record === undefined) throw noVolume(id);
+      const kept = path.join(homes.home(id), 'snapshots');
+      const places = [homes.content(id, record), ...((await exists(kept)) ? [kept] : [])];
+      return { bytes: await measure(id, places, signal) };
+    },
+    list: async () => Promise.all((await homes.list()).map(found)),
+    snapshot: snapshots.snapshot,
+    async snapshots(id, signal) {
+      if (id !== undefined && (await homes.read(id)) === undefined) throw noVolume(id);
+      const ids = id === undefined ? await homes.list() : [id];
+      const all = (await Promise.all(ids.map((each) => snapshotsOf(each, signal)))).flat();
+      return all.toSorted((one, other) => one.createdAtMs - other.createdAtMs);
+    },
+    async rollback(id, snapshot, signal) {
+      if (await mounts.isMounted(id)) throw isMountedStill(id);
+      await snapshots.rollback(id, checkSnapshotId(snapshot), signal);
+    },
+    async removeSnapshot(id, snapshot, signal) {
+      if ((await homes.read(id)) !== undefined) await snapshots.settle(id, signal);
+      await snapshots.remove(id, snapshot, signal);
+    },
+    clone: snapshots.clone,
+    send: (id, snapshot, { since }, signal) => streams.send(id, snapshot, since, signal),
+    receive: streams.receive,
     listImages: async () => [],
     removeImage: async () => {},
     close: async () => {},
-    async prepare({ id, image, range }, signal) {
-      const wanted = { digest: image.digest, lower: image.rootfs, range };
-      const found = await readRecord(id);
-      if (found === undefined) await make(id, wanted, range, signal);
-      else checkSame(found, wanted, id);
-      const root = path.join(home(id), 'root');
-      await checkPassable(root);
-      // Left by a tool that was killed between its mounts.
-      await unmount(id, 'lower', signal);
-      if ((await countMounts(id, 'root')) === 0)
-        await mount(id, wanted, image.range.base !== range.base, signal);
-      return { path: root, quotaEnforced: false };
-    },
-    release,
-    async remove(id, signal) {
-      await release(id, signal);
-      if (!(await exists(home(id)))) return;
-      // Without its record first: what a crash leaves of it is then never taken for a whole root.
-      await rm(recordFile(id), { force: true });
-      await syncDirectory(home(id));
-      await removeTree(run, home(id), signal);
-    },
-    async usage(id, signal) {
-      if ((await readRecord(id)) === undefined) {
-        throw new DroverError('not-found', `no root of ${id}`, { subject: { instance: id } });
-      }
-      // du(1) walks by descriptor: a guest that swaps directories for links meanwhile leads it nowhere.
-      const args = ['-sx', '--block-size=1', '--', path.join(home(id), 'upper')];
-      const result = await run('du', args, { signal, timeoutMs: usageMs });
-      const bytes = Number.parseInt(result.stdout, 10);
-      // du fails for files that the guest removed under it, and still has its sum.
-      if (!Number.isSafeInteger(bytes)) throw toolError('du', result, id);
-      return { bytes };
-    },
-    async list() {
-      const names = await readdir(directory).catch((error: NodeJS.ErrnoException) => {
-        if (error.code === 'ENOENT') return [];
-        throw error;
-      });
-      const ids = names.filter((name) => idText.test(name)) as VolumeId[];
-      return Promise.all(ids.map(found));
-    },
   };
 }
 
-const refuse = async (): Promise<never> => {
-  throw new DroverError('unimplemented', 'the directory driver cannot do that');
-};
-
-async function* refuseStream(): AsyncGenerator<never> {
-  yield await refuse();
-}
-
-async function exists(file: string): Promise<boolean> {
-  try {
-    await stat(file);
-    return true;
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false;
-    throw error;
-  }
-}
+const isSameRange = (one: IdRange, other: IdRange): boolean =>
+  one.base === other.base && one.size === other.size;
 
 /** A root over another image would be neither the old one nor the new. */
 function checkSame(found: VolumeRecord, wanted: VolumeRecord, id: VolumeId): void {
-  const isSame =
-    found.lower === wanted.lower &&
-    found.range.base === wanted.range.base &&
-    found.range.size === wanted.range.size;
-  if (isSame) return;
+  // One image has a directory for each range of ids; a root that came from elsewhere has none yet.
+  const mayMove = found.lower === '' || !isSameRange(found.range, wanted.range);
+  const isSame = found.lower === wanted.lower || mayMove;
+  if (kindOf(found) === 'root' && found.digest === wanted.digest && isSame) return;
   throw new DroverError(
     'failed-precondition',
-    `wanted a root of ${wanted.digest} for ids from ${wanted.range.base}, ` +
-      `found one of ${found.digest} for ids from ${found.range.base}`,
-    { subject: { instance: id }, nextStep: 'remove the instance; a new one gets a new root' },
+    `wanted a root of ${wanted.digest} at ${wanted.lower}, ` +
+      `found ${kindOf(found)} ${found.digest ? `of ${found.digest} at ${found.lower}` : ''}`.trim(),
+    { subject: { volume: id }, nextStep: 'remove the instance; a new one gets a new root' },
   );
 }
 
-/** Guests come to their root as somebody else, so everybody must be let through. */
-async function checkPassable(root: string): Promise<void> {
-  for (let above = path.dirname(root); above !== path.dirname(above); above = path.dirname(above)) {
-    if (((await stat(above)).mode & 0o001) !== 0) continue;
-    throw new DroverError('failed-precondition', `others cannot pass ${above}, so no guest can`, {
-      nextStep: `chmod o+x ${above}`,
-    });
+const isNoData = (id: VolumeId): DroverError =>
+  new DroverError('failed-precondition', `${id} is the root of an instance, not a data volume`, {
+    subject: { volume: id },
+  });
+
+/** Writes a file: a disk that became read-only still lists well. */
+function createFingerprint(options: {
+  readonly directory: string;
+  readonly run: HostCommands['run'];
+  readonly pool: string;
+  readonly idmap: (() => Promise<string>) | undefined;
+}): VolumeDriver['fingerprint'] {
+  const { directory, run, pool, idmap } = options;
+  let probing: Promise<{ readonly idmap: string; readonly reflink: boolean }> | undefined;
+
+  async function probe(file: string) {
+    const copied = `${file}.copy`;
+    const result = await run('cp', ['--reflink=always', '--', file, copied]);
+    await rm(copied, { force: true });
+    return { idmap: (await idmap?.()) ?? 'not tried', reflink: result.exitCode === 0 };
   }
-}
 
-/** Overlayfs: comma separates options, colon separates lower directories. */
-const escapeOption = (text: string): string => text.replaceAll(/[\\,:]/g, '\\$&');
+  async function look(): Promise<Partial<PoolFacts> & { readonly freeMib: number }> {
+    await mkdir(directory, { recursive: true, mode: passable });
+    const file = path.join(directory, 'write-probe');
+    await writeDurably(file, 'written to see whether the disk takes it\n');
+    probing ??= probe(file);
+    probing.catch(() => (probing = undefined));
+    const found = await probing;
+    const { blocks, bavail, bsize } = await statfs(directory);
+    const detail = `snapshots by ${found.reflink ? 'reflink' : 'copy'}`;
+    const capabilities: VolumeCapability[] = ['snapshots', 'send', 'cheap-clones'];
+    if (found.idmap === 'yes') capabilities.push('idmap');
+    const [sizeMib, freeMib] = [Math.floor((blocks * bsize) / mib), Math.floor((bavail * bsize) / mib)];
+    return { healthy: true, detail, capabilities, sizeMib, freeMib };
+  }
 
-const emptyParts = ['upper', 'work/work', 'work', 'root', 'lower', ''];
-
-/**
- * A guest that wrote nothing leaves empty directories, and no tool is needed for those. False: there is more.
- */
-async function removeEmpty(tree: string): Promise<boolean> {
-  for (const part of emptyParts) {
+  return async () => {
+    const facts = { name: pool, driver: 'directory', version: '' };
+    const nothing = { healthy: false, capabilities: [], sizeMib: 0, freeMib: 0 };
     try {
-      await rmdir(path.join(tree, part));
+      return { ...facts, ...nothing, detail: '', ...(await look()) };
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') return false;
+      const isFull = (error as NodeJS.ErrnoException).code === 'ENOSPC';
+      return { ...facts, ...nothing, healthy: isFull, detail: asDroverError(error).message.slice(0, 500) };
     }
-  }
-  return true;
-}
-
-/** Stays on one file system: what somebody mounted below is not ours to remove. */
-async function removeTree(run: HostCommands['run'], tree: string, signal: AbortSignal): Promise<void> {
-  if (await removeEmpty(tree)) return;
-  const args = ['-rf', '--one-file-system', '--', tree];
-  const { exitCode, stderr } = await run('rm', args, { signal, timeoutMs: removeMs });
-  if (exitCode !== 0) throw new DroverError('unavailable', `rm: ${stderr.trim().slice(0, 500)}`);
-}
-
-function toolError(tool: string, { stderr, exitCode }: CommandResult, id: VolumeId): DroverError {
-  const words = stderr.trim().slice(0, 500) || `exit ${exitCode}`;
-  const kind = /no space left|quota/i.test(words) ? 'resource-exhausted' : 'unavailable';
-  return new DroverError(kind, `${tool}: ${words}`, { subject: { instance: id } });
+  };
 }

@@ -16,12 +16,13 @@ export async function probeIdmap(options: {
   /** Of the probe alone. */
   readonly directory: string;
   readonly run: HostCommands['run'];
+  readonly start: HostCommands['start'];
   readonly id: InstanceId;
   readonly range: IdRange;
   readonly signal: AbortSignal;
 }): Promise<string> {
-  const { directory, run, id, range, signal } = options;
-  const driver = createDirectoryDriver({ directory: path.join(directory, 'volumes'), run });
+  const { directory, run, start, id, range, signal } = options;
+  const driver = createDirectoryDriver({ directory: path.join(directory, 'volumes'), run, start });
   const rootfs = path.join(directory, 'image');
   try {
     for (const left of await driver.list(signal)) await driver.remove(left.id, signal);
