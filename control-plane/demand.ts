@@ -1,11 +1,52 @@
-import type { Instance } from '#shared/model.ts';
-import type { Demand } from './scheduler/plugin.ts';
+import type { CopySpec, Instance } from '#shared/model.ts';
+import type { Demand, PoolDemand } from './scheduler/plugin.ts';
+import type { Slot } from './store/assign-volumes.ts';
 
-/** What an instance asks of a node. */
-export const demandOf = ({ workload, spec, placement }: Instance): Demand => ({
+type Asked = Pick<Instance, 'workload' | 'placement'> & {
+  readonly spec: CopySpec & Pick<Instance['spec'], 'runtime' | 'image'>;
+};
+
+/** What an instance asks of a node; with the slot that it has or would take, also for its data volumes. */
+export const demandOf = ({ workload, spec, placement }: Asked, slot?: Slot): Demand => ({
   workload,
   runtime: spec.runtime,
   image: spec.image,
   resources: spec.resources,
   placement,
+  storage: storageOf(spec, slot),
+  anchor: anchorOf(slot),
+  features: featuresOf(spec),
+  devices: spec.devices,
 });
+
+function anchorOf(slot: Slot | undefined): Demand['anchor'] {
+  const node = slot?.anchor?.node;
+  return slot?.anchor === undefined || node === undefined
+    ? undefined
+    : { volume: slot.anchor.metadata.name, node };
+}
+
+/** A volume that lies somewhere is reserved there already, for as much as it was asked to hold. */
+function storageOf({ rootPool, resources, volumes }: CopySpec, slot: Slot | undefined): PoolDemand[] {
+  const amounts = new Map([[rootPool, resources.diskMib]]);
+  for (const { name, pool, sizeMib } of volumes) {
+    const found = slot?.volumes.find(({ claim }) => claim === name);
+    const reservedMib = found?.node === undefined ? 0 : found.sizeMib;
+    amounts.set(pool, (amounts.get(pool) ?? 0) + Math.max(0, sizeMib - reservedMib));
+  }
+  return [...amounts].map(([pool, mib]) => ({ pool, mib }));
+}
+
+/** Capabilities of a runtime that a spec needs; see RuntimeFacts. */
+export function featuresOf(spec: CopySpec): string[] {
+  const { network, devices, security, lxcKeys, volumes } = spec;
+  const needs: readonly (readonly [feature: string, isNeeded: boolean])[] = [
+    ['network-bridged', network === 'bridged'],
+    ['devices', devices.length > 0],
+    ['nesting', security.nesting],
+    ['privileged', security.privileged],
+    ['lxc-keys', Object.keys(lxcKeys).length > 0],
+    ['mounts', volumes.length > 0],
+  ];
+  return needs.filter(([, isNeeded]) => isNeeded).map(([feature]) => feature);
+}

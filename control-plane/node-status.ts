@@ -9,8 +9,8 @@ export function nodeStatus(node: Node, snapshot: Snapshot, view: FleetView): Nod
   const { name } = node.metadata;
   const live = view.node(name as NodeName);
   const bound = snapshot.instancesOnNode(name);
-  const records = { node: [node], instance: bound };
-  const alone = { list: (kind: 'node' | 'instance') => records[kind] } as Pick<Snapshot, 'list'>;
+  const records = { node: [node], instance: bound, volume: [] };
+  const alone = { list: (kind: keyof typeof records) => records[kind] } as Pick<Snapshot, 'list'>;
   const [seen] = buildNodeViews(alone, view.nodes());
   const conditions = live?.conditions.filter(({ holds }) => holds) ?? [];
   const connected = live?.connected ?? false;

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { Instance, Node, NodeFacts, NodeName } from '#shared/model.ts';
+import type { Condition, Instance, Node, NodeFacts, NodeName, PoolFacts, Volume } from '#shared/model.ts';
 import type { LiveNode } from './fleet-view.ts';
 import { buildNodeViews } from './node-views.ts';
 
@@ -35,11 +35,17 @@ const bound = (workload: string, on: string | undefined): Instance =>
   ({
     workload,
     node: on,
-    spec: { resources: { cpuMillicores: 500, memoryMib: 1024, diskMib: 2048, pids: 10 } },
+    spec: { rootPool: '', resources: { cpuMillicores: 500, memoryMib: 1024, diskMib: 2048, pids: 10 } },
   }) as unknown as Instance;
 
-const view = (liveNode: LiveNode | undefined, instances: Instance[] = [], record = node) => {
-  const list = (kind: string): never => (kind === 'node' ? [record] : instances) as never;
+const view = (
+  liveNode: LiveNode | undefined,
+  instance: Instance[] = [],
+  record = node,
+  volume: Partial<Volume>[] = [],
+) => {
+  const records = { node: [record], instance, volume };
+  const list = (kind: string): never => records[kind as keyof typeof records] as never;
   const [first] = buildNodeViews({ list }, new Map(liveNode === undefined ? [] : [[name, liveNode]]));
   return first;
 };
@@ -91,13 +97,59 @@ describe('node views', () => {
       cpuMillicores: 4000,
       cpuFreeMillicores: 3000,
       memoryFreeMib: 6144,
-      diskFreeMib: 6144,
+      pools: [{ name: 'local', unusableBecause: '', freeMib: 6144 }],
       copies: new Map([['web', 2]]),
     });
   });
 
   it('offers healthy runtimes only, and joins the labels', () => {
-    expect(view(live)).toMatchObject({ runtimes: new Set(['crun']), labels: { zone: 'a', rack: '7' } });
+    expect(view(live)).toMatchObject({
+      runtimes: new Map([['crun', new Set()]]),
+      labels: { zone: 'a', rack: '7' },
+    });
+  });
+
+  const pool = (poolName: string, changes: Partial<PoolFacts> = {}) =>
+    ({ name: poolName, healthy: true, detail: '', sizeMib: 10_000, ...changes }) as PoolFacts;
+  const pooled = (pools: PoolFacts[], conditions: Condition[] = []): LiveNode => ({
+    ...live,
+    facts: { ...facts, pools },
+    conditions,
+  });
+
+  it('reserves what lies in each pool, also what no instance has', () => {
+    const volumes = [
+      { node: name, pool: 'tank', sizeMib: 3000 },
+      { node: name, pool: '', sizeMib: 500 },
+      { node: name, pool: 'fast', sizeMib: 100 },
+      { node: undefined, pool: 'tank', sizeMib: 9000 },
+    ];
+    const found = view(pooled([pool('fast'), pool('tank')]), [bound('web', name)], node, volumes);
+    expect(found?.pools).toEqual([
+      { name: 'fast', unusableBecause: '', freeMib: 10_000 - 2048 - 500 - 100 },
+      { name: 'tank', unusableBecause: '', freeMib: 7000 },
+    ]);
+  });
+
+  it.each([
+    ['its own word', [pool('a', { healthy: false, detail: 'not imported' })], [], ['not imported']],
+    [
+      'a condition that names it',
+      [pool('a'), pool('b')],
+      [{ ...condition('PoolFull', true), reason: 'b' }],
+      ['', 'PoolFull!'],
+    ],
+    [
+      'a condition that names none',
+      [pool('a'), pool('b')],
+      [condition('PoolUnavailable', true)],
+      ['PoolUnavailable!', 'PoolUnavailable!'],
+    ],
+    ['no condition that is over', [pool('a')], [condition('PoolFull', false)], ['']],
+  ])('calls a pool unusable for %s', (_title, pools, conditions, expected) => {
+    const found = view(pooled(pools, conditions));
+    expect(found?.pools.map(({ unusableBecause }) => unusableBecause)).toEqual(expected);
+    expect(found?.ready).toBe(true);
   });
 
   it('bears a node that has never joined', () => {

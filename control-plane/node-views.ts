@@ -1,7 +1,7 @@
 import { formatTime } from '#shared/clock.ts';
-import type { Instance, Node, NodeName } from '#shared/model.ts';
+import type { Condition, Instance, Node, NodeFacts, NodeName, Volume } from '#shared/model.ts';
 import type { LiveNode } from './fleet-view.ts';
-import type { NodeView } from './scheduler/plugin.ts';
+import type { NodeView, PoolView } from './scheduler/plugin.ts';
 import type { Snapshot } from './store/store.ts';
 
 /** Conditions that keep new instances away from a node. */
@@ -14,36 +14,47 @@ const blockingConditions: ReadonlySet<string> = new Set([
 interface Reserved {
   cpuMillicores: number;
   memoryMib: number;
-  diskMib: number;
+  /** By pool; '': the node's first. */
+  readonly diskMib: Map<string, number>;
   readonly copies: Map<string, number>;
 }
 
+const nothing = (): Reserved => ({ cpuMillicores: 0, memoryMib: 0, diskMib: new Map(), copies: new Map() });
+
 /**
  * The fleet as the scheduler sees it. What is bound to a node is reserved there until the instance is
- * forgotten, whether or not its guest is visible yet. Pure.
+ * forgotten, whether or not its guest is visible yet; a data volume until it is removed. Pure.
  */
 export function buildNodeViews(
   snapshot: Pick<Snapshot, 'list'>,
   live: ReadonlyMap<NodeName, LiveNode>,
 ): NodeView[] {
-  const reserved = reservations(snapshot.list('instance'));
+  const reserved = reservations(snapshot.list('instance'), snapshot.list('volume'));
   return snapshot.list('node').map((node) => {
     const name = node.metadata.name as NodeName;
     return viewOf(node, live.get(name), reserved.get(name));
   });
 }
 
-function reservations(instances: readonly Instance[]): Map<NodeName, Reserved> {
+function reservations(instances: readonly Instance[], volumes: readonly Volume[]): Map<NodeName, Reserved> {
   const all = new Map<NodeName, Reserved>();
+  const on = (node: NodeName): Reserved => {
+    const one = all.get(node) ?? nothing();
+    all.set(node, one);
+    return one;
+  };
+  const addTo = (amounts: Map<string, number>, key: string, amount: number): void =>
+    void amounts.set(key, (amounts.get(key) ?? 0) + amount);
   for (const { node, workload, spec } of instances) {
     if (node === undefined) continue;
-    const one = all.get(node) ?? { cpuMillicores: 0, memoryMib: 0, diskMib: 0, copies: new Map() };
+    const one = on(node);
     one.cpuMillicores += spec.resources.cpuMillicores;
     one.memoryMib += spec.resources.memoryMib;
-    one.diskMib += spec.resources.diskMib;
-    one.copies.set(workload, (one.copies.get(workload) ?? 0) + 1);
-    all.set(node, one);
+    addTo(one.diskMib, spec.rootPool, spec.resources.diskMib);
+    addTo(one.copies, workload, 1);
   }
+  for (const { node, pool, sizeMib } of volumes)
+    if (node !== undefined) addTo(on(node).diskMib, pool, sizeMib);
   return all;
 }
 
@@ -52,24 +63,50 @@ function viewOf(node: Node, live: LiveNode | undefined, reserved: Reserved | und
   const notReadyBecause = whyNotReady(node, live);
   const cpuMillicores = (facts?.cpuCount ?? 0) * 1000;
   const memoryMib = facts?.memoryMib ?? 0;
-  const diskMib = facts?.diskMib ?? 0;
   const healthy = facts?.runtimes.filter(({ healthy: isHealthy }) => isHealthy) ?? [];
   return {
     name: node.metadata.name as NodeName,
     ready: notReadyBecause === '',
     notReadyBecause,
     cordoned: node.cordoned,
-    runtimes: new Set(healthy.map(({ name }) => name)),
+    runtimes: new Map(healthy.map(({ name, capabilities }) => [name, new Set(capabilities)])),
     labels: { ...facts?.labels, ...node.metadata.labels },
     cpuMillicores,
     memoryMib,
-    diskMib,
     cpuFreeMillicores: cpuMillicores - (reserved?.cpuMillicores ?? 0),
     memoryFreeMib: memoryMib - (reserved?.memoryMib ?? 0),
-    diskFreeMib: diskMib - (reserved?.diskMib ?? 0),
+    pools: poolsOf(facts, live?.conditions ?? [], reserved?.diskMib ?? new Map()),
+    allowedDevices: new Set(facts?.allowedDevices),
+    allowsPrivileged: facts?.allowsPrivileged ?? false,
     copies: reserved?.copies ?? new Map(),
     images: live?.images ?? new Set(),
   };
+}
+
+const poolConditions: ReadonlySet<string> = new Set(['PoolFull', 'PoolUnavailable']);
+
+/** An agent that names no pools has one, below its state. */
+function poolsOf(
+  facts: NodeFacts | undefined,
+  conditions: readonly Condition[],
+  reserved: ReadonlyMap<string, number>,
+): PoolView[] {
+  const named = facts?.pools ?? [];
+  const pools =
+    named.length > 0 ? named : [{ name: 'local', healthy: true, detail: '', sizeMib: facts?.diskMib ?? 0 }];
+  return pools.map(({ name, healthy, detail, sizeMib }, place) => {
+    // The reason names the pool; where it names none of them, it is about all.
+    const condition = conditions.find(
+      ({ type, holds, reason }) =>
+        holds && poolConditions.has(type) && (reason === name || !pools.some((pool) => pool.name === reason)),
+    );
+    const unusableBecause = healthy
+      ? condition && (condition.message || condition.type)
+      : detail || 'it is not healthy';
+    const asDefault = place === 0 ? (reserved.get('') ?? 0) : 0;
+    const freeMib = sizeMib - asDefault - (reserved.get(name) ?? 0);
+    return { name, unusableBecause: unusableBecause ?? '', freeMib };
+  });
 }
 
 /** Empty when it is ready. */

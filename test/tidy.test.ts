@@ -68,6 +68,7 @@ const arrows: readonly (readonly [string, readonly string[]])[] = [
       'control-plane/store/',
       'control-plane/node-views.ts',
       'control-plane/demand.ts',
+      'control-plane/placement.ts',
       'control-plane/fleet-view.ts',
       'control-plane/status.ts',
     ],

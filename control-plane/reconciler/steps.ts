@@ -8,7 +8,6 @@ import { type FleetView, isKnown } from '../fleet-view.ts';
 import { buildNodeViews } from '../node-views.ts';
 import { runtimeOf } from '../scheduler/choose-runtime.ts';
 import { schedule } from '../scheduler/schedule.ts';
-import { bindInstance, recordUnplaceable } from '../store/bind-instance.ts';
 import { recordOperationStep } from '../store/finish-operation.ts';
 import { forgetInstance, forgetReleased } from '../store/forget-instance.ts';
 import { pinImage } from '../store/instance-template.ts';
@@ -16,6 +15,7 @@ import { recordObservation } from '../store/record-observation.ts';
 import { storedRouting } from '../store/put-routing.ts';
 import { recordUnresolved, resolveWorkload } from '../store/resolve-workload.ts';
 import type { Store } from '../store/store.ts';
+import { placeInstance } from './place-instance.ts';
 import type { Step } from './plan.ts';
 
 export interface StepContext {
@@ -45,7 +45,7 @@ const nodesAskedForImage = 3;
 
 const executors: Executors = {
   'resolve-image': ({ workload }, context) => resolveImage(workload, context),
-  place: ({ instance }, context) => place(instance, context),
+  place: ({ instance }, context) => placeInstance(instance, context),
   async ensure({ instance, node }, { store, backendOf, clock, random, signal }) {
     const order = { ...orderHead(instance, node), requestId: random.uuidV4() };
     const timeout = clock.timeout(ensureTimeoutMs, signal);
@@ -92,33 +92,6 @@ const targetOf = (instance: Instance, node: NodeName) => ({
   ...orderHead(instance, node),
   stopGraceMs: instance.spec.stopGraceMs,
 });
-
-/** Decides and binds in one transaction: what another placement bound before is seen, so none overcommits. */
-async function place(instance: Instance, { store, view, clock, random }: StepContext): Promise<void> {
-  const { id, project, name } = instance.metadata;
-  const { result } = await store.transact((tx) => {
-    const record = tx.get('instance', id, project);
-    if (record === undefined || record.node !== undefined || record.intent !== 'run') return undefined;
-    const decision = schedule(demandOf(record), buildNodeViews(tx, view.nodes()));
-    const because = decision.summary();
-    const { node } = decision;
-    const nowMs = clock.nowMs();
-    const { workload } = record;
-    if (node === undefined) {
-      recordUnplaceable(tx, id, project, because);
-      recordOperationStep(tx, { workload, project, message: `${name} has no node: ${because}` }, nowMs);
-      return because;
-    }
-    bindInstance(tx, { id, project, node, because, newId: () => random.uuidV7() }, nowMs);
-    recordOperationStep(tx, { workload, project, message: `${name} goes to ${node}: ${because}` }, nowMs);
-    return undefined;
-  });
-  if (result !== undefined)
-    throw new DroverError('resource-exhausted', result, {
-      subject: { instance: id },
-      reason: 'unplaceable',
-    });
-}
 
 async function removeFromNode(
   target: ReturnType<typeof targetOf>,
@@ -181,8 +154,8 @@ async function resolveImage(workload: Workload, context: StepContext): Promise<v
 
 function nodesToAsk(workload: Workload, runtime: string, { store, view }: StepContext): NodeName[] {
   const { spec, metadata } = workload;
-  const { resources, placement } = spec;
-  const demand = { workload: metadata.name, runtime, image: '', resources, placement };
+  const { placement } = spec;
+  const demand = demandOf({ workload: metadata.name, spec: { ...spec, runtime, image: '' }, placement });
   const best = schedule(demand, buildNodeViews(store.snapshot(), view.nodes())).node;
   const offering = [...view.nodes().values()]
     .filter(

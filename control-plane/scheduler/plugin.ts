@@ -8,6 +8,19 @@ export interface Demand {
   readonly image: string;
   readonly resources: Resources;
   readonly placement: Placement;
+  /** What it takes up in each pool that it needs; zero: it only has to be there. '': the node's first. */
+  readonly storage: readonly PoolDemand[];
+  /** A data volume that it has already: no other node can take it. */
+  readonly anchor: { readonly volume: string; readonly node: NodeName } | undefined;
+  /** Capabilities that its runtime must have. */
+  readonly features: readonly string[];
+  /** "/dev/fuse". */
+  readonly devices: readonly string[];
+}
+
+export interface PoolDemand {
+  readonly pool: string;
+  readonly mib: number;
 }
 
 /**
@@ -20,18 +33,29 @@ export interface NodeView {
   /** Why it is not ready, for people. */
   readonly notReadyBecause: string;
   readonly cordoned: boolean;
-  readonly runtimes: ReadonlySet<string>;
+  /** Those that are healthy, with what they can do. */
+  readonly runtimes: ReadonlyMap<string, ReadonlySet<string>>;
   readonly labels: Readonly<Record<string, string>>;
   readonly cpuMillicores: number;
   readonly memoryMib: number;
-  readonly diskMib: number;
   readonly cpuFreeMillicores: number;
   readonly memoryFreeMib: number;
-  readonly diskFreeMib: number;
+  /** The first is the default; never empty. */
+  readonly pools: readonly PoolView[];
+  readonly allowedDevices: ReadonlySet<string>;
+  readonly allowsPrivileged: boolean;
   /** Copies bound to it, by workload. */
   readonly copies: ReadonlyMap<string, number>;
   /** Digests and references of the images that are ready on it. */
   readonly images: ReadonlySet<string>;
+}
+
+export interface PoolView {
+  readonly name: string;
+  /** Why nothing new can be made in it, for people; empty: it can. */
+  readonly unusableBecause: string;
+  /** Less what is reserved; below zero where more is reserved than is there. */
+  readonly freeMib: number;
 }
 
 /** A Filter says whether a node can take the demand at all. Its methods are pure. */

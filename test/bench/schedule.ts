@@ -1,7 +1,7 @@
 /** Decisions per second of the scheduler: an exact scan of every node, on fleets of three sizes. */
 import type { NodeView } from '../../control-plane/scheduler/plugin.ts';
 import { schedule } from '../../control-plane/scheduler/schedule.ts';
-import { demand, nodeView } from '../fakes/scheduling.ts';
+import { demand, nodeView, pool } from '../fakes/scheduling.ts';
 import { type Figure, median } from './figure.ts';
 
 const roundMs = 400;
@@ -19,7 +19,7 @@ function fleet(size: number): NodeView[] {
       labels: { zone: `z${place % 5}`, rack: `r${place % 40}`, disk: place % 3 === 0 ? 'ssd' : 'hdd' },
       cpuFreeMillicores: (place * 37) % 4000,
       memoryFreeMib: (place * 101) % 8192,
-      diskFreeMib: 20_000 + ((place * 997) % 80_000),
+      pools: [pool({ freeMib: 20_000 + ((place * 997) % 80_000) }), pool({ name: 'tank' })],
       copies: new Map([
         ['web', place % 7],
         ['db', place % 3],
@@ -34,6 +34,10 @@ const demands = (['spread', 'bin-pack'] as const).flatMap((strategy) =>
     demand({
       image: `registry.example/web@${digest}`,
       resources: { cpuMillicores: 500, memoryMib: 512, diskMib: 2048, pids: 4096 },
+      storage: [
+        { pool: '', mib: 2048 },
+        { pool: 'tank', mib: 512 },
+      ],
       placement: { require, strategy },
     }),
   ),

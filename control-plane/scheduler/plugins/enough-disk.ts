@@ -1,17 +1,41 @@
 import { formatAmountMib } from '../amounts.ts';
-import type { Filter } from '../plugin.ts';
+import type { Demand, Filter, NodeView, PoolView } from '../plugin.ts';
+import { demandedMib, findPool } from '../pools.ts';
 
+/** How much is missing in the pool that this part asks for, all parts that ask for it together. */
+function missingIn(demand: Demand, node: NodeView, pool: PoolView | undefined): number {
+  if (pool === undefined) return 0;
+  const asked = demandedMib(demand, node, pool);
+  return asked === 0 ? 0 : Math.max(0, asked - Math.max(0, pool.freeMib));
+}
+
+const totalMib = ({ storage }: Demand): number => storage.reduce((sum, { mib }) => sum + mib, 0);
+
+/** By pool: what is reserved in one is nothing to the others. */
 export const enoughDisk: Filter = {
   name: 'enough-disk',
   outcome: 'lack disk',
-  fits: ({ resources }, node) => resources.diskMib === 0 || resources.diskMib <= node.diskFreeMib,
-  reason: ({ resources }, node) => {
-    const free = formatAmountMib(Math.max(0, node.diskFreeMib));
-    return `needs ${formatAmountMib(resources.diskMib)} of disk, ${free} free`;
+  fits: (demand, node) => {
+    const { storage } = demand;
+    for (let place = 0; place < storage.length; place++) {
+      const part = storage[place];
+      if (part === undefined || part.mib === 0) continue;
+      if (missingIn(demand, node, findPool(node, part.pool)) > 0) return false;
+    }
+    return true;
   },
+  reason: (demand, node) =>
+    node.pools
+      .filter((pool) => missingIn(demand, node, pool) > 0)
+      .map((pool) => {
+        const where = pool === node.pools[0] ? '' : ` in pool ${pool.name}`;
+        const free = formatAmountMib(Math.max(0, pool.freeMib));
+        return `needs ${formatAmountMib(demandedMib(demand, node, pool))} of disk${where}, ${free} free`;
+      })
+      .join(', '),
   amount: {
-    missing: ({ resources }, node) => resources.diskMib - Math.max(0, node.diskFreeMib),
+    missing: (demand, node) => node.pools.reduce((sum, pool) => sum + missingIn(demand, node, pool), 0),
     format: formatAmountMib,
-    wouldFit: ({ resources }, missing) => `disk ≤ ${formatAmountMib(resources.diskMib - missing)}`,
+    wouldFit: (demand, missing) => `disk ≤ ${formatAmountMib(totalMib(demand) - missing)}`,
   },
 };

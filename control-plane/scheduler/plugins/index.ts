@@ -4,21 +4,27 @@ import { emptiest } from './emptiest.ts';
 import { enoughCpu } from './enough-cpu.ts';
 import { enoughDisk } from './enough-disk.ts';
 import { enoughMemory } from './enough-memory.ts';
+import { featuresOffered } from './features-offered.ts';
 import { imagePresent } from './image-present.ts';
 import { labelSelectors } from './label-selectors.ts';
 import { nodeReady } from './node-ready.ts';
 import { notCordoned } from './not-cordoned.ts';
+import { poolHere } from './pool-here.ts';
 import { runtimeOffered } from './runtime-offered.ts';
 import { spread } from './spread.ts';
+import { volumesHere } from './volumes-here.ts';
 
 /** Cheapest first. A node that several rules keep out is counted under the first of them. */
 export const filters: readonly Filter[] = [
   nodeReady,
   notCordoned,
+  volumesHere,
   enoughMemory,
   enoughCpu,
-  enoughDisk,
   runtimeOffered,
+  featuresOffered,
+  poolHere,
+  enoughDisk,
   labelSelectors,
 ];
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { demand, nodeView } from '../../../test/fakes/scheduling.ts';
+import { demand, nodeView, runtimes } from '../../../test/fakes/scheduling.ts';
 import { runtimeOffered } from './runtime-offered.ts';
 
 const rows = [
@@ -13,13 +13,13 @@ const rows = [
   {
     title: 'names what the node offers instead',
     wanted: demand({ runtime: 'lxc' }),
-    node: nodeView('a', { runtimes: new Set(['proxmox-vm', 'crun']) }),
+    node: nodeView('a', { runtimes: runtimes('proxmox-vm', 'crun') }),
     reason: 'needs the runtime lxc, offers crun, proxmox-vm',
   },
   {
     title: 'keeps out a node without any',
     wanted: demand({ runtime: '' }),
-    node: nodeView('a', { runtimes: new Set() }),
+    node: nodeView('a', { runtimes: runtimes() }),
     reason: 'needs the runtime of any kind, offers none',
   },
 ];

@@ -6,5 +6,5 @@ export const runtimeOffered: Filter = {
   outcome: 'do not offer the runtime',
   fits: ({ runtime }, { runtimes }) => (runtime === '' ? runtimes.size > 0 : runtimes.has(runtime)),
   reason: ({ runtime }, { runtimes }) =>
-    `needs the runtime ${runtime || 'of any kind'}, offers ${[...runtimes].toSorted().join(', ') || 'none'}`,
+    `needs the runtime ${runtime || 'of any kind'}, offers ${[...runtimes.keys()].toSorted().join(', ') || 'none'}`,
 };
