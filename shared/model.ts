@@ -380,7 +380,7 @@ export interface Workload {
         readonly image: string;
         readonly digest: Digest;
         readonly runtime: string;
-        /** "named in the spec", "rule \"system\"", "default". */
+        /** "named in the spec", "rule \"system\"", "no rule matches". */
         readonly runtimeBecause: string;
       }
     | undefined;

@@ -84,7 +84,7 @@ describe('what was typed wrongly', () => {
     ['logs web --tail all', /"all" is not a number of lines/],
     ['logs web --stream both', /wanted stdout or stderr/],
     ['events --since yesterday', /"yesterday" is not a revision/],
-    ['apply -f - --plan-revision latest', /"latest" is not the revision of a plan/],
+    ['apply -f - --plan-revision latest', /"latest" is not a revision/],
     ['apply', /which file\?/],
     ['exec -t web-x7k2p sh', /-t wants a terminal/],
     ['exec -e NAME web-x7k2p sh', /"NAME" is not NAME=VALUE/],

@@ -43,6 +43,7 @@ beforeAll(async () => {
   server = await startFleetServer(systemClock.nowMs());
   writeFileSync(path.join(folder, 'admin.yaml'), server.admin);
   writeFileSync(path.join(folder, 'web.yaml'), spec('web'));
+  writeFileSync(path.join(folder, 'routing.yaml'), 'kind: Routing\nrules: []\n');
   await drover(['context', 'import', 'admin.yaml']);
 });
 
@@ -70,6 +71,8 @@ const argumentsOf: Readonly<Record<string, readonly string[]>> = {
   'node cordon': ['h1'],
   'node uncordon': ['h1'],
   'node remove': ['h1', '--lost', '--yes'],
+  'routing show': [],
+  'routing set': ['-f', 'routing.yaml'],
   'context list': [],
   'context use': ['lab'],
   'context show': [],

@@ -6,6 +6,7 @@ import {
   ObjectKind,
   OperationState,
   PlanRequest,
+  RoutingRule,
   WatchRequest,
   type WatchResponse,
   WorkloadSpec,
@@ -354,5 +355,66 @@ describe('watch', () => {
     expect(seen[0]).toMatchObject({ type: 'workload.created', subject: { workload: 'web' } });
     const kept = service.listEvents({ project, sinceRevision: 0n, follow: false }, contextOf('ListEvents'));
     expect((await collect(kept)).length).toBeGreaterThanOrEqual(seen.length);
+  });
+});
+
+describe('routing', () => {
+  const glob = (value: string) => ({ match: { $case: 'glob' as const, value } });
+  const put = (rules: Parameters<typeof RoutingRule.fromPartial>[0][], revision = 0n) =>
+    service.putRouting(
+      {
+        requestId: systemRandom.uuidV4(),
+        rules: rules.map((one) => RoutingRule.fromPartial(one)),
+        defaultRuntime: '',
+        revision,
+      },
+      contextOf('PutRouting'),
+    );
+  const system = { name: 'system', workload: glob('sys-*'), runtime: 'crun' };
+
+  it('chooses for what names none, and says why in plan, status and explain', async () => {
+    const { warnings } = await put([system]);
+    expect(warnings).toEqual([]);
+    const request = PlanRequest.fromPartial({ documents: [documentOf('sys-a', { runtime: '' })] });
+    const planned = await service.plan(request, contextOf('Plan'));
+    expect(planned.workloads[0]?.runtime).toBe('crun: rule "system"');
+    await apply('sys-a', { runtime: '' });
+    const because = async () =>
+      (await service.getWorkload({ project, name: 'sys-a' }, contextOf('GetWorkload'))).workload?.status;
+    await until(async () => (await because())?.state === 'ready', { what: 'sys-a is ready' });
+    expect(await because()).toMatchObject({ runtime: 'crun', runtimeBecause: 'rule "system"' });
+    const [instance] = control.instances('sys-a');
+    const asked = { project, instance: instance?.metadata.name ?? '' };
+    const explained = await service.explainInstance(asked, contextOf('ExplainInstance'));
+    expect(explained.runtimeBecause).toBe('crun: rule "system"');
+  });
+
+  it('leaves the choice as it was when the rules and the spec change', async () => {
+    await put([system]);
+    await apply('sys-b', { runtime: '' });
+    await until(() => control.workload('sys-b')?.resolved !== undefined, { what: 'the choice' });
+    await put([{ ...system, runtime: 'lxc' }]);
+    await apply('sys-b', { runtime: '', env: { NEW: '1' } });
+    await until(() => control.workload('sys-b')?.resolved?.generation === 2, { what: 'the new choice' });
+    expect(control.workload('sys-b')?.resolved).toMatchObject({
+      runtime: 'crun',
+      runtimeBecause: 'rule "system"',
+    });
+  });
+
+  it('takes all rules or none, names every fault, and refuses an old revision', async () => {
+    const { revision } = await put([system]);
+    const wrong = put([
+      { name: 'all', runtime: 'docker' },
+      { name: 'all', image: glob('x'), runtime: 'crun' },
+    ]);
+    await expect(wrong).rejects.toMatchObject({
+      kind: 'invalid-argument',
+      faults: [{ field: 'rules[0].runtime' }, { field: 'rules[1].name' }],
+    });
+    const { rules } = await service.getRouting({}, contextOf('GetRouting'));
+    expect(rules.map(({ name }) => name)).toEqual(['system']);
+    await put([], revision);
+    await expect(put([system], revision)).rejects.toMatchObject({ kind: 'aborted' });
   });
 });

@@ -6,6 +6,7 @@ import { exec } from './fleet/exec.ts';
 import { getInstance, listInstances, signalInstance } from './fleet/instances.ts';
 import { streamLogs } from './fleet/logs.ts';
 import { explainInstance, plan } from './fleet/plan.ts';
+import { getRouting, putRouting } from './fleet/routing.ts';
 import { watch } from './fleet/watch.ts';
 import { getFleet, getWorkload, listWorkloads } from './fleet/workloads.ts';
 import type { HandlerContext, HandlerDeps } from './handler.ts';
@@ -30,5 +31,7 @@ export function fleetService(deps: HandlerDeps): Handlers<typeof FleetServiceSer
     watch: (request, context) => watch(request, context, deps),
     listEvents: (request, context) => listEvents(request, context, deps),
     ...unfinished,
+    getRouting: () => getRouting(deps),
+    putRouting: (request, context) => putRouting(request, context, deps),
   };
 }

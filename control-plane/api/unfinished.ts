@@ -23,6 +23,4 @@ export const unfinished = {
   listNetworks: refuseStream,
   getNetwork: refuse,
   removeNetwork: refuse,
-  getRouting: refuse,
-  putRouting: refuse,
 };

@@ -2,6 +2,7 @@ import type { Workload } from '#shared/model.ts';
 import type { WorkloadDocument } from '#shared/wire/workload.ts';
 import type { LiveNode } from '../fleet-view.ts';
 import { buildNodeViews } from '../node-views.ts';
+import { runtimeOf } from '../scheduler/choose-runtime.ts';
 import type { NodeView } from '../scheduler/plugin.ts';
 import { putWorkload } from '../store/put-workload.ts';
 import { scratchTransaction } from '../store/scratch.ts';
@@ -16,6 +17,8 @@ interface WorkloadPlan {
   readonly fields: readonly FieldChange[];
   readonly steps: readonly PlannedStep[];
   readonly placements: readonly PlannedPlacement[];
+  /** "lxc: rule \"system\""; empty where nothing changes. */
+  readonly runtime: string;
 }
 
 export interface ApplyPlan {
@@ -59,13 +62,15 @@ function planOne(
   const { change } = putWorkload(tx, put, nowMs);
   const fields = diffFields(before && described(before), document);
   if (change === 'unchanged')
-    return { plan: { name, change: 'none', fields, steps: [], placements: [] }, nodes };
+    return { plan: { name, change: 'none', fields, steps: [], placements: [], runtime: '' }, nodes };
 
   const workload = tx.named('workload', name, project) as Workload;
   const simulated = simulateRollout(workload, { tx, nodes, live, nowMs });
   const { steps, placements } = simulated;
-  const kind = change === 'created' ? 'create' : 'change';
-  return { plan: { name, change: kind, fields, steps, placements }, nodes: simulated.nodes };
+  const kind = change === 'created' ? ('create' as const) : ('change' as const);
+  const { runtime, runtimeBecause } = runtimeOf(tx.named('workload', name, project) ?? workload);
+  const plan = { name, change: kind, fields, steps, placements, runtime: `${runtime}: ${runtimeBecause}` };
+  return { plan, nodes: simulated.nodes };
 }
 
 const described = ({ metadata: { labels, annotations }, spec }: Workload) => ({ labels, annotations, spec });

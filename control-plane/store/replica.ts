@@ -1,7 +1,8 @@
+import type { Family } from '#shared/addresses.ts';
 import type { Instance } from '#shared/model.ts';
 import type { JournalChange } from './journal.ts';
 import { deleteFrom, emptyTable, getFrom, putInto, rangeOf, type SortedTable } from './sorted-table.ts';
-import type { Kind, NamedKind, Records, Snapshot } from './store.ts';
+import type { HeldAddress, Kind, NamedKind, Records, Snapshot } from './store.ts';
 
 export const defaultProject = 'default';
 
@@ -44,6 +45,16 @@ export function keyRange(kind: Kind, project: string | undefined): readonly [sta
 
 /** "0" follows "/": nothing that begins with the prefix and a slash sorts after it. */
 const endOf = (prefix: string): string => `${prefix}0`;
+
+/** The keys of what is held in a network in one family. */
+export const heldRange = (
+  network: string,
+  family: Family,
+  project: string,
+): readonly [start: string, end: string] => {
+  const prefix = recordKey('address', project, `ip/${network}/${family}`);
+  return [`${prefix}/`, endOf(prefix)];
+};
 
 export function parseKey(key: string): { kind: Kind; project: string; id: string } {
   const first = key.indexOf('/');
@@ -162,5 +173,7 @@ export function createSnapshot(replica: Replica): Snapshot {
         rangeOf(replica.byWorkload, `${project}/${workload}/`, endOf(`${project}/${workload}`)),
       ),
     instancesOnNode: (node) => recordsOf<Instance>(rangeOf(replica.byNode, `${node}/`, endOf(node))),
+    heldAddresses: (network, family, project = defaultProject) =>
+      recordsOf<HeldAddress>(rangeOf(replica.records, ...heldRange(network, family, project))),
   };
 }

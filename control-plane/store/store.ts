@@ -1,7 +1,9 @@
+import type { Family } from '#shared/addresses.ts';
 import type {
   FleetEvent,
   Instance,
   InstanceId,
+  Network,
   Node,
   NodeName,
   Operation,
@@ -16,6 +18,8 @@ export interface Records {
   readonly instance: Instance;
   readonly 'released-instance': ReleasedInstance;
   readonly volume: Volume;
+  readonly network: Network;
+  readonly address: HeldAddress;
   readonly node: Node;
   readonly operation: Operation;
   readonly event: FleetEvent;
@@ -28,7 +32,7 @@ export interface Records {
 }
 export type Kind = keyof Records;
 /** Those whose names are unique in their project. */
-export type NamedKind = 'workload' | 'instance' | 'node' | 'volume';
+export type NamedKind = 'workload' | 'instance' | 'node' | 'volume' | 'network';
 
 /**
  * An instance that was given up with its node. Should its host come back, it is ours there and not wanted.
@@ -43,6 +47,21 @@ export interface ReleasedInstance {
   /** Above all that its node was told. */
   readonly generation: number;
   readonly stopGraceMs: number;
+}
+
+/**
+ * One address or hardware address that an instance holds, from its binding until it is forgotten. Whoever takes
+ * it writes this one record: two that take the same one conflict.
+ */
+export interface HeldAddress {
+  /** Its id: "ip/lan/4/0a140005", the number in hexadecimal digits, or "mac/02a1b2c3d4e5". */
+  readonly key: string;
+  readonly network: string;
+  /** As people write it: "10.20.0.5" or "02:a1:b2:c3:d4:e5". */
+  readonly address: string;
+  readonly instanceId: InstanceId;
+  /** As people call it. */
+  readonly instance: string;
 }
 
 /** A token as it is kept: the secret's hash alone. */
@@ -94,6 +113,8 @@ export interface Snapshot {
   list<K extends Kind>(kind: K, project?: string): readonly Records[K][];
   instancesOfWorkload(workload: string, project?: string): readonly Instance[];
   instancesOnNode(node: string): readonly Instance[];
+  /** Those of one family that are held in a network, in their order. */
+  heldAddresses(network: string, family: Family, project?: string): readonly HeldAddress[];
 }
 
 /**

@@ -1,4 +1,3 @@
-import { unfinished } from '../../control-plane/api/unfinished.ts';
 /** A control plane that answers from literals over real mutual TLS on loopback: what the command line's tests talk to. */
 import { Server, ServerCredentials } from '@grpc/grpc-js';
 import { DroverError } from '#shared/errors.ts';
@@ -8,6 +7,7 @@ import {
   ExplainInstanceResponse,
   FleetServiceService,
   GetFleetResponse,
+  GetRoutingResponse,
   Instance,
   Node,
   NodeImage,
@@ -104,8 +104,34 @@ const resultFor = ({ metadata: head }: WorkloadDocument): ApplyResult => {
   return { workload, change: 'created', operationId: `op-${head?.name}` };
 };
 
+const refuse = async (): Promise<never> => {
+  throw new DroverError('unimplemented', 'not for people');
+};
+
+const refuseStream = async function* (): AsyncGenerator<never> {
+  yield await refuse();
+};
+
+const rules = [
+  { name: 'system', labels: {}, image: { match: { $case: 'glob' as const, value: 'lxc:*' } }, runtime: 'lxc' },
+];
+
 const fleetHandlers: Handlers<typeof FleetServiceService> = {
-  ...unfinished,
+  console: refuseStream,
+  pauseInstance: refuse,
+  resumeInstance: refuse,
+  streamStats: refuseStream,
+  createSnapshot: refuseStream,
+  listSnapshots: refuseStream,
+  rollbackSnapshot: refuseStream,
+  removeSnapshot: refuseStream,
+  listVolumes: refuseStream,
+  removeVolume: refuse,
+  listNetworks: refuseStream,
+  getNetwork: refuse,
+  removeNetwork: refuse,
+  getRouting: async () => GetRoutingResponse.fromPartial({ rules, defaultRuntime: 'crun', revision: 7n }),
+  putRouting: async () => ({ revision: 8n, warnings: ['rules "a" and "b" overlap'] }),
   getFleet: async () =>
     GetFleetResponse.fromPartial({ fleetId, version: '0.1.0', caller: 'admin/root', revision: 7n }),
   apply: async ({ documents }) => {
@@ -177,14 +203,6 @@ const fleetHandlers: Handlers<typeof FleetServiceService> = {
         message: 'on h1',
       }),
     ),
-};
-
-const refuse = async (): Promise<never> => {
-  throw new DroverError('unimplemented', 'not for people');
-};
-
-const refuseStream = async function* (): AsyncGenerator<never> {
-  yield await refuse();
 };
 
 const nodeHandlers: Handlers<typeof NodeServiceService> = {

@@ -1,6 +1,6 @@
-import { DroverError } from '#shared/errors.ts';
 import type { ApplyResult } from '#shared/gen/drover/fleet/v1/fleet.ts';
 import { type CommandContext, type Result, command, manyOption, textOption } from '../command.ts';
+import { parseRevision } from '../revision.ts';
 import { waitFor } from '../wait.ts';
 
 export const waitOptions = [
@@ -23,7 +23,10 @@ export const apply = command({
   examples: ['apply -f web.yaml', 'apply -f web.yaml --wait --timeout 2m', 'apply -f - < web.yaml'],
   async run({ options }, context) {
     const { readDocuments } = await import('../spec/read-files.ts');
-    const planRevision = revisionOf(textOption(options, 'planRevision'));
+    const planRevision = parseRevision(
+      textOption(options, 'planRevision'),
+      'drover plan -f FILE -o json tells it',
+    );
     const documents = await readDocuments(manyOption(options, 'file'), context.terminal.stdin);
     const { fleet, messages } = await context.connect();
     const request = {
@@ -41,15 +44,6 @@ export const apply = command({
     return applied(response.results, messages.ApplyResponse.toJSON(response));
   },
 });
-
-/** A revision that cannot be read must not become none: the check that was asked for would be left out. */
-function revisionOf(text: string | undefined): bigint {
-  if (text === undefined) return 0n;
-  if (/^[1-9]\d{0,15}$/.test(text)) return BigInt(text);
-  throw new DroverError('invalid-argument', `"${text}" is not the revision of a plan`, {
-    nextStep: 'drover plan -f FILE -o json tells it',
-  });
-}
 
 const changeLine = ({ workload, change }: ApplyResult): string => {
   const { name = '', generation = 0n } = workload?.metadata ?? {};

@@ -1,4 +1,5 @@
 import { DroverError } from '#shared/errors.ts';
+import type { WorkloadStatus } from '#shared/gen/drover/fleet/v1/fleet.ts';
 import { formatCpu, formatMib, formatTime } from '#shared/units.ts';
 import { type CommandContext, type Result, command } from '../command.ts';
 import { describeText } from '../output.ts';
@@ -35,7 +36,7 @@ async function workloadText(name: string, context: CommandContext): Promise<Resu
         ],
         ['Image', spec?.image ?? ''],
         ['Digest', status?.imageDigest ?? ''],
-        ['Runtime', status?.runtime ?? ''],
+        ['Runtime', runtimeText(status)],
         ['Command', JSON.stringify(spec?.command ?? [])],
         ['Limits', limitsText(spec?.resources)],
         ['Placement', spec?.placement?.require.join('; ') ?? ''],
@@ -46,6 +47,9 @@ async function workloadText(name: string, context: CommandContext): Promise<Resu
       ]),
   };
 }
+
+const runtimeText = (status: WorkloadStatus | undefined): string =>
+  status === undefined || status.runtime === '' ? '' : `${status.runtime} (${status.runtimeBecause})`;
 
 const limitsText = (
   one: { cpuMillicores: number; memoryMib: number; diskMib: number; pids: number } | undefined,

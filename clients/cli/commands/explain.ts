@@ -25,6 +25,7 @@ export const explain = command({
           ['Instance', found.instance?.metadata?.name ?? instance],
           ['Node', found.instance?.node || '(not placed)'],
           ['State', found.instance === undefined ? '' : phaseText(found.instance)],
+          ['Runtime', found.runtimeBecause],
           ['Placed because', found.placedBecause],
           ['Would fall now', found.decision?.summary ?? ''],
           ['Nodes', lines.join('\n')],

@@ -13,6 +13,7 @@ import { localList, localLogs, localRemove, localStop } from './local.ts';
 import { logs } from './logs.ts';
 import { nodeCordon, nodeJoin, nodeList, nodeRemove, nodeToken, nodeUncordon } from './node.ts';
 import { plan } from './plan.ts';
+import { routingSet, routingShow } from './routing.ts';
 import { scale } from './scale.ts';
 import { versionCommand } from './version.ts';
 
@@ -35,6 +36,8 @@ export const commands: readonly CommandSpec[] = [
   nodeCordon,
   nodeUncordon,
   nodeRemove,
+  routingShow,
+  routingSet,
   contextList,
   contextUse,
   contextShow,

@@ -29,11 +29,12 @@ export const plan = command({
   },
 });
 
-function planText({ name, change, fields, steps, placements }: WorkloadPlan, wide: boolean): string {
+function planText({ name, change, fields, steps, placements, runtime }: WorkloadPlan, wide: boolean): string {
   const lines = [`workload ${name}: ${change === 'none' ? 'nothing to change' : change}`];
   for (const { field, before, after } of fields) {
     lines.push(`  ${field}: ${before === '' ? '(not set)' : before} → ${after === '' ? '(not set)' : after}`);
   }
+  if (runtime !== '') lines.push(`  runtime ${runtime}`);
   for (const { kind, instance, node, detail } of steps) {
     lines.push(`  ${[kind, instance, node && `on ${node}`, detail].filter(Boolean).join(' ')}`);
   }

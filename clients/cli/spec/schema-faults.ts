@@ -7,7 +7,11 @@ const validate = new Ajv2020({ allErrors: true, strict: false, verbose: true }).
 
 /** Everything in a document that its schema does not know, in the words of the house. */
 export const schemaFaults = (value: unknown): FieldFault[] =>
-  validate(value) ? [] : (validate.errors ?? []).map(faultOf);
+  validate(value) ? [] : faultsOf(validate.errors);
+
+/** What a validator found, in the words of the house. */
+export const faultsOf = (errors: readonly ErrorObject[] | null | undefined): FieldFault[] =>
+  (errors ?? []).map(faultOf);
 
 function faultOf(error: ErrorObject): FieldFault {
   const field = pathOf(error.instancePath);

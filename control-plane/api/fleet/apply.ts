@@ -8,14 +8,13 @@ import {
   type ScaleWorkloadResponse,
 } from '#shared/gen/drover/fleet/v1/fleet.ts';
 import { isKind } from '#shared/errors.ts';
-import { checkCount, checkProject, checkRange, checkUuid, parseOne } from '#shared/wire/checks.ts';
+import { checkCount, checkProject, checkRange, parseOne } from '#shared/wire/checks.ts';
 import { formatApplyResult } from '#shared/wire/fleet.ts';
 import { parseWorkloadDocuments, workloadLimits } from '#shared/wire/workload.ts';
 import { deleteWorkload } from '../../store/delete-workload.ts';
 import { type PutResult, putWorkload } from '../../store/put-workload.ts';
 import { scaleWorkload } from '../../store/scale-workload.ts';
-import { answerOnce, type RequestHead, requestDigest } from '../../store/store-request.ts';
-import type { Transaction } from '../../store/store.ts';
+import { decide, headOf } from '../decide.ts';
 import { callerName, type HandlerContext, type HandlerDeps } from '../handler.ts';
 import { presentMoment, workloadMessage } from '../messages.ts';
 import { findWorkload } from '../resolve-name.ts';
@@ -81,24 +80,6 @@ export async function remove(
     ),
   );
   return { operationId };
-}
-
-function headOf(requestId: string, body: Uint8Array, { caller, method }: HandlerContext): RequestHead {
-  return {
-    caller: callerName(caller),
-    requestId: parseOne('request', (faults) => checkUuid(requestId, 'requestId', faults)),
-    bodyDigest: requestDigest(method, body),
-  };
-}
-
-async function decide<Answer>(
-  { store, clock, wake }: HandlerDeps,
-  head: RequestHead,
-  change: (tx: Transaction) => Answer,
-): Promise<Answer> {
-  const { result } = await store.transact((tx) => answerOnce(tx, head, clock.nowMs(), () => change(tx)));
-  wake();
-  return result;
 }
 
 /** What was decided is the first answer's; the workload beside it is as it is now. */

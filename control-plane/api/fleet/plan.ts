@@ -31,7 +31,6 @@ export async function plan(request: PlanRequest, deps: HandlerDeps): Promise<Pla
       fields: [...workload.fields],
       steps: [...workload.steps],
       placements: workload.placements.map(formatDecision),
-      runtime: '',
     })),
     networks: [],
   };
@@ -49,7 +48,7 @@ export async function explainInstance(
     decision: decideAnew(instance, moment),
     nextStep: describeNext(instance, moment),
     placedBecause: message.placedBecause,
-    runtimeBecause: '',
+    runtimeBecause: whyRuntime(instance, moment),
   };
 }
 
@@ -67,6 +66,13 @@ function decideAnew(instance: Instance, { snapshot, view }: Moment): PlacementDe
     verdicts: [...own, ...verdicts.filter((verdict) => verdict.node !== node)],
     summary: decision.summary(),
   });
+}
+
+/** What runs keeps its runtime; why it was chosen is told by the workload, while that is the one it has. */
+function whyRuntime({ workload, spec, metadata }: Instance, { snapshot }: Moment): string {
+  const resolved = snapshot.named('workload', workload, metadata.project)?.resolved;
+  const because = resolved?.runtime === spec.runtime ? resolved.runtimeBecause : 'chosen before';
+  return `${spec.runtime}: ${because}`;
 }
 
 function describeNext(instance: Instance, { world, snapshot }: Moment): string {

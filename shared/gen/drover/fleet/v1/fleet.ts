@@ -402,7 +402,7 @@ export interface WorkloadStatus {
   message: string;
   /** "ready", "progressing", "blocked" (waits for somebody: no node fits, the image is not there) or "deleting". */
   state: string;
-  /** Why the runtime is this one: "named in the spec", "rule \"system\"", "default". Empty until it is chosen. */
+  /** Why the runtime is this one: "named in the spec", "rule \"system\"", "no rule matches". Empty until it is chosen. */
   runtimeBecause: string;
 }
 
