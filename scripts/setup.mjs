@@ -16,7 +16,10 @@ const packages = {
   'golang-github-containers-common': 'the default seccomp profile',
   'busybox-static': 'what the small image is made of',
   'docker-registry': 'a registry on loopback for that image',
-  iproute2: 'network namespaces for the simulated hosts',
+  iproute2: 'bridges and interfaces of guests; network namespaces for the simulated hosts',
+  'containernetworking-plugins': 'connects guests to bridges and publishes their ports',
+  iptables: 'what the plugin for published ports works with',
+  nftables: "lets guests out behind the node's address",
 };
 
 function say(line) {

@@ -52,6 +52,18 @@ describe('host commands', () => {
 
   it('refuses a NUL before it reaches the tool', async () => {
     await expect(commands().run('echo', ['a\0b'])).rejects.toMatchObject({ kind: 'invalid-argument' });
+    const input = commands().run('cat', [], { input: 'a\0b' });
+    await expect(input).rejects.toMatchObject({ kind: 'invalid-argument' });
+  });
+
+  it('gives a tool its input to the last byte, and none where there is none', async () => {
+    const host = commands();
+    const input = `${'é\n'.repeat(100_000)}end`;
+    expect((await host.run('cat', [], { input })).stdout).toBe(input);
+    expect((await host.run('cat', [])).stdout).toBe('');
+    // It is no descriptor beyond the first three.
+    const { stdout } = await host.run('ls', ['/proc/self/fd'], { input });
+    expect(stdout).toBe((await host.run('ls', ['/proc/self/fd'])).stdout);
   });
 
   it('kills the whole group on timeout, although a grandchild holds the output', async () => {

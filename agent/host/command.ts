@@ -4,6 +4,7 @@ import type { Readable, Writable } from 'node:stream';
 import type { Clock } from '#shared/clock.ts';
 import { DroverError } from '#shared/errors.ts';
 import { createGate, createSpawnLane, type Gate } from './gate.ts';
+import { gateOfTool, packageOfTool } from './known-tools.ts';
 import {
   createSpawner,
   type SpawnedTool,
@@ -27,6 +28,8 @@ export interface RunOptions {
   readonly signal?: AbortSignal;
   /** In addition to PATH, LC_ALL, HOME. */
   readonly env?: Readonly<Record<string, string>>;
+  /** Its standard input, without NULs. No secrets: it passes through an unnamed file in /tmp. */
+  readonly input?: string;
   /** For each of standard output and error; 4 MiB where it is left out. */
   readonly maxOutputBytes?: number;
 }
@@ -85,20 +88,6 @@ export interface HostCommands {
   readonly spawns: ReadonlyMap<string, number>;
 }
 
-const packageOfTool: Readonly<Record<string, string>> = {
-  crun: 'crun',
-  conmon: 'conmon',
-  perl: 'perl-base',
-  skopeo: 'skopeo',
-  umoci: 'umoci',
-  mount: 'mount',
-  umount: 'mount',
-  tar: 'tar',
-};
-
-/** How many of one tool may run at once; 8 for those that are not named. */
-const gateOfTool: Readonly<Record<string, number>> = { crun: 8, conmon: 8, perl: 64, skopeo: 4, umoci: 2 };
-
 const defaultPath = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
 export function createHostCommands(options: {
@@ -134,8 +123,8 @@ export function createHostCommands(options: {
     });
     return opened;
   }
-  const begin = (tool: string, args: readonly string[], signal: AbortSignal | undefined): void => {
-    if (args.some((arg) => arg.includes('\0'))) {
+  const begin = (tool: string, texts: readonly string[], signal: AbortSignal | undefined): void => {
+    if (texts.some((text) => text.includes('\0'))) {
       throw new DroverError('invalid-argument', `an argument for ${tool} holds a NUL`);
     }
     if (signal?.aborted) throw gaveUp(tool, signal, 'it was not started');
@@ -149,11 +138,11 @@ export function createHostCommands(options: {
     given: RunOptions,
   ) =>
     gateOf(tool).pass(async () => {
-      const { timeoutMs = 60_000, signal, env, maxOutputBytes = 4 * 1024 * 1024 } = given;
+      const { timeoutMs = 60_000, signal, env, input = '', maxOutputBytes = 4 * 1024 * 1024 } = given;
       opening ??= openSpawner();
       const spawner = await opening;
-      begin(tool, args, signal);
-      const request = { mode, tool, args, env: { ...baseEnv, ...env }, maxOutputBytes };
+      begin(tool, [...args, input], signal);
+      const request = { mode, tool, args, env: { ...baseEnv, ...env }, input, maxOutputBytes };
       const outcome = await outcomeOf(spawner.spawn(request), tool, clock.timeout(timeoutMs, signal));
       if (outcome.kind === 'fault') throw spawnError(tool, outcome);
       if (outcome.kind !== 'flood') return outcome;

@@ -9,8 +9,8 @@ import { DroverError } from '#shared/errors.ts';
  * perl-base is essential in Debian.
  *
  * Both ways go frames: a length of four bytes, then fields with a NUL between them. To it: number, mode,
- * limit, count of variables, variables, tool, arguments; or number and "kill". From it: number, how it went,
- * a value, length of standard output, then standard output and error. Descriptor 3 is kept from the
+ * limit, input, count of variables, variables, tool, arguments; or number and "kill". From it: number, how
+ * it went, a value, length of standard output, then standard output and error. Descriptor 3 is kept from the
  * beginning, so that no pipe of ours is where a tool's is to be. Source of 434, pidfd_open: syscalls(2).
  */
 export const spawnerScript = `
@@ -20,22 +20,27 @@ my ($input, %jobs) = ("");
 sub reply { my ($d, $o) = (join("\\0", @_), 0); $d = pack("N", length $d) . $d;
   while ($o < length $d) {
     my $n = syswrite(STDOUT, $d, length($d) - $o, $o); exit 0 unless defined $n; $o += $n } }
-sub become { my ($mode, $env, $out, $err, @command) = @_;
-  POSIX::setsid(); chdir "/"; POSIX::dup2(3, 0);
+sub inputOf { my ($text) = @_; return $null if $text eq "";
+  open(my $file, "+>", undef) or return;
+  return unless (syswrite($file, $text) // -1) == length $text;
+  return defined sysseek($file, 0, 0) ? $file : undef }
+sub become { my ($mode, $env, $in, $out, $err, @command) = @_;
+  POSIX::setsid(); chdir "/"; POSIX::dup2(fileno $in, 0);
   if ($mode eq "ask") {
     my $nowhere = POSIX::open("/dev/null", O_WRONLY);
     POSIX::dup2($nowhere, 1); POSIX::dup2($nowhere, 2); POSIX::close($nowhere) if $nowhere > 2;
     POSIX::dup2(fileno $out, 3);
   } else { POSIX::dup2(fileno $out, 1); POSIX::dup2(fileno $err, 2) }
   %ENV = %$env; exec { $command[0] } @command }
-sub launch { my ($id, $mode, $max, $count, @command) = @_;
+sub launch { my ($id, $mode, $max, $input, $count, @command) = @_;
+  my $in = inputOf($input) or return reply($id, "fault", $! + 0, 0, "");
   my %env = map { split /=/, $_, 2 } splice(@command, 0, $count);
   my %job = (mode => $mode, max => $max, text => ["", ""]);
   pipe(my $status, my $fault) && pipe(my $out, my $outEnd) && pipe(my $err, my $errEnd)
     or return reply($id, "fault", $! + 0, 0, "");
   my $pid = fork(); defined $pid or return reply($id, "fault", $! + 0, 0, "");
   if ($pid == 0) {
-    no warnings; become($mode, \\%env, $outEnd, $errEnd, @command);
+    no warnings; become($mode, \\%env, $in, $outEnd, $errEnd, @command);
     syswrite($fault, $! + 0); POSIX::_exit(127) }
   fcntl($_, F_SETFL, O_NONBLOCK) for $out, $err;
   my $watch = syscall(434, $pid, 0);
@@ -98,6 +103,8 @@ export interface SpawnRequest {
   readonly tool: string;
   readonly args: readonly string[];
   readonly env: Readonly<Record<string, string>>;
+  /** Its standard input, through a file without a name; empty: none. */
+  readonly input: string;
   readonly maxOutputBytes: number;
 }
 
@@ -159,13 +166,13 @@ export function createSpawner(perl: SpawnerProcess, onGone: () => void): Spawner
   perl.keepAlive(false);
 
   return {
-    spawn({ mode, tool, args, env, maxOutputBytes }) {
+    spawn({ mode, tool, args, env, input: given, maxOutputBytes }) {
       const id = ++lastId;
       const job = Promise.withResolvers<SpawnOutcome>();
       jobs.set(id, job);
       perl.keepAlive(true);
       const variables = Object.entries(env).map(([name, value]) => `${name}=${value}`);
-      send(id, mode, maxOutputBytes, variables.length, ...variables, tool, ...args);
+      send(id, mode, maxOutputBytes, given, variables.length, ...variables, tool, ...args);
       return { outcome: job.promise, kill: () => send(id, 'kill') };
     },
   };
