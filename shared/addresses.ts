@@ -60,6 +60,18 @@ export const contains = (cidr: Cidr, { family, value }: Address): boolean =>
 export const overlaps = (one: Cidr, other: Cidr): boolean =>
   one.family === other.family && one.first <= other.last && other.first <= one.last;
 
+/**
+ * The addresses that hosts can have, both ends included: not the network's own, and not IPv4's broadcast. Links
+ * of two and single addresses have neither (RFC 3021, RFC 6164).
+ */
+export function hostsOf({ family, prefix, first, last }: Cidr): {
+  readonly first: bigint;
+  readonly last: bigint;
+} {
+  if (prefix >= (family === 4 ? 31 : 127)) return { first, last };
+  return { first: first + 1n, last: family === 4 ? last - 1n : last };
+}
+
 function cidrOf(text: string): Cidr | undefined {
   const [, head, digits] = /^([0-9a-fA-F:.]{2,45})\/(\d{1,3})$/.exec(text) ?? [];
   const address = head === undefined ? undefined : parseAddress(head);

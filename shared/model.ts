@@ -139,6 +139,11 @@ export interface Attachment {
   /** The node itself gives out an address of this subnet. Empty: it does not. */
   readonly nodePrivateSubnet: string;
   readonly routes: readonly Route[];
+  /**
+   * The network's, where it has some. The control plane's own: an order says it as the spec's, where that says
+   * nothing.
+   */
+  readonly dns?: Dns;
 }
 
 export interface Route {

@@ -1,5 +1,19 @@
-import type { Assignment, Instance, NodeName } from '#shared/model.ts';
-import type { Transaction } from './store.ts';
+import { createHash } from 'node:crypto';
+import { formatAddress, parseInterfaceAddress } from '#shared/addresses.ts';
+import { DroverError } from '#shared/errors.ts';
+import type {
+  Assignment,
+  Attachment,
+  Instance,
+  InstanceId,
+  Network,
+  NetworkUse,
+  NodeName,
+} from '#shared/model.ts';
+import { addressKey, type AddressSpace, spaceOf } from './address-space.ts';
+import { chooseAddress } from './choose-address.ts';
+import { choosePorts } from './choose-ports.ts';
+import type { HeldAddress, Transaction } from './store.ts';
 
 /**
  * The interfaces and host ports that an instance gets on the node, reserved for its life. What it has already
@@ -8,11 +22,117 @@ import type { Transaction } from './store.ts';
  * before anything is written.
  */
 export function assignAddresses(
-  _tx: Transaction,
-  { spec }: Instance,
-  _node: NodeName,
-  _nowMs: number,
+  tx: Transaction,
+  instance: Instance,
+  node: NodeName,
 ): Pick<Assignment, 'attachments' | 'ports'> {
-  const { attachments, ports } = spec.assigned;
+  const { spec } = instance;
+  const attachments = spec.networks.map((use, place) => attach(tx, instance, use, place));
+  const ports = choosePorts(tx, instance, node);
+  holdAll(tx, instance, attachments);
   return { attachments, ports };
+}
+
+/** Gives back all that an instance holds: it is forgotten, or its host is dead. Repeating it changes nothing. */
+export function freeAddresses(tx: Transaction, instance: Instance): void {
+  holdAll(tx, instance, []);
+}
+
+/** How many writes giving back costs at most. */
+export const heldCount = ({ spec }: Instance): number =>
+  spec.assigned.attachments.reduce((count, { addresses }) => count + addresses.length + 1, 0);
+
+function attach(tx: Transaction, instance: Instance, use: NetworkUse, place: number): Attachment {
+  const { project } = instance.metadata;
+  const network = tx.named('network', use.network, project);
+  if (network === undefined) throw unknownNetwork(instance, use.network);
+  const before = instance.spec.assigned.attachments.find((each) => each.network === use.network);
+  const { spec, metadata } = network;
+  const mac = before?.mac ?? freeMac(tx, instance, place);
+  const spaces = spec.subnets.flatMap((subnet) => spaceOf(subnet) ?? []);
+  checkUse(network, use, spaces);
+  const chosen = spec.nodePrivate
+    ? []
+    : spaces.map((space) => chooseAddress(tx, { instance, network, use, space, before }));
+  const gateways = spec.subnets.flatMap(({ gateway }) => (gateway === '' ? [] : [gateway]));
+  const hasDns = spec.dns.servers.length + spec.dns.search.length + spec.dns.options.length > 0;
+  return {
+    network: metadata.name,
+    bridge: spec.bridge,
+    managedBridge: spec.managedBridge,
+    interface: `eth${place}`,
+    mac,
+    addresses: chosen,
+    gateways,
+    mtu: spec.mtu,
+    vlan: spec.vlan,
+    masquerade: spec.masquerade,
+    nodePrivateSubnet: spec.nodePrivate ? (spec.subnets[0]?.cidr ?? '') : '',
+    routes: spec.routes,
+    ...(hasDns ? { dns: spec.dns } : {}),
+  };
+}
+
+function checkUse(
+  { metadata: { name }, spec }: Network,
+  use: NetworkUse,
+  spaces: readonly AddressSpace[],
+): void {
+  if (use.addresses.length === 0 || (!spec.nodePrivate && spaces.length > 0)) return;
+  const why = spec.nodePrivate ? 'every node gives out its addresses by itself' : 'it has no subnet';
+  throw new DroverError('failed-precondition', `nobody can choose an address in network ${name}: ${why}`, {
+    subject: { network: name },
+  });
+}
+
+const unknownNetwork = ({ metadata }: Instance, network: string): DroverError =>
+  new DroverError(
+    'failed-precondition',
+    `${metadata.name} is to be in network ${network}, which there is not`,
+    {
+      subject: { network },
+      reason: 'unknown-network',
+      nextStep: `apply a document of kind Network with the name ${network}`,
+    },
+  );
+
+/** Locally administered, and the same for the same instance and interface. */
+function freeMac(tx: Transaction, { metadata }: Instance, place: number): string {
+  for (let salt = 0; ; salt += 1) {
+    const digits = createHash('sha256').update(`${metadata.id}/${place}/${salt}`).digest('hex').slice(0, 10);
+    const mac = ['02', ...(digits.match(/../g) ?? [])].join(':');
+    const holder = tx.get('address', macKey(mac), metadata.project);
+    if (holder === undefined) return mac;
+  }
+}
+
+const macKey = (mac: string): string => `mac/${mac.replaceAll(':', '')}`;
+
+/** What an interface holds, by key. */
+function heldBy({
+  network,
+  mac,
+  addresses,
+}: Attachment): { network: string; key: string; address: string }[] {
+  const numbers = addresses.flatMap((text) => parseInterfaceAddress(text) ?? []);
+  return [
+    { network, key: macKey(mac), address: mac },
+    ...numbers.map((one) => ({ network, key: addressKey(network, one), address: formatAddress(one) })),
+  ];
+}
+
+/** Makes what the instance holds this, and no more. */
+function holdAll(tx: Transaction, { metadata, spec }: Instance, attachments: readonly Attachment[]): void {
+  const { id, name, project } = metadata;
+  const wanted = attachments.flatMap(heldBy);
+  const keys = new Set(wanted.map(({ key }) => key));
+  for (const { key } of spec.assigned.attachments.flatMap(heldBy)) {
+    if (!keys.has(key) && tx.get('address', key, project)?.instanceId === id)
+      tx.delete('address', key, project);
+  }
+  for (const one of wanted) {
+    if (tx.get('address', one.key, project)?.instanceId === id) continue;
+    const record: HeldAddress = { ...one, instanceId: id as InstanceId, instance: name };
+    tx.put('address', one.key, record, project);
+  }
 }

@@ -33,7 +33,7 @@ export function assign(
 ): Assignment {
   // All that may refuse comes before anything is written.
   const slot = takeSlot(tx, instance, node, number);
-  const { attachments, ports } = assignAddresses(tx, instance, node, nowMs);
+  const { attachments, ports } = assignAddresses(tx, instance, node);
   const volumes = assignVolumes(tx, instance, { node, slot, newId }, nowMs);
   return { attachments, volumes, ports };
 }

@@ -1,5 +1,6 @@
 import type { FleetEvent, Instance } from '#shared/model.ts';
-import type { Kind, NamedKind, Records, Snapshot, Transaction } from './store.ts';
+import { scratchAddresses } from './scratch-addresses.ts';
+import type { HeldAddress, Kind, NamedKind, Records, Snapshot, Transaction } from './store.ts';
 
 const absent = Symbol('absent');
 type Written = Map<string, unknown>;
@@ -12,6 +13,7 @@ export function scratchTransaction(base: Snapshot): Transaction {
   const written: Record<Kind, Written> = Object.fromEntries(
     kinds.map((kind) => [kind, new Map<string, unknown>()]),
   ) as Record<Kind, Written>;
+  const addresses = scratchAddresses(base);
   const key = (project: string, id: string): string => `${project}/${id}`;
 
   function overlay<K extends Kind>(
@@ -57,33 +59,41 @@ export function scratchTransaction(base: Snapshot): Transaction {
     instancesOfWorkload: (workload, project = 'default') =>
       instances(base.instancesOfWorkload(workload, project), (each) => each.workload === workload, project),
     instancesOnNode: (node) => instances(base.instancesOnNode(node), (each) => each.node === node),
+    heldAddresses: (network, family, project = 'default') => addresses.held(network, family, project),
     put<K extends Kind>(kind: K, id: string, record: Records[K], project = 'default') {
       written[kind].set(key(project, id), record);
+      if (kind === 'address') addresses.put(record as HeldAddress, project);
     },
     delete: (kind, id, project = 'default') => {
       written[kind].set(key(project, id), absent);
+      if (kind === 'address') addresses.delete(id, project);
     },
     event: (_event: Omit<FleetEvent, 'revision'>) => undefined,
   };
 }
 
-const kinds: readonly Kind[] = [
-  'workload',
-  'instance',
-  'released-instance',
-  'volume',
-  'node',
-  'operation',
-  'event',
-  'join-token',
-  'revoked-certificate',
-  'request',
-  'fleet',
-];
+const kindTable: Readonly<Record<Kind, true>> = {
+  workload: true,
+  instance: true,
+  'released-instance': true,
+  volume: true,
+  network: true,
+  address: true,
+  node: true,
+  operation: true,
+  event: true,
+  'join-token': true,
+  'revoked-certificate': true,
+  request: true,
+  fleet: true,
+  routing: true,
+};
+const kinds = Object.keys(kindTable) as readonly Kind[];
 
 /** Enough to tell records of one kind apart. */
 function idOfRecord(record: Records[Kind]): string {
   if ('metadata' in record) return record.metadata.id;
   if ('id' in record) return record.id;
+  if ('key' in record) return record.key;
   return JSON.stringify(record);
 }

@@ -4,6 +4,7 @@ import {
   createSnapshot,
   defaultProject,
   deleteRecord,
+  heldRange,
   keyRange,
   parseKey,
   putRecord,
@@ -62,6 +63,11 @@ function notedReads(reads: Reads, current: () => Snapshot): Omit<Snapshot, 'revi
     instancesOnNode: (node) => {
       noteRange(reads, 'instance', undefined);
       return current().instancesOnNode(node);
+    },
+    heldAddresses: (network, family, project = defaultProject) => {
+      const range = heldRange(network, family, project);
+      reads.ranges.set(range[0], range);
+      return current().heldAddresses(network, family, project);
     },
   };
 }

@@ -1,4 +1,10 @@
-import { contains, parseAddress, parseCidr, parseInterfaceAddress } from '#shared/addresses.ts';
+import {
+  contains,
+  formatAddress,
+  parseAddress,
+  parseCidr,
+  parseInterfaceAddress,
+} from '#shared/addresses.ts';
 import type {
   Assignment as WireAssignment,
   Attachment as WireAttachment,
@@ -15,10 +21,12 @@ export const emptyAssignment: Assignment = { attachments: [], volumes: [], ports
 /** Of one instance. */
 const most = { attachments: 8, volumes: 16, ports: 64 } as const;
 
+/** In its shortest form: equal addresses are equal text. */
 export function checkAddress(text: string, field: string, faults: Faults): string {
-  if (parseAddress(text) === undefined)
+  const address = parseAddress(text);
+  if (address === undefined)
     faults.add(field, `${show(text)} is not an address; wanted such as "10.20.0.5" or "fd00::5"`);
-  return text;
+  return address === undefined ? text : formatAddress(address);
 }
 
 export function checkCidr(text: string, field: string, faults: Faults): string {
@@ -46,7 +54,9 @@ export function checkPort(message: WirePort, field: string, faults: Faults): Pub
 export const portsClash = (one: PublishedPort, other: PublishedPort): boolean =>
   one.hostPort === other.hostPort &&
   one.protocol === other.protocol &&
-  (one.hostAddress === other.hostAddress || one.hostAddress === '' || other.hostAddress === '');
+  (one.hostAddress === other.hostAddress || isAll(one) || isAll(other));
+
+const isAll = ({ hostAddress }: PublishedPort): boolean => ['', '0.0.0.0', '::'].includes(hostAddress);
 
 export function checkDns(message: Partial<Dns> | undefined, field: string, faults: Faults): Dns {
   const { servers = [], search = [], options = [] } = message ?? {};

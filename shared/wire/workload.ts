@@ -61,10 +61,20 @@ export const workloadLimits = {
  */
 export function parseWorkloadDocuments(messages: readonly WireWorkloadDocument[]): WorkloadDocument[] {
   const faults = collectFaults();
-  const { documents: most } = workloadLimits;
-  checkRange(messages.length, [1, most], 'documents', faults);
-  const parsed = messages.slice(0, most).map((message, place) => {
-    const prefix = messages.length > 1 ? `documents[${place}].` : '';
+  checkRange(messages.length, [1, workloadLimits.documents], 'documents', faults);
+  const parsed = checkWorkloadDocuments(messages, messages.length > 1, faults);
+  faults.throwIfAny(parsed.length === 1 ? `workload ${JSON.stringify(parsed[0]?.name)}` : 'documents');
+  return parsed;
+}
+
+/** `isOneOfMany`: every fault names its document. */
+export function checkWorkloadDocuments(
+  messages: readonly WireWorkloadDocument[],
+  isOneOfMany: boolean,
+  faults: Faults,
+): WorkloadDocument[] {
+  const parsed = messages.slice(0, workloadLimits.documents).map((message, place) => {
+    const prefix = isOneOfMany ? `documents[${place}].` : '';
     return checkWorkloadDocument(message, prefix, faults);
   });
   const seen = new Set<string>();
@@ -72,7 +82,6 @@ export function parseWorkloadDocuments(messages: readonly WireWorkloadDocument[]
     if (seen.has(name)) faults.add(`documents[${place}].name`, `"${name}" is there twice`);
     seen.add(name);
   }
-  faults.throwIfAny(parsed.length === 1 ? `workload ${JSON.stringify(parsed[0]?.name)}` : 'documents');
   return parsed;
 }
 
