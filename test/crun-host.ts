@@ -10,7 +10,7 @@ import { systemClock } from '#shared/clock.ts';
 import { silentLog } from '#shared/log.ts';
 import type { InstanceId } from '#shared/model.ts';
 import { systemRandom } from '#shared/random.ts';
-import type { DriverWorld } from './conformance/runtime-driver.ts';
+import type { DriverWorld, NodePolicy } from './conformance/runtime-driver.ts';
 import { newGuestSpec, testRange } from './guest-specs.ts';
 import { until } from './until.ts';
 
@@ -28,7 +28,7 @@ export interface CrunWorld extends DriverWorld {
  * host.
  */
 export async function setUpCrun(
-  options: CrunOptions & { readonly searchPath?: string } = {},
+  options: CrunOptions & NodePolicy & { readonly searchPath?: string } = {},
 ): Promise<CrunWorld> {
   const directory = await mkdtemp(path.join(tmpdir(), 'drover-crun-'));
   await chmod(directory, 0o711);
@@ -42,8 +42,8 @@ export async function setUpCrun(
     stateDir: path.join(directory, 'state'),
     runDir: path.join(directory, 'run'),
     cgroupPrefix: `/drover-test-${random}`,
-    allowedDevices: [],
-    allowsPrivileged: false,
+    allowedDevices: options.allowedDevices ?? [],
+    allowsPrivileged: options.allowsPrivileged ?? false,
   };
   const drivers: RuntimeDriver[] = [];
   const open = (): RuntimeDriver => {
@@ -61,8 +61,8 @@ export async function setUpCrun(
     guestDirectory,
     processes: (id) => createCgroups({ clock: systemClock, prefix: context.cgroupPrefix }).processes(id),
     reopen: open,
-    newGuest: async (command, changes) =>
-      newGuestSpec({ id: systemRandom.uuidV7() as InstanceId, rootfs, command, changes }),
+    newGuest: async (command, changes, parts) =>
+      newGuestSpec({ id: systemRandom.uuidV7() as InstanceId, rootfs, command, changes, parts }),
     async loseMonitor(id) {
       const pid = Number(readFileSync(path.join(guestDirectory(id), 'conmon.pid'), 'utf8'));
       process.kill(pid, 'SIGKILL');
@@ -134,7 +134,7 @@ const processesNaming = (text: string): string[] =>
     }
   });
 
-const applets = ['sh', 'sleep', 'cat', 'echo', 'stty', 'id', 'ls', 'grep', 'head', 'dd', 'true'];
+const applets = ['sh', 'sleep', 'cat', 'echo', 'stty', 'id', 'ls', 'grep', 'head', 'dd', 'true', 'ping'];
 
 /** A root with nothing but busybox in it, owned by the range's root. */
 async function makeBusyboxRoot(rootfs: string): Promise<string> {

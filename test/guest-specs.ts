@@ -11,8 +11,9 @@ export function newGuestSpec(options: {
   readonly rootfs: string;
   readonly command: readonly string[];
   readonly changes?: Partial<InstanceSpec> | undefined;
+  readonly parts?: Partial<Pick<GuestSpec, 'mounts' | 'resolvConf' | 'range'>> | undefined;
 }): GuestSpec {
-  const { id, rootfs, command, changes } = options;
+  const { id, rootfs, command, changes, parts } = options;
   const spec: InstanceSpec = {
     runtime: 'crun',
     image: `test@sha256:${'0'.repeat(64)}`,
@@ -32,5 +33,5 @@ export function newGuestSpec(options: {
     ...changes,
   };
   const image = { entrypoint: [], command: [], env: {}, user: '', workingDir: '', stopSignal: 15 };
-  return { id, spec, image, rootfs, range: testRange, mounts: [], resolvConf: undefined };
+  return { id, spec, image, rootfs, range: testRange, mounts: [], resolvConf: undefined, ...parts };
 }

@@ -1,10 +1,11 @@
 import { existsSync } from 'node:fs';
-import { chmod, chown, lstat, mkdir, rm, stat, writeFile } from 'node:fs/promises';
+import { chmod, chown, mkdir, rm, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { DroverError } from '#shared/errors.ts';
 import type { InstanceId } from '#shared/model.ts';
 import { createUnderMonitor } from './conmon.ts';
-import type { DriverContext, GuestSpec } from './driver.ts';
+import { guestCommand, type GuestPlan } from './crun-plan.ts';
+import type { DriverContext } from './driver.ts';
+import { makeDeviceFiles } from './guest-devices.ts';
 import type { GuestRecord } from './guest-files.ts';
 import type { HostView } from './guest-state.ts';
 import { resolveUser } from './guest-user.ts';
@@ -18,17 +19,19 @@ const monitorLogBytes = 256 * 1024 * 1024;
 export async function createCrunGuest(
   context: DriverContext,
   host: HostView,
-  options: { readonly guest: GuestSpec; readonly runtime: string; readonly seccomp: Seccomp },
+  options: { readonly plan: GuestPlan; readonly runtime: string; readonly seccomp: Seccomp },
   signal: AbortSignal,
 ): Promise<void> {
-  const { guest, runtime, seccomp } = options;
-  const { id } = guest;
+  const { plan, runtime, seccomp } = options;
+  const { id, range, resolvConf } = plan.guest;
   const paths = host.paths.of(id);
   const compiled = await seccomp.compiled();
-  const { record, config } = await describe(host, guest, { profile: seccomp.profile, compiled });
+  const { record, config } = await describe(host, plan, { profile: seccomp.profile, compiled });
   await mkdir(paths.persist, { recursive: true, mode: 0o700 });
   await mkdir(paths.logDirectory, { recursive: true, mode: 0o700 });
   await writeFile(paths.record, JSON.stringify(record), { mode: 0o600 });
+  if (resolvConf !== undefined) await writeFile(paths.resolvConf, resolvConf, { mode: 0o644 });
+  await makeDeviceFiles(context.commands, paths.devices, plan.devices, range, signal);
   await writeFile(paths.config, JSON.stringify(config), { mode: 0o600 });
   try {
     await createUnderMonitor(
@@ -56,15 +59,20 @@ export async function createCrunGuest(
 
 async function describe(
   host: HostView,
-  guest: GuestSpec,
+  plan: GuestPlan,
   seccomp: { readonly profile: Seccomp['profile']; readonly compiled: string | undefined },
 ): Promise<{ readonly record: GuestRecord; readonly config: object }> {
+  const { guest, capabilities, mounts, devices, resolvConfTarget } = plan;
   const { id, spec, image, rootfs, range } = guest;
+  const paths = host.paths.of(id);
   const user = spec.user === '' ? image.user : spec.user;
   const cwd = spec.workingDir === '' ? image.workingDir : spec.workingDir;
   const env = { ...image.env, ...spec.env };
+  const hostNames = ['/etc/resolv.conf']
+    .filter((file) => spec.network === 'host' && existsSync(file))
+    .map((file) => ({ source: file, target: file }));
   const config = ociConfig({
-    process: { args: guestCommand(guest), env, cwd, user: await resolveUser(user, rootfs) },
+    process: { args: guestCommand(guest), env, cwd, user: await resolveUser(user, rootfs), capabilities },
     rootfs,
     hostname: spec.displayName,
     cgroupPath: host.cgroups.path(id),
@@ -73,48 +81,13 @@ async function describe(
     network: spec.network,
     seccomp,
     limitsSwap: host.cgroups.limitsSwap,
-    hostFiles: spec.network === 'host' ? ['/etc/resolv.conf'].filter((file) => existsSync(file)) : [],
+    volumes: mounts,
+    files:
+      resolvConfTarget === undefined ? hostNames : [{ source: paths.resolvConf, target: resolvConfTarget }],
+    devices: devices.map((device, place) => ({ ...device, source: path.join(paths.devices, `${place}`) })),
   });
-  return { record: { id, rootfs, stopSignal: image.stopSignal, env, user, workingDir: cwd }, config };
-}
-
-const guestCommand = ({ spec, image }: GuestSpec): readonly string[] =>
-  spec.command.length > 0 ? spec.command : [...image.entrypoint, ...image.command];
-
-/** Everything that can be refused before the host is touched. invalid-argument. */
-export async function checkGuestSpec(guest: GuestSpec): Promise<void> {
-  const { spec, image, rootfs, id, range } = guest;
-  const refuse = (message: string): DroverError =>
-    new DroverError('invalid-argument', message, { subject: { instance: id } });
-  const env = { ...image.env, ...spec.env };
-  const texts = [...guestCommand(guest), ...Object.entries(env).flat(), spec.workingDir, image.workingDir];
-  if (texts.some((text) => text.includes('\0'))) throw refuse('a text of the spec holds a NUL');
-  if (Object.keys(env).some((name) => name === '' || name.includes('='))) {
-    throw refuse('a name of an environment variable is empty or holds "="');
-  }
-  if (guestCommand(guest).length === 0) throw refuse('neither the spec nor the image names a command');
-  if (!/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/.test(spec.displayName)) {
-    throw refuse(`${JSON.stringify(spec.displayName)} is no host name`);
-  }
-  for (const directory of [spec.workingDir, image.workingDir]) {
-    if (directory !== '' && !directory.startsWith('/'))
-      throw refuse(`directory ${directory} is not absolute`);
-  }
-  await checkRoot(rootfs, refuse);
-  const user = await resolveUser(spec.user === '' ? image.user : spec.user, rootfs);
-  const highest = Math.max(user.uid, user.gid);
-  if (highest >= range.size)
-    throw refuse(`id ${highest} of the user is not below ${range.size}, the size of its range`);
-}
-
-/** CVE-2026-88264 and -88265: crun before 1.30 follows these links of an image to the host. */
-async function checkRoot(rootfs: string, refuse: (message: string) => DroverError): Promise<void> {
-  const root = await lstat(rootfs).catch(() => undefined);
-  if (!path.isAbsolute(rootfs) || root?.isDirectory() !== true) throw refuse('the root is not a directory');
-  for (const place of ['dev', 'dev/console', 'dev/null', 'proc', 'sys']) {
-    const entry = await lstat(path.join(rootfs, place)).catch(() => undefined);
-    if (entry?.isSymbolicLink() === true) throw refuse(`/${place} of the image is a symbolic link`);
-  }
+  const record = { id, rootfs, stopSignal: image.stopSignal, env, user, workingDir: cwd, capabilities };
+  return { record: { ...record, network: spec.network }, config };
 }
 
 /**

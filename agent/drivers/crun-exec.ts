@@ -6,6 +6,7 @@ import { DroverError } from '#shared/errors.ts';
 import type { ExitStatus, InstanceId } from '#shared/model.ts';
 import type { ExecInput, ExecOutput, ExecStart, TerminalSize } from '#shared/streams.ts';
 import { openAttachBridge, type AttachBridge } from './attach-bridge.ts';
+import { defaultCapabilities } from './capabilities.ts';
 import { execUnderMonitor, type ExecMonitor } from './conmon.ts';
 import type { DriverContext, ExecSession } from './driver.ts';
 import {
@@ -151,6 +152,7 @@ async function processSpec(host: HostView, id: InstanceId, start: ExecStart): Pr
     args: start.command,
     env: { ...record.env, ...start.env },
     cwd: start.workingDir === '' ? record.workingDir : start.workingDir,
+    capabilities: record.capabilities ?? defaultCapabilities,
     user: await resolveUser(start.user === '' ? record.user : start.user, record.rootfs),
     terminal: start.tty ? start.size : undefined,
   });

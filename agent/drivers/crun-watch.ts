@@ -20,7 +20,8 @@ const maxLogBytes = 16 * 1024 * 1024;
  * without a monitor, for which nobody writes, is looked at now and then. Rotates logs on the way. Begins
  * with the first reader.
  */
-export function watchCrunGuests({ clock, log }: DriverContext, { paths, cgroups }: HostView): CrunWatch {
+export function watchCrunGuests({ clock, log }: DriverContext, host: HostView): CrunWatch {
+  const { paths, cgroups } = host;
   const callbacks = new Set<(id: InstanceId) => void>();
   const orphans = new Map<string, boolean>();
   let watcher: FSWatcher | undefined;
@@ -31,13 +32,12 @@ export function watchCrunGuests({ clock, log }: DriverContext, { paths, cgroups 
   };
   const known = (): InstanceId[] =>
     namesIn(paths.guests).filter(
-      (name): name is InstanceId =>
-        isName(name) && readRecord({ paths, cgroups }, name as InstanceId) !== undefined,
+      (name): name is InstanceId => isName(name) && readRecord(host, name as InstanceId) !== undefined,
     );
   function checkMonitors(): void {
     const ids = known();
     for (const id of ids) {
-      if (monitorLives({ paths, cgroups }, id)) continue;
+      if (monitorLives(host, id)) continue;
       const alive = cgroups.processes(id).length > 0;
       if (orphans.get(id) !== alive) tell(id);
       orphans.set(id, alive);

@@ -1,13 +1,15 @@
 import { existsSync } from 'node:fs';
 import { mkdir, rm, writeFile } from 'node:fs/promises';
-import path from 'node:path';
 import { DroverError, isKind } from '#shared/errors.ts';
-import type { InstanceId, RuntimeFacts } from '#shared/model.ts';
+import type { InstanceId } from '#shared/model.ts';
 import type { LogLine, LogOptions } from '#shared/streams.ts';
 import { createCgroups } from '../host/cgroup.ts';
-import { checkGuestSpec, createCrunGuest, removeGuestFiles } from './crun-create.ts';
+import { createCrunGuest, removeGuestFiles } from './crun-create.ts';
 import { kindOfCrunMessage, messageOfCrun } from './crun-error.ts';
 import { checkSignal, crunExecs, notRunning } from './crun-exec.ts';
+import { crunFacts } from './crun-facts.ts';
+import { crunLivingGuests } from './crun-living.ts';
+import { planCrunGuest } from './crun-plan.ts';
 import { watchCrunGuests } from './crun-watch.ts';
 import type { DriverContext, GuestSpec, RuntimeDriver } from './driver.ts';
 import { driverPaths, killQuietly, namesIn, processesOf, readNumberIfThere } from './guest-files.ts';
@@ -21,7 +23,6 @@ import {
   type HostView,
 } from './guest-state.ts';
 import { readLog } from './logs.ts';
-import { defaultCapabilities } from './oci-config.ts';
 import { openSeccomp, type Seccomp } from './seccomp.ts';
 
 export interface CrunOptions {
@@ -45,12 +46,13 @@ export function crunDriver(context: DriverContext, options: CrunOptions = {}): R
   const { commands, clock } = context;
   const paths = driverPaths(context.stateDir, context.runDir);
   const cgroups = createCgroups({ clock, prefix: context.cgroupPrefix });
-  const host: HostView = { paths, cgroups };
+  const ending = new Set<string>();
+  const host: HostView = { paths, cgroups, ending };
   const making = new Set<string>();
   const execs = crunExecs(context, host, runtime);
   const watch = watchCrunGuests(context, host);
   const ready = once(() => makeDirectories(host));
-  const seccomp = once(() => loadSeccomp());
+  const filters = new Map<string, () => Promise<Seccomp>>();
   const swept = once(() => sweepLeftovers());
 
   const crun = (args: readonly string[], signal?: AbortSignal) =>
@@ -63,15 +65,28 @@ export function crunDriver(context: DriverContext, options: CrunOptions = {}): R
       },
     );
 
-  async function loadSeccomp(): Promise<Seccomp> {
+  /** Which system calls are open depends on the capabilities; most guests have the same. */
+  async function seccompFor(capabilities: readonly string[]): Promise<Seccomp> {
+    const key = capabilities.join(' ');
+    const load = filters.get(key) ?? once(() => loadSeccomp(capabilities));
+    filters.set(key, load);
+    return load();
+  }
+
+  async function loadSeccomp(capabilities: readonly string[]): Promise<Seccomp> {
     const { stdout } = await commands.run(runtime, ['--version'], { timeoutMs: toolTimeoutMs });
     const cacheDir = paths.seccomp;
     return openSeccomp({
       profileFile: seccompProfile,
       cacheDir,
-      capabilities: defaultCapabilities,
+      capabilities,
       version: stdout,
     });
+  }
+
+  async function kill(id: InstanceId): Promise<void> {
+    ending.add(id);
+    await cgroups.kill(id, killTimeoutMs).finally(() => ending.delete(id));
   }
 
   /**
@@ -83,7 +98,7 @@ export function crunDriver(context: DriverContext, options: CrunOptions = {}): R
       // Half made: its monitor may be at work still and would finish what we remove.
       for (const pid of processesOf(guest.directory)) killQuietly(pid);
     }
-    await cgroups.kill(id, killTimeoutMs);
+    await kill(id);
     await settle(id);
     const monitor = readNumberIfThere(guest.monitorPid);
     if (monitor !== undefined && monitorLives(host, id)) killQuietly(monitor);
@@ -93,7 +108,7 @@ export function crunDriver(context: DriverContext, options: CrunOptions = {}): R
         if (!isKind(error, 'deadline-exceeded', 'internal')) throw error;
       });
     }
-    await cgroups.kill(id, killTimeoutMs);
+    await kill(id);
     await cgroups.remove(id);
     await rm(guest.crunState, { recursive: true, force: true });
     await removeGuestFiles(host, id);
@@ -126,7 +141,7 @@ export function crunDriver(context: DriverContext, options: CrunOptions = {}): R
     const fault = cgroups.fault();
     // Where a hierarchy is missing, crun would make plain directories in its place, and limit nothing.
     if (fault !== '') throw new DroverError('unavailable', fault, { subject: { instance: guest.id } });
-    await checkGuestSpec(guest);
+    const plan = await planCrunGuest(context, guest);
     await ready();
     const subject = { instance: guest.id };
     if (making.has(guest.id)) throw new DroverError('aborted', `${guest.id} is being made`, { subject });
@@ -138,7 +153,12 @@ export function crunDriver(context: DriverContext, options: CrunOptions = {}): R
     const hasLogs = existsSync(logDirectory);
     try {
       if (hasLeftovers(host, guest.id)) await purge(guest.id);
-      await createCrunGuest(context, host, { guest, runtime, seccomp: await seccomp() }, signal);
+      await createCrunGuest(
+        context,
+        host,
+        { plan, runtime, seccomp: await seccompFor(plan.capabilities) },
+        signal,
+      );
     } catch (error) {
       await purge(guest.id);
       if (!hasLogs) await rm(logDirectory, { recursive: true, force: true });
@@ -151,7 +171,7 @@ export function crunDriver(context: DriverContext, options: CrunOptions = {}): R
   async function start(id: InstanceId, signal: AbortSignal): Promise<void> {
     const guest = paths.of(id);
     const { phase } = readGuestState(host, id);
-    if (phase === 'running') return;
+    if (phase === 'running' || phase === 'paused') return;
     if (phase !== 'created') throw notRunning(id, phase);
     await writeFile(guest.started, '');
     let failure: DroverError | undefined;
@@ -173,11 +193,13 @@ export function crunDriver(context: DriverContext, options: CrunOptions = {}): R
     const record = requireRecord(host, id);
     const { phase } = readGuestState(host, id);
     const pid = livePid(host, id);
-    if (phase === 'running' && pid !== undefined && graceMs > 0) {
+    if ((phase === 'running' || phase === 'paused') && pid !== undefined && graceMs > 0) {
       killQuietly(pid, record.stopSignal);
+      // A frozen one hears it now.
+      await cgroups.thaw(id);
       await waitForEnd(id, graceMs, signal);
     }
-    await cgroups.kill(id, killTimeoutMs);
+    await kill(id);
     await settle(id);
   }
 
@@ -202,12 +224,8 @@ export function crunDriver(context: DriverContext, options: CrunOptions = {}): R
   return {
     name: 'crun',
     network: 'namespace',
-    pause: refuse,
-    resume: refuse,
-    update: refuse,
-    stats: refuse,
-    console: refuse,
-    fingerprint: (signal) => fingerprint(context, runtime, cgroups.fault(), signal),
+    ...crunLivingGuests(context, host),
+    fingerprint: (signal) => crunFacts(context, runtime, cgroups.fault(), signal),
     create,
     start,
     stop,
@@ -215,8 +233,10 @@ export function crunDriver(context: DriverContext, options: CrunOptions = {}): R
       requireRecord(host, id);
       const pid = livePid(host, id);
       const { phase } = readGuestState(host, id);
-      if (pid === undefined || phase !== 'running') throw notRunning(id, phase);
+      if (pid === undefined || (phase !== 'running' && phase !== 'paused')) throw notRunning(id, phase);
       killQuietly(pid, checkSignal(signalNumber));
+      // Version 1 of cgroups lets even this one wait.
+      if (signalNumber === 9 && phase === 'paused') await cgroups.thaw(id);
     },
     async remove(id, _signal, { keepLogs } = { keepLogs: false }) {
       const guest = paths.of(id);
@@ -247,10 +267,6 @@ export function crunDriver(context: DriverContext, options: CrunOptions = {}): R
   };
 }
 
-const refuse = async (): Promise<never> => {
-  throw new DroverError('unimplemented', 'the crun driver cannot do that');
-};
-
 async function makeDirectories({ paths }: HostView): Promise<void> {
   for (const directory of [paths.guests, paths.logs, paths.execs, paths.crunRoot, paths.exits]) {
     await mkdir(directory, { recursive: true, mode: 0o700 });
@@ -276,25 +292,4 @@ function once<T>(make: () => Promise<T>): () => Promise<T> {
     });
     return made;
   };
-}
-
-async function fingerprint(
-  { commands }: DriverContext,
-  runtime: string,
-  cgroupFault: string,
-  signal: AbortSignal,
-): Promise<RuntimeFacts> {
-  const facts = { name: 'crun', version: '', capabilities: ['exec', 'logs', 'network-host', 'network-none'] };
-  try {
-    const { stdout } = await commands.run(runtime, ['--version'], { signal, timeoutMs: 5000 });
-    const version = /crun version (\S+)/.exec(stdout)?.[1];
-    if (version === undefined)
-      throw new DroverError('unavailable', `${path.basename(runtime)} says no version`);
-    await commands.run('conmon', ['--version'], { signal, timeoutMs: 5000 });
-    await commands.run('perl', ['-e', 'use Socket'], { signal, timeoutMs: 5000 });
-    return { ...facts, version, healthy: cgroupFault === '', detail: cgroupFault };
-  } catch (error) {
-    const { message, nextStep } = error as Partial<DroverError>;
-    return { ...facts, healthy: false, detail: [message, nextStep].filter(Boolean).join('; ') };
-  }
 }

@@ -69,7 +69,10 @@ export interface GuestState {
    * for absent.
    */
   readonly phase: 'created' | 'running' | 'paused' | 'stopped' | 'unknown';
-  /** The first process as the host numbers it; zero when nothing runs. */
+  /**
+   * The first process as the host numbers it; zero when nothing runs. Of a created guest only where the driver
+   * makes a namespace for the caller to configure.
+   */
   readonly pid: number;
   /** When the present run began; zero when nothing runs. */
   readonly startedAtMs: number;

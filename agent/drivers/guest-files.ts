@@ -1,6 +1,6 @@
 import { readFileSync, readdirSync, statSync } from 'node:fs';
 import path from 'node:path';
-import type { InstanceId } from '#shared/model.ts';
+import type { InstanceId, NetworkMode } from '#shared/model.ts';
 import { checkGuestId } from './guest-id.ts';
 
 /** What create writes down before it touches the host; enough to find, stop and remove the guest again. */
@@ -11,6 +11,9 @@ export interface GuestRecord {
   readonly env: Readonly<Record<string, string>>;
   readonly user: string;
   readonly workingDir: string;
+  /** Undefined in what an older agent wrote: the usual ones. */
+  readonly capabilities?: readonly string[];
+  readonly network?: NetworkMode;
 }
 
 /** Where the driver keeps one guest. Every path is made from a checked id. */
@@ -19,6 +22,9 @@ export interface GuestPaths {
   readonly directory: string;
   readonly record: string;
   readonly config: string;
+  readonly resolvConf: string;
+  /** One file for each device, by number. */
+  readonly devices: string;
   readonly pid: string;
   readonly monitorPid: string;
   /** Its time is when the present run began. */
@@ -66,6 +72,8 @@ export function driverPaths(stateDir: string, runDir: string): DriverPaths {
         directory,
         record: path.join(directory, 'guest.json'),
         config: path.join(directory, 'config.json'),
+        resolvConf: path.join(directory, 'resolv.conf'),
+        devices: path.join(directory, 'devices'),
         pid: path.join(directory, 'pid'),
         monitorPid: path.join(directory, 'conmon.pid'),
         started: path.join(directory, 'started'),

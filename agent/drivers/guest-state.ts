@@ -17,6 +17,8 @@ import {
 export interface HostView {
   readonly paths: DriverPaths;
   readonly cgroups: Cgroups;
+  /** Those that are being killed: frozen for a moment, so that nothing forks meanwhile. */
+  readonly ending: ReadonlySet<string>;
 }
 
 const lostMessage = 'its monitor died: output and exit code of this run are lost';
@@ -66,9 +68,10 @@ export function readGuestState(host: HostView, id: InstanceId): GuestState {
   const pid = readNumberIfThere(guest.pid) ?? 0;
   if (processes.includes(pid)) {
     const message = monitorLives(host, id) ? '' : lostMessage;
-    if (existsSync(guest.startFifo)) return { ...base, phase: 'created', message };
+    if (existsSync(guest.startFifo)) return { ...base, phase: 'created', pid, message };
     const limits = { diskMib: 0, cpuMillicores: 0, memoryMib: 0, pids: 0, ...host.cgroups.limits(id) };
-    return { ...base, phase: 'running', pid, startedAtMs: startOf(guest), limits, message };
+    const phase = host.cgroups.isFrozen(id) && !host.ending.has(id) ? 'paused' : 'running';
+    return { ...base, phase, pid, startedAtMs: startOf(guest), limits, message };
   }
   if (processes.length > 0) return { ...base, phase: 'unknown', message: 'it is ending' };
   const exit = readExit(host, id);

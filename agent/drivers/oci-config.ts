@@ -1,25 +1,11 @@
 import type { NetworkMode, Resources } from '#shared/model.ts';
 import type { IdRange } from '../images/image-source.ts';
-import type { SeccompProfile } from './seccomp.ts';
+import { quotaUsOf, sharesOf } from '../host/cgroup-control.ts';
+import { cpuPeriodUs } from '../host/cgroup-files.ts';
+import type { GuestMount } from './driver.ts';
+import type { HostDevice } from './guest-devices.ts';
 import type { GuestUser } from './guest-user.ts';
-
-/** What a process inside gets: docker's default set. Never more, whatever the image says. */
-export const defaultCapabilities: readonly string[] = [
-  'CAP_AUDIT_WRITE',
-  'CAP_CHOWN',
-  'CAP_DAC_OVERRIDE',
-  'CAP_FOWNER',
-  'CAP_FSETID',
-  'CAP_KILL',
-  'CAP_MKNOD',
-  'CAP_NET_BIND_SERVICE',
-  'CAP_NET_RAW',
-  'CAP_SETFCAP',
-  'CAP_SETGID',
-  'CAP_SETPCAP',
-  'CAP_SETUID',
-  'CAP_SYS_CHROOT',
-];
+import type { SeccompProfile } from './seccomp.ts';
 
 const maskedPaths = [
   '/proc/acpi',
@@ -43,6 +29,7 @@ export interface ProcessOptions {
   readonly env: Readonly<Record<string, string>>;
   readonly cwd: string;
   readonly user: GuestUser;
+  readonly capabilities: readonly string[];
   readonly terminal?: { readonly columns: number; readonly rows: number } | undefined;
 }
 
@@ -52,7 +39,7 @@ const defaultPath = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bi
  * `process` of the OCI runtime configuration, the same for the first process and for an exec: crun forgets
  * no_new_privs for an exec unless it is said again.
  */
-export function ociProcess({ args, env, cwd, user, terminal }: ProcessOptions): object {
+export function ociProcess({ args, env, cwd, user, capabilities, terminal }: ProcessOptions): object {
   const isRoot = user.uid === 0;
   const full = { PATH: defaultPath, HOME: user.home, ...(terminal ? { TERM: 'xterm' } : {}), ...env };
   return {
@@ -64,9 +51,9 @@ export function ociProcess({ args, env, cwd, user, terminal }: ProcessOptions): 
     cwd: cwd === '' ? '/' : cwd,
     noNewPrivileges: true,
     capabilities: {
-      bounding: defaultCapabilities,
-      effective: isRoot ? defaultCapabilities : [],
-      permitted: isRoot ? defaultCapabilities : [],
+      bounding: capabilities,
+      effective: isRoot ? capabilities : [],
+      permitted: isRoot ? capabilities : [],
       inheritable: [],
       ambient: [],
     },
@@ -83,8 +70,12 @@ export interface ConfigOptions {
   readonly network: NetworkMode;
   readonly seccomp: { readonly profile: SeccompProfile; readonly compiled: string | undefined };
   readonly limitsSwap: boolean;
-  /** Host files that a guest on the host's network reads, such as /etc/resolv.conf; those that are there. */
-  readonly hostFiles: readonly string[];
+  /** Targets without links, the outer ones first. */
+  readonly volumes: readonly GuestMount[];
+  /** Host files that the guest reads in place of its own, such as /etc/resolv.conf. */
+  readonly files: readonly { readonly source: string; readonly target: string }[];
+  /** Each with the file that stands for it. */
+  readonly devices: readonly (HostDevice & { readonly source: string })[];
 }
 
 /**
@@ -93,31 +84,32 @@ export interface ConfigOptions {
  */
 export function ociConfig(options: ConfigOptions): object {
   const { rootfs, hostname, cgroupPath, range, network, seccomp } = options;
+  // The node allows it to have the host's own ids.
+  const isPrivileged = range.base === 0;
   const mapping = [{ containerID: 0, hostID: range.base, size: range.size }];
   const namespaces = [
     'pid',
     'ipc',
     'uts',
     'mount',
-    'user',
+    ...(isPrivileged ? [] : ['user']),
     'cgroup',
-    ...(network === 'none' ? ['network'] : []),
+    ...(network === 'host' ? [] : ['network']),
   ];
   return {
     ociVersion: '1.0.2',
     root: { path: rootfs },
     hostname,
     process: ociProcess(options.process),
-    mounts: mounts(network, options.hostFiles),
+    mounts: mounts(options),
     ...(seccomp.compiled === undefined
       ? {}
       : { annotations: { 'run.oci.seccomp_bpf_data': seccomp.compiled } }),
     linux: {
       cgroupsPath: cgroupPath,
       namespaces: namespaces.map((type) => ({ type })),
-      uidMappings: mapping,
-      gidMappings: mapping,
-      resources: resourceLimits(options.resources, options.limitsSwap),
+      ...(isPrivileged ? {} : { uidMappings: mapping, gidMappings: mapping }),
+      resources: resourceLimits(options),
       seccomp: seccomp.profile,
       maskedPaths,
       readonlyPaths,
@@ -125,7 +117,7 @@ export function ociConfig(options: ConfigOptions): object {
   };
 }
 
-function mounts(network: NetworkMode, hostFiles: readonly string[]): object[] {
+function mounts({ network, volumes, files, devices }: ConfigOptions): object[] {
   const mount = (destination: string, type: string, source: string, ...options: string[]): object => ({
     destination,
     type,
@@ -133,6 +125,8 @@ function mounts(network: NetworkMode, hostFiles: readonly string[]): object[] {
     options,
   });
   const quiet = ['nosuid', 'noexec', 'nodev'];
+  // crun 1.8 forgets the plain ones for a bind that may be written, and keeps those with the r.
+  const harmless = ['nosuid', 'nodev', 'rnosuid', 'rnodev'];
   return [
     mount('/proc', 'proc', 'proc', ...quiet),
     // A tmpfs of its own, always: crun before 1.30 follows /dev/console or /dev/null of an image to the host.
@@ -151,33 +145,31 @@ function mounts(network: NetworkMode, hostFiles: readonly string[]): object[] {
     mount('/dev/shm', 'tmpfs', 'shm', ...quiet, 'mode=1777', 'size=65536k'),
     mount('/dev/mqueue', 'mqueue', 'mqueue', ...quiet),
     // On the host's network crun would silently bind the host's /sys writable in place of a sysfs.
-    network === 'none'
-      ? mount('/sys', 'sysfs', 'sysfs', ...quiet, 'ro')
-      : mount('/sys', 'bind', '/sys', 'rbind', ...quiet, 'ro'),
-    ...hostFiles.map((file) => mount(file, 'bind', file, 'rbind', ...quiet, 'ro')),
+    network === 'host'
+      ? mount('/sys', 'bind', '/sys', 'rbind', ...quiet, 'ro')
+      : mount('/sys', 'sysfs', 'sysfs', ...quiet, 'ro'),
+    ...volumes.map(({ source, target, readOnly }) =>
+      mount(target, 'bind', source, 'bind', ...harmless, readOnly ? 'ro' : 'rw'),
+    ),
+    ...files.map(({ source, target }) => mount(target, 'bind', source, 'rbind', ...quiet, 'ro')),
+    ...devices.map(({ source, path }) => mount(path, 'bind', source, 'bind', 'nosuid', 'noexec')),
   ];
 }
 
-const cpuPeriodUs = 100_000;
-/** The kernel takes no smaller quota. */
-const minQuotaUs = 1000;
-
-function resourceLimits({ cpuMillicores, memoryMib, pids }: Resources, limitsSwap: boolean): object {
+function resourceLimits({ resources, limitsSwap, devices }: ConfigOptions): object {
+  const { cpuMillicores, memoryMib, pids } = resources;
   const memoryBytes = memoryMib * 1024 * 1024;
   return {
-    devices: [{ allow: false, access: 'rwm' }],
+    devices: [
+      { allow: false, access: 'rwm' },
+      ...devices.map(({ type, major, minor }) => ({ allow: true, type, major, minor, access: 'rw' })),
+    ],
     pids: { limit: pids },
     ...(memoryMib === 0
       ? {}
       : { memory: { limit: memoryBytes, ...(limitsSwap ? { swap: memoryBytes } : {}) } }),
     ...(cpuMillicores === 0
       ? {}
-      : {
-          cpu: {
-            quota: Math.max(minQuotaUs, (cpuMillicores * cpuPeriodUs) / 1000),
-            period: cpuPeriodUs,
-            shares: Math.max(2, Math.round((cpuMillicores * 1024) / 1000)),
-          },
-        }),
+      : { cpu: { quota: quotaUsOf(cpuMillicores), period: cpuPeriodUs, shares: sharesOf(cpuMillicores) } }),
   };
 }

@@ -1,9 +1,9 @@
-import type { GuestSpec } from '../../agent/drivers/driver.ts';
+import type { ExecSession, GuestSpec } from '../../agent/drivers/driver.ts';
 import type { Clock } from '#shared/clock.ts';
 import { DroverError } from '#shared/errors.ts';
 import type { ExitStatus } from '#shared/model.ts';
 import type { ExecInput, ExecOutput, TerminalSize } from '#shared/streams.ts';
-import { runProgram } from './guest-program.ts';
+import { runProgram, type GuestSurroundings } from './guest-program.ts';
 
 export interface FakeProcess {
   readonly pid: number;
@@ -14,6 +14,11 @@ export interface FakeProcess {
   signal(signalNumber: number): void;
   hangUp(): void;
   end(exitCode: number, outOfMemory: boolean): void;
+  /** Frozen, it hears no signal but 9. */
+  pause(): void;
+  resume(): void;
+  /** Somebody else at its terminal. */
+  watch(execId: string): ExecSession;
 }
 
 export const guestCommand = ({ spec, image }: GuestSpec): readonly string[] =>
@@ -32,6 +37,7 @@ export function startProcess(
     readonly stdin: boolean;
     readonly size: TerminalSize;
     readonly init: boolean;
+    readonly guest?: GuestSurroundings;
     readonly pid?: number;
     readonly onWrite?: (stream: 'stdout' | 'stderr', text: string) => void;
   },
@@ -43,6 +49,9 @@ export function startProcess(
   let exit: ExitStatus | undefined;
   let size = options.size;
   let onTerm: { readonly exitCode: number } | 'ignore' = options.init ? 'ignore' : { exitCode: 143 };
+  const watchers = new Set<Queue<ExecOutput>>();
+  const gate = createGate();
+  const waiting: number[] = [];
   if (!options.stdin) inputs.end();
 
   const end = (code: number, outOfMemory: boolean): void => {
@@ -50,8 +59,11 @@ export function startProcess(
     exit = { code, unknown: false, outOfMemory, atMs: clock.nowMs() };
     death.abort();
     inputs.end();
-    outputs.push({ kind: 'exit', exit });
-    outputs.end();
+    gate.open();
+    for (const queue of [outputs, ...watchers]) {
+      queue.push({ kind: 'exit', exit });
+      queue.end();
+    }
     resolve(exit);
   };
   const write = (stream: 'stdout' | 'stderr', text: string): void => {
@@ -62,9 +74,12 @@ export function startProcess(
       kind,
       data: new TextEncoder().encode(options.tty ? text.replaceAll('\n', '\r\n') : text),
     });
+    const data = new TextEncoder().encode(text.replaceAll('\n', '\r\n'));
+    for (const watcher of watchers) watcher.push({ kind: 'stdout', data });
   };
   const signal = (signalNumber: number): void => {
     if (signalNumber === 9) return end(137, false);
+    if (gate.isShut()) return void waiting.push(signalNumber);
     if (signalNumber === 15) return onTerm === 'ignore' ? undefined : end(onTerm.exitCode, false);
     if (!options.init) end(128 + signalNumber, false);
   };
@@ -73,12 +88,27 @@ export function startProcess(
     clock,
     signal: death.signal,
     env: options.env,
+    guest: options.guest ?? nothingAround,
+    awake: gate.passed,
     write,
     read: inputs.next,
     size: () => size,
     onTerm: (reaction: { readonly exitCode: number } | 'ignore') => void (onTerm = reaction),
   };
-  void clock.turn().then(() => runProgram(options.command, world).then((code) => end(code, false)));
+  const run = async (): Promise<void> => {
+    await clock.turn();
+    const code = await runProgram(options.command, world);
+    await gate.passed();
+    end(code, false);
+  };
+  void run();
+  const send = async (input: ExecInput): Promise<void> => {
+    if (exit !== undefined) throw new DroverError('failed-precondition', 'the command has ended');
+    if (input.kind === 'stdin') inputs.push(new TextDecoder().decode(input.data));
+    if (input.kind === 'stdin-end') inputs.end();
+    if (input.kind === 'resize') size = input.size;
+    if (input.kind === 'signal') signal(input.signal);
+  };
 
   return {
     pid: options.pid ?? 0,
@@ -87,18 +117,55 @@ export function startProcess(
     },
     ended,
     output: outputs.read(),
-    send: async (input) => {
-      if (exit !== undefined) throw new DroverError('failed-precondition', 'the command has ended');
-      if (input.kind === 'stdin') inputs.push(new TextDecoder().decode(input.data));
-      if (input.kind === 'stdin-end') inputs.end();
-      if (input.kind === 'resize') size = input.size;
-      if (input.kind === 'signal') signal(input.signal);
-    },
+    send,
     signal,
     hangUp: () => (options.tty ? end(129, false) : inputs.end()),
     end,
+    pause: gate.shut,
+    resume: () => {
+      gate.open();
+      for (const signalNumber of waiting.splice(0)) signal(signalNumber);
+    },
+    watch: (execId) => {
+      const queue = createQueue<ExecOutput>();
+      watchers.add(queue);
+      const close = (): void => {
+        watchers.delete(queue);
+        queue.end();
+      };
+      return { execId, output: queue.read(), send, close };
+    },
   };
 }
+
+const nothingAround: GuestSurroundings = {
+  read: async () => undefined,
+  write: async () => false,
+  hasDevice: () => false,
+  hold: () => {},
+};
+
+interface Gate {
+  isShut(): boolean;
+  shut(): void;
+  open(): void;
+  passed(): Promise<void>;
+}
+
+function createGate(): Gate {
+  let gate: PromiseWithResolvers<void> | undefined;
+  return {
+    isShut: () => gate !== undefined,
+    shut: () => void (gate ??= Promise.withResolvers<void>()),
+    open: () => {
+      gate?.resolve();
+      gate = undefined;
+    },
+    passed: async () => gate?.promise,
+  };
+}
+
+type Queue<T> = ReturnType<typeof createQueue<T>>;
 
 function createQueue<T>() {
   const items: T[] = [];
