@@ -68,9 +68,10 @@ export interface ImageSource {
   ): Promise<PulledImage>;
   /**
    * Removes what was fetched and unpacked of a digest. Succeeds when there is none; gives the bytes that are
-   * free again. The caller has made sure that nothing is made from it.
+   * free again. The caller has made sure that nothing is made from it; `isUsed` is asked once more when nobody
+   * can find the image any more, and then it stays: failed-precondition.
    */
-  remove(digest: Digest, signal: AbortSignal): Promise<number>;
+  remove(digest: Digest, signal: AbortSignal, isUsed?: () => boolean): Promise<number>;
   /** Ready for the range already, so that pull would fetch nothing; undefined otherwise. Spawns nothing. */
   find(reference: string, range: IdRange): Promise<PulledImage | undefined>;
   list(signal: AbortSignal): Promise<Image[]>;

@@ -1,4 +1,4 @@
-import { chmod, mkdir, readdir, rename, stat, unlink, utimes, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, readdir, rename, rm, stat, unlink, utimes, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import type { Clock } from '#shared/clock.ts';
 import { DroverError } from '#shared/errors.ts';
@@ -8,22 +8,22 @@ import type { HostCommands } from '../host/command.ts';
 import { readIfThere, syncDirectory, writeDurably } from '../host/durable-file.ts';
 import type { IdRange } from '../volumes/volume-driver.ts';
 import type { ImageConfig, PulledImage } from './image-source.ts';
+import { createKeyedLock } from './keyed-lock.ts';
 import { digestOf } from './manifest.ts';
 
 /**
  * The images of one node on its disk:
  *
- *     policy.json                  which images skopeo may take
  *     indexes/<hex>.json           each index that was pulled, so that find knows what it stands for here
  *     staging/<uuid>/              pulls under way; whatever a start finds there is garbage
- *     roots/<hex>-<base>-<size>/   rootfs, image.json, and `ready`, written last
+ *     roots/<hex>-<base>-<size>/   rootfs, image.json, and `ready`, written last; `leaving` in its place while it is
+ *                                  decided whether the image goes
  *
  * Nobody else on the host may enter a root with the image's own ids (base 0): its setuid files are real.
  *
  * `ready` holds nothing; its time is when the image was last used.
  */
 export interface ImageStore {
-  readonly policyFile: string;
   readonly stagingDir: string;
   /** Makes the directories, and clears what a crash left. Once is enough, again does no harm. */
   open(signal: AbortSignal): Promise<void>;
@@ -36,6 +36,14 @@ export interface ImageStore {
   addReferences(digest: Digest, range: IdRange, references: readonly string[]): Promise<void>;
   saveIndex(digest: Digest, raw: string): Promise<void>;
   readIndex(digest: Digest): Promise<string | undefined>;
+  /** Digests of the indexes that are kept. */
+  listIndexes(): Promise<Digest[]>;
+  removeIndex(digest: Digest): Promise<void>;
+  /**
+   * Removes the image's roots, of all ranges; gives the bytes that are free again. First nobody can find it any
+   * more, then isUsed is asked, so whoever found it before has said so. failed-precondition: it is used.
+   */
+  remove(digest: Digest, isUsed: () => boolean, signal: AbortSignal): Promise<number>;
   list(): Promise<Image[]>;
 }
 
@@ -61,16 +69,13 @@ const removeMs = 5 * 60_000;
 const syncMs = 5 * 60_000;
 const passable = 0o711;
 const rootName = /^([0-9a-f]{64})-(\d+)-(\d+)$/;
-const policy = {
-  default: [{ type: 'reject' }],
-  transports: { docker: { '': [{ type: 'insecureAcceptAnything' }] } },
-};
 
 export function createImageStore({ directory, run, clock, random }: ImageStoreOptions): ImageStore {
   const stagingDir = path.join(directory, 'staging');
   const rootsDir = path.join(directory, 'roots');
-  const policyFile = path.join(directory, 'policy.json');
-  const indexFile = (digest: Digest): string => path.join(directory, 'indexes', `${hexOf(digest)}.json`);
+  const locks = createKeyedLock();
+  const indexesDir = path.join(directory, 'indexes');
+  const indexFile = (digest: Digest): string => path.join(indexesDir, `${hexOf(digest)}.json`);
   const home = (digest: Digest, range: IdRange): string =>
     path.join(rootsDir, `${hexOf(digest)}-${range.base}-${range.size}`);
 
@@ -97,24 +102,28 @@ export function createImageStore({ directory, run, clock, random }: ImageStoreOp
 
   async function open(signal: AbortSignal): Promise<void> {
     for (const each of [directory, rootsDir]) await makePassable(each);
-    await mkdir(path.join(directory, 'indexes'), { recursive: true, mode: 0o700 });
+    await mkdir(indexesDir, { recursive: true, mode: 0o700 });
     await mkdir(stagingDir, { recursive: true, mode: 0o700 });
-    await writeDurably(policyFile, JSON.stringify(policy));
     // What a killed removal had put aside goes first: its longer name is in the way of the shorter one.
     const left = (await readdir(stagingDir)).toSorted((one, other) => other.length - one.length);
     for (const name of left) await removeStaged(path.join(stagingDir, name), signal);
     for (const name of await readdir(rootsDir)) {
       const root = path.join(rootsDir, name);
+      await renameIfThere(path.join(root, 'leaving'), path.join(root, 'ready'));
       if ((await readyAtMs(root)) === undefined) await removeTree(root, signal);
     }
   }
 
   async function find(digest: Digest, range: IdRange): Promise<PulledImage | undefined> {
     const root = home(digest, range);
-    if ((await readyAtMs(root)) === undefined) return undefined;
-    const { config, sizeBytes } = await readRecord(root);
     const now = clock.nowMs() / 1000;
-    await utimes(path.join(root, 'ready'), now, now);
+    try {
+      await utimes(path.join(root, 'ready'), now, now);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+      throw error;
+    }
+    const { config, sizeBytes } = await readRecord(root);
     return { digest, rootfs: path.join(root, 'rootfs'), config, sizeBytes };
   }
 
@@ -140,12 +149,13 @@ export function createImageStore({ directory, run, clock, random }: ImageStoreOp
     // A root that is called ready must be whole after a power cut, too.
     const synced = await run('sync', ['-f', entry], { signal, timeoutMs: syncMs });
     if (synced.exitCode !== 0) throw new DroverError('unavailable', `sync: ${synced.stderr.trim()}`);
-    if ((await readyAtMs(root)) === undefined) {
+    await locks.hold(image.digest, async () => {
+      if ((await readyAtMs(root)) !== undefined) return;
       await removeTree(root, signal);
       await rename(entry, root);
       await syncDirectory(rootsDir);
       await writeDurably(path.join(root, 'ready'), '');
-    }
+    });
     const { digest, config, sizeBytes } = image;
     return { digest, rootfs: path.join(root, 'rootfs'), config, sizeBytes };
   }
@@ -158,8 +168,28 @@ export function createImageStore({ directory, run, clock, random }: ImageStoreOp
     await writeDurably(path.join(root, 'image.json'), JSON.stringify({ ...record, references: [...known] }));
   }
 
+  async function removeRoots(digest: Digest, isUsed: () => boolean, signal: AbortSignal): Promise<number> {
+    const names = (await namesIn(rootsDir)).filter((name) => name.startsWith(`${hexOf(digest)}-`));
+    const roots = names.map((name) => path.join(rootsDir, name));
+    const leaving: string[] = [];
+    for (const root of roots) {
+      if (await renameIfThere(path.join(root, 'ready'), path.join(root, 'leaving'))) leaving.push(root);
+    }
+    if (isUsed()) {
+      for (const root of leaving) await rename(path.join(root, 'leaving'), path.join(root, 'ready'));
+      const message = 'the image is used: instances here are made from it';
+      throw new DroverError('failed-precondition', message, { subject: { image: digest } });
+    }
+    let freedBytes = 0;
+    for (const root of roots) {
+      if (leaving.includes(root)) freedBytes += await unpackedBytes(root);
+      await rm(path.join(root, 'leaving'), { force: true });
+      await removeTree(root, signal);
+    }
+    return freedBytes;
+  }
+
   return {
-    policyFile,
     stagingDir,
     open,
     find,
@@ -171,6 +201,12 @@ export function createImageStore({ directory, run, clock, random }: ImageStoreOp
       const raw = await readIfThere(indexFile(digest));
       return raw !== undefined && digestOf(raw) === digest ? raw : undefined;
     },
+    async listIndexes() {
+      const names = (await namesIn(indexesDir)).filter((name) => /^[0-9a-f]{64}\.json$/.test(name));
+      return names.map((name) => `sha256:${name.slice(0, 64)}` as Digest);
+    },
+    removeIndex: (digest) => rm(indexFile(digest), { force: true }),
+    remove: (digest, isUsed, signal) => locks.hold(digest, () => removeRoots(digest, isUsed, signal)),
     list: () => listImages(rootsDir),
   };
 }
@@ -184,6 +220,25 @@ async function makeFile(file: string): Promise<boolean> {
     return true;
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false;
+    throw error;
+  }
+}
+
+/** None where the directory is not there yet. */
+async function namesIn(directory: string): Promise<string[]> {
+  return readdir(directory).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return [];
+    throw error;
+  });
+}
+
+/** False where there is no such file. */
+async function renameIfThere(from: string, to: string): Promise<boolean> {
+  try {
+    await rename(from, to);
+    return true;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false;
     throw error;
   }
 }
@@ -209,14 +264,16 @@ async function readRecord(root: string): Promise<ImageRecord> {
   return JSON.parse(raw) as ImageRecord;
 }
 
+/** Zero where its record is lost: it is to go all the same. */
+async function unpackedBytes(root: string): Promise<number> {
+  const raw = await readIfThere(path.join(root, 'image.json'));
+  return raw === undefined ? 0 : (JSON.parse(raw) as ImageRecord).sizeBytes;
+}
+
 /** One entry for a digest, whatever the number of its ranges. */
 async function listImages(rootsDir: string): Promise<Image[]> {
   const images = new Map<Digest, Image>();
-  const names = await readdir(rootsDir).catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'ENOENT') return [];
-    throw error;
-  });
-  for (const name of names.filter((each) => rootName.test(each))) {
+  for (const name of (await namesIn(rootsDir)).filter((each) => rootName.test(each))) {
     const root = path.join(rootsDir, name);
     const usedAtMs = await readyAtMs(root);
     if (usedAtMs === undefined) continue;

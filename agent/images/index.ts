@@ -1,1 +1,2 @@
+export { createTemplateSource } from './lxc-template.ts';
 export { createOciSource } from './oci.ts';

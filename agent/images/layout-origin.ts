@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto';
-import { constants } from 'node:fs';
-import { type FileHandle, mkdir, open, readFile, realpath, writeFile } from 'node:fs/promises';
+import { mkdir, open, readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { DroverError } from '#shared/errors.ts';
 import type { Digest } from '#shared/model.ts';
+import { allowedPath, openRegular } from './allowed-path.ts';
 import { checkDigest, type Descriptor, digestOf, object, parseObject, refuse } from './manifest.ts';
 import type { ImageOrigin } from './origin.ts';
 import { isDigest, type LayoutReference } from './reference.ts';
@@ -11,6 +11,12 @@ import { isDigest, type LayoutReference } from './reference.ts';
 const tagAnnotation = 'org.opencontainers.image.ref.name';
 const copyBytes = 1024 ** 2;
 const maxDocumentBytes = 4 * 1024 ** 2;
+
+const places = {
+  what: 'layout',
+  scheme: 'oci:',
+  nextStep: "add its directory to the agent's layout directories",
+};
 
 export const blobPath = (layout: string, digest: Digest): string =>
   path.join(layout, 'blobs', 'sha256', digest.slice('sha256:'.length));
@@ -20,7 +26,7 @@ export async function layoutOrigin(
   allowedDirs: readonly string[],
   reference: LayoutReference,
 ): Promise<ImageOrigin> {
-  const layout = await allowedPath(allowedDirs, reference.directory);
+  const layout = await allowedPath({ ...places, directories: allowedDirs }, reference.directory);
   return {
     async readManifest(digest) {
       return readBlob(layout, digest ?? (await taggedDigest(layout, reference.tag)));
@@ -57,29 +63,6 @@ async function taggedDigest(layout: string, tag: string): Promise<Digest> {
   return digest;
 }
 
-async function allowedPath(allowedDirs: readonly string[], directory: string): Promise<string> {
-  const subject = { image: `oci:${directory}` };
-  const allowed = await Promise.all(allowedDirs.map((each) => realpath(each).catch(() => each)));
-  const isBelow = (found: string): boolean => allowed.some((each) => `${found}/`.startsWith(`${each}/`));
-  const found = await realpath(directory).catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'ENOENT' || error.code === 'ENOTDIR') return undefined;
-    throw error;
-  });
-  // Whether a forbidden directory exists is not told.
-  if (!isBelow(found ?? path.normalize(directory)) && !(found === undefined && isBelowAsWritten(directory))) {
-    throw new DroverError('permission-denied', `layouts in ${directory} are not allowed on this node`, {
-      subject,
-      nextStep: "add its directory to the agent's layout directories",
-    });
-  }
-  if (found === undefined) throw new DroverError('not-found', `no layout in ${directory}`, { subject });
-  return found;
-
-  function isBelowAsWritten(written: string): boolean {
-    return allowedDirs.some((each) => `${written}/`.startsWith(`${each}/`));
-  }
-}
-
 async function readBlob(layout: string, digest: Digest): Promise<string> {
   const raw = await readDocument(blobPath(layout, digest));
   checkDigest(raw, digest);
@@ -91,19 +74,6 @@ async function readDocument(file: string): Promise<string> {
   const { size } = await handle.stat();
   if (size > maxDocumentBytes) throw refuse(`a document of ${size} bytes`);
   return await handle.readFile('utf8');
-}
-
-/** Links are not followed and fifos not waited for: the layout's writer may not be root. */
-async function openRegular(file: string): Promise<FileHandle> {
-  const flags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
-  const handle = await open(file, flags).catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'ENOENT') throw new DroverError('not-found', `the layout has no ${file}`);
-    if (error.code === 'ELOOP') throw refuse(`${file} is a link`);
-    throw error;
-  });
-  if ((await handle.stat()).isFile()) return handle;
-  await handle.close();
-  throw refuse(`${file} is not a file`);
 }
 
 async function copyBlob(

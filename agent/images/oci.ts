@@ -5,6 +5,7 @@ import { DroverError } from '#shared/errors.ts';
 import type { Digest } from '#shared/model.ts';
 import type { Random } from '#shared/random.ts';
 import type { HostCommands } from '../host/command.ts';
+import { writeDurably } from '../host/durable-file.ts';
 import type { IdRange } from '../volumes/volume-driver.ts';
 import { parseImageConfig } from './image-config.ts';
 import type { ImageSource, PulledImage, PullProgress } from './image-source.ts';
@@ -27,7 +28,7 @@ import type { ImageOrigin } from './origin.ts';
 import { formatReference, parseReference, type Reference } from './reference.ts';
 import { registryOrigin } from './registry-origin.ts';
 import { unlessStalled } from './stall.ts';
-import { checkRoom, unpack } from './unpack.ts';
+import { checkRoom, noRoom, unpack } from './unpack.ts';
 
 export interface OciSourceOptions {
   /** All that it keeps is below; directories above must let others pass (o+x). */
@@ -55,6 +56,11 @@ interface ChosenManifest {
   readonly manifest: Manifest;
 }
 
+/** Which images skopeo may take. */
+const policy = {
+  default: [{ type: 'reject' }],
+  transports: { docker: { '': [{ type: 'insecureAcceptAnything' }] } },
+};
 /** Long for a registry that fetches from another first, short for one that is hung. */
 const defaultStallMs = 120_000;
 
@@ -63,11 +69,16 @@ export function createOciSource(options: OciSourceOptions): ImageSource {
   const { architecture, clock, run, limits = defaultLimits, stallMs = defaultStallMs } = options;
   const store = createImageStore(options);
   const joiner = createJoiner<PulledImage, PullProgress>();
+  const policyFile = path.join(options.directory, 'policy.json');
   let opening: Promise<void> | undefined;
 
   /** Once for all; a failed attempt does not count. */
   function open(signal: AbortSignal): Promise<void> {
-    opening ??= store.open(signal).catch((error: unknown) => {
+    const openAll = async (): Promise<void> => {
+      await store.open(signal);
+      await writeDurably(policyFile, JSON.stringify(policy));
+    };
+    opening ??= openAll().catch((error: unknown) => {
       opening = undefined;
       throw error;
     });
@@ -76,8 +87,7 @@ export function createOciSource(options: OciSourceOptions): ImageSource {
 
   function originOf(reference: Reference, credential: string): Promise<ImageOrigin> {
     if (reference.kind === 'layout') return layoutOrigin(options.layoutDirs, reference);
-    const { policyFile, stagingDir: temporaryDir } = store;
-    return registryOrigin({ ...options, policyFile, temporaryDir }, reference, credential);
+    return registryOrigin({ ...options, policyFile, temporaryDir: store.stagingDir }, reference, credential);
   }
 
   /** The manifest for this node; the index, where there is one, is kept for find. */
@@ -211,7 +221,13 @@ export function createOciSource(options: OciSourceOptions): ImageSource {
       const { digest } = parseReference(text);
       return digest === undefined ? undefined : store.find(await manifestOf(digest), range);
     },
-    remove: async () => 0,
+    async remove(digest, signal, isUsed = () => false) {
+      const freedBytes = await store.remove(digest, isUsed, signal);
+      for (const index of await store.listIndexes()) {
+        if ((await manifestOf(index)) === digest) await store.removeIndex(index);
+      }
+      return freedBytes;
+    },
     list: () => store.list(),
   };
 }
@@ -243,12 +259,6 @@ const otherPlatform = (found: readonly string[], architecture: string): DroverEr
     `no image for this platform: wanted linux/${architecture}, found ${found.join(', ') || 'none'}`,
     { reason: 'no-platform' },
   );
-
-function noRoom(error: unknown): never {
-  const { code } = error as NodeJS.ErrnoException;
-  if (code !== 'ENOSPC' && code !== 'EDQUOT') throw error;
-  throw new DroverError('resource-exhausted', 'no room for the image on this node', { cause: error });
-}
 
 /** Bytes that skopeo has written so far. */
 async function bytesIn(layout: string): Promise<number> {

@@ -25,7 +25,7 @@ export async function scanLayer(
   limits: { readonly maxBytes: number; readonly maxFiles: number },
   signal: AbortSignal,
 ): Promise<LayerSize> {
-  const scanner = createScanner(limits);
+  const scanner = createTarScanner(limits);
   const count = async (chunks: AsyncIterable<Buffer>): Promise<void> => {
     for await (const chunk of chunks) scanner.push(chunk);
   };
@@ -42,13 +42,17 @@ export async function scanLayer(
   return scanner.end();
 }
 
-interface Scanner {
+/** Takes a tar archive piece by piece, uncompressed; throws as scanLayer does. */
+export interface TarScanner {
   push(chunk: Buffer): void;
   end(): LayerSize;
 }
 
 /** Walks tar headers: POSIX.1-2001 pax and GNU, as far as sizes go. */
-function createScanner(limits: { readonly maxBytes: number; readonly maxFiles: number }): Scanner {
+export function createTarScanner(limits: {
+  readonly maxBytes: number;
+  readonly maxFiles: number;
+}): TarScanner {
   let bytes = 0;
   let files = 0;
   let skip = 0;

@@ -66,6 +66,13 @@ export async function checkRoom(directory: string, wantedBytes: number): Promise
   );
 }
 
+/** For a catch: a full disk by its name. */
+export function noRoom(error: unknown): never {
+  const { code } = error as NodeJS.ErrnoException;
+  if (code !== 'ENOSPC' && code !== 'EDQUOT') throw error;
+  throw new DroverError('resource-exhausted', 'no room for the image on this node', { cause: error });
+}
+
 /** umoci exits 1 for everything; what is not the disk's fault is the image's. Recorded from umoci 0.4.7. */
 function umociError(stderr: string): DroverError {
   const last = stderr.trim().split('\n').at(-1) ?? '';

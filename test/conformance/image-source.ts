@@ -13,6 +13,8 @@ export interface ImageSourceWorld extends AsyncDisposable {
   readonly missing: string;
   /** With a digest; for another platform only. */
   readonly foreign: string;
+  /** False where nothing but the image's content tells its platform; true where it is left out. */
+  readonly statesPlatforms?: boolean;
   /** A new source on the same directories, as after a restart. */
   reopen(): ImageSource;
 }
@@ -30,7 +32,9 @@ export function imageSourceConformance(name: string, setUp: () => Promise<ImageS
       await using world = await setUp();
       const first = await world.source.resolve(world.reference, '', signal);
       expect(first.digest).toBe(world.digest);
-      expect(first.platforms).toContain(`linux/${process.arch === 'x64' ? 'amd64' : process.arch}`);
+      const platform = `linux/${process.arch === 'x64' ? 'amd64' : process.arch}`;
+      if (world.statesPlatforms === false) expect(first.platforms).toEqual([]);
+      else expect(first.platforms).toContain(platform);
       expect(await world.source.resolve(pinned(world), '', signal)).toEqual(first);
     });
 
@@ -111,6 +115,28 @@ export function imageSourceConformance(name: string, setUp: () => Promise<ImageS
       await using world = await setUp();
       const pulling = world.source.pull({ reference: world.reference, credential: '', range }, signal);
       await expect(pulling).rejects.toMatchObject({ kind: 'invalid-argument' });
+    });
+
+    it('removes an image from every range, again and again, and pulls it anew', async () => {
+      await using world = await setUp();
+      const request = { reference: pinned(world), credential: '', range };
+      const { digest } = await world.source.pull(request, signal);
+      await world.source.pull({ ...request, range: otherRange }, signal);
+      expect(await world.source.remove(digest, signal)).toBeGreaterThan(0);
+      expect(await world.source.find(pinned(world), range)).toBeUndefined();
+      expect(await world.source.find(pinned(world), otherRange)).toBeUndefined();
+      expect(await world.source.list(signal)).toEqual([]);
+      expect(await world.source.remove(digest, signal)).toBe(0);
+      expect(await world.source.pull(request, signal)).toMatchObject({ digest });
+    });
+
+    it('keeps an image that turns out to be used when it is to be removed', async () => {
+      await using world = await setUp();
+      const request = { reference: pinned(world), credential: '', range };
+      const pulled = await world.source.pull(request, signal);
+      const removing = world.source.remove(pulled.digest, signal, () => true);
+      await expect(removing).rejects.toMatchObject({ kind: 'failed-precondition' });
+      expect(await world.source.find(pinned(world), range)).toEqual(pulled);
     });
 
     it('leaves nothing behind for a caller who gave up, and pulls again', async () => {

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { mkdir, readdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { DroverError } from '#shared/errors.ts';
 import type { Digest, Image } from '#shared/model.ts';
@@ -163,7 +163,16 @@ export function createFakeImageSource(options: FakeImageSourceOptions): ImageSou
       return pulling.finally(() => joined.delete(key));
     },
     find,
-    remove: async () => 0,
+    async remove(digest, _signal, isUsed = () => false) {
+      const names = (await readdir(directory).catch(() => [])).filter((name) =>
+        name.startsWith(digest.slice(7)),
+      );
+      if (names.length > 0 && isUsed()) {
+        throw new DroverError('failed-precondition', 'the image is used', { subject: { image: digest } });
+      }
+      for (const name of names) await rm(path.join(directory, name), { recursive: true, force: true });
+      return names.length * (store.byDigest.get(digest)?.sizeBytes ?? 0);
+    },
     list: () => listReady(directory, store),
   };
 }
