@@ -1,22 +1,30 @@
 import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
-import { DroverError } from '#shared/errors.ts';
-import type { InstanceId, InstanceSpec, InstanceState, Order } from '#shared/model.ts';
-import type { ExecStart, LogLine, LogOptions } from '#shared/streams.ts';
+import { asDroverError, DroverError } from '#shared/errors.ts';
+import type { Digest, InstanceId, InstanceSpec, InstanceState, NodeVolume, VolumeId } from '#shared/model.ts';
+import type { ExecStart, LogLine, LogOptions, TerminalSize } from '#shared/streams.ts';
 import type { ExecSession } from './drivers/driver.ts';
 import { readIfThere, readOrMake, writeDurably } from './host/durable-file.ts';
+import { createAbilities } from './instances/abilities.ts';
 import { type Changes, createChanges, type InstanceEvent, type WatchFrom } from './instances/changes.ts';
+import { listVolumes, removeVolume } from './instances/data-volumes.ts';
+import { type Fleet, openFleet } from './instances/fleet.ts';
+import { createFleetOrders, type FleetOrders, notFound, type OrderDesk } from './instances/fleet-orders.ts';
 import { followLogs } from './instances/follow-logs.ts';
-import { openFleet, type Fleet } from './instances/fleet.ts';
+import { usualImageRange } from './instances/housing.ts';
 import { createIdRanges } from './instances/id-ranges.ts';
+import { createImagesInUse } from './instances/images-in-use.ts';
 import { createKeeper, type Keeper, type KeeperOptions } from './instances/keeper.ts';
-import { admit, bodyDigest, isRepeatedSpec, type OrderKind } from './instances/orders.ts';
-import { present } from './instances/present.ts';
-import { createRecords, type InstanceRecord } from './instances/record.ts';
+import { checkFleet } from './instances/orders.ts';
+import { createRecords } from './instances/record.ts';
 import { findInstances } from './instances/recover.ts';
-import { createAct, driverOf, type FaultHook, type Tools, type Workshop } from './instances/tools.ts';
+import { orderStarts } from './instances/start-order.ts';
+import { type NamedStats, readStats } from './instances/stats.ts';
 import { openTombstones } from './instances/tombstones.ts';
-import { ended, ensured, standIn } from './instances/transitions.ts';
+import { createAct, driverOf, type FaultHook, type Tools, type Workshop } from './instances/tools.ts';
+import type { BeforeUpdate } from './instances/tools.ts';
+import { removeImage, usedImages } from './instances/used-images.ts';
+import type { IdRange } from './volumes/volume-driver.ts';
 
 export type { InstanceEvent } from './instances/changes.ts';
 export type { FaultHook, Tools } from './instances/tools.ts';
@@ -32,25 +40,40 @@ export interface HeldInstance {
  * Every order may be repeated, in any order and also after a crash at any point. Refusals are those of
  * orders.ts.
  */
-export interface Instances {
+export interface Instances extends FleetOrders {
   /** Random id of the state directory. */
   readonly incarnation: string;
   readonly fleet: Fleet;
-  ensure(order: Order, spec: InstanceSpec): Promise<InstanceState>;
-  /** Resolves when nothing runs any more; the signal ends the waiting, not the stop. not-found. */
-  stop(order: Order, graceMs: number | undefined, signal: AbortSignal): Promise<InstanceState>;
-  /** Sent at most once for each request id. not-found; failed-precondition when nothing runs. */
-  signal(order: Order, signalNumber: number, signal: AbortSignal): Promise<void>;
-  /** Resolves when nothing is left. */
-  remove(order: Order, graceMs: number | undefined, signal: AbortSignal): Promise<void>;
   /** As the host shows it now. not-found. */
   inspect(id: InstanceId): Promise<HeldInstance>;
+  /** Spawns nothing and reads nothing. */
   list(): readonly HeldInstance[];
   watch(from: WatchFrom, signal: AbortSignal): AsyncIterable<InstanceEvent>;
   /** As RuntimeDriver.exec. */
   exec(id: InstanceId, start: ExecStart, signal: AbortSignal): Promise<ExecSession>;
+  /** As RuntimeDriver.console. */
+  console(id: InstanceId, size: TerminalSize, signal: AbortSignal): Promise<ExecSession>;
   /** As RuntimeDriver.logs. */
   logs(id: InstanceId, options: LogOptions, signal: AbortSignal): AsyncIterable<LogLine>;
+  /**
+   * Of one or of all that live: at once, then every interval until the signal; zero: once. not-found;
+   * failed-precondition: the one does not live.
+   */
+  stats(id: InstanceId | undefined, intervalMs: number, signal: AbortSignal): AsyncIterable<NamedStats>;
+  /** All data volumes of the node. */
+  volumes(signal: AbortSignal): AsyncIterable<NodeVolume>;
+  /** Succeeds when there is none. failed-precondition: an instance has it; unknown-fleet; stale-epoch. */
+  removeVolume(
+    from: { readonly fleetId: string; readonly fleetEpoch: number },
+    id: VolumeId,
+    signal: AbortSignal,
+  ): Promise<void>;
+  /** How many instances each image is used by; the others may be removed. */
+  usedImages(): ReadonlyMap<Digest, number>;
+  /** From all sources and pools; gives the bytes that are free again. failed-precondition: it is used. */
+  removeImage(digest: Digest, signal: AbortSignal): Promise<number>;
+  /** What images are unpacked for that are fetched before an instance asks for them. */
+  imageRange(): Promise<IdRange>;
   /** Ends the work; guests go on. */
   close(): Promise<void>;
 }
@@ -60,77 +83,107 @@ export interface InstancesOptions {
   /** Empty until the node has joined: then no order is taken. */
   readonly fleetId: string;
   readonly tools: Tools;
+  readonly beforeUpdate?: BeforeUpdate;
   readonly faults?: FaultHook;
 }
 
 /** The host is looked at this often without being asked, in case a notice was lost. */
 const sweepMs = 30_000;
+/**
+ * What is left of networks is looked for once; a host that does not answer must not keep the agent waiting.
+ */
+const networkSweepMs = 30_000;
 /** Numbers of one life of the agent; the number of lives stands above them. */
 const sequencesPerLife = 2 ** 32;
+
+type Keepers = Map<InstanceId, Keeper>;
 
 /**
  * Finds every instance again and takes up its work. unavailable: the state cannot be read; never taken for
  * empty.
  */
-export async function openInstances({
-  stateDir,
-  fleetId,
-  tools,
-  faults,
-}: InstancesOptions): Promise<Instances> {
+export async function openInstances(options: InstancesOptions): Promise<Instances> {
+  const { stateDir, fleetId, tools } = options;
   await mkdir(stateDir, { recursive: true, mode: 0o711 });
   const { clock, random } = tools;
   const lifetime = new AbortController();
-  const shop: Workshop = {
-    ...tools,
-    records: createRecords(path.join(stateDir, 'instances')),
-    ranges: createIdRanges({ shared: tools.range, count: tools.rangeCount }),
-    tombstones: await openTombstones(path.join(stateDir, 'tombstones'), clock.nowMs()),
-    lifetime: lifetime.signal,
-    act: createAct(faults, lifetime),
-  };
+  const keepers: Keepers = new Map();
+  const waitingTurn = new Set<InstanceId>();
+  const shop = await openWorkshop(options, lifetime, keepers, waitingTurn);
   const incarnation = await readOrMake(path.join(stateDir, 'incarnation'), () => random.uuidV4());
   const fleet = await openFleet(path.join(stateDir, 'fleet.json'), fleetId);
   const life = await countLife(path.join(stateDir, 'lives'));
   const changes = createChanges({ incarnation, firstSequence: life * sequencesPerLife, clock });
-  const keepers = await recover(shop, changes);
+  await recover(shop, changes, keepers);
 
   const wakeAll = (): void => {
     for (const keeper of keepers.values()) keeper.wake();
   };
   const endings = tools.drivers.map((driver) => driver.onChange((id) => keepers.get(id)?.wake()));
   endings.push(clock.every(sweepMs, wakeAll));
+  const turns = orderStarts([...keepers.values()], waitingTurn, shop);
   wakeAll();
 
   return {
     incarnation,
     fleet,
-    ...orderHandlers(shop, fleet, changes, keepers),
+    ...createFleetOrders(openDesk(shop, fleet, changes, keepers)),
     ...readers(shop, changes, keepers),
+    ...storage(shop, fleet),
     async close() {
       for (const end of endings) end();
       lifetime.abort(new DroverError('unavailable', 'the agent is ending'));
       changes.close();
+      await turns;
       await Promise.all([...keepers.values()].map((keeper) => keeper.idle()));
     },
   };
 }
 
-type Keepers = Map<InstanceId, Keeper>;
+async function openWorkshop(
+  { stateDir, tools, beforeUpdate, faults }: InstancesOptions,
+  lifetime: AbortController,
+  keepers: Keepers,
+  waitingTurn: ReadonlySet<InstanceId>,
+): Promise<Workshop> {
+  const { clock } = tools;
+  return {
+    ...tools,
+    records: createRecords(path.join(stateDir, 'instances')),
+    ranges: createIdRanges({ shared: tools.range, count: tools.rangeCount }),
+    tombstones: await openTombstones(path.join(stateDir, 'tombstones'), clock.nowMs()),
+    abilities: createAbilities(clock),
+    imagesInUse: createImagesInUse(),
+    removingVolumes: new Set(),
+    heldRecords: () => [...keepers.values()].flatMap(({ record }) => record ?? []),
+    waitingTurn,
+    beforeUpdate,
+    lifetime: lifetime.signal,
+    act: createAct(faults, lifetime),
+  };
+}
 
-async function recover(shop: Workshop, changes: Changes): Promise<Keepers> {
-  const keepers: Keepers = new Map();
+async function recover(shop: Workshop, changes: Changes, keepers: Keepers): Promise<void> {
   for (const found of await findInstances(shop)) {
-    const keeper = createKeeper(shop, { ...found, onChange: onChangeOf(changes, keepers) });
-    keepers.set(found.id, keeper);
+    keepers.set(found.id, createKeeper(shop, { ...found, onChange: onChangeOf(changes, keepers) }));
   }
+  await sweepNetworks(shop, new Set(keepers.keys()));
   for (const keeper of keepers.values()) {
     // A host that does not answer yet: the instance counts as unknown, and the work that is woken next says
     // why.
     await keeper.refresh().catch(() => undefined);
     changes.put(keeper.state());
   }
-  return keepers;
+}
+
+/** Before any order: what an order makes from now on is not known to the sweep. */
+async function sweepNetworks({ networks, clock, log }: Workshop, wanted: ReadonlySet<InstanceId>) {
+  try {
+    await networks.sweep(wanted, clock.timeout(networkSweepMs));
+  } catch (error) {
+    // What is left costs room; instances need none of it.
+    log.warn({ event: 'networks.unswept', err: asDroverError(error) });
+  }
 }
 
 const onChangeOf =
@@ -142,125 +195,37 @@ const onChangeOf =
     } else if (keeper.record !== undefined) changes.put(keeper.state());
   };
 
-function orderHandlers(
-  shop: Workshop,
-  fleet: Fleet,
-  changes: Changes,
-  keepers: Keepers,
-): Pick<Instances, 'ensure' | 'stop' | 'signal' | 'remove'> {
-  const { clock, tombstones } = shop;
-
-  function keeperFor(id: InstanceId): Keeper {
+const openDesk = (shop: Workshop, fleet: Fleet, changes: Changes, keepers: Keepers): OrderDesk => ({
+  shop,
+  fleet,
+  find: (id) => keepers.get(id),
+  keeperFor(id) {
     const runtime = shop.drivers[0]?.name ?? '';
-    const options = { id, record: undefined, damage: '', runtime, onChange: onChangeOf(changes, keepers) };
-    const keeper = keepers.get(id) ?? createKeeper(shop, options);
+    const bare = { id, record: undefined, damage: '', runtime, rootPool: '' };
+    const keeper = keepers.get(id) ?? createKeeper(shop, { ...bare, onChange: onChangeOf(changes, keepers) });
     keepers.set(id, keeper);
     return keeper;
-  }
-
-  async function admission(kind: OrderKind, order: Order, rest: unknown) {
-    const body = bodyDigest(kind, order, rest);
-    const decide = (record: InstanceRecord | undefined) =>
-      admit(kind, order, body, { ...fleet.seen(), record, removed: tombstones.has(order.instanceId) });
-    const admitted = decide(keepers.get(order.instanceId)?.record);
-    await fleet.raise(order.fleetEpoch);
-    return { body, decide, admitted };
-  }
-
-  async function end(kind: 'stop' | 'remove', order: Order, graceMs: number | undefined) {
-    const { body, decide, admitted } = await admission(kind, order, { graceMs });
-    const known = keepers.get(order.instanceId);
-    if (admitted.kind === 'nothing-left' || admitted.kind === 'answered') return { admitted, keeper: known };
-    if (known === undefined && kind === 'stop') throw notFound(order.instanceId);
-    const keeper = known ?? keeperFor(order.instanceId);
-    const runtime = shop.drivers[0]?.name ?? '';
-    const written = await keeper.update((record) => {
-      // A removal under way is never written again: its record may be on its way out.
-      if (decide(record).kind !== 'carry-out' || record?.intent === 'remove') return undefined;
-      const base = record ?? standIn(order.instanceId, runtime, shop.ranges.of(order.instanceId));
-      return ended(kind, base, order, { graceMs, body, atMs: clock.nowMs() });
-    });
-    if (written) keeper.interrupt();
-    else keeper.wake();
-    return { admitted, keeper };
-  }
-
-  return {
-    async ensure(order, spec) {
-      const { body, decide, admitted } = await admission('ensure', order, spec);
-      if (admitted.kind === 'answered') return admitted.answer;
-      driverOf(shop, spec.runtime);
-      const known = keepers.get(order.instanceId);
-      const lost = known !== undefined && known.record === undefined;
-      const seen = lost ? await known.refresh() : 'absent';
-      const adopt = seen !== 'absent' && seen.phase === 'running';
-      const keeper = keeperFor(order.instanceId);
-      const written = await keeper.update((record) => {
-        if (decide(record).kind !== 'carry-out' || isRepeatedSpec(record, order, spec)) return undefined;
-        // Held also when the record cannot be written: the write may have come through.
-        const range = record === undefined ? shop.ranges.take(order.instanceId) : record.range;
-        return ensured(order, spec, body, { record, range, adopt, atMs: clock.nowMs() });
-      });
-      if (!written) return keeper.state();
-      keeper.interrupt();
-      const { record } = keeper;
-      const answer = record?.orders.find(({ requestId }) => requestId === order.requestId)?.answer;
-      return (
-        answer ?? present({ ...keeper, guest: undefined, failure: undefined, notEnforced: [], damage: '' })
-      );
-    },
-
-    async stop(order, graceMs, signal) {
-      const { admitted, keeper } = await end('stop', order, graceMs);
-      if (admitted.kind === 'answered') return admitted.answer;
-      if (keeper === undefined) throw notFound(order.instanceId);
-      await keeper.settled(() => keeper.gone || isEnded(keeper), signal);
-      return keeper.state();
-    },
-
-    async remove(order, graceMs, signal) {
-      const { admitted, keeper } = await end('remove', order, graceMs);
-      if (admitted.kind === 'nothing-left' || keeper === undefined) return;
-      await keeper.settled(() => keeper.gone, signal);
-    },
-
-    async signal(order, signalNumber, signal) {
-      const { body, decide, admitted } = await admission('signal', order, { signalNumber });
-      if (admitted.kind !== 'carry-out') return;
-      const keeper = keepers.get(order.instanceId);
-      if (keeper?.record === undefined) throw notFound(order.instanceId);
-      const { spec } = keeper.record;
-      const asked = { requestId: order.requestId, bodyDigest: body, answer: undefined };
-      // Written down first: a signal that may have been sent is never sent again.
-      const written = await keeper.update((record) =>
-        record === undefined || decide(record).kind !== 'carry-out'
-          ? undefined
-          : { ...record, orders: [...record.orders, asked].slice(-8) },
-      );
-      if (written) await driverOf(shop, spec.runtime).signal(order.instanceId, signalNumber, signal);
-    },
-  };
-}
+  },
+});
 
 /** Not one whose first order could not be written down. */
 const isHeld = (keeper: Keeper): boolean => keeper.record !== undefined || keeper.state().message !== '';
-
-const isEnded = ({ record, state }: Keeper): boolean =>
-  record !== undefined && record.intent !== 'run' && record.run === 'ended' && state().phase !== 'stopping';
 
 function readers(
   shop: Workshop,
   changes: Changes,
   keepers: Keepers,
-): Pick<Instances, 'inspect' | 'list' | 'watch' | 'exec' | 'logs'> {
+): Pick<Instances, 'inspect' | 'list' | 'watch' | 'exec' | 'console' | 'logs' | 'stats'> {
   const held = (keeper: Keeper): HeldInstance => ({ state: keeper.state(), spec: keeper.record?.spec });
   const find = (id: InstanceId): Keeper => {
     const keeper = keepers.get(id);
     if (keeper === undefined) throw notFound(id);
     return keeper;
   };
-  const driverFor = (id: InstanceId) =>
-    driverOf(shop, find(id).record?.spec.runtime ?? shop.drivers[0]?.name ?? '');
+  const driverFor = (id: InstanceId) => {
+    const { record, runtime } = find(id);
+    return driverOf(shop, record?.spec.runtime ?? runtime);
+  };
   return {
     async inspect(id) {
       const keeper = find(id);
@@ -271,16 +236,34 @@ function readers(
     list: () => [...keepers.values()].filter(isHeld).map(held),
     watch: (from, signal) => changes.watch(from, signal),
     exec: async (id, start, signal) => driverFor(id).exec(id, start, signal),
+    console: async (id, size, signal) => driverFor(id).console(id, size, signal),
     logs(id, options, signal) {
       const open = (wanted: LogOptions) => driverFor(id).logs(id, wanted, signal);
       const state = () => keepers.get(id)?.state();
       return options.follow ? followLogs(id, options, { open, state, changes }, signal) : open(options);
     },
+    stats(id, intervalMs, signal) {
+      const choose = (): Keeper[] =>
+        [...(id === undefined ? keepers.values() : [keepers.get(id)])].filter((one) => one !== undefined);
+      return readStats(shop, choose, { intervalMs, one: id }, signal);
+    },
   };
 }
 
-const notFound = (id: InstanceId): DroverError =>
-  new DroverError('not-found', `no instance ${id} on this node`, { subject: { instance: id } });
+const storage = (
+  shop: Workshop,
+  fleet: Fleet,
+): Pick<Instances, 'volumes' | 'removeVolume' | 'usedImages' | 'removeImage' | 'imageRange'> => ({
+  volumes: (signal) => listVolumes(shop, signal),
+  async removeVolume(from, id, signal) {
+    checkFleet(from, fleet.seen());
+    await fleet.raise(from.fleetEpoch);
+    await removeVolume(shop, id, signal);
+  },
+  usedImages: () => usedImages(shop),
+  removeImage: (digest, signal) => removeImage(shop, digest, signal),
+  imageRange: () => usualImageRange(shop),
+});
 
 async function countLife(file: string): Promise<number> {
   const lives = Number((await readIfThere(file)) ?? '0') + 1;

@@ -135,7 +135,7 @@ describe('a whole agent', () => {
     const left = await Promise.all(
       ['guests', 'volumes', 'instances'].map((name) => readdir(path.join(host.stateDir, name))),
     );
-    expect(left.flat()).toEqual([]);
+    expect(left.flat().filter((name) => name !== 'write-probe')).toEqual([]);
   });
 });
 

@@ -11,7 +11,7 @@ import { systemRandom } from '#shared/random.ts';
 import { mount } from '#shared/rpc-server.ts';
 import { version } from '#shared/version.ts';
 import { authenticateLocal, createSessionGate } from './api/authenticate.ts';
-import { createNodeReports, type NodeReports } from './api/node-reports.ts';
+import { createNodeReports, type Fingerprints, type NodeReports } from './api/node-reports.ts';
 import { localRuntimeService, type RuntimeParts, runtimeService } from './api/runtime-service.ts';
 import { type AgentConfig, readConfig } from './config.ts';
 import type { RuntimeDriver } from './drivers/driver.ts';
@@ -23,13 +23,15 @@ import { lockDirectory } from './host/state-lock.ts';
 import { join, type NodeIdentity, readIdentity } from './identity.ts';
 import type { ImageSource } from './images/image-source.ts';
 import { createOciSource } from './images/index.ts';
-import { type Instances, openInstances } from './instances.ts';
+import { type Instances, openInstances, type Tools } from './instances.ts';
+import { createNoNetworks } from './network/no-networks.ts';
 import { startRenewal } from './renewal.ts';
 import { runSessions } from './session.ts';
-import { imageRange } from './instances/id-ranges.ts';
 import { createDirectoryDriver, probeIdmap } from './volumes/index.ts';
+import { createPools, type Pools } from './volumes/pools.ts';
 
 const probeMs = 30_000;
+const fingerprintMs = 5000;
 
 /** Runs the agent until SIGTERM or SIGINT. Guests go on when it ends. Resolves with the exit code. */
 export async function runAgent(argv: readonly string[]): Promise<number> {
@@ -117,38 +119,39 @@ interface Life {
 async function openParts(config: AgentConfig, life: Life, cleanUp: AsyncDisposableStack): Promise<Parts> {
   const { stateDir, labels } = config;
   const { identity, log } = life;
-  const { base, size, count } = config.idRange;
-  const range = { base, size };
+  const { count, ...range } = config.idRange;
   const clock = systemClock;
   const bootId = await readBootId();
-  const { drivers, images, volumes } = openDrivers(config, life);
+  const { drivers, images } = openDrivers(config, life);
   for (const driver of drivers) cleanUp.defer(() => driver.close());
   const idmappedMounts = await probe(config, life);
-  const rangeCount = idmappedMounts === 'yes' ? count : 0;
-  const tools = { drivers, images, volumes, range, rangeCount, clock, random: systemRandom, log, bootId };
+  const pools = openPools(config, life, idmappedMounts);
+  for (const pool of pools.all) cleanUp.defer(() => pool.close());
+  const networks = createNoNetworks();
+  const { allowedDevices, allowsPrivileged } = config;
+  const host = { drivers, images, pools, networks, allowsPrivileged };
+  const tools = { ...host, range, rangeCount: count, clock, random: systemRandom, log, bootId };
   const instances = await openInstances({ stateDir, fleetId: identity.fleetId, tools });
   cleanUp.defer(() => instances.close());
-  const { allowedDevices, allowsPrivileged } = config;
-  const rights = { allowedDevices, allowsPrivileged };
-  const node = {
-    name: identity.node,
-    labels,
-    agentVersion: version,
-    stateDir,
-    idmappedMounts,
-    ...rights,
-    pools: [],
-    network: {},
-  };
+  const node = { name: identity.node, labels, agentVersion: version, stateDir };
   const reports: NodeReports = await createNodeReports({
-    node,
+    node: { ...node, idmappedMounts, allowedDevices, allowsPrivileged },
     clock,
     countInstances: () => instances.list().length,
-    fingerprint: () => Promise.all(drivers.map((driver) => driver.fingerprint(clock.timeout(5000)))),
+    fingerprint: () => askAll(tools),
   });
   cleanUp.defer(() => reports.close());
-  const pullRange = imageRange(range, rangeCount > 0 ? range : undefined);
-  return { instances, reports, images, range: pullRange, bootId, clock };
+  return { instances, reports, images, bootId, clock };
+}
+
+async function askAll({ drivers, pools, networks, clock }: Tools): Promise<Fingerprints> {
+  const signal = clock.timeout(fingerprintMs);
+  const [runtimes, found, network] = await Promise.all([
+    Promise.all(drivers.map((driver) => driver.fingerprint(signal))),
+    Promise.all(pools.all.map((pool) => pool.fingerprint(signal))),
+    networks.fingerprint(signal),
+  ]);
+  return { runtimes, pools: found, network };
 }
 
 const probe = ({ stateDir, idRange }: AgentConfig, { commands }: Life): Promise<string> =>
@@ -180,12 +183,16 @@ function openDrivers(config: AgentConfig, { incarnation, commands, log }: Life) 
       run: commands.run,
     }),
   ];
-  const volumes = createDirectoryDriver({
-    directory: path.join(stateDir, 'volumes'),
-    run: commands.run,
-    start: commands.start,
-  });
-  return { drivers, images, volumes };
+  return { drivers, images };
+}
+
+/** The first is the default. */
+function openPools({ stateDir }: AgentConfig, { commands }: Life, idmappedMounts: string): Pools {
+  const { run, start } = commands;
+  const idmap = async (): Promise<string> => idmappedMounts;
+  return createPools([
+    createDirectoryDriver({ directory: path.join(stateDir, 'volumes'), run, start, idmap }),
+  ]);
 }
 
 async function runFleetSession(

@@ -43,6 +43,8 @@ const arrows: readonly (readonly [string, readonly string[]])[] = [
       'agent/instances',
       'agent/drivers/driver.ts',
       'agent/volumes/volume-driver.ts',
+      'agent/volumes/pools.ts',
+      'agent/network/guest-network.ts',
       'agent/images/image-source.ts',
       'agent/host/',
     ],

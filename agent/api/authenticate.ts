@@ -12,7 +12,9 @@ const localMethods: ReadonlySet<string> = new Set(
     'ListInstances',
     'WatchInstances',
     'StreamLogs',
+    'StreamStats',
     'ListImages',
+    'ListVolumes',
     'WatchNode',
   ].map((method) => service + method),
 );

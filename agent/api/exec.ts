@@ -2,30 +2,34 @@ import { DroverError, isKind } from '#shared/errors.ts';
 import type { ExecInput, ExecOutput } from '#shared/gen/drover/model/v1/model.ts';
 import type { CallContext } from '#shared/rpc-server.ts';
 import { parseInstanceId } from '#shared/wire/checks.ts';
-import { formatExecOutput, parseExecInput, parseExecStart } from '#shared/wire/exec.ts';
+import { formatExecOutput, parseConsoleStart, parseExecInput, parseExecStart } from '#shared/wire/exec.ts';
 import type { ExecSession } from '../drivers/driver.ts';
 import type { Instances } from '../instances.ts';
 
-/** Commands inside guests that run at one time. */
+/** Commands and terminals of guests at one time. */
 export const mostExecSessions = 64;
 
-/** Runs one command: its input from the caller's stream, its output back, the exit last. */
-export function createExecHandler(instances: Instances, limit = mostExecSessions) {
+/** Opens a session from the first message of a stream. */
+type OpenSession = (first: ExecInput | undefined, signal: AbortSignal) => Promise<ExecSession>;
+
+/** Commands and terminals of guests: input from the caller's stream, output back, the exit last. */
+export function createSessionHandlers(instances: Instances, limit = mostExecSessions) {
   let running = 0;
-  return async function* exec(
+
+  async function* serve(
     requests: AsyncIterable<ExecInput>,
     { signal }: CallContext,
+    open: OpenSession,
   ): AsyncGenerator<ExecOutput> {
     const inputs = requests[Symbol.asyncIterator]();
     const first = await inputs.next();
-    const start = parseExecStart(first.done === true ? undefined : first.value);
     if (running >= limit) {
       throw new DroverError('resource-exhausted', `${running} commands run on this node; at most ${limit}`);
     }
     running += 1;
     let session: ExecSession | undefined;
     try {
-      session = await instances.exec(parseInstanceId(start.instance), start, signal);
+      session = await open(first.done === true ? undefined : first.value, signal);
       const { close } = session;
       signal.addEventListener('abort', close, { once: true });
       if (signal.aborted) close();
@@ -37,6 +41,19 @@ export function createExecHandler(instances: Instances, limit = mostExecSessions
       session?.close();
       running -= 1;
     }
+  }
+
+  return {
+    exec: (requests: AsyncIterable<ExecInput>, context: CallContext) =>
+      serve(requests, context, async (first, signal) => {
+        const start = parseExecStart(first);
+        return instances.exec(parseInstanceId(start.instance), start, signal);
+      }),
+    console: (requests: AsyncIterable<ExecInput>, context: CallContext) =>
+      serve(requests, context, async (first, signal) => {
+        const { instance, size } = parseConsoleStart(first);
+        return instances.console(parseInstanceId(instance), size, signal);
+      }),
   };
 }
 

@@ -8,7 +8,17 @@ import type { Instances } from '../instances.ts';
 import type { NodeReports } from './node-reports.ts';
 
 /** What this agent can do beyond the first version of the contract, by name. */
-const capabilities = ['exec', 'exec-tty', 'logs-follow', 'pull-images'];
+const capabilities = [
+  'exec',
+  'exec-tty',
+  'logs-follow',
+  'pull-images',
+  'pause',
+  'stats',
+  'console',
+  'volumes',
+  'image-remove',
+];
 
 export interface HelloParts {
   readonly instances: Instances;

@@ -1,6 +1,6 @@
 import { createBroadcast } from '#shared/broadcast.ts';
 import type { Clock } from '#shared/clock.ts';
-import type { Condition, NodeCapacity, NodeFacts } from '#shared/model.ts';
+import type { Condition, NodeCapacity, NodeFacts, PoolFacts } from '#shared/model.ts';
 import { createCapacityReader, readConditions, readFacts } from '../host/facts.ts';
 
 export interface NodeReport {
@@ -18,12 +18,19 @@ export interface NodeReports {
   close(): void;
 }
 
+/** What drivers, pools and networks say of themselves. */
+export interface Fingerprints {
+  readonly runtimes: NodeFacts['runtimes'];
+  readonly pools: readonly (PoolFacts & { readonly freeMib: number })[];
+  readonly network: Readonly<Record<string, string>>;
+}
+
 const intervalMs = 10_000;
 
 /** Measures the node once every 10 s, whoever watches. */
 export async function createNodeReports(options: {
-  readonly node: Omit<Parameters<typeof readFacts>[0], 'runtimes'>;
-  readonly fingerprint: () => Promise<NodeFacts['runtimes']>;
+  readonly node: Omit<Parameters<typeof readFacts>[0], keyof Fingerprints>;
+  readonly fingerprint: () => Promise<Fingerprints>;
   readonly countInstances: () => number;
   readonly clock: Clock;
 }): Promise<NodeReports> {
@@ -33,8 +40,12 @@ export async function createNodeReports(options: {
   const since = new Map<string, { holds: boolean; sinceMs: number }>();
 
   async function measure(): Promise<Required<NodeReport> & { facts: NodeFacts }> {
-    const facts = await readFacts({ ...node, runtimes: await options.fingerprint() });
-    const capacity = await readCapacity(options.countInstances(), []);
+    const found = await options.fingerprint();
+    // What is free changes all the time, and is no fact.
+    const pools = found.pools.map(({ freeMib: _freeMib, ...pool }) => pool);
+    const facts = await readFacts({ ...node, ...found, pools });
+    const free = found.pools.map(({ name, freeMib }) => ({ name, freeMib }));
+    const capacity = await readCapacity(options.countInstances(), free);
     const conditions = (await readConditions(facts, capacity)).map((condition) => {
       const last = since.get(condition.type);
       const sinceMs = last?.holds === condition.holds ? last.sinceMs : clock.nowMs();

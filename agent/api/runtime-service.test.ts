@@ -30,15 +30,15 @@ async function openApi() {
     labels: { zone: 'a' },
     agentVersion: '0.1.0',
     idmappedMounts: 'yes',
-    pools: [],
-    network: {},
     allowedDevices: [],
     allowsPrivileged: false,
     stateDir: folder,
   };
-  const fingerprint = async () => [
-    { name: 'fake', version: '1', healthy: true, detail: '', capabilities: [] },
-  ];
+  const fingerprint = async () => ({
+    runtimes: [{ name: 'fake', version: '1', healthy: true, detail: '', capabilities: [] }],
+    pools: [await world.volumes.fingerprint(new AbortController().signal)],
+    network: {},
+  });
   const countInstances = (): number => instances.list().length;
   const reports = await createNodeReports({ node, fingerprint, countInstances, clock: systemClock });
   const gate = createSessionGate();
@@ -46,7 +46,6 @@ async function openApi() {
     instances,
     reports,
     images: [world.images],
-    range: { base: 1_000_000, size: 65_536 },
     bootId: 'boot-1',
     clock: systemClock,
     onHello: gate.open,

@@ -1,8 +1,6 @@
 import { DroverError } from '#shared/errors.ts';
 import type {
   Order as WireOrder,
-  PullImageProgress,
-  PullImageRequest,
   RuntimeServiceService,
   WatchInstancesResponse,
 } from '#shared/gen/drover/runtime/v1/runtime.ts';
@@ -15,18 +13,18 @@ import {
   parseInstanceSpec,
   parseOrder,
 } from '#shared/wire/instance.ts';
-import { formatCondition, formatImage, formatNodeCapacity, formatNodeFacts } from '#shared/wire/node.ts';
-import type { ImageSource, PullProgress } from '../images/image-source.ts';
-import { imageSourceOf } from '../instances/tools.ts';
+import { formatCondition, formatNodeCapacity, formatNodeFacts } from '#shared/wire/node.ts';
+import type { ImageSource } from '../images/image-source.ts';
 import type { HeldInstance, InstanceEvent } from '../instances.ts';
-import { createExecHandler } from './exec.ts';
+import { createSessionHandlers } from './exec.ts';
 import { type HelloParts, sayHello } from './hello.ts';
+import { imageHandlers } from './image-handlers.ts';
+import { statsHandlers } from './stats-handlers.ts';
 import { unfinished } from './unfinished.ts';
+import { volumeHandlers } from './volume-handlers.ts';
 
 export interface RuntimeParts extends HelloParts {
   readonly images: readonly ImageSource[];
-  /** What images are pulled for. */
-  readonly range: { readonly base: number; readonly size: number };
   /** Called once Hello has been answered. */
   readonly onHello: () => void;
 }
@@ -37,6 +35,7 @@ type RuntimeHandlers = Handlers<typeof RuntimeServiceService>;
 export function runtimeService(parts: RuntimeParts): RuntimeHandlers {
   const { instances } = parts;
   return {
+    ...unfinished,
     hello: async (request) => {
       const answer = await sayHello(request, parts);
       parts.onHello();
@@ -59,10 +58,17 @@ export function runtimeService(parts: RuntimeParts): RuntimeHandlers {
       await instances.remove(parseOrder(order), graceMs, signal);
       return {};
     },
-    exec: createExecHandler(instances),
+    pauseInstance: async ({ order }, { signal }) => ({
+      state: formatInstanceState(await instances.pause(parseOrder(order), signal)),
+    }),
+    resumeInstance: async ({ order }, { signal }) => ({
+      state: formatInstanceState(await instances.resume(parseOrder(order), signal)),
+    }),
+    ...createSessionHandlers(instances),
     ...readHandlers(parts),
+    ...statsHandlers(parts),
+    ...volumeHandlers(parts),
     ...imageHandlers(parts),
-    ...unfinished,
   };
 }
 
@@ -131,60 +137,6 @@ function readHandlers({
     },
   };
 }
-
-function imageHandlers({
-  images,
-  range,
-}: RuntimeParts): Pick<RuntimeHandlers, 'resolveImage' | 'pullImage' | 'listImages'> {
-  return {
-    resolveImage: async ({ reference, credential }, { signal }) =>
-      imageSourceOf({ images }, reference).resolve(reference, credential, signal),
-    pullImage: (request, { signal }) => pullImage(images, range, request, signal),
-    listImages: async function* (_request, { signal }) {
-      for (const source of images) {
-        for (const image of await source.list(signal)) yield formatImage(image);
-      }
-    },
-  };
-}
-
-async function* pullImage(
-  images: readonly ImageSource[],
-  range: RuntimeParts['range'],
-  { reference, credential }: PullImageRequest,
-  signal: AbortSignal,
-): AsyncGenerator<PullImageProgress> {
-  let latest: PullProgress | undefined;
-  let news = Promise.withResolvers<'news'>();
-  const onProgress = (progress: PullProgress): void => {
-    latest = progress;
-    news.resolve('news');
-  };
-  const pulling = imageSourceOf({ images }, reference).pull(
-    { reference, credential, range, onProgress },
-    signal,
-  );
-  const outcome = pulling.then((image) => ({ image }));
-  outcome.catch(() => undefined); // Thrown where it is awaited, which may be later.
-  while (true) {
-    const next = await Promise.race([outcome, news.promise]);
-    if (next !== 'news') {
-      const size = BigInt(next.image.sizeBytes);
-      yield { step: 'ready', bytesDone: size, bytesTotal: size, done: true, digest: next.image.digest };
-      return;
-    }
-    news = Promise.withResolvers<'news'>();
-    if (latest !== undefined) yield formatProgress(latest);
-  }
-}
-
-const formatProgress = ({ step, bytesDone, bytesTotal }: PullProgress): PullImageProgress => ({
-  step,
-  bytesDone: BigInt(Math.round(bytesDone)),
-  bytesTotal: BigInt(Math.round(bytesTotal)),
-  done: false,
-  digest: '',
-});
 
 const formatHeld = ({ state, spec }: HeldInstance) => ({
   ...formatInstanceState(state),

@@ -1,8 +1,11 @@
 import { isKind } from '#shared/errors.ts';
-import type { InstanceId } from '#shared/model.ts';
+import type { Digest, InstanceId } from '#shared/model.ts';
 import type { GuestState, RuntimeDriver } from '../drivers/driver.ts';
 import type { PulledImage } from '../images/image-source.ts';
-import { imageRange } from './id-ranges.ts';
+import type { MountedVolume } from '../volumes/volume-driver.ts';
+import { attachNetwork, detachNetwork, networkOf, prepareNetwork, resolvConfOf } from './connect.ts';
+import { formerVolumes, prepareVolumes, releaseVolumes } from './data-volumes.ts';
+import { imageRangeOf, rangeOf } from './id-ranges.ts';
 import type { InstanceRecord } from './record.ts';
 import { driverOf, imageSourceOf, type Workshop } from './tools.ts';
 
@@ -24,46 +27,89 @@ export async function look(
 }
 
 /**
- * Image, volume, guest: whatever of it is there already is found again. `interrupt` ends the long first half
- * when another order came; the guest itself is made to the end, so that its state is known.
+ * Image, root, data volumes, network, guest: whatever of it is there already is found again. `interrupt` ends
+ * the long first half when another order came; the guest itself is made to the end, so that its state is
+ * known.
  */
 export async function makeGuest(
   shop: Workshop,
   record: InstanceRecord,
   old: GuestState | 'absent',
   interrupt: AbortSignal,
-): Promise<{ notEnforced: string[] }> {
+): Promise<{ notEnforced: string[]; imageDigest: Digest }> {
   const { id, spec } = record;
   const driver = driverOf(shop, spec.runtime);
-  if (old !== 'absent') await clearGuest(shop, driver, record, old, true);
+  await makeRoom(shop, record, old, interrupt);
   const image = await shop.act('image.pull', () => pullImage(shop, record, interrupt));
-  const { digest, rootfs } = image;
-  const { diskMib } = spec.resources;
-  const range = record.range ?? shop.range;
-  const wanted = {
-    id,
-    image: { digest, rootfs, range: imageRange(shop.range, record.range) },
-    range,
-    diskMib,
-  };
-  const root = await shop.act('volume.prepare', () => shop.volumes.prepare(wanted, interrupt));
+  const root = await prepareRoot(shop, record, image, interrupt);
+  const { mounts, quotaEnforced } = await prepareVolumes(shop, record, interrupt);
   interrupt.throwIfAborted();
+  const network = await prepareNetwork(shop, driver, networkOf(record));
+  const attachments = network?.attachments ?? spec.assigned.attachments;
   const guest = {
     id,
-    spec,
+    spec: { ...spec, assigned: { ...spec.assigned, attachments } },
     image: image.config,
     rootfs: root.path,
-    range,
-    mounts: [],
-    resolvConf: undefined,
+    range: rangeOf(shop.range, record),
+    mounts,
+    resolvConf: await resolvConfOf(spec),
   };
   await shop.act('guest.create', () => driver.create(guest, shop.clock.timeout(longestCallMs)));
-  return { notEnforced: diskMib > 0 && !root.quotaEnforced ? ['disk'] : [] };
+  // Before the start: a guest that runs is connected, whenever the agent is killed.
+  await attachNetwork(shop, driver, network);
+  const enforced = quotaEnforced && (spec.resources.diskMib === 0 || root.quotaEnforced);
+  return { notEnforced: enforced ? [] : ['disk'], imageDigest: image.digest };
+}
+
+/** Clears away the guest of before, and what only that one had. */
+async function makeRoom(
+  shop: Workshop,
+  record: InstanceRecord,
+  old: GuestState | 'absent',
+  interrupt: AbortSignal,
+): Promise<void> {
+  const { replaced, spec } = record;
+  if (replaced !== undefined && shop.beforeUpdate !== undefined) {
+    const before = { ...record, ...replaced };
+    await shop.act('update.prepare', async () => shop.beforeUpdate?.(before, spec, interrupt));
+  }
+  if (old !== 'absent') await clearGuest(shop, record, old, { keepLogs: true });
+  await releaseVolumes(shop, formerVolumes(record));
+}
+
+function prepareRoot(
+  shop: Workshop,
+  record: InstanceRecord,
+  image: PulledImage,
+  signal: AbortSignal,
+): Promise<MountedVolume> {
+  const { digest, rootfs } = image;
+  const wanted = {
+    id: record.id,
+    image: { digest, rootfs, range: imageRangeOf(shop.range, record) },
+    range: rangeOf(shop.range, record),
+    diskMib: record.spec.resources.diskMib,
+  };
+  return shop.act('volume.prepare', () => shop.pools.of(record.rootPool).prepare(wanted, signal));
 }
 
 export async function startGuest(shop: Workshop, record: InstanceRecord): Promise<void> {
   const driver = driverOf(shop, record.spec.runtime);
   await shop.act('guest.start', () => driver.start(record.id, shop.clock.timeout(longestCallMs)));
+}
+
+/** The limits of a living guest and the quota of its root; gives what is not enforced. */
+export async function setLimits(shop: Workshop, record: InstanceRecord): Promise<string[]> {
+  const { id, spec, rootPool } = record;
+  const { resources } = spec;
+  const driver = driverOf(shop, spec.runtime);
+  const pool = shop.pools.of(rootPool);
+  const hasQuota = (await shop.abilities.pool(pool)).has('quota');
+  const signal = (): AbortSignal => shop.clock.timeout(longestCallMs);
+  await shop.act('guest.update', () => driver.update(id, resources, signal()));
+  if (hasQuota) await shop.act('volume.quota', () => pool.setQuota(id, resources.diskMib, signal()));
+  return hasQuota || resources.diskMib === 0 ? [] : ['disk'];
 }
 
 /** With what is left of the grace, also after a restart of the agent. */
@@ -79,23 +125,25 @@ export async function stopGuest(shop: Workshop, record: InstanceRecord): Promise
 }
 
 /**
- * Guest, then volume, then the tombstone, then the record: what is cut short is begun anew from the record.
+ * Guest, network, root, then the tombstone, then the record: what is cut short is begun anew from the record.
+ * Data volumes are only released.
  */
 export async function removeAll(
   shop: Workshop,
   record: InstanceRecord,
   seen: GuestState | 'absent',
 ): Promise<void> {
-  const { id, generation } = record;
-  const driver = driverOf(shop, record.spec.runtime);
-  // A signal for each step: the grace of the stop may be longer than any of them.
-  const signal = (): AbortSignal => shop.clock.timeout(longestCallMs);
-  if (seen !== 'absent') await clearGuest(shop, driver, record, seen, false);
-  else await shop.act('guest.remove', () => driver.remove(id, signal()));
-  await shop.act('volume.remove', () => shop.volumes.remove(id, signal()));
+  const { id, generation, rootPool } = record;
+  await clearGuest(shop, record, seen, { keepLogs: false });
+  await releaseVolumes(shop, record.volumes);
+  const pools = rootPool === '' ? shop.pools.all : [shop.pools.of(rootPool)];
+  for (const pool of pools) {
+    await shop.act('volume.remove', () => pool.remove(id, shop.clock.timeout(longestCallMs)));
+  }
   await shop.act('tombstone.add', () => shop.tombstones.add(id, generation, shop.clock.nowMs()));
   await shop.act('record.remove', () => shop.records.remove(id));
   shop.ranges.free(id);
+  shop.imagesInUse.free(id);
 }
 
 /** The wall clock may have jumped: never longer than the grace that was given. */
@@ -104,26 +152,33 @@ function graceLeftMs({ stopping, spec }: InstanceRecord, nowMs: number): number 
   return Math.min(Math.max(stopping.deadlineMs - nowMs, 0), stopping.graceMs);
 }
 
+/** Paused ones are asked to end like those that run. */
+const mayLive = (seen: GuestState | 'absent'): boolean =>
+  seen !== 'absent' && ['running', 'paused', 'unknown'].includes(seen.phase);
+
 async function clearGuest(
   shop: Workshop,
-  driver: RuntimeDriver,
   record: InstanceRecord,
-  seen: GuestState,
-  keepLogs: boolean,
+  seen: GuestState | 'absent',
+  options: { readonly keepLogs: boolean },
 ): Promise<void> {
-  if (seen.phase === 'running' || seen.phase === 'unknown') await stopGuest(shop, record);
-  const options = { keepLogs };
+  const driver = driverOf(shop, record.spec.runtime);
+  if (mayLive(seen)) await stopGuest(shop, record);
+  // A signal for each step: the grace of the stop may be longer than any of them.
   await shop.act('guest.remove', () => driver.remove(record.id, shop.clock.timeout(longestCallMs), options));
+  await detachNetwork(shop, record);
 }
 
 async function pullImage(
   shop: Workshop,
-  { spec, range: own }: InstanceRecord,
+  record: InstanceRecord,
   interrupt: AbortSignal,
 ): Promise<PulledImage> {
-  const { image: reference, imageCredential: credential } = spec;
+  const { image: reference, imageCredential: credential } = record.spec;
   const source = imageSourceOf(shop, reference);
-  const range = imageRange(shop.range, own);
-  const found = await source.find(reference, range);
-  return found ?? source.pull({ reference, credential, range }, interrupt);
+  const range = imageRangeOf(shop.range, record);
+  const found =
+    (await source.find(reference, range)) ?? (await source.pull({ reference, credential, range }, interrupt));
+  shop.imagesInUse.take(record.id, found.digest);
+  return found;
 }

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { InstanceId } from '#shared/model.ts';
-import { createIdRanges, type IdRanges, imageRange } from './id-ranges.ts';
+import { createIdRanges, type IdRanges } from './id-ranges.ts';
 
 const size = 65_536;
 const shared = { base: 1_000_000, size };
@@ -53,7 +53,10 @@ describe('ranges of host ids', () => {
     expect(ranges(5, [[a, old]]).take(b)).toEqual(free);
   });
 
-  it('unpacks images with their own ids where instances shift them', () => {
-    expect([imageRange(shared, own(4)), imageRange(shared, undefined)]).toEqual([{ base: 0, size }, shared]);
+  it('shares on request, and takes none of the others for the ids of the host', () => {
+    const made = ranges(3);
+    const host = { base: 0, size };
+    expect([made.take(a, 'node'), made.take(b, 'host'), made.take(c)]).toEqual([undefined, host, own(1)]);
+    expect([made.take(a, 'own'), made.take(b, 'own')]).toEqual([undefined, host]);
   });
 });

@@ -11,11 +11,17 @@ export interface IdRanges {
   hold(id: InstanceId, range: IdRange): void;
   /** Undefined: the node's own range. */
   of(id: InstanceId): IdRange | undefined;
-  /** The instance's range, a free one where it has none yet; asked again, the same. resource-exhausted. */
-  take(id: InstanceId): IdRange | undefined;
+  /**
+   * The instance's range, whatever it asks for now; a new one gets a free range, the node's, or that of the
+   * host's own ids. resource-exhausted.
+   */
+  take(id: InstanceId, kind?: RangeKind): IdRange | undefined;
   /** Once nothing is left of the instance. */
   free(id: InstanceId): void;
 }
+
+/** 'own': where the node has none for instances, its own. 'host': of a privileged guest. */
+export type RangeKind = 'own' | 'node' | 'host';
 
 export interface IdRangesOptions {
   /** The node's own. */
@@ -42,6 +48,11 @@ export function createIdRanges({ shared, count }: IdRangesOptions): IdRanges {
     });
   }
 
+  function newRange(kind: RangeKind): IdRange {
+    if (kind === 'host') return { base: 0, size: shared.size };
+    return kind === 'node' || count === 0 ? shared : findFree();
+  }
+
   const ownOf = (id: InstanceId): IdRange | undefined => {
     const range = held.get(id);
     return range?.base === shared.base ? undefined : range;
@@ -50,14 +61,18 @@ export function createIdRanges({ shared, count }: IdRangesOptions): IdRanges {
   return {
     hold: (id, range) => void held.set(id, range),
     of: ownOf,
-    take(id) {
-      if (!held.has(id)) held.set(id, count === 0 ? shared : findFree());
+    take(id, kind = 'own') {
+      if (!held.has(id)) held.set(id, newRange(kind));
       return ownOf(id);
     },
     free: (id) => void held.delete(id),
   };
 }
 
-/** What an image is unpacked for: with its own ids where every instance shifts them for itself. */
-export const imageRange = (shared: IdRange, own: IdRange | undefined): IdRange =>
-  own === undefined ? shared : { base: 0, size: own.size };
+/** The host ids of an instance's files. */
+export const rangeOf = (shared: IdRange, { range }: { readonly range: IdRange | undefined }): IdRange =>
+  range ?? shared;
+
+/** The host ids that its image is unpacked for: the image's own where its root shifts them by the mount. */
+export const imageRangeOf = (shared: IdRange, { imageAsIs }: { readonly imageAsIs: boolean }): IdRange =>
+  imageAsIs ? { base: 0, size: shared.size } : shared;

@@ -1,9 +1,14 @@
 import { createHash } from 'node:crypto';
 import { DroverError } from '#shared/errors.ts';
 import type { InstanceSpec, InstanceState, Order } from '#shared/model.ts';
+import { plainGuestConfig } from '#shared/wire/guest-config.ts';
+import { emptyAssignment } from '#shared/wire/network.ts';
 import { type InstanceRecord, type RememberedOrder, rememberedOrders } from './record.ts';
 
-export type OrderKind = 'ensure' | 'stop' | 'signal' | 'remove';
+export type OrderKind = 'ensure' | 'stop' | 'signal' | 'pause' | 'resume' | 'remove';
+
+/** What belongs to no generation. */
+const momentary: ReadonlySet<OrderKind> = new Set(['signal', 'pause', 'resume']);
 
 /** What the agent knows when an order comes in. */
 export interface OrderContext {
@@ -40,11 +45,10 @@ export function admit(kind: OrderKind, order: Order, body: string, context: Orde
     throw refusal(order, 'removed', `instance ${order.instanceId} was removed from this node for good`);
   }
   if (record === undefined) return { kind: 'carry-out' };
-  if (record.intent === 'remove' && (kind === 'ensure' || kind === 'signal')) {
+  if (record.intent === 'remove' && (kind === 'ensure' || momentary.has(kind))) {
     throw refusal(order, 'removed', `instance ${order.instanceId} is being removed from this node`);
   }
-  // A signal belongs to no generation.
-  if (kind !== 'signal' && order.generation < record.generation) {
+  if (!momentary.has(kind) && order.generation < record.generation) {
     const message = `order for generation ${order.generation}, this node has seen ${record.generation}`;
     throw refusal(order, 'stale-generation', message);
   }
@@ -81,9 +85,25 @@ export function isRepeatedSpec(
   });
 }
 
-/** Names the body of an order: everything but the request id. */
-export function bodyDigest(kind: OrderKind, order: Order, rest: unknown): string {
-  const body = { kind, instanceId: order.instanceId, generation: order.generation, rest };
+/** Whether nothing of the guest but its limits would be another: also where nothing would. */
+export const differInLimitsAlone = (one: InstanceSpec, other: InstanceSpec): boolean =>
+  canonical({ ...one, resources: {} }) === canonical({ ...other, resources: {} });
+
+/** Whether a guest of the one becomes a guest of the other by its limits. */
+export const changesLimitsAlone = (one: InstanceSpec, other: InstanceSpec): boolean =>
+  differInLimitsAlone(one, other) && canonical(one.resources) !== canonical(other.resources);
+
+/**
+ * Names the body of an order: everything but the request id. What a spec leaves as it is by itself is left
+ * out, so that an order has the same name for agents that do not know of it yet.
+ */
+export function bodyDigest(kind: OrderKind, order: Order, rest: object): string {
+  const plain: Readonly<Record<string, unknown>> = { ...plainGuestConfig, assigned: emptyAssignment };
+  const said = Object.entries(rest).filter(
+    ([key, value]) => !Object.hasOwn(plain, key) || canonical(value) !== canonical(plain[key]),
+  );
+  const told = Object.fromEntries(said);
+  const body = { kind, instanceId: order.instanceId, generation: order.generation, rest: told };
   return createHash('sha256').update(canonical(body)).digest('hex');
 }
 

@@ -20,7 +20,16 @@ const ended = (network: NetworkMode, code: number, unknown = false): InstanceRec
   }) as unknown as InstanceRecord;
 
 const messageOf = (record: InstanceRecord): string =>
-  present({ id, record, guest: 'absent', failure: undefined, notEnforced: [], damage: '' }).message;
+  present({
+    id,
+    record,
+    guest: 'absent',
+    failure: undefined,
+    limitsFailure: '',
+    notEnforced: [],
+    addresses: [],
+    damage: '',
+  }).message;
 
 describe('what an agent says of a run that ended', () => {
   it.each([

@@ -9,7 +9,11 @@ export interface Sight {
   /** As last seen; undefined while it has not been looked at. */
   readonly guest: GuestState | 'absent' | undefined;
   readonly failure: { readonly message: string; readonly nextAtMs: number } | undefined;
+  /** Why the limits of a living guest could not be set yet. Empty when all is well. */
+  readonly limitsFailure: string;
   readonly notEnforced: readonly string[];
+  /** Of its interfaces, as they were configured. */
+  readonly addresses: readonly string[];
   /** Why there is no record. */
   readonly damage: string;
 }
@@ -32,12 +36,13 @@ export function present(sight: Sight): InstanceState {
     limits: live?.limits,
     notEnforced: sight.notEnforced,
     displayName: record?.spec.displayName ?? '',
-    addresses: [],
-    rootPool: '',
+    addresses: live === undefined ? [] : sight.addresses,
+    // A run has begun, so there is a root.
+    rootPool: record === undefined || record.bootId === '' ? '' : record.rootPool,
   };
 }
 
-const isLive = ({ phase }: GuestState): boolean => phase === 'running' || phase === 'paused';
+export const isLive = ({ phase }: GuestState): boolean => phase === 'running' || phase === 'paused';
 
 function phaseOf({ guest, failure }: Sight, record: InstanceRecord): Phase {
   const seen = guest === undefined || guest === 'absent' ? guest : guest.phase;
@@ -56,7 +61,8 @@ function phaseOf({ guest, failure }: Sight, record: InstanceRecord): Phase {
 }
 
 function phaseWithoutRecord(guest: GuestState | 'absent' | undefined): Phase {
-  return guest !== undefined && guest !== 'absent' && guest.phase === 'running' ? 'running' : 'unknown';
+  if (guest === undefined || guest === 'absent' || !isLive(guest)) return 'unknown';
+  return guest.phase === 'paused' ? 'paused' : 'running';
 }
 
 function nextStartAtMs(
@@ -68,9 +74,10 @@ function nextStartAtMs(
   return phase === 'backing-off' ? (record?.nextStartAtMs ?? 0) : 0;
 }
 
-function messageOf({ damage, failure, guest, record }: Sight, phase: Phase): string {
+function messageOf({ damage, failure, limitsFailure, guest, record }: Sight, phase: Phase): string {
   if (damage !== '') return damage;
   if (failure !== undefined) return failure.message;
+  if (limitsFailure !== '' && record?.limitsPending === true) return limitsFailure;
   if (phase === 'exited' && record !== undefined && record.attempts > 0) {
     const { maxAttempts } = record.spec.restart;
     if (maxAttempts > 0 && record.attempts >= maxAttempts) return `gave up after ${maxAttempts} restarts`;

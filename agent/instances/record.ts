@@ -2,7 +2,9 @@ import { createHash } from 'node:crypto';
 import { mkdir, readdir, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { DroverError } from '#shared/errors.ts';
-import type { ExitStatus, InstanceId, InstanceSpec, InstanceState } from '#shared/model.ts';
+import type { Digest, ExitStatus, InstanceId, InstanceSpec, InstanceState, VolumeId } from '#shared/model.ts';
+import { plainGuestConfig } from '#shared/wire/guest-config.ts';
+import { emptyAssignment } from '#shared/wire/network.ts';
 import { readIfThere, syncDirectory, writeDurably } from '../host/durable-file.ts';
 import type { IdRange } from '../volumes/volume-driver.ts';
 
@@ -23,6 +25,11 @@ export interface RememberedOrder {
  */
 export type RunPhase = 'pending' | 'started' | 'ended';
 
+export interface HeldVolume {
+  readonly id: VolumeId;
+  readonly pool: string;
+}
+
 /** All that an agent knows of one instance, beyond what the host shows. One file, replaced as a whole. */
 export interface InstanceRecord {
   readonly id: InstanceId;
@@ -30,6 +37,20 @@ export interface InstanceRecord {
   readonly spec: InstanceSpec;
   /** Its own host ids, for its whole life; undefined: those of the node. */
   readonly range: IdRange | undefined;
+  /** Whether its root is made from the image with the image's own ids; else from one with the node's. */
+  readonly imageAsIs: boolean;
+  /** Where its root lies, for its whole life. Empty: not known, for its record was lost. */
+  readonly rootPool: string;
+  /** Of the image for this node's platform; undefined before the first start. */
+  readonly imageDigest: Digest | undefined;
+  /** Data volumes that may be mounted for it: those of its spec, and of an older one until the next start. */
+  readonly volumes: readonly HeldVolume[];
+  /** Whether a guest of it may ever have had interfaces of its own. */
+  readonly networked: boolean;
+  /** The spec of the guest that is there, where that is to be made anew for the present one. */
+  readonly replaced: { readonly generation: number; readonly spec: InstanceSpec } | undefined;
+  /** The limits of the spec have changed since the guest got its own. */
+  readonly limitsPending: boolean;
   readonly intent: 'run' | 'stop' | 'remove';
   readonly orders: readonly RememberedOrder[];
   readonly run: RunPhase;
@@ -129,11 +150,36 @@ async function readRecord(id: InstanceId, file: string): Promise<FoundRecord> {
     const { format, sha256: wanted } = JSON.parse(head) as { format: unknown; sha256: unknown };
     if (format !== 1) return damaged(`format ${String(format)}, this agent reads format 1`);
     if (wanted !== sha256(body)) return damaged('its content is not what was written');
-    const record = JSON.parse(body) as InstanceRecord;
+    const record = completeRecord(JSON.parse(body) as InstanceRecord);
     return record.id === id ? { kind: 'record', record } : damaged(`it is the record of ${record.id}`);
   } catch {
     return damaged('it is not what an agent writes');
   }
 }
+
+/** A record as an agent of an older version wrote it: what is missing becomes what it meant at that time. */
+function completeRecord(stored: InstanceRecord): InstanceRecord {
+  const { orders, spec } = stored;
+  return {
+    ...stored,
+    spec: {
+      ...plainGuestConfig,
+      assigned: emptyAssignment,
+      ...(spec as Partial<InstanceSpec>),
+    } as InstanceSpec,
+    imageAsIs: stored.imageAsIs ?? stored.range !== undefined,
+    rootPool: stored.rootPool ?? '',
+    volumes: stored.volumes ?? [],
+    networked: stored.networked ?? false,
+    limitsPending: stored.limitsPending ?? false,
+    orders: orders.map((order) => ({ ...order, answer: order.answer && completeState(order.answer) })),
+  };
+}
+
+const completeState = (state: InstanceState): InstanceState => ({
+  ...state,
+  addresses: state.addresses ?? [],
+  rootPool: state.rootPool ?? '',
+});
 
 const sha256 = (text: string): string => createHash('sha256').update(text).digest('hex');

@@ -1,11 +1,21 @@
 import { describe, expect, it } from 'vitest';
 import { afterExit, backoffMs, goodRunMs, nextAction, type Situation } from './supervise.ts';
 
-const running: Situation = { intent: 'run', run: 'started', final: false, guest: 'running', waiting: false };
+const running: Situation = {
+  intent: 'run',
+  run: 'started',
+  final: false,
+  guest: 'running',
+  limitsDue: false,
+  waiting: false,
+};
 
 describe('the next action', () => {
   it.each<[string, Partial<Situation>, string]>([
     ['rests while it runs', {}, 'rest'],
+    ['sets new limits while it runs', { limitsDue: true }, 'set-limits'],
+    ['notes an exit before new limits', { limitsDue: true, guest: 'stopped' }, 'note-exit'],
+    ['stops whatever limits it should have', { limitsDue: true, intent: 'stop' }, 'stop'],
     ['makes what is new', { run: 'pending', guest: 'absent' }, 'make'],
     ['makes anew what is left of an older generation', { run: 'pending', guest: 'running' }, 'make'],
     ['starts what was marked and not started', { guest: 'created' }, 'start'],

@@ -13,6 +13,8 @@ export interface Situation {
   /** The restart policy is done with it. */
   readonly final: boolean;
   readonly guest: 'absent' | 'created' | 'running' | 'stopped' | 'unknown';
+  /** A living guest has not got its new limits, and it is time to try. */
+  readonly limitsDue: boolean;
   /** A back-off is not over. */
   readonly waiting: boolean;
 }
@@ -20,7 +22,8 @@ export interface Situation {
 /**
  * 'make' takes away an older guest, then creates and starts one. 'note-exit' counts an end that was not
  * ordered; 'note-stop' one that was. 'adopt' takes a running guest for the present run. 'wait': until the
- * back-off is over or something changes. 'look-again': the host did not answer.
+ * back-off is over or something changes. 'look-again': the host did not answer. 'set-limits': of a guest that
+ * goes on.
  */
 export type Action =
   | 'rest'
@@ -31,11 +34,12 @@ export type Action =
   | 'adopt'
   | 'note-exit'
   | 'note-stop'
+  | 'set-limits'
   | 'stop'
   | 'remove';
 
 /** The next thing to do for one instance. Pure. */
-export function nextAction({ intent, run, final, guest, waiting }: Situation): Action {
+export function nextAction({ intent, run, final, guest, limitsDue, waiting }: Situation): Action {
   if (waiting) return 'wait';
   if (intent === 'remove') return 'remove';
   if (intent === 'stop') {
@@ -45,7 +49,7 @@ export function nextAction({ intent, run, final, guest, waiting }: Situation): A
   if (guest === 'unknown') return 'look-again';
   if (run === 'pending') return 'make';
   if (run === 'started') {
-    if (guest === 'running') return 'rest';
+    if (guest === 'running') return limitsDue ? 'set-limits' : 'rest';
     return guest === 'created' ? 'start' : 'note-exit';
   }
   if (guest === 'running') return 'adopt';

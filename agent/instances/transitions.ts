@@ -1,11 +1,13 @@
-import type { ExitStatus, InstanceId, InstanceSpec, Order } from '#shared/model.ts';
+import type { Digest, ExitStatus, InstanceId, InstanceSpec, Order } from '#shared/model.ts';
 import { plainGuestConfig } from '#shared/wire/guest-config.ts';
 import { emptyAssignment } from '#shared/wire/network.ts';
 import type { GuestState } from '../drivers/driver.ts';
-import { remember } from './orders.ts';
+import { formerVolumes } from './data-volumes.ts';
+import type { Housing } from './housing.ts';
+import { differInLimitsAlone, remember } from './orders.ts';
 import type { IdRange } from '../volumes/volume-driver.ts';
 import { present } from './present.ts';
-import type { InstanceRecord, RememberedOrder } from './record.ts';
+import type { HeldVolume, InstanceRecord, RememberedOrder } from './record.ts';
 import { afterExit, type RestartDecision } from './supervise.ts';
 
 /** Every way in which a record changes. All pure; the caller writes what comes out. */
@@ -19,18 +21,27 @@ export function ensured(
   body: string,
   now: {
     readonly record: InstanceRecord | undefined;
-    readonly range: IdRange | undefined;
+    readonly housing: Housing;
+    readonly volumes: readonly HeldVolume[];
     readonly adopt: boolean;
     readonly atMs: number;
   },
 ): InstanceRecord {
-  const { record, range, adopt, atMs } = now;
+  const { record, housing, adopt, atMs } = now;
+  const { rootPool, range, imageAsIs } = housing;
   const graceMs = record?.spec.stopGraceMs ?? spec.stopGraceMs;
   const fresh: InstanceRecord = {
     id: order.instanceId,
     generation: order.generation,
     spec,
     range,
+    imageAsIs,
+    rootPool,
+    imageDigest: record?.imageDigest,
+    volumes: joined(now.volumes, record?.volumes ?? []),
+    networked: adopt || record?.networked === true || spec.assigned.attachments.length > 0,
+    replaced: record && replacedBy(record, spec),
+    limitsPending: false,
     intent: 'run',
     orders: record?.orders ?? [],
     run: adopt ? 'started' : 'pending',
@@ -43,11 +54,41 @@ export function ensured(
     nextStartAtMs: 0,
     stopping: record === undefined ? undefined : (record.stopping ?? { deadlineMs: atMs + graceMs, graceMs }),
   };
-  const answer = present({ ...bare(fresh.id), record: fresh, guest: undefined });
-  return {
-    ...fresh,
-    orders: remember(fresh.orders, { requestId: order.requestId, bodyDigest: body, answer }),
-  };
+  return answered(fresh, { order, body, guest: undefined });
+}
+
+/** A newer generation whose limits alone are others: the run goes on. */
+export function adjusted(
+  order: Order,
+  spec: InstanceSpec,
+  body: string,
+  { record, guest }: { readonly record: InstanceRecord; readonly guest: GuestState },
+): InstanceRecord {
+  const { generation } = order;
+  const next: InstanceRecord = { ...record, generation, spec, limitsPending: true, restarts: 0, attempts: 0 };
+  return answered(next, { order, body, guest });
+}
+
+/** Nothing but limits changes, or there was no run yet: then there is nothing to keep of before. */
+function replacedBy(record: InstanceRecord, next: InstanceSpec): InstanceRecord['replaced'] {
+  const { replaced, bootId, generation, spec } = record;
+  if (replaced !== undefined) return replaced;
+  return bootId === '' || differInLimitsAlone(spec, next) ? undefined : { generation, spec };
+}
+
+function joined(volumes: readonly HeldVolume[], former: readonly HeldVolume[]): HeldVolume[] {
+  const kept = former.filter((old) => !volumes.some(({ id, pool }) => id === old.id && pool === old.pool));
+  return [...volumes, ...kept];
+}
+
+function answered(
+  record: InstanceRecord,
+  now: { readonly order: Order; readonly body: string; readonly guest: GuestState | undefined },
+): InstanceRecord {
+  const { order, body, guest } = now;
+  const answer = present({ ...bare(record.id), record, guest });
+  const orders = remember(record.orders, { requestId: order.requestId, bodyDigest: body, answer });
+  return { ...record, orders };
 }
 
 /** A stop or a removal. The first one's grace goes on; a removal is never taken back. */
@@ -69,10 +110,18 @@ export function ended(
 }
 
 /** Written before the start, so that a guest is never started twice for one run. */
-export function started(record: InstanceRecord, bootId: string, atMs: number): InstanceRecord {
+export function started(
+  record: InstanceRecord,
+  made: { readonly bootId: string; readonly atMs: number; readonly imageDigest: Digest | undefined },
+): InstanceRecord {
+  const { bootId, atMs, imageDigest } = made;
   const again = record.run === 'ended' ? 1 : 0;
   return {
     ...record,
+    imageDigest,
+    volumes: record.volumes.filter((one) => !formerVolumes(record).includes(one)),
+    replaced: undefined,
+    limitsPending: false,
     run: 'started',
     bootId,
     startedAtMs: atMs,
@@ -127,7 +176,11 @@ export function stopped(record: InstanceRecord, seen: Seen, atMs: number): Insta
 }
 
 /** Stands in for a record that is lost or damaged, so that what it spoke of can be stopped and removed. */
-export function standIn(id: InstanceId, runtime: string, range?: IdRange): InstanceRecord {
+export function standIn(
+  id: InstanceId,
+  runtime: string,
+  { range, rootPool = '' }: { readonly range?: IdRange | undefined; readonly rootPool?: string } = {},
+): InstanceRecord {
   const resources = { cpuMillicores: 0, memoryMib: 0, diskMib: 0, pids: 4096 };
   const spec: InstanceSpec = {
     runtime,
@@ -151,6 +204,13 @@ export function standIn(id: InstanceId, runtime: string, range?: IdRange): Insta
     generation: 0,
     spec,
     range,
+    imageAsIs: range !== undefined,
+    rootPool,
+    imageDigest: undefined,
+    volumes: [],
+    networked: true,
+    replaced: undefined,
+    limitsPending: false,
     intent: 'stop',
     orders: [],
     run: 'started',
@@ -171,4 +231,11 @@ function exitOf(seen: Seen, atMs: number): ExitStatus {
   return known ?? { code: 0, unknown: true, outOfMemory: false, atMs };
 }
 
-const bare = (id: InstanceId) => ({ id, failure: undefined, notEnforced: [], damage: '' });
+const bare = (id: InstanceId) => ({
+  id,
+  failure: undefined,
+  limitsFailure: '',
+  notEnforced: [],
+  addresses: [],
+  damage: '',
+});

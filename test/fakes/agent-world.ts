@@ -2,6 +2,9 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { type FaultHook, type Instances, openInstances, type Tools } from '../../agent/instances.ts';
+import { createPools } from '../../agent/volumes/pools.ts';
+import type { VolumeCapability } from '../../agent/volumes/volume-driver.ts';
+import type { BeforeUpdate } from '../../agent/instances/tools.ts';
 import { systemClock } from '#shared/clock.ts';
 import { silentLog } from '#shared/log.ts';
 import type { InstanceId, InstanceSpec, Order } from '#shared/model.ts';
@@ -9,20 +12,39 @@ import { systemRandom } from '#shared/random.ts';
 import { plainGuestConfig } from '#shared/wire/guest-config.ts';
 import { emptyAssignment } from '#shared/wire/network.ts';
 import { createFakeImageSource, createFakeImageStore } from './image-source.ts';
-import { createFakeRuntimeHost, fakeRuntimeDriver } from './runtime-driver.ts';
+import { createHostNetworks } from './host-networks.ts';
+import { createFakeRuntimeHost, type FakeDriverOptions, fakeRuntimeDriver } from './runtime-driver.ts';
 import { createFakeVolumeDriver } from './volume-driver.ts';
 
 export const fleetId = '0b8f5a52-5f0f-4c5e-9d43-0f4f6f6b0001';
 const reference = 'registry.test/app:1';
 
+export interface AgentWorldOptions {
+  /** Of the driver "fake". */
+  readonly driver?: FakeDriverOptions;
+  readonly allowsPrivileged?: boolean;
+  readonly rangeCount?: number;
+  /** Of the pools "local", the default, and "other". */
+  readonly pools?: { readonly local?: PoolAbilities; readonly other?: PoolAbilities };
+}
+
+type PoolAbilities = readonly VolumeCapability[];
+
 /** One node without a control plane: fake drivers, a real state directory, and as many lives of the agent as wanted. */
-export async function createAgentWorld() {
+export async function createAgentWorld(options: AgentWorldOptions = {}) {
   const folder = await mkdtemp(path.join(os.tmpdir(), 'drover-agent-'));
   const clock = systemClock;
   const host = createFakeRuntimeHost(clock);
   const store = createFakeImageStore();
   const digest = store.publish(reference);
-  const volumes = createFakeVolumeDriver({ directory: path.join(folder, 'volumes') });
+  const pool = (name: 'local' | 'other') =>
+    createFakeVolumeDriver({
+      directory: path.join(folder, name === 'local' ? 'volumes' : `volumes-${name}`),
+      pool: name,
+      capabilities: options.pools?.[name] ?? ['snapshots', 'idmap'],
+    });
+  const [volumes, otherVolumes] = [pool('local'), pool('other')];
+  const networks = createHostNetworks();
   const images = createFakeImageSource({ directory: path.join(folder, 'images'), store });
   const lives: Instances[] = [];
   let boot = 1;
@@ -54,11 +76,13 @@ export async function createAgentWorld() {
     ...more,
   });
   const tools = (): Tools => ({
-    drivers: [fakeRuntimeDriver(host)],
+    drivers: [fakeRuntimeDriver(host, 'fake', options.driver)],
     images: [images],
-    volumes,
+    pools: createPools([volumes, otherVolumes]),
+    networks,
     range: { base: 1_000_000, size: 65_536 },
-    rangeCount: 100,
+    rangeCount: options.rangeCount ?? 100,
+    allowsPrivileged: options.allowsPrivileged ?? false,
     clock,
     random: systemRandom,
     log: silentLog,
@@ -69,17 +93,20 @@ export async function createAgentWorld() {
     host,
     store,
     volumes,
+    otherVolumes,
+    networks,
     images,
     order,
     spec,
     newId: () => systemRandom.uuidV7() as InstanceId,
     /** Another life of the agent on the same state. */
-    async open(faults?: FaultHook): Promise<Instances> {
+    async open(faults?: FaultHook, beforeUpdate?: BeforeUpdate): Promise<Instances> {
       const instances = await openInstances({
         stateDir: path.join(folder, 'state'),
         fleetId,
         tools: tools(),
         ...(faults && { faults }),
+        ...(beforeUpdate && { beforeUpdate }),
       });
       lives.push(instances);
       return instances;

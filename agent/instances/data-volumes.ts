@@ -1,0 +1,136 @@
+import { DroverError, isKind } from '#shared/errors.ts';
+import type { InstanceId, InstanceSpec, NodeVolume, VolumeId } from '#shared/model.ts';
+import type { GuestMount } from '../drivers/driver.ts';
+import type { VolumeDriver } from '../volumes/volume-driver.ts';
+import { rangeOf } from './id-ranges.ts';
+import type { HeldVolume, InstanceRecord } from './record.ts';
+import type { Workshop } from './tools.ts';
+
+const releaseMs = 120_000;
+
+/** The data volumes that a spec asks for, each with the pool where it lies or will. invalid-argument. */
+export async function claimedVolumes(shop: Workshop, spec: InstanceSpec): Promise<HeldVolume[]> {
+  const volumes: HeldVolume[] = [];
+  for (const claim of spec.volumes) {
+    const id = assignedTo(spec, claim.name);
+    const found = claim.pool === '' ? await poolHolding(shop, id) : undefined;
+    volumes.push({ id, pool: (found ?? shop.pools.of(claim.pool)).pool });
+  }
+  return volumes;
+}
+
+function assignedTo(spec: InstanceSpec, name: string): VolumeId {
+  const id = spec.assigned.volumes.find((each) => each.name === name)?.volumeId;
+  if (id !== undefined) return id;
+  throw new DroverError('invalid-argument', `no volume is assigned to the claim ${JSON.stringify(name)}`);
+}
+
+/** The default may have changed since the volume was made. */
+async function poolHolding({ pools, lifetime }: Workshop, id: VolumeId): Promise<VolumeDriver | undefined> {
+  if (pools.all.length === 1) return pools.default;
+  for (const pool of pools.all) {
+    if ((await pool.list(lifetime)).some((volume) => volume.id === id)) return pool;
+  }
+  return undefined;
+}
+
+/** Mounted, each with the guest's ids. failed-precondition: another instance has one. */
+export async function prepareVolumes(
+  shop: Workshop,
+  record: InstanceRecord,
+  signal: AbortSignal,
+): Promise<{ readonly mounts: readonly GuestMount[]; readonly quotaEnforced: boolean }> {
+  const { spec, volumes } = record;
+  const mounts: GuestMount[] = [];
+  let quotaEnforced = true;
+  for (const { name, mountPath, readOnly, sizeMib } of spec.volumes) {
+    const id = assignedTo(spec, name);
+    checkFree(shop, record.id, id);
+    const pool = shop.pools.of(volumes.find((each) => each.id === id)?.pool ?? '');
+    const wanted = { id, range: rangeOf(shop.range, record), diskMib: sizeMib };
+    const made = await shop.act('data.prepare', () => pool.prepareData(wanted, signal));
+    mounts.push({ source: made.path, target: mountPath, readOnly });
+    quotaEnforced &&= sizeMib === 0 || made.quotaEnforced;
+  }
+  return { mounts, quotaEnforced };
+}
+
+/** Two guests on one volume would each shift it to their own ids, under the other. */
+function checkFree(shop: Workshop, own: InstanceId, id: VolumeId): void {
+  const holder = holderOf(shop, id, own);
+  if (holder !== undefined) {
+    throw new DroverError('failed-precondition', `volume ${id} belongs to instance ${holder}`, {
+      subject: { instance: own, volume: id },
+    });
+  }
+  if (shop.removingVolumes.has(id)) throw new DroverError('aborted', `volume ${id} is being removed`);
+}
+
+/** The instance whose record names it. */
+export const holderOf = (shop: Workshop, id: VolumeId, besides?: InstanceId): InstanceId | undefined =>
+  shop.heldRecords().find((record) => record.id !== besides && record.volumes.some((one) => one.id === id))
+    ?.id;
+
+/** Unmounts; what is in them stays. */
+export async function releaseVolumes(shop: Workshop, volumes: readonly HeldVolume[]): Promise<void> {
+  for (const { id, pool } of volumes) {
+    const signal = shop.clock.timeout(releaseMs);
+    await shop.act('data.release', () => shop.pools.of(pool).release(id, signal));
+  }
+}
+
+/** Those that an older spec named and this one does not. */
+export const formerVolumes = ({ volumes, spec }: InstanceRecord): HeldVolume[] =>
+  volumes.filter(({ id }) => !spec.assigned.volumes.some(({ volumeId }) => volumeId === id));
+
+/** All that the pools hold. */
+export async function* listVolumes(shop: Workshop, signal: AbortSignal): AsyncGenerator<NodeVolume> {
+  for (const pool of shop.pools.all) {
+    for (const { id, kind, diskMib } of await pool.list(signal)) {
+      if (kind !== 'data') continue;
+      const usedBytes = await usedBytesOf(pool, id, signal);
+      if (usedBytes === undefined) continue;
+      yield { id, pool: pool.pool, sizeMib: diskMib, usedBytes, instanceId: holderOf(shop, id) };
+    }
+  }
+}
+
+/** Undefined: it was removed meanwhile. */
+async function usedBytesOf(
+  pool: VolumeDriver,
+  id: VolumeId,
+  signal: AbortSignal,
+): Promise<number | undefined> {
+  try {
+    return (await pool.usage(id, signal)).bytes;
+  } catch (error) {
+    if (isKind(error, 'not-found')) return undefined;
+    throw error;
+  }
+}
+
+/** failed-precondition: an instance has it, or it is no data volume. */
+export async function removeVolume(shop: Workshop, id: VolumeId, signal: AbortSignal): Promise<void> {
+  const subject = { volume: id };
+  const holder = holderOf(shop, id);
+  if (holder !== undefined) {
+    throw new DroverError('failed-precondition', `volume ${id} belongs to instance ${holder}`, {
+      subject,
+      nextStep: 'remove the instance first',
+    });
+  }
+  shop.removingVolumes.add(id);
+  try {
+    for (const pool of shop.pools.all) {
+      const found = (await pool.list(signal)).find((volume) => volume.id === id);
+      // What a cut removal left counts as a root, too: of nobody.
+      const isRoot = found?.range !== undefined || shop.heldRecords().some((record) => record.id === id);
+      if (found?.kind === 'root' && isRoot) {
+        throw new DroverError('failed-precondition', `${id} is the root of an instance`, { subject });
+      }
+      if (found !== undefined) await shop.act('data.remove', () => pool.remove(id, signal));
+    }
+  } finally {
+    shop.removingVolumes.delete(id);
+  }
+}
