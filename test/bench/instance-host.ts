@@ -20,7 +20,7 @@ import { buildBusybox, writeLayout } from '../image-builder.ts';
 import type { BaselineOptions } from './instance-baseline.ts';
 import { openProcess } from './instance-child.ts';
 
-const fleetId = '0b8f5a52-5f0f-4c5e-9d43-0f4f6f6b0001';
+export const fleetId = '0b8f5a52-5f0f-4c5e-9d43-0f4f6f6b0001';
 const idRange = { base: 1_000_000, size: 65_536 };
 
 type Client = RpcClient<typeof RuntimeServiceService>;
@@ -81,7 +81,7 @@ export async function openHost(folder: string): Promise<BenchHost> {
 }
 
 /** The agent's identity on its disk, and the one session that it will open. */
-async function listen(folder: string, stateDir: string, cleanUp: AsyncDisposableStack) {
+export async function listen(folder: string, stateDir: string, cleanUp: AsyncDisposableStack) {
   const life = { nowMs: Date.now(), lifeMs: 3_600_000 };
   const authority = await createAuthority({ commonName: 'bench', ...life });
   const issue = async (role: 'node' | 'control-plane') => {
@@ -176,7 +176,7 @@ const orderFor = (instanceId: InstanceId) => {
   return formatOrder(order);
 };
 
-const specFor = (image: string): InstanceSpec => ({
+export const specFor = (image: string): InstanceSpec => ({
   runtime: 'crun',
   image,
   command: ['/bin/sleep', '100000'],
@@ -225,7 +225,7 @@ const groupsName = (incarnationFile: string): string =>
   `drover-${readFileSync(incarnationFile, 'utf8').slice(0, 8)}`;
 
 /** The parent of the guests' groups, empty by now. */
-function removeGroups(incarnationFile: string): void {
+export function removeGroups(incarnationFile: string): void {
   if (!existsSync(incarnationFile)) return;
   const name = groupsName(incarnationFile);
   for (const hierarchy of ['.', ...readdirSync('/sys/fs/cgroup')]) {
