@@ -23,9 +23,9 @@ const hardLink = (name: string, target: string): TarEntry => ({ name, type: 'har
 const file = (name: string, content = 'hostile\n'): TarEntry => ({ name, content });
 
 /** Layers that aim at a directory of the host; it holds a file `canary`, and must stay as it is. */
-export function escapingImages(target: string): HostileImage[] {
+export function escapingLayers(target: string): Readonly<Record<string, readonly (readonly TarEntry[])[]>> {
   const up = `${'../'.repeat(20)}${target.slice(1)}`;
-  const layers: Readonly<Record<string, readonly (readonly TarEntry[])[]>> = {
+  return {
     'a name that climbs': [[file(`${up}/new`), file(`${up}/canary`)]],
     'an absolute name': [[file(`${target}/new`), file(`${target}/canary`)]],
     'a file through a link': [[link('lnk', target), file('lnk/new'), file('lnk/canary')]],
@@ -48,13 +48,24 @@ export function escapingImages(target: string): HostileImage[] {
     ],
     'a mode through a link': [[link('lnk', `${target}/canary`), { ...link('lnk', target), mode: 0o4777 }]],
   };
-  return Object.entries(layers).map(([name, each]) => ({ name, image: buildImage({ layers: each }) }));
 }
+
+export const escapingImages = (target: string): HostileImage[] =>
+  Object.entries(escapingLayers(target)).map(([name, layers]) => ({ name, image: buildImage({ layers }) }));
+
+/** Places of a runtime's own mounts that a link would lead elsewhere. */
+export const misleadingLinks: readonly string[] = ['dev', 'proc', 'sys', 'dev/console', 'dev/null'];
+
+export const unusualNames: Readonly<Record<string, string>> = {
+  'a name of 300 bytes': 'n'.repeat(300),
+  'a directory 3000 deep': `${'d/'.repeat(3000)}f`,
+  'a newline in a name': 'a\nb',
+  'a name that begins with a hyphen': '--checkpoint-action=exec=sh',
+};
 
 /** Roots that would lead a runtime's own mounts to the host: CVE-2026-88264 and its like. */
 export function misleadingImages(target: string): HostileImage[] {
-  const links = ['dev', 'proc', 'sys', 'dev/console', 'dev/null'];
-  return links.map((name) => ({
+  return misleadingLinks.map((name) => ({
     name: `/${name} as a link`,
     image: buildImage({ layers: [[...(name.includes('/') ? [directory('dev/')] : []), link(name, target)]] }),
     refusedAs: 'invalid-argument' as const,
@@ -68,11 +79,11 @@ export function lyingImages(): HostileImage[] {
   const layerOf = (bytes: Buffer): Blob => makeBlob(mediaTypes.layer, bytes);
   const platform = { os: 'linux', architecture: hostArchitecture };
   const config = makeBlob(mediaTypes.config, Buffer.from(JSON.stringify(platform)));
-  const deep = `${'d/'.repeat(3000)}f`;
   return [
-    { name: 'a name of 300 bytes', image: buildImage({ layers: [[file('n'.repeat(300))]] }) },
-    { name: 'a directory 3000 deep', image: buildImage({ layers: [[file(deep)]] }) },
-    { name: 'a newline in a name', image: buildImage({ layers: [[file('a\nb')]] }) },
+    ...Object.entries(unusualNames).map(([name, each]) => ({
+      name,
+      image: buildImage({ layers: [[file(each)]] }),
+    })),
     { name: 'a layer that is no archive', image: imageOf(config, [layerOf(Buffer.from('hello'))]) },
     { name: 'a config with a NUL', image: withConfig({ Env: ['A=\0'] }) },
     { name: 'a user of three parts', image: withConfig({ User: 'root:x:y' }) },
@@ -81,7 +92,7 @@ export function lyingImages(): HostileImage[] {
       name: 'a sparse file of one terabyte',
       image: buildImage({ layers: [[{ ...file('s'), pax: { 'GNU.sparse.realsize': String(2 ** 40) } }]] }),
     },
-  ].map((each) => ({ ...each, ...(/name of|newline/.test(each.name) ? {} : refused) }));
+  ].map((each) => ({ ...each, ...(/name of|newline|hyphen/.test(each.name) ? {} : refused) }));
 }
 
 const refused = { refusedAs: 'invalid-argument' as const };

@@ -68,8 +68,8 @@ export interface ImageSource {
   ): Promise<PulledImage>;
   /**
    * Removes what was fetched and unpacked of a digest. Succeeds when there is none; gives the bytes that are
-   * free again. The caller has made sure that nothing is made from it; `isUsed` is asked once more when nobody
-   * can find the image any more, and then it stays: failed-precondition.
+   * free again. The caller has made sure that nothing is made from it; `isUsed` is asked once more when
+   * nobody can find the image any more, and then it stays: failed-precondition.
    */
   remove(digest: Digest, signal: AbortSignal, isUsed?: () => boolean): Promise<number>;
   /** Ready for the range already, so that pull would fetch nothing; undefined otherwise. Spawns nothing. */

@@ -16,8 +16,8 @@ import { digestOf } from './manifest.ts';
  *
  *     indexes/<hex>.json           each index that was pulled, so that find knows what it stands for here
  *     staging/<uuid>/              pulls under way; whatever a start finds there is garbage
- *     roots/<hex>-<base>-<size>/   rootfs, image.json, and `ready`, written last; `leaving` in its place while it is
- *                                  decided whether the image goes
+ *     roots/<hex>-<base>-<size>/   rootfs, image.json, and `ready`, written last;
+ *                                  `leaving` in its place while it is decided whether the image goes
  *
  * Nobody else on the host may enter a root with the image's own ids (base 0): its setuid files are real.
  *
@@ -40,8 +40,8 @@ export interface ImageStore {
   listIndexes(): Promise<Digest[]>;
   removeIndex(digest: Digest): Promise<void>;
   /**
-   * Removes the image's roots, of all ranges; gives the bytes that are free again. First nobody can find it any
-   * more, then isUsed is asked, so whoever found it before has said so. failed-precondition: it is used.
+   * Removes the image's roots, of all ranges; gives the bytes that are free again. First nobody can find it
+   * any more, then isUsed is asked, so whoever found it before has said so. failed-precondition: it is used.
    */
   remove(digest: Digest, isUsed: () => boolean, signal: AbortSignal): Promise<number>;
   list(): Promise<Image[]>;

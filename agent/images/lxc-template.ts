@@ -49,8 +49,8 @@ const hashBytes = 1024 ** 2;
 
 /**
  * Root file systems as tarballs: on this node, on a web server, or from servers that list theirs as public
- * servers of LXC images do. The digest of such an image is the sha256 of the tarball. A tarball says nothing of
- * itself; its entrypoint is /sbin/init where it has one.
+ * servers of LXC images do. The digest of such an image is the sha256 of the tarball. A tarball says nothing
+ * of itself; its entrypoint is /sbin/init where it has one.
  */
 export function createTemplateSource(options: TemplateSourceOptions): ImageSource {
   const { architecture, clock, commands, limits = defaultLimits, stallMs = defaultStallMs } = options;

@@ -7,8 +7,8 @@ const shiftMs = 30 * 60_000;
 
 /**
  * Adds the base to the owners of everything below a directory, each inode once. A change of owner takes the
- * setuid bits with it, so they are set again, and file capabilities, so those are gone. Neither links nor mounts
- * are followed. perl-base is essential in Debian.
+ * setuid bits with it, so they are set again, and file capabilities, so those are gone. Neither links nor
+ * mounts are followed. perl-base is essential in Debian.
  */
 const script = `
 use strict; use POSIX ();

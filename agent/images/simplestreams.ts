@@ -114,8 +114,8 @@ function expectFormat(document: Record<string, unknown>, wanted: string): void {
 }
 
 /**
- * The newest of an alias' builds for the architecture, or the one with the digest. not-found, with what there is
- * instead; unimplemented where there is no tarball of it.
+ * The newest of an alias' builds for the architecture, or the one with the digest. not-found, with what
+ * there is instead; unimplemented where there is no tarball of it.
  */
 export function chooseBuild(
   builds: readonly StreamBuild[],

@@ -16,8 +16,8 @@ const endSignals: Readonly<Record<string, number>> = {
 };
 
 /**
- * What a tarball says of itself, which is nothing: its init, else its shell, with the signal that ends it. The
- * root is unpacked and nobody else's yet.
+ * What a tarball says of itself, which is nothing: its init, else its shell, with the signal that ends it.
+ * The root is unpacked and nobody else's yet.
  */
 export async function templateConfig(rootfs: string): Promise<ImageConfig> {
   const base = { env: { PATH: searchPath, container: 'lxc' }, user: '', workingDir: '/' };

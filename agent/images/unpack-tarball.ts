@@ -42,10 +42,11 @@ export interface TarballTools {
 }
 
 /**
- * Unpacks a root file system for the range, a hostile one included: what it would do outside of the root does not
- * happen, or it is refused. tar(1) is safe with links within one archive (it makes them last), and there is one
- * alone. Extended attributes are left out, so no file has capabilities. Leaves half a root where it throws.
- * data-loss: not what the digest says; invalid-argument, resource-exhausted, deadline-exceeded.
+ * Unpacks a root file system for the range, a hostile one included: what it would do outside of the root
+ * does not happen, or it is refused. tar(1) is safe with links within one archive (it makes them last), and
+ * there is one alone. Extended attributes are left out, so no file has capabilities. Leaves half a root
+ * where it throws. data-loss: not what the digest says; invalid-argument, resource-exhausted,
+ * deadline-exceeded.
  */
 export async function unpackTarball(
   { commands, clock }: TarballTools,
