@@ -389,6 +389,8 @@ export interface Workload {
         readonly runtimeBecause: string;
       }
     | undefined;
+  /** What it was before the last change that told copies something new; undefined: there was none. */
+  readonly previous?: { readonly generation: number; readonly spec: WorkloadSpec } | undefined;
   /** When the delete was asked; undefined while the workload is wanted. */
   readonly deletingSinceMs: number | undefined;
   /** Why the image could not be resolved, for people. Empty when all is well. */

@@ -14,11 +14,15 @@ type Channel = Duplex<WireExecInput, WireExecOutput>;
  * Runs a command inside an instance with our terminal and our pipes; answers its exit code. Never begins it
  * again. With -it Ctrl-C is the guest's.
  */
-export async function runInside(start: Omit<ExecStart, 'size'>, context: CommandContext): Promise<number> {
+export async function runInside(
+  start: Omit<ExecStart, 'size'>,
+  context: CommandContext,
+  method: 'exec' | 'console' = 'exec',
+): Promise<number> {
   const { fleet } = await context.connect();
   // With -t alone no key goes to the guest, so Ctrl-C stays ours.
   const keysAreTheirs = start.tty && start.stdin;
-  const channel = fleet.exec({ signal: keysAreTheirs ? undefined : context.signal });
+  const channel = fleet[method]({ signal: keysAreTheirs ? undefined : context.signal });
   await channel.send(formatExecStart({ ...start, size: sizeNow() }));
   return converse(channel, start, context);
 }

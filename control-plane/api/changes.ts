@@ -53,3 +53,19 @@ async function pump(changes: AsyncIterable<readonly StoreChange[]>, mailbox: Mai
     mailbox.end();
   }
 }
+
+/** Resolves at the next change of the store or of what is known of live nodes, and when the signal aborts. */
+export function nextChange(
+  { store, view }: Pick<HandlerDeps, 'store' | 'view'>,
+  signal: AbortSignal,
+): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const stops = [store.onCommit(resolve), view.onChange(resolve)];
+  const leave = (): void => resolve();
+  signal.addEventListener('abort', leave, { once: true });
+  if (signal.aborted) resolve();
+  return promise.finally(() => {
+    signal.removeEventListener('abort', leave);
+    for (const stop of stops) stop();
+  });
+}

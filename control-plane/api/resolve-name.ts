@@ -1,6 +1,6 @@
 import { closest, distance } from 'fastest-levenshtein';
 import { DroverError } from '#shared/errors.ts';
-import type { Instance, Operation, Workload } from '#shared/model.ts';
+import type { Instance, Network, Operation, Workload } from '#shared/model.ts';
 import { checkProject, parseOne, show } from '#shared/wire/checks.ts';
 import type { Snapshot } from '../store/store.ts';
 
@@ -16,12 +16,32 @@ export function findWorkload(snapshot: Snapshot, name: string, project: string):
   throw notFound('workload', name, names);
 }
 
+/** not-found, with the nearest name there is. */
+export function findNetwork(snapshot: Snapshot, name: string, project: string): Network {
+  const found = snapshot.named('network', name, project);
+  if (found !== undefined) return found;
+  const names = snapshot.list('network', project).map(({ metadata }) => metadata.name);
+  throw notFound('network', name, names);
+}
+
 /** By full id, or by what people call it. not-found, with the nearest name there is. */
 export function findInstance(snapshot: Snapshot, idOrName: string, project: string): Instance {
   const found = snapshot.get('instance', idOrName, project) ?? snapshot.named('instance', idOrName, project);
   if (found !== undefined) return found;
   const names = snapshot.list('instance', project).map(({ metadata }) => metadata.name);
   throw notFound('instance', idOrName, names);
+}
+
+/** One instance, or all of a workload, by what people call it. not-found, with the nearest name there is. */
+export function findTargets(snapshot: Snapshot, target: string, project: string): readonly Instance[] {
+  const instance = snapshot.get('instance', target, project) ?? snapshot.named('instance', target, project);
+  if (instance !== undefined) return [instance];
+  if (snapshot.named('workload', target, project) !== undefined)
+    return snapshot.instancesOfWorkload(target, project);
+  throw notFound('instance or workload', target, [
+    ...snapshot.list('instance', project).map(({ metadata }) => metadata.name),
+    ...snapshot.list('workload', project).map(({ metadata }) => metadata.name),
+  ]);
 }
 
 /** not-found. */

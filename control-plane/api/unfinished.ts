@@ -10,17 +10,6 @@ export async function* refuseStream(): AsyncGenerator<never> {
 
 /** Methods of FleetService that this control plane does not have yet. */
 export const unfinished = {
-  console: refuseStream,
-  pauseInstance: refuse,
-  resumeInstance: refuse,
-  streamStats: refuseStream,
-  createSnapshot: refuseStream,
-  listSnapshots: refuseStream,
-  rollbackSnapshot: refuseStream,
-  removeSnapshot: refuseStream,
   listVolumes: refuseStream,
   removeVolume: refuse,
-  listNetworks: refuseStream,
-  getNetwork: refuse,
-  removeNetwork: refuse,
 };

@@ -4,8 +4,9 @@ import type { Change } from '#shared/wire/fleet.ts';
 import type { WorkloadDocument } from '#shared/wire/workload.ts';
 import { isSameData } from './canonical.ts';
 import { runningOperation } from './finish-operation.ts';
-import { currentResolution, sameTemplate } from './instance-template.ts';
+import { currentResolution, keepsImage, sameTemplate } from './instance-template.ts';
 import { putOperation } from './put-operation.ts';
+import { putClaims } from './put-volumes.ts';
 import type { Transaction } from './store.ts';
 
 /** Ids are drawn before the transaction, which may run more than once. */
@@ -53,6 +54,7 @@ export function putWorkload(tx: Transaction, put: PutWorkload, nowMs: number): P
     return { workloadId: id, change: 'changed', operationId: underWay };
   }
   const workload = withSpec({ ...before, metadata }, spec);
+  putClaims(tx, { workload: name, project }, before.spec.volumes, spec.volumes);
   tx.put('workload', id, workload, project);
   const operation = { id: put.operationId, kind: 'apply', caller, total: spec.replicas } as const;
   putOperation(tx, workload, operation, nowMs);
@@ -62,14 +64,17 @@ export function putWorkload(tx: Transaction, put: PutWorkload, nowMs: number): P
 
 /**
  * The workload with another spec, as its next generation. What image and runtime stand for is found out
- * once for each generation that tells copies something new; a change of replicas alone keeps it.
+ * once for each generation that replaces copies; a change of replicas or of limits alone keeps it.
  */
 export function withSpec(workload: Workload, spec: Workload['spec']): Workload {
   const generation = workload.metadata.generation + 1;
-  const known = sameTemplate(workload.spec, spec) ? currentResolution(workload) : undefined;
+  const isSame = sameTemplate(workload.spec, spec);
+  const known = keepsImage(workload, spec) ? currentResolution(workload) : undefined;
+  const before = { generation: workload.metadata.generation, spec: workload.spec };
   return {
     ...workload,
     spec,
+    previous: isSame ? workload.previous : before,
     metadata: { ...workload.metadata, generation },
     resolved: known === undefined ? workload.resolved : { ...known, generation },
     resolveMessage: '',
@@ -98,6 +103,8 @@ function createWorkload(
     deletingSinceMs: undefined,
     resolveMessage: '',
   };
+  // Volumes of an earlier workload of the name, which were kept.
+  putClaims(tx, { workload: name, project }, [], spec.volumes);
   tx.put('workload', workloadId, workload, project);
   putOperation(tx, workload, { id: operationId, kind: 'apply', caller, total: spec.replicas }, nowMs);
   const message = `${name} was created by ${caller}`;

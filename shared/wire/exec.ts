@@ -36,12 +36,28 @@ function checkSize(message: WireTerminalSize | undefined, field: string, faults:
 
 /** The first message of an exec must be a start. invalid-argument with every fault. */
 export function parseExecStart(message: WireExecInput | undefined): ExecStart {
+  return parseStart(message, (command, faults) => {
+    if (command.length === 0) faults.add('command', 'is empty; wanted a program and its arguments');
+  });
+}
+
+/** The first message of a console, which has no command. invalid-argument. */
+export function parseConsoleStart(message: WireExecInput | undefined): ExecStart {
+  return parseStart(message, (command, faults) => {
+    if (command.length > 0) faults.add('command', 'is not empty; a console runs no command');
+  });
+}
+
+function parseStart(
+  message: WireExecInput | undefined,
+  checkWords: (command: readonly string[], faults: Faults) => void,
+): ExecStart {
   if (message?.input?.$case !== 'start') {
     throw new DroverError('invalid-argument', 'the first message of an exec must be its start');
   }
   const start = message.input.value;
   const faults = collectFaults();
-  if (start.command.length === 0) faults.add('command', 'is empty; wanted a program and its arguments');
+  checkWords(start.command, faults);
   const parsed: ExecStart = {
     instance: checkLine(start.instance, 64, 'instance', faults),
     command: checkCommand(start.command, 'command', faults),

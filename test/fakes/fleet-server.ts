@@ -16,10 +16,11 @@ import {
   OperationServiceService,
   OperationState,
   PlanResponse,
+  SnapshotResult,
   Workload,
   type WorkloadDocument,
 } from '#shared/gen/drover/fleet/v1/fleet.ts';
-import { LogStream, Phase } from '#shared/gen/drover/model/v1/model.ts';
+import { GuestStats, LogStream, Phase } from '#shared/gen/drover/model/v1/model.ts';
 import { type Handlers, mount } from '#shared/rpc-server.ts';
 import { createAuthority, createKey, issueCertificate } from '#shared/tls.ts';
 import { parseWorkloadDocuments } from '#shared/wire/workload.ts';
@@ -113,18 +114,29 @@ const refuseStream = async function* (): AsyncGenerator<never> {
 };
 
 const rules = [
-  { name: 'system', labels: {}, image: { match: { $case: 'glob' as const, value: 'lxc:*' } }, runtime: 'lxc' },
+  {
+    name: 'system',
+    labels: {},
+    image: { match: { $case: 'glob' as const, value: 'lxc:*' } },
+    runtime: 'lxc',
+  },
 ];
+
+const fakeSnapshot = SnapshotResult.fromPartial({
+  instance: 'web-x7k2p',
+  node: 'h1',
+  snapshot: { name: 'first', kind: 'manual', createdAtMs, volumes: [{ name: 'root', bytes: 4096n }] },
+});
 
 const fleetHandlers: Handlers<typeof FleetServiceService> = {
   console: refuseStream,
-  pauseInstance: refuse,
-  resumeInstance: refuse,
-  streamStats: refuseStream,
-  createSnapshot: refuseStream,
-  listSnapshots: refuseStream,
-  rollbackSnapshot: refuseStream,
-  removeSnapshot: refuseStream,
+  pauseInstance: async () => ({ state: undefined }),
+  resumeInstance: async () => ({ state: undefined }),
+  streamStats: () => each(GuestStats.fromPartial({ instanceId: 'i', displayName: 'web-x7k2p', pids: 2 })),
+  createSnapshot: () => each(fakeSnapshot),
+  listSnapshots: () => each(fakeSnapshot),
+  rollbackSnapshot: () => each(fakeSnapshot),
+  removeSnapshot: () => each(fakeSnapshot),
   listVolumes: refuseStream,
   removeVolume: refuse,
   listNetworks: refuseStream,

@@ -1,6 +1,7 @@
 import type { CommandSpec } from '../command.ts';
 import { apply } from './apply.ts';
 import { completion } from './completion.ts';
+import { consoleCommand } from './console.ts';
 import { contextImport, contextList, contextRemove, contextShow, contextUse } from './context.ts';
 import { deleteWorkload } from './delete.ts';
 import { describe } from './describe.ts';
@@ -12,9 +13,12 @@ import { kill } from './kill.ts';
 import { localList, localLogs, localRemove, localStop } from './local.ts';
 import { logs } from './logs.ts';
 import { nodeCordon, nodeJoin, nodeList, nodeRemove, nodeToken, nodeUncordon } from './node.ts';
+import { pause, resume } from './pause.ts';
 import { plan } from './plan.ts';
 import { routingSet, routingShow } from './routing.ts';
 import { scale } from './scale.ts';
+import { rollback, snapshotCreate, snapshotList, snapshotRemove, snapshotRollback } from './snapshot.ts';
+import { stats } from './stats.ts';
 import { versionCommand } from './version.ts';
 
 /** In the order of the help. */
@@ -25,10 +29,19 @@ export const commands: readonly CommandSpec[] = [
   describe,
   explain,
   scale,
+  rollback,
   deleteWorkload,
   logs,
   exec,
+  consoleCommand,
+  stats,
   kill,
+  pause,
+  resume,
+  snapshotCreate,
+  snapshotList,
+  snapshotRollback,
+  snapshotRemove,
   events,
   nodeToken,
   nodeJoin,

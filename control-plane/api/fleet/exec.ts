@@ -1,6 +1,6 @@
 import { asDroverError, DroverError, isKind } from '#shared/errors.ts';
 import type { ExecInput as WireExecInput, ExecOutput } from '#shared/gen/drover/model/v1/model.ts';
-import { formatExecOutput, parseExecInput, parseExecStart } from '#shared/wire/exec.ts';
+import { formatExecOutput, parseConsoleStart, parseExecInput, parseExecStart } from '#shared/wire/exec.ts';
 import type { ExecChannel } from '../../backends/backend.ts';
 import type { HandlerContext, HandlerDeps } from '../handler.ts';
 import { presentMoment } from '../messages.ts';
@@ -8,19 +8,34 @@ import { findInstance } from '../resolve-name.ts';
 import { nodeOfRunning } from './instances.ts';
 
 /** Relays one command to the instance's node. A call that is cut is never begun again. */
-export async function* exec(
+export const exec = (
+  requests: AsyncIterable<WireExecInput>,
+  context: HandlerContext,
+  deps: HandlerDeps,
+): AsyncGenerator<ExecOutput> => converse('exec', parseExecStart, requests, context, deps);
+
+/** Relays the guest's own terminal. */
+export const openConsole = (
+  requests: AsyncIterable<WireExecInput>,
+  context: HandlerContext,
+  deps: HandlerDeps,
+): AsyncGenerator<ExecOutput> => converse('console', parseConsoleStart, requests, context, deps);
+
+async function* converse(
+  method: 'exec' | 'console',
+  parse: typeof parseExecStart,
   requests: AsyncIterable<WireExecInput>,
   { caller, signal }: HandlerContext,
   deps: HandlerDeps,
 ): AsyncGenerator<ExecOutput> {
   const inputs = requests[Symbol.asyncIterator]();
   const first = await inputs.next();
-  const start = parseExecStart(first.done ? undefined : first.value);
+  const start = parse(first.done ? undefined : first.value);
   const moment = presentMoment(deps);
   const instance = findInstance(moment.snapshot, start.instance, start.project);
   const node = nodeOfRunning(instance, moment);
   const onNode = { ...start, instance: instance.metadata.id };
-  const channel = await deps.backendOf(node).exec(node, onNode, caller, signal);
+  const channel = await deps.backendOf(node)[method](node, onNode, caller, signal);
 
   let fault: DroverError | undefined;
   relayInputs(inputs, channel).catch((error: unknown) => {

@@ -4,11 +4,14 @@ import type {
   GetInstanceResponse,
   Instance as WireInstance,
   ListInstancesRequest,
+  PauseInstanceRequest,
+  PauseInstanceResponse,
   SignalInstanceRequest,
   SignalInstanceResponse,
 } from '#shared/gen/drover/fleet/v1/fleet.ts';
 import type { Instance, InstanceId, NodeName } from '#shared/model.ts';
 import { checkRange, parseOne } from '#shared/wire/checks.ts';
+import { formatInstanceState } from '#shared/wire/instance.ts';
 import { runningState } from '../../reconciler/rollout.ts';
 import { instanceMessage } from '../../status.ts';
 import type { HandlerContext, HandlerDeps } from '../handler.ts';
@@ -57,6 +60,37 @@ export async function signalInstance(
   };
   await deps.backendOf(node).signalInstance(order, signal, context.signal);
   return {};
+}
+
+export const pauseInstance = (
+  request: PauseInstanceRequest,
+  context: HandlerContext,
+  deps: HandlerDeps,
+): Promise<PauseInstanceResponse> => switchGuest('pauseInstance', request, context, deps);
+
+export const resumeInstance = (
+  request: PauseInstanceRequest,
+  context: HandlerContext,
+  deps: HandlerDeps,
+): Promise<PauseInstanceResponse> => switchGuest('resumeInstance', request, context, deps);
+
+async function switchGuest(
+  method: 'pauseInstance' | 'resumeInstance',
+  { instance, project }: PauseInstanceRequest,
+  context: HandlerContext,
+  deps: HandlerDeps,
+): Promise<PauseInstanceResponse> {
+  const moment = presentMoment(deps);
+  const found = findInstance(moment.snapshot, instance, parseProject(project));
+  const node = nodeOfReachable(found, moment);
+  const order = {
+    node,
+    instanceId: found.metadata.id as InstanceId,
+    generation: 0,
+    requestId: deps.random.uuidV4(),
+  };
+  const state = await deps.backendOf(node)[method](order, context.signal);
+  return { state: formatInstanceState(state) };
 }
 
 /**

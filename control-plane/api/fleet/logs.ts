@@ -5,6 +5,7 @@ import type { Instance, InstanceId, NodeName } from '#shared/model.ts';
 import type { LogLine, LogOptions } from '#shared/streams.ts';
 import { formatLogLine, parseLogOptions } from '#shared/wire/exec.ts';
 import { nodeNames } from '../../status.ts';
+import { nextChange } from '../changes.ts';
 import type { HandlerContext, HandlerDeps } from '../handler.ts';
 import { presentMoment } from '../messages.ts';
 import { notFound, parseProject } from '../resolve-name.ts';
@@ -116,16 +117,4 @@ async function* resumed(each: Instance, call: LogCall, lastNs: bigint): AsyncGen
   const sinceMs = Number(lastNs / 1_000_000n);
   const { items } = sourceOf(each, { ...call, options: { ...call.options, tail: undefined, sinceMs } });
   for await (const line of items) if (line.atNs > lastNs) yield line;
-}
-
-function nextChange({ store, view }: HandlerDeps, signal: AbortSignal): Promise<void> {
-  const { promise, resolve } = Promise.withResolvers<void>();
-  const stops = [store.onCommit(resolve), view.onChange(resolve)];
-  const leave = (): void => resolve();
-  signal.addEventListener('abort', leave, { once: true });
-  if (signal.aborted) resolve();
-  return promise.finally(() => {
-    signal.removeEventListener('abort', leave);
-    for (const stop of stops) stop();
-  });
 }

@@ -1,0 +1,205 @@
+import { createHash } from 'node:crypto';
+import { formatTime } from '#shared/clock.ts';
+import { asDroverError, DroverError } from '#shared/errors.ts';
+import {
+  CreateSnapshotRequest,
+  type ListSnapshotsRequest,
+  RemoveSnapshotRequest,
+  RollbackSnapshotRequest,
+  type SnapshotResult,
+} from '#shared/gen/drover/fleet/v1/fleet.ts';
+import type { Instance, InstanceId, NodeName, Snapshot, SnapshotId } from '#shared/model.ts';
+import { checkName, checkUuid, collectFaults, optionalName } from '#shared/wire/checks.ts';
+import { formatSnapshot } from '#shared/wire/storage.ts';
+import { fanOut } from '../fan-out.ts';
+import type { HandlerContext, HandlerDeps } from '../handler.ts';
+import { presentMoment } from '../messages.ts';
+import { findTargets, parseProject } from '../resolve-name.ts';
+import { nodeOfReachable } from './instances.ts';
+import { restoreSpec } from './restore-spec.ts';
+
+const callMs = 120_000;
+const rollbackMs = 600_000;
+const atOnce = 16;
+
+export async function* createSnapshot(
+  request: CreateSnapshotRequest,
+  { signal }: HandlerContext,
+  deps: HandlerDeps,
+): AsyncGenerator<SnapshotResult> {
+  const { requestId, named } = checkRequest(request, optionalName);
+  const name = named || `manual-${compactTime(deps.clock.nowMs())}`;
+  yield* onEach(request, deps, (instance, node) => {
+    const id = derivedId(requestId, `snapshot ${instance.metadata.id}`) as SnapshotId;
+    const order = orderOf(instance, node, requestId);
+    return deps.backendOf(node).createSnapshot(order, { id, name }, deps.clock.timeout(callMs, signal));
+  });
+}
+
+/** Each node is asked once, whatever the number of instances; one that is silent is told at its place. */
+export async function* listSnapshots(
+  request: ListSnapshotsRequest,
+  { signal }: HandlerContext,
+  deps: HandlerDeps,
+): AsyncGenerator<SnapshotResult> {
+  const moment = presentMoment(deps);
+  const project = parseProject(request.project);
+  const { target } = request;
+  const chosen =
+    target === '' ? moment.snapshot.list('instance', project) : findTargets(moment.snapshot, target, project);
+  const names = new Map(chosen.map(({ metadata }) => [metadata.id, metadata.name]));
+  const nodes = [...new Set(chosen.flatMap(({ node }) => (node === undefined ? [] : [node])))].toSorted();
+  const only = chosen.length === 1 ? (chosen[0]?.metadata.id as InstanceId) : undefined;
+  const ask = async (node: NodeName): Promise<SnapshotResult[]> => {
+    const found: SnapshotResult[] = [];
+    try {
+      const timeout = deps.clock.timeout(callMs, signal);
+      for await (const snapshot of deps.backendOf(node).listSnapshots(node, only, timeout)) {
+        const instance = names.get(snapshot.instanceId);
+        if (instance !== undefined) found.push(done(instance, node, snapshot));
+      }
+    } catch (caught) {
+      found.push(failed('', node, caught));
+    }
+    return found;
+  };
+  for await (const found of fanOut(nodes, atOnce, ask)) yield* found;
+}
+
+/** Each instance goes back to its own snapshot of the name; what fails for one leaves the others. */
+export async function* rollbackSnapshot(
+  request: RollbackSnapshotRequest,
+  context: HandlerContext,
+  deps: HandlerDeps,
+): AsyncGenerator<SnapshotResult> {
+  const { requestId, named } = checkRequest(request, optionalName);
+  const signal = deps.clock.timeout(rollbackMs, context.signal);
+  const wanted = await wantedSnapshots(request, named, deps, signal);
+  if (request.restoreSpec) {
+    const message = RollbackSnapshotRequest.encode(request).finish();
+    await restoreSpec(
+      { ...request, requestId, message, instances: [...wanted.keys()] },
+      context,
+      deps,
+      signal,
+    );
+  }
+  yield* onEach(request, deps, async (instance, node) => {
+    const snapshot = wanted.get(instance.metadata.id);
+    if (snapshot === undefined) throw noSnapshot(instance.metadata.name, named);
+    await deps.backendOf(node).rollbackSnapshot(orderOf(instance, node, requestId), snapshot.id, signal);
+    return snapshot;
+  });
+}
+
+export async function* removeSnapshot(
+  request: RemoveSnapshotRequest,
+  { signal }: HandlerContext,
+  deps: HandlerDeps,
+): AsyncGenerator<SnapshotResult> {
+  const { requestId, named } = checkRequest(request, checkName);
+  const wanted = await wantedSnapshots(request, named, deps, deps.clock.timeout(callMs, signal));
+  yield* onEach(request, deps, async (instance, node) => {
+    const snapshot = wanted.get(instance.metadata.id);
+    if (snapshot === undefined) throw noSnapshot(instance.metadata.name, named);
+    const timeout = deps.clock.timeout(callMs, signal);
+    await deps.backendOf(node).removeSnapshot(orderOf(instance, node, requestId), snapshot.id, timeout);
+    return snapshot;
+  });
+}
+
+function checkRequest(
+  { requestId, name }: { readonly requestId: string; readonly name: string },
+  check: typeof checkName,
+): { requestId: string; named: string } {
+  const faults = collectFaults();
+  const checked = {
+    requestId: checkUuid(requestId, 'requestId', faults),
+    named: check(name, 'name', faults),
+  };
+  faults.throwIfAny('snapshot');
+  return checked;
+}
+
+async function* onEach(
+  request: { readonly target: string; readonly project: string },
+  deps: HandlerDeps,
+  act: (instance: Instance, node: NodeName) => Promise<Snapshot>,
+): AsyncGenerator<SnapshotResult> {
+  const moment = presentMoment(deps);
+  const targets = findTargets(moment.snapshot, request.target, parseProject(request.project));
+  yield* fanOut(targets, atOnce, async (instance) => {
+    const { name } = instance.metadata;
+    try {
+      const node = nodeOfReachable(instance, moment);
+      return done(name, node, await act(instance, node));
+    } catch (caught) {
+      return failed(name, instance.node ?? '', caught);
+    }
+  });
+}
+
+/** By the instance's id: the one of the name, else the newest that was taken before an update. */
+async function wantedSnapshots(
+  request: { readonly target: string; readonly project: string },
+  name: string,
+  deps: HandlerDeps,
+  signal: AbortSignal,
+): Promise<ReadonlyMap<string, Snapshot>> {
+  const moment = presentMoment(deps);
+  const wanted = new Map<string, Snapshot>();
+  const targets = findTargets(moment.snapshot, request.target, parseProject(request.project));
+  const look = async (instance: Instance): Promise<void> => {
+    if (instance.node === undefined || moment.world.stale(instance)) return;
+    const id = instance.metadata.id as InstanceId;
+    for await (const one of deps.backendOf(instance.node).listSnapshots(instance.node, id, signal))
+      if (name === '' ? one.kind === 'before-update' : one.name === name) wanted.set(id, one);
+  };
+  for await (const _ of fanOut(targets, atOnce, look));
+  if (wanted.size === 0) throw noSnapshot(request.target, name);
+  return wanted;
+}
+
+const noSnapshot = (target: string, name: string): DroverError =>
+  new DroverError(
+    'not-found',
+    name === ''
+      ? `no snapshot was taken of ${target} before an update`
+      : `there is no snapshot ${JSON.stringify(name)} of ${target}`,
+    { nextStep: `drover snapshot list ${target}` },
+  );
+
+/** A repeated request gives the same orders, which nodes carry out once. */
+const orderOf = ({ metadata }: Instance, node: NodeName, requestId: string) => ({
+  node,
+  instanceId: metadata.id as InstanceId,
+  generation: 0,
+  requestId: derivedId(requestId, `order ${metadata.id}`),
+});
+
+/** A UUID of version 8 (RFC 9562) that is always the same for the same request and purpose. */
+function derivedId(requestId: string, purpose: string): string {
+  const hex = createHash('sha256').update(requestId).update('\0').update(purpose).digest('hex');
+  const variant = ((Number.parseInt(hex[16] ?? '0', 16) & 3) | 8).toString(16);
+  const parts = [hex.slice(0, 8), hex.slice(8, 12), `8${hex.slice(13, 16)}`];
+  return [...parts, `${variant}${hex.slice(17, 20)}`, hex.slice(20, 32)].join('-');
+}
+
+/** "20260301-140502", in UTC. */
+const compactTime = (ms: number): string => {
+  const text = formatTime(ms);
+  return `${text.slice(0, 10).replaceAll('-', '')}-${text.slice(11, 19).replaceAll(':', '')}`;
+};
+
+const done = (instance: string, node: string, snapshot: Snapshot): SnapshotResult => ({
+  instance,
+  node,
+  snapshot: formatSnapshot(snapshot),
+  error: '',
+  errorKind: '',
+});
+
+function failed(instance: string, node: string, caught: unknown): SnapshotResult {
+  const { kind, message } = asDroverError(caught);
+  return { instance, node, snapshot: undefined, error: message, errorKind: kind };
+}
