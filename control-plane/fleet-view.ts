@@ -1,5 +1,4 @@
 import type { Condition, NodeCapacity, NodeFacts, NodeName } from '#shared/model.ts';
-import type { RolloutWorld } from './reconciler/rollout.ts';
 
 /** A node as it is right now. Nothing of it is kept: after a start it is read again from the agents. */
 export interface LiveNode {
@@ -58,12 +57,3 @@ export function createFleetView(): WritableFleetView {
 /** What the node holds is known: it answers, and it has told everything. */
 export const isKnown = (node: LiveNode | undefined): node is LiveNode =>
   node !== undefined && node.connected && node.listed;
-
-/** The world of rollout.ts, from what is known of the nodes now. */
-export function rolloutWorld(view: Pick<FleetView, 'node'>, nowMs: number): RolloutWorld {
-  return {
-    nowMs,
-    stale: ({ node }) => node !== undefined && !isKnown(view.node(node)),
-    skewMs: ({ node }) => (node === undefined ? 0 : (view.node(node)?.clockSkewMs ?? 0)),
-  };
-}

@@ -1,11 +1,13 @@
+import { isKind } from '#shared/errors.ts';
 import type { Instance, NodeName } from '#shared/model.ts';
 import { demandOf } from './demand.ts';
-import type { Demand, NodeView } from './scheduler/plugin.ts';
+import type { Demand, NodeVerdict, NodeView } from './scheduler/plugin.ts';
 import { type Decision, schedule } from './scheduler/schedule.ts';
 import { type Slot, slotsFor } from './store/assign-volumes.ts';
-import type { Snapshot } from './store/store.ts';
+import { bindInstance, recordUnplaceable } from './store/bind-instance.ts';
+import type { Snapshot, Transaction } from './store/store.ts';
 
-export interface Choice {
+interface Choice {
   readonly demand: Demand;
   readonly decision: Decision;
   /** The slot of its volumes that goes with the node; undefined: it has no volumes. */
@@ -16,7 +18,7 @@ export interface Choice {
  * Where an instance would go. With data volumes, every slot that it can have is tried, the lowest first: one
  * whose node is away or full keeps nobody from another. Pure. failed-precondition: it can have no slot.
  */
-export function chooseNode(
+function chooseNode(
   snapshot: Pick<Snapshot, 'get' | 'named' | 'list'>,
   instance: Instance,
   nodes: readonly NodeView[],
@@ -38,4 +40,54 @@ export function chooseNode(
     first ??= choice;
   }
   return first ?? choose(undefined);
+}
+
+export interface Placed {
+  /** Undefined: none, and the instance says why. */
+  readonly node: NodeName | undefined;
+  /** Why this node, or why none, for people. */
+  readonly because: string;
+  /** What it takes up there. */
+  readonly demand: Demand;
+  /** Every node's verdict. */
+  explain(): readonly NodeVerdict[];
+}
+
+/**
+ * Decides where an instance goes and binds it there, with all that is its own; or keeps why there is no place
+ * for it. In one transaction: what another placement bound before is seen, so none overcommits.
+ */
+export function placeInstance(
+  tx: Transaction,
+  instance: Instance,
+  nodes: readonly NodeView[],
+  { newId, nowMs }: { newId(): string; readonly nowMs: number },
+): Placed {
+  const { id, project } = instance.metadata;
+  const refuse = (because: string, { decision, demand }: Partial<Choice>): Placed => {
+    recordUnplaceable(tx, id, project, because);
+    const explain = (): readonly NodeVerdict[] => decision?.explain() ?? [];
+    return { node: undefined, because, demand: demand ?? demandOf(instance), explain };
+  };
+  const choice = orRefusal(() => chooseNode(tx, instance, nodes));
+  if (typeof choice === 'string') return refuse(choice, {});
+  const { decision, demand, slot } = choice;
+  const because = decision.summary();
+  const { node } = decision;
+  if (node === undefined) return refuse(because, choice);
+  // No address or port may be left there: then nothing was written.
+  const refusal = orRefusal(() =>
+    bindInstance(tx, { id, project, node, because, newId, slot: slot?.number }, nowMs),
+  );
+  if (typeof refusal === 'string') return refuse(refusal, choice);
+  return { node, because, demand, explain: () => decision.explain() };
+}
+
+function orRefusal<T>(act: () => T): T | string {
+  try {
+    return act();
+  } catch (error) {
+    if (!isKind(error, 'failed-precondition', 'resource-exhausted')) throw error;
+    return error.message;
+  }
 }

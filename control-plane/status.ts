@@ -3,6 +3,7 @@ import type { Instance, Operation, Workload } from '#shared/model.ts';
 import type { OperationProgress, WorkloadStatus } from '#shared/progress.ts';
 import { formatDuration } from '#shared/units.ts';
 import {
+  blockedChange,
   currentState,
   isComplete,
   isDone,
@@ -102,6 +103,11 @@ function findBlocker(
         by: 'guest-failed',
         message: `${failed.metadata.name}: ${instanceMessage(failed, workload, world)}`,
       };
+    const blocked = blockedChange(workload, instances, world);
+    if (blocked !== undefined) {
+      const { metadata } = blocked.instance;
+      return { by: 'unplaceable', message: `${metadata.name} stays as it is: ${blocked.because}` };
+    }
   }
   const away = instances.filter((each) => world.stale(each));
   if (away.length === 0) return undefined;
@@ -122,7 +128,7 @@ function nowDoing(workload: Workload, instances: readonly Instance[], world: Rol
   const removing = instances.filter(({ intent }) => intent === 'remove').length;
   if (done < replicas) return `${done} of ${replicas} ready`;
   const old = instances.filter((each) => each.intent === 'run' && isOutdated(each, workload)).length;
-  if (old > 0) return `${countCopies(old)} of an older generation to replace`;
+  if (old > 0) return `${countCopies(old)} of an older generation to change`;
   return removing > 0 ? `removing ${countCopies(removing)}` : 'settling';
 }
 

@@ -71,6 +71,7 @@ const arrows: readonly (readonly [string, readonly string[]])[] = [
       'control-plane/node-views.ts',
       'control-plane/demand.ts',
       'control-plane/placement.ts',
+      'control-plane/rollout-world.ts',
       'control-plane/fleet-view.ts',
       'control-plane/status.ts',
     ],

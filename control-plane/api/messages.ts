@@ -1,15 +1,19 @@
 import type {
   Instance as WireInstance,
+  Network as WireNetwork,
   Node as WireNode,
   Operation as WireOperation,
   Workload as WireWorkload,
 } from '#shared/gen/drover/fleet/v1/fleet.ts';
-import type { Instance, Node, Operation, Workload } from '#shared/model.ts';
+import type { Instance, Network, Node, Operation, Workload } from '#shared/model.ts';
 import { formatInstance, formatNode, formatOperation, formatWorkload } from '#shared/wire/fleet.ts';
-import { rolloutWorld } from '../fleet-view.ts';
+import { formatNetwork } from '#shared/wire/network-document.ts';
 import { nodeStatus } from '../node-status.ts';
 import type { RolloutWorld } from '../reconciler/rollout.ts';
+import { rolloutWorld } from '../rollout-world.ts';
 import { instanceMessage, operationProgress, workloadStatus } from '../status.ts';
+import { freeIn } from '../store/address-space.ts';
+import { heldIn, spacesOf } from '../store/network-use.ts';
 import type { Snapshot } from '../store/store.ts';
 import type { HandlerDeps } from './handler.ts';
 
@@ -24,7 +28,8 @@ export interface Moment {
 }
 
 export function presentMoment({ store, view, clock }: Pick<HandlerDeps, 'store' | 'view' | 'clock'>): Moment {
-  return { snapshot: store.snapshot(), view, world: rolloutWorld(view, clock.nowMs()) };
+  const snapshot = store.snapshot();
+  return { snapshot, view, world: rolloutWorld(view, snapshot, clock.nowMs()) };
 }
 
 export function workloadMessage(workload: Workload, { snapshot, world }: Moment): WireWorkload {
@@ -46,3 +51,13 @@ export const operationMessage = (operation: Operation, { snapshot, world }: Mome
 
 export const nodeMessage = (node: Node, { snapshot, view }: Moment): WireNode =>
   formatNode(node, nodeStatus(node, snapshot, view));
+
+/** What more instances can have is the least of what its subnets have left. */
+export function networkMessage(network: Network, snapshot: Snapshot): WireNetwork {
+  const { name, project } = network.metadata;
+  const left = spacesOf(network).map((space) =>
+    freeIn(space, snapshot.heldAddresses(name, space.cidr.family, project)),
+  );
+  const free = left.reduce((least, each) => (each < least ? each : least), left[0] ?? 0n);
+  return formatNetwork(network, { held: heldIn(snapshot, network.metadata), free });
+}

@@ -12,6 +12,7 @@ import type { JoinTokens } from '../identity/tokens.ts';
 import { cordonNode } from '../store/cordon-node.ts';
 import { foundNode, putNodeCertificate } from '../store/put-node.ts';
 import { giveUpNode, releaseInstances, removeNode } from '../store/remove-node.ts';
+import { loseVolumes } from '../store/remove-volume.ts';
 import { callerName, type HandlerContext, type HandlerDeps } from './handler.ts';
 import { nodeMessage, presentMoment } from './messages.ts';
 
@@ -133,11 +134,22 @@ async function remove(
       if (result.length === 0) break;
       released.push(...result);
     }
+    await loseAllVolumes(node, { store, clock });
   }
   await store.transact((tx) => removeNode(tx, removal, clock.nowMs()));
   disconnect(node, 'it was removed from the fleet');
   wake();
   return released;
+}
+
+async function loseAllVolumes(
+  node: NodeName,
+  { store, clock }: Pick<NodeServiceDeps, 'store' | 'clock'>,
+): Promise<void> {
+  for (;;) {
+    const { result } = await store.transact((tx) => loseVolumes(tx, node, clock.nowMs()));
+    if (result.length === 0) return;
+  }
 }
 
 async function* listImages(

@@ -1,17 +1,22 @@
 import type { Digest, Instance, InstanceId, InstanceState, NodeName, Workload } from '#shared/model.ts';
 import { emptyAssignment } from '#shared/wire/network.ts';
 import { demandOf } from '../demand.ts';
-import { type LiveNode, rolloutWorld } from '../fleet-view.ts';
+import type { LiveNode } from '../fleet-view.ts';
+import { rolloutWorld } from '../rollout-world.ts';
+import { placeInstance } from '../placement.ts';
 import { nextStep, resolveStep } from '../reconciler/plan.ts';
-import { type RolloutAction, type RolloutWorld, rollout } from '../reconciler/rollout.ts';
+import { blockedChange, type RolloutAction, type RolloutWorld, rollout } from '../reconciler/rollout.ts';
 import type { NodeVerdict, NodeView } from '../scheduler/plugin.ts';
-import { schedule } from '../scheduler/schedule.ts';
+import { runtimeOf } from '../scheduler/choose-runtime.ts';
+import { freeVolumes, type Slot, slotsFor } from '../store/assign-volumes.ts';
 import { pinImage } from '../store/instance-template.ts';
+import { storedRouting } from '../store/put-routing.ts';
 import type { Transaction } from '../store/store.ts';
+import { updateDetails, updateInstance } from '../store/update-instance.ts';
 import { withDemand, withoutDemand } from './node-room.ts';
 
 export interface PlannedStep {
-  readonly kind: 'resolve-image' | 'place' | 'ensure' | 'remove';
+  readonly kind: 'resolve-image' | 'place' | 'ensure' | 'update' | 'remove';
   /** What people call it; "web-+1" for one that has no name yet. */
   readonly instance: string;
   /** Empty when no node fits. */
@@ -48,8 +53,6 @@ const explainedPlacements = 10;
  * callers.
  */
 const maxRounds = 100;
-/** Where a workload names no runtime and nothing was chosen before. */
-const assumedRuntime = 'crun';
 const noDigest = `sha256:${'0'.repeat(64)}` as Digest;
 
 /**
@@ -62,8 +65,11 @@ export function simulateRollout(workload: Workload, world: SimulationWorld): Sim
   for (let round = 0; ; round += 1) {
     assumeProgress(run);
     const decided = rollout(workloadOf(run), instancesOf(run), run.world);
-    const actions = decided.filter(({ kind }) => kind === 'add' || kind === 'retire');
-    if (actions.length === 0) break;
+    const actions = decided.filter(({ kind }) => kind === 'add' || kind === 'retire' || kind === 'update');
+    if (actions.length === 0) {
+      tellBlocked(run);
+      break;
+    }
     if (round === maxRounds) {
       const detail = 'and so on, one at a time, until no older copy is left';
       run.steps.push({ kind: 'ensure', instance: `${run.name}-…`, node: '', detail });
@@ -84,12 +90,14 @@ interface Run extends Simulation {
   readonly world: RolloutWorld;
   nodes: NodeView[];
   added: number;
+  volumes: number;
 }
 
 function startRun({ metadata }: Workload, { tx, nodes, live, nowMs }: SimulationWorld): Run {
   const { id, name, project } = metadata;
-  const world = rolloutWorld({ node: (node) => live.get(node) }, nowMs);
-  return { id, name, project, tx, world, steps: [], placements: [], nodes, added: 0 };
+  const view = { node: (node: NodeName) => live.get(node), nodes: () => live };
+  const world = rolloutWorld(view, tx, nowMs);
+  return { id, name, project, tx, world, steps: [], placements: [], nodes, added: 0, volumes: 0 };
 }
 
 const workloadOf = ({ tx, id, project }: Run): Workload => tx.get('workload', id, project) as Workload;
@@ -109,8 +117,7 @@ function assumeResolved(run: Run): void {
     generation: metadata.generation,
     image: spec.image.includes('@') ? spec.image : pinImage(spec.image, digest),
     digest,
-    runtime: spec.runtime || (resolved?.runtime ?? assumedRuntime),
-    runtimeBecause: spec.runtime === '' ? 'default' : 'named in the spec',
+    ...runtimeOf(workload, storedRouting(run.tx)),
   };
   run.tx.put('workload', run.id, { ...workload, resolved: assumed, resolveMessage: '' }, run.project);
   const detail = `find the digest of ${spec.image}`;
@@ -124,7 +131,8 @@ function assumeProgress(run: Run): void {
     if (intent !== 'run' || node === undefined || run.world.stale(instance)) continue;
     const isOrdered = observed === undefined || (observed !== 'absent' && observed.phase === 'preparing');
     const isYoung = typeof observed === 'object' && observed.phase === 'running' && observed.startedAtMs > 0;
-    if (isOrdered || isYoung) put(run, { ...instance, observed: readyState(instance) });
+    const isBehind = typeof observed === 'object' && observed.generation < instance.metadata.generation;
+    if (isOrdered || isYoung || isBehind) put(run, { ...instance, observed: readyState(instance) });
   }
 }
 
@@ -136,6 +144,7 @@ function act(run: Run, action: RolloutAction): void {
     const { name } = instance.metadata;
     run.steps.push({ kind: 'remove', instance: name, node: instance.node, detail: because });
   }
+  if (action.kind === 'update') update(run, action);
   if (action.kind !== 'add') return;
   for (let count = 0; count < action.count; count += 1) {
     run.added += 1;
@@ -143,12 +152,49 @@ function act(run: Run, action: RolloutAction): void {
   }
 }
 
+function update(run: Run, { instance, template, change }: Extract<RolloutAction, { kind: 'update' }>): void {
+  const { metadata, spec } = workloadOf(run);
+  const { id, name } = instance.metadata;
+  const before = demandOf(instance, slotOf(run, instance));
+  const made = {
+    id,
+    project: run.project,
+    template,
+    placement: spec.placement,
+    newId: () => newVolumeId(run),
+  };
+  updateInstance(run.tx, { ...made, workloadGeneration: metadata.generation }, run.world.nowMs);
+  const updated = run.tx.get('instance', id, run.project);
+  if (updated?.node === undefined || change === 'none') return;
+  const freed = withoutDemand(run.nodes, updated.node, before);
+  run.nodes = withDemand(freed, updated.node, demandOf(updated, slotOf(run, updated)));
+  run.steps.push({ kind: 'update', instance: name, node: updated.node, detail: updateDetails[change] });
+}
+
+/** What cannot be done, once all that can is. */
+function tellBlocked(run: Run): void {
+  const blocked = blockedChange(workloadOf(run), instancesOf(run), run.world);
+  if (blocked === undefined) return;
+  const { metadata, node } = blocked.instance;
+  const detail = `stays as it is: ${blocked.because}`;
+  run.steps.push({ kind: 'update', instance: metadata.name, node: node ?? '', detail });
+}
+
+const slotOf = ({ tx }: Run, instance: Instance): Slot | undefined => slotsFor(tx, instance)?.[0];
+
+function newVolumeId(run: Run): string {
+  run.volumes += 1;
+  return `~${String(run.volumes).padStart(6, '0')}`;
+}
+
 function settle(run: Run): void {
   for (const instance of instancesOf(run)) {
     const step = nextStep(instance, run.world);
     if (step?.kind !== 'remove' && step?.kind !== 'forget') continue;
     const { node, metadata } = instance;
-    if (node !== undefined) run.nodes = withoutDemand(run.nodes, node, demandOf(instance));
+    if (node !== undefined)
+      run.nodes = withoutDemand(run.nodes, node, demandOf(instance, slotOf(run, instance)));
+    freeVolumes(run.tx, instance);
     run.tx.delete('instance', metadata.id, run.project);
   }
   // After the removals: what found no room before may find it now.
@@ -157,19 +203,18 @@ function settle(run: Run): void {
 }
 
 function place(run: Run, instance: Instance): void {
-  const demand = demandOf(instance);
-  const decision = schedule(demand, run.nodes);
   const { name } = instance.metadata;
-  const node = decision.node ?? '';
-  const summary = decision.summary();
-  if (decision.node !== undefined) run.nodes = withDemand(run.nodes, decision.node, demand);
-  put(run, { ...instance, node: decision.node, placedBecause: summary });
-  if (instance.placedBecause === summary) return;
-  const isExplained = decision.node === undefined || run.placements.length < explainedPlacements;
-  const verdicts = isExplained ? decision.explain() : [];
-  run.placements.push({ instance: name, node, verdicts, summary });
-  run.steps.push({ kind: 'place', instance: name, node, detail: summary });
-  if (decision.node === undefined) return;
+  const { nowMs } = run.world;
+  const placed = placeInstance(run.tx, instance, run.nodes, { newId: () => newVolumeId(run), nowMs });
+  const { because, demand } = placed;
+  if (placed.node !== undefined) run.nodes = withDemand(run.nodes, placed.node, demand);
+  if (instance.placedBecause === because) return;
+  const node = placed.node ?? '';
+  const isExplained = placed.node === undefined || run.placements.length < explainedPlacements;
+  const verdicts = isExplained ? placed.explain() : [];
+  run.placements.push({ instance: name, node, verdicts, summary: because });
+  run.steps.push({ kind: 'place', instance: name, node, detail: because });
+  if (placed.node === undefined) return;
   run.steps.push({ kind: 'ensure', instance: name, node, detail: `start it on ${node}` });
 }
 

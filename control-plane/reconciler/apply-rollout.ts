@@ -8,7 +8,8 @@ import { forgetWorkload } from '../store/forget-workload.ts';
 import type { InstanceTemplate } from '../store/instance-template.ts';
 import { putInstances } from '../store/put-instances.ts';
 import { retireInstances } from '../store/retire-instances.ts';
-import type { Store, Transaction } from '../store/store.ts';
+import type { Snapshot, Store, Transaction } from '../store/store.ts';
+import { updateDetails, updateInstance } from '../store/update-instance.ts';
 import { type RolloutAction, type RolloutWorld, rollout } from './rollout.ts';
 
 /** A commit has at most 128 operations; what is left over is done by the next pass. */
@@ -20,14 +21,14 @@ const instancesPerCommit = 20;
  */
 export async function applyRollout(
   workload: Workload,
-  world: RolloutWorld,
+  worldOf: (tx: Snapshot) => RolloutWorld,
   { store, clock, random }: { readonly store: Store; readonly clock: Clock; readonly random: Random },
 ): Promise<void> {
   const { id, project, name } = workload.metadata;
   await store.transact((tx) => {
     const record = tx.get('workload', id, project);
     if (record === undefined) return;
-    const actions = rollout(record, tx.instancesOfWorkload(name, project), world);
+    const actions = rollout(record, tx.instancesOfWorkload(name, project), worldOf(tx));
     applyActions(tx, record, actions, { random, nowMs: clock.nowMs() });
   });
 }
@@ -59,6 +60,9 @@ function applyActions(
         recordOperationStep(tx, { workload: name, project, message }, nowMs);
         break;
       }
+      case 'update':
+        update(tx, workload, action, context);
+        break;
       case 'forget-workload':
         if (forgetWorkload(tx, workload, nowMs)) finish(tx, workload, 'nothing is left', nowMs);
         break;
@@ -66,6 +70,21 @@ function applyActions(
         finish(tx, workload, 'all is as wanted', nowMs);
     }
   }
+}
+
+function update(
+  tx: Transaction,
+  { metadata, spec }: Workload,
+  { instance, template, change }: Extract<RolloutAction, { kind: 'update' }>,
+  { random, nowMs }: ApplyContext,
+): void {
+  const { project, name: workload, generation: workloadGeneration } = metadata;
+  const { id, name } = instance.metadata;
+  const { placement } = spec;
+  const newId = (): string => random.uuidV7();
+  updateInstance(tx, { id, project, template, placement, workloadGeneration, newId }, nowMs);
+  const message = `${name} is updated on ${instance.node}: ${updateDetails[change]}`;
+  if (change !== 'none') recordOperationStep(tx, { workload, project, message }, nowMs);
 }
 
 function finish(tx: Transaction, { metadata }: Workload, message: string, nowMs: number): void {

@@ -1,5 +1,6 @@
-import type { Instance, NodeName, Workload } from '#shared/model.ts';
+import type { Instance, NodeName, Volume, Workload } from '#shared/model.ts';
 import { currentResolution } from '../store/instance-template.ts';
+import { isAbandoned } from '../store/remove-volume.ts';
 import type { ReleasedInstance } from '../store/store.ts';
 
 /** One thing to do next. Each may be repeated; steps.ts has one executor for each kind. */
@@ -18,7 +19,9 @@ export type Step =
   /** Deletes the record: nothing of it is anywhere. */
   | { readonly kind: 'forget'; readonly instance: Instance }
   /** Removes what is left on a host that came back after it was given up, then forgets it. */
-  | { readonly kind: 'clear'; readonly released: ReleasedInstance };
+  | { readonly kind: 'clear'; readonly released: ReleasedInstance }
+  /** Removes a data volume that nobody wants from its node, then forgets it. */
+  | { readonly kind: 'remove-volume'; readonly volume: Volume };
 
 export interface StepWorld {
   /**
@@ -42,8 +45,28 @@ export function nextStep(instance: Instance, world: StepWorld): Step | undefined
   return undefined; // Running, exited, backing off: the agent follows the restart policy, we only watch.
 }
 
+/** The step that a data volume needs: none while it is wanted, had by an instance, or out of reach. Pure. */
+export function volumeStep(
+  volume: Volume,
+  workload: Workload | undefined,
+  isReachable: (node: NodeName) => boolean,
+): Step | undefined {
+  if (!isAbandoned(volume, workload)) return undefined;
+  if (volume.node !== undefined && !isReachable(volume.node)) return undefined;
+  return { kind: 'remove-volume', volume };
+}
+
 /** The step that must come before any copy of the present generation can be made. Pure. */
 export function resolveStep(workload: Workload): Step | undefined {
   if (workload.deletingSinceMs !== undefined) return undefined;
   return currentResolution(workload) === undefined ? { kind: 'resolve-image', workload } : undefined;
+}
+
+/** What a step is about, for the log. */
+export function aboutStep(step: Step): Readonly<Record<string, string>> {
+  const { kind } = step;
+  if (kind === 'resolve-image') return { workload: step.workload.metadata.name, step: kind };
+  if (kind === 'remove-volume') return { volume: step.volume.metadata.name, step: kind };
+  if (kind === 'clear') return { instance: step.released.name, step: kind };
+  return { instance: step.instance.metadata.name, step: kind };
 }

@@ -1,15 +1,17 @@
 import type { Clock } from '#shared/clock.ts';
 import { asDroverError, type DroverError } from '#shared/errors.ts';
 import type { Log } from '#shared/log.ts';
-import type { Instance, NodeName, Workload } from '#shared/model.ts';
+import type { Instance, NodeName, Volume, Workload } from '#shared/model.ts';
 import type { Random } from '#shared/random.ts';
 import type { Backend } from '../backends/backend.ts';
-import { type FleetView, isKnown, rolloutWorld } from '../fleet-view.ts';
+import { type FleetView, isKnown } from '../fleet-view.ts';
+import { rolloutWorld } from '../rollout-world.ts';
 import { recordStepFailure } from '../store/record-step-failure.ts';
 import type { ReleasedInstance, Snapshot, Store } from '../store/store.ts';
 import { applyRollout } from './apply-rollout.ts';
 import { type Attempts, createAttempts } from './attempts.ts';
-import { nextStep, resolveStep, type Step } from './plan.ts';
+import { aboutStep, nextStep, resolveStep, type Step, volumeStep } from './plan.ts';
+import { roomMark } from './room-mark.ts';
 import { nextRolloutInMs, type RolloutWorld, rollout } from './rollout.ts';
 import { runStep, type StepContext } from './steps.ts';
 import { createTasks, type Group, type Tasks } from './tasks.ts';
@@ -129,7 +131,7 @@ function createState(options: ReconcilerOptions, signal: AbortSignal, wake: () =
 
 /** Looks at everything once, starts what can be started, and says when to look again. */
 function pass(state: State, snapshot: Snapshot): number {
-  const world = worldOf(state);
+  const world = worldOf(state, snapshot);
   const changing = new Set<string>();
   for (const { state: phase, workload, project } of snapshot.list('operation'))
     if (phase === 'running') changing.add(`${project}/${workload}`);
@@ -144,24 +146,19 @@ function pass(state: State, snapshot: Snapshot): number {
   }
   for (const instance of snapshot.list('instance')) passInstance(state, instance, world);
   for (const released of snapshot.list('released-instance')) passReleased(state, released);
+  for (const volume of snapshot.list('volume')) passVolume(state, volume, snapshot);
   const waits = [state.attempts.nextInMs(), state.placing.nextInMs()];
   state.attempts.prune();
   state.placing.prune();
   return Math.max(1, Math.min(dueMs, ...waits.map((waitMs) => waitMs ?? sweepMs)));
 }
 
-const worldOf = ({ view, clock }: State): RolloutWorld => rolloutWorld(view, clock.nowMs());
+const worldOf = ({ view, clock }: State, snapshot: Snapshot): RolloutWorld =>
+  rolloutWorld(view, snapshot, clock.nowMs());
 
 /** What found no node is asked for again at once when a node came, changed, or got room. */
 function tryAllAgainWhenRoomChanged(state: State, snapshot: Snapshot): void {
-  const nodes = snapshot.list('node').map(({ metadata, cordoned, facts }) => {
-    const live = state.view.node(metadata.name as NodeName);
-    const holding = live?.conditions.filter(({ holds }) => holds).map(({ type }) => type) ?? [];
-    const bound = snapshot.instancesOnNode(metadata.name).length;
-    const labels = JSON.stringify([metadata.labels, facts?.labels]);
-    return `${metadata.name} ${isKnown(live)} ${cordoned} ${bound} ${holding.join()} ${labels}`;
-  });
-  const mark = nodes.join('\n');
+  const mark = roomMark(snapshot, state.view);
   if (mark === state.roomMark) return;
   state.roomMark = mark;
   state.placing.clear();
@@ -186,7 +183,7 @@ function passWorkload(
   const key = `rollout/${id}/${generation}`;
   const about = { workload: workload.metadata.name, step: 'rollout' };
   start(state, { key, groups: [], attempts: state.attempts, about, settleMs: 0 }, () =>
-    applyRollout(workload, worldOf(state), state),
+    applyRollout(workload, (tx) => worldOf(state, tx), state),
   );
 }
 
@@ -222,14 +219,15 @@ function passReleased(state: State, released: ReleasedInstance): void {
   startStep(state, { kind: 'clear', released }, `released/${id}`, [groupOfNode(node)]);
 }
 
-const groupOfNode = (node: NodeName): Group => ({ name: `node ${node}`, limit: limits.perNode });
-
-function aboutStep(step: Step): Readonly<Record<string, string>> {
-  const { kind } = step;
-  if (kind === 'resolve-image') return { workload: step.workload.metadata.name, step: kind };
-  if (kind === 'clear') return { instance: step.released.name, step: kind };
-  return { instance: step.instance.metadata.name, step: kind };
+function passVolume(state: State, volume: Volume, snapshot: Snapshot): void {
+  const { id, project } = volume.metadata;
+  const workload = snapshot.named('workload', volume.workload, project);
+  const step = volumeStep(volume, workload, (node) => isKnown(state.view.node(node)));
+  if (step === undefined) return;
+  startStep(state, step, `volume/${id}`, volume.node === undefined ? [] : [groupOfNode(volume.node)]);
 }
+
+const groupOfNode = (node: NodeName): Group => ({ name: `node ${node}`, limit: limits.perNode });
 
 function startStep(state: State, step: Step, key: string, groups: readonly Group[]): void {
   const about = aboutStep(step);

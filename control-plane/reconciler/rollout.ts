@@ -1,5 +1,14 @@
 import type { Instance, InstanceState, Workload } from '#shared/model.ts';
-import { type InstanceTemplate, instanceTemplate, isOutdated } from '../store/instance-template.ts';
+import {
+  type InstanceTemplate,
+  instanceTemplate,
+  isExclusive,
+  isOutdated,
+  type SpecChange,
+} from '../store/instance-template.ts';
+import { nextChange, type RolloutWorld } from './copy-change.ts';
+
+export type { CopyChange, RolloutWorld } from './copy-change.ts';
 
 /** What is to be decided about one workload's instances. Each may be repeated on a newer snapshot. */
 export type RolloutAction =
@@ -7,6 +16,13 @@ export type RolloutAction =
   | { readonly kind: 'add'; readonly count: number; readonly template: InstanceTemplate }
   /** Set the intent of the instance to remove. */
   | { readonly kind: 'retire'; readonly instance: Instance; readonly because: string }
+  /** Give the instance the template where it is. */
+  | {
+      readonly kind: 'update';
+      readonly instance: Instance;
+      readonly template: InstanceTemplate;
+      readonly change: Exclude<SpecChange, 'replace'>;
+    }
   /** Nothing of a workload that is being deleted is left: delete its record, and finish its operation. */
   | { readonly kind: 'forget-workload' }
   /**
@@ -15,23 +31,13 @@ export type RolloutAction =
    */
   | { readonly kind: 'finish' };
 
-export interface RolloutWorld {
-  readonly nowMs: number;
-  /**
-   * Its node does not answer, or has not told yet all that it holds: it may run, so nothing takes its
-   * place. False without a node.
-   */
-  stale(instance: Instance): boolean;
-  /** How far the clock of its node is ahead of nowMs. Left out: zero. */
-  skewMs?(instance: Instance): number;
-}
-
 /**
  * Which instances there should be, one small decision at a time. Pure: every case is a row in
  * rollout.test.ts.
  *
- * A change replaces copies one at a time: a new one must be done before the next old one goes. Where no
- * node has room for a copy more, and there are several, one old copy goes first. What is silent is never
+ * A change updates copies where they are, or replaces them, one at a time: the one before must be done. A
+ * replacement comes before the old copy goes, but where no node has room for a copy more and there are several,
+ * and for copies that are exclusive: there the old one must be gone first. What is silent is never
  * replaced, and holds up nobody else. What its node held and holds no more is replaced: an id that was
  * removed on a node is refused there for good.
  */
@@ -52,13 +58,14 @@ export function rollout(
   const decided =
     template === undefined
       ? shrink(workload, alive, world, 0)
-      : changeCopies(workload, alive, world, template);
+      : changeCopies(workload, instances, alive, world, template);
   if (decided.length > 0) return decided;
   return isSettled(workload, instances, world) ? [{ kind: 'finish' }] : [];
 }
 
 function changeCopies(
   workload: Workload,
+  instances: readonly Instance[],
   alive: readonly Instance[],
   world: RolloutWorld,
   template: InstanceTemplate,
@@ -68,26 +75,69 @@ function changeCopies(
   const unplaced = old.filter(({ node }) => node === undefined);
   if (unplaced.length > 0) return unplaced.map((instance) => retire(instance, 'an older generation'));
 
-  const tooMany = shrink(workload, alive, world, old.length > 0 ? 1 : 0);
+  const isOneForOne = isExclusive(workload.spec);
+  const tooMany = shrink(workload, alive, world, old.length > 0 && !isOneForOne ? 1 : 0);
   if (tooMany.length > 0) return tooMany;
-  if (alive.length < wanted) return [{ kind: 'add', count: wanted - alive.length, template }];
-  return replaceOne(workload, alive, old, world, template);
+  // What is on its way out still has what is its own.
+  const there = isOneForOne ? instances.length : alive.length;
+  if (there < wanted) return [{ kind: 'add', count: wanted - there, template }];
+  return changeOne(workload, alive, old, world, template);
 }
 
-function replaceOne(
+/** An old copy that cannot become what is wanted, and why, where nothing else can be done. */
+export function blockedChange(
+  workload: Workload,
+  instances: readonly Instance[],
+  world: RolloutWorld,
+): { readonly instance: Instance; readonly because: string } | undefined {
+  const template = instanceTemplate(workload);
+  if (template === undefined || workload.deletingSinceMs !== undefined) return undefined;
+  const old = instances.filter(
+    (each) => each.intent === 'run' && each.node !== undefined && isOutdated(each, workload),
+  );
+  const next = nextChange(workload, inTurn(old, world), world, template);
+  return next?.way.kind === 'blocked' ? { instance: next.instance, because: next.way.because } : undefined;
+}
+
+function changeOne(
   workload: Workload,
   alive: readonly Instance[],
   old: readonly Instance[],
   world: RolloutWorld,
   template: InstanceTemplate,
 ): RolloutAction[] {
-  const next = old.filter((instance) => !world.stale(instance)).sort(byReplacement)[0];
-  if (next === undefined) return [];
-  const wanted = workload.spec.replicas;
-  const surging = alive.length > wanted;
+  const { instance: next, way } = nextChange(workload, inTurn(old, world), world, template) ?? {};
+  if (next === undefined || way === undefined || way.kind === 'blocked') return [];
   const waiting = alive.filter(
     (each) => !old.includes(each) && !world.stale(each) && !isDone(each, workload, world),
   );
+  if (way.kind === 'update') {
+    // A copy more that fits nowhere is not waited for: with this one updated it may not be needed.
+    if (!waiting.every(isUnplaceable)) return [];
+    return [{ kind: 'update', instance: next, template, change: way.change }];
+  }
+  if (!isExclusive(workload.spec))
+    return replaceOne(workload, { alive, old, waiting, next }, world, template);
+  const isComplete = alive.length >= workload.spec.replicas && waiting.length === 0;
+  return isComplete ? [retire(next, 'its replacement needs what it has')] : [];
+}
+
+interface Replacement {
+  readonly alive: readonly Instance[];
+  readonly old: readonly Instance[];
+  /** Of the present generation, and not done. */
+  readonly waiting: readonly Instance[];
+  readonly next: Instance;
+}
+
+function replaceOne(
+  workload: Workload,
+  { alive, old, waiting, next }: Replacement,
+  world: RolloutWorld,
+  template: InstanceTemplate,
+): RolloutAction[] {
+  const wanted = workload.spec.replicas;
+  const surging = alive.length > wanted;
   if (waiting.length === 0) {
     if (!surging) return [{ kind: 'add', count: 1, template }];
     // What went silent counts as a copy more, but is not known to have been ready.
@@ -114,8 +164,14 @@ function shrink(
     if (runningState(instance) === undefined) return 1;
     return isOutdated(instance, workload) ? 3 : 4;
   };
+  // The highest slots go first: those below the number of replicas keep their volumes in use.
+  const hasSlots = workload.spec.volumes.length > 0;
+  const slot = (instance: Instance): number => (hasSlots ? (world.slotOf?.(instance) ?? -1) : -1);
+  const isPlaced = ({ node }: Instance): number => Number(node !== undefined);
+  const byTurn = (a: Instance, b: Instance): number =>
+    isPlaced(a) - isPlaced(b) || slot(b) - slot(a) || rank(a) - rank(b);
   return alive
-    .toSorted((a, b) => rank(a) - rank(b) || (a.metadata.id < b.metadata.id ? 1 : -1))
+    .toSorted((a, b) => byTurn(a, b) || (a.metadata.id < b.metadata.id ? 1 : -1))
     .slice(0, excess)
     .map((instance) => retire(instance, `${replicas} wanted`));
 }
@@ -125,6 +181,10 @@ const retire = (instance: Instance, because: string): RolloutAction => ({
   instance,
   because,
 });
+
+/** Silent ones have no turn. */
+const inTurn = (old: readonly Instance[], world: RolloutWorld): readonly Instance[] =>
+  old.filter((each) => !world.stale(each)).toSorted(byReplacement);
 
 /** What does not run goes first, then the oldest. */
 function byReplacement(a: Instance, b: Instance): number {

@@ -1,6 +1,6 @@
 import type { Clock } from '#shared/clock.ts';
 import { asDroverError, DroverError, isKind } from '#shared/errors.ts';
-import type { Instance, InstanceId, NodeName, Workload } from '#shared/model.ts';
+import type { Instance, InstanceId, NodeName, Volume, VolumeId, Workload } from '#shared/model.ts';
 import type { Random } from '#shared/random.ts';
 import type { Backend } from '../backends/backend.ts';
 import { demandOf } from '../demand.ts';
@@ -13,9 +13,11 @@ import { forgetInstance, forgetReleased } from '../store/forget-instance.ts';
 import { pinImage } from '../store/instance-template.ts';
 import { recordObservation } from '../store/record-observation.ts';
 import { storedRouting } from '../store/put-routing.ts';
+import { forgetVolume, isAbandoned, retireVolume } from '../store/remove-volume.ts';
 import { recordUnresolved, resolveWorkload } from '../store/resolve-workload.ts';
 import type { Store } from '../store/store.ts';
-import { placeInstance } from './place-instance.ts';
+import { orderedSpec } from './ordered-spec.ts';
+import { runPlace } from './place-instance.ts';
 import type { Step } from './plan.ts';
 
 export interface StepContext {
@@ -45,12 +47,12 @@ const nodesAskedForImage = 3;
 
 const executors: Executors = {
   'resolve-image': ({ workload }, context) => resolveImage(workload, context),
-  place: ({ instance }, context) => placeInstance(instance, context),
+  place: ({ instance }, context) => runPlace(instance, context),
   async ensure({ instance, node }, { store, backendOf, clock, random, signal }) {
     const order = { ...orderHead(instance, node), requestId: random.uuidV4() };
     const timeout = clock.timeout(ensureTimeoutMs, signal);
     try {
-      await backendOf(node).ensureInstance(order, instance.spec, timeout);
+      await backendOf(node).ensureInstance(order, orderedSpec(instance.spec), timeout);
     } catch (error) {
       if (!(error instanceof DroverError) || error.reason !== 'removed') throw error;
       // Removed on its host before it was ever reported: no listing will tell that it is gone.
@@ -76,6 +78,7 @@ const executors: Executors = {
     await removeFromNode({ ...released, instanceId: id }, context);
     await store.transact((tx) => forgetReleased(tx, id, project, clock.nowMs()));
   },
+  'remove-volume': ({ volume }, context) => removeVolume(volume, context),
 };
 
 export function runStep(step: Step, context: StepContext): Promise<void> {
@@ -105,6 +108,30 @@ async function removeFromNode(
   } catch (error) {
     if (!isKind(error, 'not-found')) throw error;
   }
+}
+
+/** Marked first: from there on no instance can get it. */
+async function removeVolume(volume: Volume, context: StepContext): Promise<void> {
+  const { store, backendOf, clock, signal } = context;
+  const { id, project } = volume.metadata;
+  const { result: doomed } = await store.transact((tx) => {
+    const record = tx.get('volume', id, project);
+    if (record === undefined || !isAbandoned(record, tx.named('workload', record.workload, project)))
+      return undefined;
+    retireVolume(tx, record, 'no workload claims it, and it is not to be kept', clock.nowMs());
+    return record;
+  });
+  if (doomed === undefined) return;
+  const { node } = doomed;
+  if (node !== undefined) {
+    const timeout = clock.timeout(removeTimeoutMs, signal);
+    try {
+      await backendOf(node).removeVolume(node, id as VolumeId, timeout);
+    } catch (error) {
+      if (!isKind(error, 'not-found')) throw error;
+    }
+  }
+  await store.transact((tx) => forgetVolume(tx, { id, project }, clock.nowMs()));
 }
 
 async function forget(

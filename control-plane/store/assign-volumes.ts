@@ -125,7 +125,8 @@ export function assignVolumes(
   if (slot === undefined) return [];
   freeUnclaimed(tx, instance);
   return instance.spec.volumes.map((claim) => {
-    const { sizeMib, pool, keep } = claim;
+    const { sizeMib, pool } = claim;
+    const keep = keepOf(tx, instance, claim.name);
     const found = slot.volumes.find((volume) => volume.claim === claim.name);
     const before = found ?? newVolume(tx, instance, claim, { number: slot.number, id: at.newId(), nowMs });
     const instanceId = instance.metadata.id as InstanceId;
@@ -133,6 +134,11 @@ export function assignVolumes(
     return { name: claim.name, volumeId: before.metadata.id as VolumeId };
   });
 }
+
+/** What nodes are told of a claim says nothing of keeping: that is between the workload and its volumes. */
+const keepOf = (tx: Transaction, { workload, metadata }: Instance, claim: string): boolean =>
+  tx.named('workload', workload, metadata.project)?.spec.volumes.find(({ name }) => name === claim)?.keep ??
+  true;
 
 function put(tx: Transaction, before: Volume | undefined, now: Volume): void {
   const isSame =

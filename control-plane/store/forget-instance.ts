@@ -1,9 +1,12 @@
 import { DroverError } from '#shared/errors.ts';
+import { freeAddresses } from './assign-addresses.ts';
+import { freeVolumes } from './assign-volumes.ts';
 import type { Transaction } from './store.ts';
 
 /**
  * Deletes an instance of which nothing is left: its node said so, or it never had one. Repeating it changes
- * nothing. failed-precondition: it is wanted.
+ * nothing. Its data volumes and addresses are free from here on, and not before: its guest used them.
+ * failed-precondition: it is wanted.
  */
 export function forgetInstance(
   tx: Transaction,
@@ -18,6 +21,8 @@ export function forgetInstance(
   const { name } = record.metadata;
   if (record.intent === 'run')
     throw new DroverError('failed-precondition', `${name} is still wanted`, { subject: { instance: id } });
+  freeVolumes(tx, record);
+  freeAddresses(tx, record);
   tx.delete('instance', id, project);
   const subject = { instance: name, instanceId: id, workload, ...(node === undefined ? {} : { node }) };
   tx.event({ atMs: nowMs, type: 'instance.removed', severity: 'info', subject, message: because }, project);

@@ -1,4 +1,4 @@
-import type { Instance, InstanceSpec, Workload, WorkloadSpec } from '#shared/model.ts';
+import type { CopySpec, Instance, InstanceSpec, Workload, WorkloadSpec } from '#shared/model.ts';
 import { canonicalText, isSameData } from './canonical.ts';
 
 /** What every copy of one generation has in common: an InstanceSpec that has no name yet. */
@@ -27,7 +27,9 @@ function templateOf(
   { image, runtime }: { readonly image: string; readonly runtime: string },
 ): InstanceTemplate {
   const { replicas: _replicas, placement: _placement, update: _update, ...alike } = spec;
-  return { ...alike, workload, image, runtime };
+  // Keeping is between the workload and its volumes: a change of it is nothing to the copies.
+  const volumes = alike.volumes.map((claim) => ({ ...claim, keep: true }));
+  return { ...alike, volumes, workload, image, runtime };
 }
 
 /**
@@ -39,7 +41,54 @@ export function sameTemplate(before: WorkloadSpec, after: WorkloadSpec): boolean
 }
 
 /**
- * It has to be replaced before the workload is as wanted. A change of replicas or of the update policy
+ * A copy has what no other copy can have at the same time: data volumes, an address or a host port that the spec
+ * names. An old one goes before its replacement comes.
+ */
+export const isExclusive = ({ volumes, networks, ports }: CopySpec): boolean =>
+  volumes.length > 0 ||
+  networks.some(({ addresses }) => addresses.length > 0) ||
+  ports.some(({ hostPort }) => hostPort !== 0);
+
+/**
+ * What becomes of a copy whose template changes. 'none': nothing, it differs for the scheduler alone.
+ * 'limits': they are set while it runs. 'anew': its guest is made anew on the same root, which is its own.
+ * 'replace': another instance takes its place.
+ */
+export type SpecChange = 'none' | 'limits' | 'anew' | 'replace';
+
+export function changeOf(before: InstanceTemplate, after: InstanceTemplate): SpecChange {
+  if (isSameData(alikeOf(before), alikeOf(after))) return 'none';
+  if (isSameData(withoutLimits(before), withoutLimits(after))) return 'limits';
+  const isOwnRoot = after.runtime === 'lxc' && before.runtime === 'lxc';
+  return isOwnRoot && before.image === after.image && before.rootPool === after.rootPool ? 'anew' : 'replace';
+}
+
+const alikeOf = (template: InstanceTemplate & Partial<InstanceSpec>): InstanceTemplate => {
+  const { displayName: _name, assigned: _assigned, ...alike } = template;
+  return alike;
+};
+
+function withoutLimits(template: InstanceTemplate): unknown {
+  const { resources: _resources, volumes, ...rest } = alikeOf(template);
+  return { ...rest, volumes: volumes.map(({ sizeMib: _sizeMib, ...claim }) => claim) };
+}
+
+/**
+ * The change needs no new look at what the image stands for. A container whose root is its own keeps its image
+ * until another one is named: a tag that has moved on must not cost it its root.
+ */
+export function keepsImage({ spec, resolved }: Workload, after: WorkloadSpec): boolean {
+  const isSameImage =
+    spec.image === after.image &&
+    spec.runtime === after.runtime &&
+    spec.imageCredential === after.imageCredential;
+  if (!isSameImage) return false;
+  if (resolved?.runtime === 'lxc') return true;
+  return changeOf(templateOf('', spec, spec), templateOf('', after, after)) !== 'replace';
+}
+
+/**
+ * It has to be updated or replaced before the workload is as wanted. A change of replicas or of the update policy
  * outdates nobody; a new strategy only those that have no node yet.
  */
 export function isOutdated(instance: Instance, workload: Workload): boolean {
@@ -64,8 +113,7 @@ function textOfTemplate(workload: Workload, template: InstanceTemplate): string 
 function textOfSpec(spec: InstanceSpec): string {
   const known = texts.get(spec);
   if (known !== undefined) return known;
-  const { displayName: _name, assigned: _assigned, ...rest } = spec;
-  const text = canonicalText(rest);
+  const text = canonicalText(alikeOf(spec));
   texts.set(spec, text);
   return text;
 }

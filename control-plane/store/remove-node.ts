@@ -1,11 +1,12 @@
 import { DroverError } from '#shared/errors.ts';
 import type { Instance, InstanceId, NodeName } from '#shared/model.ts';
+import { freeAddresses, heldCount } from './assign-addresses.ts';
 import { foundNode } from './put-node.ts';
 import { revokeNodeCertificates } from './revoke-certificate.ts';
 import type { Transaction } from './store.ts';
 
 /** A transaction has at most 128 operations, and releasing one instance costs some. */
-const releasedPerTransaction = 25;
+const operationsOfRelease = 100;
 
 /**
  * The operator's word that a host is dead: nothing new goes there, and its certificates are worth nothing
@@ -34,9 +35,15 @@ export function giveUpNode(
  * on a host that was not as dead as it seemed. So it is kept which they were.
  */
 export function releaseInstances(tx: Transaction, node: NodeName, nowMs: number): string[] {
-  const some = tx.instancesOnNode(node).slice(0, releasedPerTransaction);
-  for (const instance of some) release(tx, instance, node, nowMs);
-  return some.map(({ metadata }) => metadata.name);
+  const released: string[] = [];
+  let operations = 0;
+  for (const instance of tx.instancesOnNode(node)) {
+    operations += 4 + heldCount(instance);
+    if (released.length > 0 && operations > operationsOfRelease) break;
+    release(tx, instance, node, nowMs);
+    released.push(instance.metadata.name);
+  }
+  return released;
 }
 
 function release(tx: Transaction, instance: Instance, node: NodeName, nowMs: number): void {
@@ -44,6 +51,8 @@ function release(tx: Transaction, instance: Instance, node: NodeName, nowMs: num
   const { workload } = instance;
   const { stopGraceMs } = instance.spec;
   const released = { name, project, workload, node, generation: generation + 1, stopGraceMs };
+  // The operator's word counts as proof: a chosen address must be free for whoever takes its place.
+  freeAddresses(tx, instance);
   tx.delete('instance', id, project);
   tx.put('released-instance', id, { id: id as InstanceId, ...released }, project);
   tx.event(
@@ -58,9 +67,14 @@ function release(tx: Transaction, instance: Instance, node: NodeName, nowMs: num
   );
 }
 
+function someNames(records: readonly Pick<Instance, 'metadata'>[]): string {
+  const some = records.slice(0, 3).map(({ metadata }) => metadata.name);
+  return some.join(', ') + (records.length > some.length ? ', …' : '');
+}
+
 /**
  * Takes a node out of the fleet and revokes its certificates. not-found; failed-precondition while instances
- * are bound to it: they may still run there.
+ * are bound to it, for they may still run there, or data volumes lie on it.
  */
 export function removeNode(
   tx: Transaction,
@@ -70,11 +84,9 @@ export function removeNode(
   const node = foundNode(tx, removal.node);
   const bound = tx.instancesOnNode(removal.node);
   if (bound.length > 0) {
-    const some = bound.slice(0, 3).map(({ metadata }) => metadata.name);
-    const names = some.join(', ') + (bound.length > some.length ? ', …' : '');
     throw new DroverError(
       'failed-precondition',
-      `needs a node without instances, ${removal.node} has ${bound.length}: ${names}`,
+      `needs a node without instances, ${removal.node} has ${bound.length}: ${someNames(bound)}`,
       {
         subject: { node: removal.node },
         reason: 'instances-bound',
@@ -82,6 +94,17 @@ export function removeNode(
       },
     );
   }
+  const volumes = tx.list('volume').filter((volume) => volume.node === removal.node);
+  if (volumes.length > 0)
+    throw new DroverError(
+      'failed-precondition',
+      `needs a node without data volumes, ${removal.node} has ${volumes.length}: ${someNames(volumes)}`,
+      {
+        subject: { node: removal.node },
+        reason: 'volumes-left',
+        nextStep: 'drover volume remove, or say --lost if its host is dead',
+      },
+    );
   revokeNodeCertificates(tx, node, removal.certificateLifeMs, nowMs);
   tx.delete('node', node.metadata.id);
   tx.event({

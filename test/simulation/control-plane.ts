@@ -7,6 +7,7 @@ import type { Journal } from '../../control-plane/store/journal.ts';
 import { openStore } from '../../control-plane/store/open-store.ts';
 import { putWorkload } from '../../control-plane/store/put-workload.ts';
 import { giveUpNode, releaseInstances, removeNode } from '../../control-plane/store/remove-node.ts';
+import { loseVolumes } from '../../control-plane/store/remove-volume.ts';
 import { scaleWorkload } from '../../control-plane/store/scale-workload.ts';
 import type { Store, Transaction } from '../../control-plane/store/store.ts';
 import type { Clock } from '#shared/clock.ts';
@@ -127,6 +128,10 @@ export async function startControlPlane(options: {
       await act((tx) => giveUpNode(tx, removal, clock.nowMs()));
       for (;;) {
         const { result } = await act((tx) => releaseInstances(tx, name as NodeName, clock.nowMs()));
+        if (result.length === 0) break;
+      }
+      for (;;) {
+        const { result } = await act((tx) => loseVolumes(tx, name as NodeName, clock.nowMs()));
         if (result.length === 0) break;
       }
       await act((tx) => removeNode(tx, removal, clock.nowMs()));

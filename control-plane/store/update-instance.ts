@@ -1,0 +1,59 @@
+import type { Instance, Placement } from '#shared/model.ts';
+import { assign } from './bind-instance.ts';
+import { changeOf, type InstanceTemplate, type SpecChange } from './instance-template.ts';
+import type { Transaction } from './store.ts';
+
+export interface Update {
+  readonly id: string;
+  readonly project: string;
+  readonly template: InstanceTemplate;
+  readonly placement: Placement;
+  readonly workloadGeneration: number;
+  /** A new UUIDv7 each time. */
+  newId(): string;
+}
+
+/** For people: what an update in place does to the guest. */
+export const updateDetails: Readonly<Record<Exclude<SpecChange, 'replace'>, string>> = {
+  none: 'nothing changes for it',
+  limits: 'limits set while it runs',
+  anew: 'made anew on the same root, after a snapshot',
+};
+
+/**
+ * Gives an instance another spec where it is: its name, its node and what is its own stay. Its generation grows,
+ * which orders it anew, unless nothing of it is told to its node. What is gone, is to go or has no node is left
+ * alone, as what has the spec already. failed-precondition, resource-exhausted as assign: nothing is written.
+ */
+export function updateInstance(tx: Transaction, update: Update, nowMs: number): void {
+  const { id, project, template, placement, workloadGeneration, newId } = update;
+  const record = tx.get('instance', id, project);
+  if (record === undefined || record.intent !== 'run' || record.node === undefined) return;
+  const change = changeOf(record.spec, template);
+  if (change === 'replace' || record.workloadGeneration > workloadGeneration) return;
+
+  const { metadata, node } = record;
+  const generation = change === 'none' ? metadata.generation : metadata.generation + 1;
+  const spec = { ...template, displayName: record.spec.displayName, assigned: record.spec.assigned };
+  const updated: Instance = {
+    ...record,
+    metadata: { ...metadata, generation },
+    workloadGeneration,
+    placement,
+    spec: change === 'none' ? record.spec : spec,
+  };
+  const assigned = change === 'none' ? record.spec.assigned : assign(tx, updated, node, { newId }, nowMs);
+  tx.put('instance', id, { ...updated, spec: { ...updated.spec, assigned } }, project);
+  if (change === 'none') return;
+  const { name } = metadata;
+  tx.event(
+    {
+      atMs: nowMs,
+      type: 'instance.updated',
+      severity: 'info',
+      subject: { instance: name, instanceId: id, workload: record.workload, node },
+      message: `generation ${workloadGeneration} of ${record.workload}: ${updateDetails[change]}`,
+    },
+    project,
+  );
+}
