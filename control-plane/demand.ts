@@ -4,10 +4,11 @@ import type { Slot } from './store/assign-volumes.ts';
 
 type Asked = Pick<Instance, 'workload' | 'placement'> & {
   readonly spec: CopySpec & Pick<Instance['spec'], 'runtime' | 'image'>;
+  readonly metadata?: Pick<Instance['metadata'], 'id'>;
 };
 
 /** What an instance asks of a node; with the slot that it has or would take, also for its data volumes. */
-export const demandOf = ({ workload, spec, placement }: Asked, slot?: Slot): Demand => ({
+export const demandOf = ({ workload, spec, placement, metadata }: Asked, slot?: Slot): Demand => ({
   workload,
   runtime: spec.runtime,
   image: spec.image,
@@ -17,6 +18,8 @@ export const demandOf = ({ workload, spec, placement }: Asked, slot?: Slot): Dem
   anchor: anchorOf(slot),
   features: featuresOf(spec),
   devices: spec.devices,
+  ports: spec.ports,
+  holder: metadata?.id ?? '',
 });
 
 function anchorOf(slot: Slot | undefined): Demand['anchor'] {

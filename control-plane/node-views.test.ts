@@ -31,11 +31,18 @@ const live: LiveNode = {
   images: new Set(['sha256:1']),
   clockSkewMs: 0,
 };
+const httpPort = { hostPort: 80, guestPort: 80, protocol: 'tcp', hostAddress: '' };
+
 const bound = (workload: string, on: string | undefined): Instance =>
   ({
+    metadata: { id: `id-of-${workload}`, name: `${workload}-00001` },
     workload,
     node: on,
-    spec: { rootPool: '', resources: { cpuMillicores: 500, memoryMib: 1024, diskMib: 2048, pids: 10 } },
+    spec: {
+      rootPool: '',
+      resources: { cpuMillicores: 500, memoryMib: 1024, diskMib: 2048, pids: 10 },
+      assigned: { attachments: [], volumes: [], ports: [httpPort] },
+    },
   }) as unknown as Instance;
 
 const view = (
@@ -100,6 +107,11 @@ describe('node views', () => {
       pools: [{ name: 'local', unusableBecause: '', freeMib: 6144 }],
       copies: new Map([['web', 2]]),
     });
+  });
+
+  it('says who has which host port', () => {
+    const ports = view(live, [bound('web', name), bound('db', 'other')])?.ports;
+    expect(ports).toEqual([{ ...httpPort, holder: 'id-of-web', instance: 'web-00001' }]);
   });
 
   it('offers healthy runtimes only, and joins the labels', () => {

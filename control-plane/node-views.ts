@@ -1,7 +1,7 @@
 import { formatTime } from '#shared/clock.ts';
 import type { Condition, Instance, Node, NodeFacts, NodeName, Volume } from '#shared/model.ts';
 import type { LiveNode } from './fleet-view.ts';
-import type { NodeView, PoolView } from './scheduler/plugin.ts';
+import type { NodeView, PoolView, TakenPort } from './scheduler/plugin.ts';
 import type { Snapshot } from './store/store.ts';
 
 /** Conditions that keep new instances away from a node. */
@@ -16,10 +16,17 @@ interface Reserved {
   memoryMib: number;
   /** By pool; '': the node's first. */
   readonly diskMib: Map<string, number>;
+  readonly ports: TakenPort[];
   readonly copies: Map<string, number>;
 }
 
-const nothing = (): Reserved => ({ cpuMillicores: 0, memoryMib: 0, diskMib: new Map(), copies: new Map() });
+const nothing = (): Reserved => ({
+  cpuMillicores: 0,
+  memoryMib: 0,
+  diskMib: new Map(),
+  ports: [],
+  copies: new Map(),
+});
 
 /**
  * The fleet as the scheduler sees it. What is bound to a node is reserved there until the instance is
@@ -45,13 +52,15 @@ function reservations(instances: readonly Instance[], volumes: readonly Volume[]
   };
   const addTo = (amounts: Map<string, number>, key: string, amount: number): void =>
     void amounts.set(key, (amounts.get(key) ?? 0) + amount);
-  for (const { node, workload, spec } of instances) {
+  for (const { node, workload, spec, metadata } of instances) {
     if (node === undefined) continue;
     const one = on(node);
     one.cpuMillicores += spec.resources.cpuMillicores;
     one.memoryMib += spec.resources.memoryMib;
     addTo(one.diskMib, spec.rootPool, spec.resources.diskMib);
     addTo(one.copies, workload, 1);
+    const { id: holder, name: instance } = metadata;
+    for (const port of spec.assigned.ports) one.ports.push({ ...port, holder, instance });
   }
   for (const { node, pool, sizeMib } of volumes)
     if (node !== undefined) addTo(on(node).diskMib, pool, sizeMib);
@@ -78,6 +87,7 @@ function viewOf(node: Node, live: LiveNode | undefined, reserved: Reserved | und
     pools: poolsOf(facts, live?.conditions ?? [], reserved?.diskMib ?? new Map()),
     allowedDevices: new Set(facts?.allowedDevices),
     allowsPrivileged: facts?.allowsPrivileged ?? false,
+    ports: reserved?.ports ?? [],
     copies: reserved?.copies ?? new Map(),
     images: live?.images ?? new Set(),
   };

@@ -47,7 +47,7 @@ async function planOn(
   const live = new Map(names.map((name) => [name as NodeName, liveNode(name)]));
   const { labels, annotations } = { labels: {}, annotations: {} };
   const document = { project: 'default', name: 'web', labels, annotations, expectedRevision: 0, spec };
-  const plan = planApply([document], { snapshot, live, nowMs });
+  const plan = planApply({ networks: [], workloads: [document] }, { snapshot, live, nowMs });
   const written = store.snapshot().revision !== snapshot.revision;
   await store.close();
   const [workload] = plan.workloads;

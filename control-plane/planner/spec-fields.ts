@@ -19,12 +19,21 @@ export interface FieldChange {
 
 /** The fields that differ, in the order of the YAML. Nothing before: every field that is set. */
 export function diffFields(before: Described | undefined, after: Described): FieldChange[] {
-  const old = before === undefined ? new Map<string, string>() : fieldsOf(before);
-  const now = fieldsOf(after);
-  return [...new Set([...now.keys(), ...old.keys()])]
-    .map((field) => ({ field, before: old.get(field) ?? '', after: now.get(field) ?? '' }))
-    .filter((change) => change.before !== change.after);
+  return diffTexts(before === undefined ? new Map() : fieldsOf(before), fieldsOf(after));
 }
+
+type Texts = ReadonlyMap<string, string>;
+
+export const diffTexts = (before: Texts, after: Texts): FieldChange[] =>
+  [...new Set([...after.keys(), ...before.keys()])]
+    .map((field) => ({ field, before: before.get(field) ?? '', after: after.get(field) ?? '' }))
+    .filter((change) => change.before !== change.after);
+
+/** Fields that are set, as YAML writes them. */
+export const textsOf = (fields: readonly (readonly [string, unknown])[]): Texts =>
+  new Map(
+    fields.map(([field, value]) => [field, yamlText(field, value)] as const).filter(([, text]) => text),
+  );
 
 /** Storage, network and rights; a claim and a network by its name. */
 function guestFields(spec: GuestConfig): (readonly [string, unknown])[] {
@@ -69,7 +78,7 @@ function guestFields(spec: GuestConfig): (readonly [string, unknown])[] {
 const formatPort = ({ hostPort, guestPort, protocol, hostAddress }: PublishedPort): string =>
   `${hostAddress === '' ? '' : `${hostAddress}:`}${hostPort === 0 ? 'any' : hostPort}:${guestPort}/${protocol}`;
 
-function fieldsOf({ labels, annotations, spec }: Described): Map<string, string> {
+function fieldsOf({ labels, annotations, spec }: Described): Texts {
   const { resources, restart, placement, update } = spec;
   const fields: readonly (readonly [string, unknown])[] = [
     ...entries('labels', labels),
@@ -95,12 +104,10 @@ function fieldsOf({ labels, annotations, spec }: Described): Map<string, string>
     ['workingDir', spec.workingDir],
     ['imageCredential', spec.imageCredential],
   ];
-  return new Map(
-    fields.map(([field, value]) => [field, yamlText(field, value)] as const).filter(([, text]) => text),
-  );
+  return textsOf(fields);
 }
 
-const entries = (field: string, record: Readonly<Record<string, string>>): [string, string][] =>
+export const entries = (field: string, record: Readonly<Record<string, string>>): [string, string][] =>
   Object.entries(record)
     .toSorted(([a], [b]) => (a < b ? -1 : 1))
     .map(([key, value]) => [`${field}.${key}`, value]);

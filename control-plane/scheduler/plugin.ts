@@ -1,4 +1,4 @@
-import type { NodeName, Placement, Resources } from '#shared/model.ts';
+import type { NodeName, Placement, PublishedPort, Resources } from '#shared/model.ts';
 
 /** What is to be placed. */
 export interface Demand {
@@ -16,6 +16,10 @@ export interface Demand {
   readonly features: readonly string[];
   /** "/dev/fuse". */
   readonly devices: readonly string[];
+  /** Published ports; those whose host port is zero are chosen with the node. */
+  readonly ports: readonly PublishedPort[];
+  /** Id of the instance that asks; empty: none yet. What it has already is no obstacle. */
+  readonly holder: string;
 }
 
 export interface PoolDemand {
@@ -44,10 +48,19 @@ export interface NodeView {
   readonly pools: readonly PoolView[];
   readonly allowedDevices: ReadonlySet<string>;
   readonly allowsPrivileged: boolean;
+  /** Host ports of what is bound to it. */
+  readonly ports: readonly TakenPort[];
   /** Copies bound to it, by workload. */
   readonly copies: ReadonlyMap<string, number>;
   /** Digests and references of the images that are ready on it. */
   readonly images: ReadonlySet<string>;
+}
+
+export interface TakenPort extends PublishedPort {
+  /** Id of the instance. */
+  readonly holder: string;
+  /** As people call it. */
+  readonly instance: string;
 }
 
 export interface PoolView {

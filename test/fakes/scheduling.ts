@@ -12,6 +12,8 @@ export const demand = (changes: Partial<Demand> = {}): Demand => ({
   anchor: undefined,
   features: [],
   devices: [],
+  ports: [],
+  holder: '',
   ...changes,
 });
 
@@ -48,6 +50,7 @@ export const nodeView = (name: string, changes: Partial<NodeView> = {}): NodeVie
   pools: [pool()],
   allowedDevices: new Set(),
   allowsPrivileged: false,
+  ports: [],
   copies: new Map(),
   images: new Set(),
   ...changes,

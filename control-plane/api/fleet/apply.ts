@@ -4,19 +4,23 @@ import {
   type ApplyResult,
   DeleteWorkloadRequest,
   type DeleteWorkloadResponse,
+  type NetworkResult,
   ScaleWorkloadRequest,
   type ScaleWorkloadResponse,
 } from '#shared/gen/drover/fleet/v1/fleet.ts';
 import { isKind } from '#shared/errors.ts';
 import { checkCount, checkProject, checkRange, parseOne } from '#shared/wire/checks.ts';
 import { formatApplyResult } from '#shared/wire/fleet.ts';
-import { parseWorkloadDocuments, workloadLimits } from '#shared/wire/workload.ts';
+import { parseApplyDocuments } from '#shared/wire/apply-documents.ts';
+import { workloadLimits } from '#shared/wire/workload.ts';
 import { deleteWorkload } from '../../store/delete-workload.ts';
-import { type PutResult, putWorkload } from '../../store/put-workload.ts';
+import { putDocuments } from '../../store/put-documents.ts';
+import type { PutNetworkResult } from '../../store/put-network.ts';
+import type { PutResult } from '../../store/put-workload.ts';
 import { scaleWorkload } from '../../store/scale-workload.ts';
 import { decide, headOf } from '../decide.ts';
 import { callerName, type HandlerContext, type HandlerDeps } from '../handler.ts';
-import { presentMoment, workloadMessage } from '../messages.ts';
+import { networkMessage, presentMoment, workloadMessage } from '../messages.ts';
 import { findWorkload } from '../resolve-name.ts';
 
 /** All documents or none, in one transaction. */
@@ -25,22 +29,30 @@ export async function apply(
   context: HandlerContext,
   deps: HandlerDeps,
 ): Promise<ApplyResponse> {
-  const documents = parseWorkloadDocuments(request.documents);
+  const documents = parseApplyDocuments(request);
   const planRevision = parseOne('apply', (faults) =>
     checkCount(request.planRevision, 'planRevision', faults),
   );
   const { clock, random } = deps;
   const caller = callerName(context.caller);
   const head = headOf(request.requestId, ApplyRequest.encode(request).finish(), context);
-  const drawn = documents.map((document) => ({
+  const networks = documents.networks.map((document) => ({
+    document,
+    networkId: random.uuidV7(),
+    caller,
+  }));
+  const workloads = documents.workloads.map((document) => ({
     document,
     workloadId: random.uuidV7(),
     operationId: random.uuidV7(),
     caller,
     planRevision,
   }));
-  const results = await decide(deps, head, (tx) => drawn.map((put) => putWorkload(tx, put, clock.nowMs())));
-  return { results: results.map((result) => resultMessage(result, deps)), networks: [] };
+  const decided = await decide(deps, head, (tx) => putDocuments(tx, { networks, workloads }, clock.nowMs()));
+  return {
+    results: decided.workloads.map((result) => resultMessage(result, deps)),
+    networks: decided.networks.map((result) => networkResult(result, deps)),
+  };
 }
 
 export async function scale(
@@ -87,6 +99,12 @@ function resultMessage(result: PutResult, deps: HandlerDeps): ApplyResult {
   const moment = presentMoment(deps);
   const workload = moment.snapshot.get('workload', result.workloadId);
   return formatApplyResult(workload && workloadMessage(workload, moment), result);
+}
+
+function networkResult({ networkId, change }: PutNetworkResult, { store }: HandlerDeps): NetworkResult {
+  const snapshot = store.snapshot();
+  const network = snapshot.get('network', networkId);
+  return { network: network && networkMessage(network, snapshot), change };
 }
 
 async function withNearestName<T>(

@@ -7,7 +7,7 @@ import type {
   PlanResponse,
 } from '#shared/gen/drover/fleet/v1/fleet.ts';
 import type { Instance } from '#shared/model.ts';
-import { parseWorkloadDocuments } from '#shared/wire/workload.ts';
+import { parseApplyDocuments } from '#shared/wire/apply-documents.ts';
 import { demandOf } from '../../demand.ts';
 import { buildNodeViews } from '../../node-views.ts';
 import { planApply } from '../../planner/apply-diff.ts';
@@ -20,10 +20,10 @@ import { instanceMessageOf, type Moment, presentMoment } from '../messages.ts';
 import { findInstance, parseProject } from '../resolve-name.ts';
 
 export async function plan(request: PlanRequest, deps: HandlerDeps): Promise<PlanResponse> {
-  const documents = parseWorkloadDocuments(request.documents);
+  const documents = parseApplyDocuments(request);
   const { store, view, clock } = deps;
   const world = { snapshot: store.snapshot(), live: view.nodes(), nowMs: clock.nowMs() };
-  const { revision, workloads } = planApply(documents, world);
+  const { revision, networks, workloads } = planApply(documents, world);
   return {
     revision: BigInt(revision),
     workloads: workloads.map((workload) => ({
@@ -32,7 +32,7 @@ export async function plan(request: PlanRequest, deps: HandlerDeps): Promise<Pla
       steps: [...workload.steps],
       placements: workload.placements.map(formatDecision),
     })),
-    networks: [],
+    networks: networks.map((network) => ({ ...network, fields: [...network.fields] })),
   };
 }
 

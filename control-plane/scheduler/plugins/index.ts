@@ -10,6 +10,7 @@ import { labelSelectors } from './label-selectors.ts';
 import { nodeReady } from './node-ready.ts';
 import { notCordoned } from './not-cordoned.ts';
 import { poolHere } from './pool-here.ts';
+import { portsFree } from './ports-free.ts';
 import { runtimeOffered } from './runtime-offered.ts';
 import { spread } from './spread.ts';
 import { volumesHere } from './volumes-here.ts';
@@ -26,6 +27,7 @@ export const filters: readonly Filter[] = [
   poolHere,
   enoughDisk,
   labelSelectors,
+  portsFree,
 ];
 
 export const scores: readonly Score[] = [spread, emptiest, binPack, imagePresent];
