@@ -62,27 +62,41 @@ async function linkTarget(place: string): Promise<string | undefined> {
  * is not a directory.
  */
 export async function placeMounts(rootfs: string, mounts: readonly GuestMount[]): Promise<GuestMount[]> {
+  for (const mount of mounts) await checkMount(mount);
+  let wanted = mounts.toSorted(byDepth);
+  // A link may lead into a volume that seemed to come later: until each is where it was looked for.
+  for (let attempt = 0; attempt <= mounts.length; attempt += 1) {
+    const placed = (await placeOnce(rootfs, wanted)).toSorted(byDepth);
+    if (placed.every(({ target }, index) => target === wanted[index]?.target)) return placed;
+    wanted = placed;
+  }
+  throw new DroverError('invalid-argument', 'the links at the volumes lead into one another');
+}
+
+const byDepth = (a: GuestMount, b: GuestMount): number =>
+  a.target.split('/').length - b.target.split('/').length;
+
+async function placeOnce(rootfs: string, mounts: readonly GuestMount[]): Promise<GuestMount[]> {
   const placed: GuestMount[] = [];
-  for (const mount of mounts.toSorted((a, b) => depthOf(a) - depthOf(b))) {
-    const refuse = (why: string): DroverError => {
-      const message = `cannot mount at ${JSON.stringify(mount.target)}: ${why}`;
-      return new DroverError('invalid-argument', message, { subject: { field: 'volumes' } });
-    };
-    if (!/^(\/[^/\p{Cc}]+)+$/u.test(mount.target) || mount.target.split('/').some(isDots))
-      throw refuse('wanted an absolute path such as "/var/lib/data"');
+  for (const mount of mounts) {
     const target = await resolveInRoot(rootfs, mount.target, placed);
     const [, first = ''] = target.split('/');
-    if (first === '' || ownMounts.includes(first)) throw refuse(`it leads to ${target} in this root`);
-    if (placed.some((other) => other.target === target)) throw refuse(`two volumes lead to ${target}`);
-    const source = path.isAbsolute(mount.source)
-      ? await stat(mount.source).catch(() => undefined)
-      : undefined;
-    if (source?.isDirectory() !== true) throw refuse(`its volume has no directory ${mount.source}`);
+    if (first === '' || ownMounts.includes(first)) throw refuse(mount, `it leads to ${target} in this root`);
+    if (placed.some((other) => other.target === target)) throw refuse(mount, `two volumes lead to ${target}`);
     placed.push({ ...mount, target });
   }
   return placed;
 }
 
-const depthOf = ({ target }: GuestMount): number => target.split('/').length;
+async function checkMount(mount: GuestMount): Promise<void> {
+  const isDots = (part: string): boolean => part === '.' || part === '..';
+  if (!/^(\/[^/\p{Cc}]+)+$/u.test(mount.target) || mount.target.split('/').some(isDots))
+    throw refuse(mount, 'wanted an absolute path such as "/var/lib/data"');
+  const source = path.isAbsolute(mount.source) ? await stat(mount.source).catch(() => undefined) : undefined;
+  if (source?.isDirectory() !== true) throw refuse(mount, `its volume has no directory ${mount.source}`);
+}
 
-const isDots = (part: string): boolean => part === '.' || part === '..';
+const refuse = ({ target }: GuestMount, why: string): DroverError =>
+  new DroverError('invalid-argument', `cannot mount at ${JSON.stringify(target)}: ${why}`, {
+    subject: { field: 'volumes' },
+  });
