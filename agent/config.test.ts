@@ -30,6 +30,15 @@ describe('the configuration', () => {
     withFile(content, (file) => expect(readConfig(['--config', file], {}).config).toMatchObject({ idRange }));
   });
 
+  it('completes a policy for images, and takes servers with and without TLS', () => {
+    const servers = '{ a: { url: "https://a/x" }, b: { url: "http://b", insecure: true } }';
+    withFile(`images: { maxUnusedMib: 5 }\nimageServers: ${servers}\n`, (file) => {
+      const { images, imageServers } = readConfig(['--config', file], {}).config;
+      expect(images).toEqual({ keepUnusedHours: 168, maxUnusedMib: 5, pinned: [] });
+      expect(Object.keys(imageServers)).toEqual(['a', 'b']);
+    });
+  });
+
   it('takes flags before the file, and the file from the environment', () => {
     withFile('stateDir: /srv/a\nlabels: { zone: a }\n', (file) => {
       const { config } = readConfig(['--state-dir', '/srv/b'], { DROVER_AGENT_CONFIG: file });
@@ -44,6 +53,16 @@ describe('the configuration', () => {
     ['a count without an end', 'idRange: { base: 1000000, size: 65536, count: 65536 }', 'idRange'],
     ['a range with another key', 'idRange: { base: 1000000, size: 65536, pool: 3 }', 'idRange'],
     ['a range that holds the host', 'idRange: { base: 0, size: 65536 }', 'idRange'],
+    ['a template root that is relative', 'templateRoots: [here]', 'templateRoots'],
+    ['an image server without TLS', 'imageServers: { lab: { url: "http://lab" } }', 'imageServers'],
+    ['an image server in capitals', 'imageServers: { Lab: { url: "https://lab" } }', 'imageServers'],
+    [
+      'an image server with another key',
+      'imageServers: { lab: { url: "https://lab", x: 1 } }',
+      'imageServers',
+    ],
+    ['images kept for less than no time', 'images: { keepUnusedHours: -1 }', 'images'],
+    ['a policy with another key', 'images: { keepHours: 1 }', 'images'],
     ['a label of another shape', 'labels: { "a b": c }', 'labels'],
     ['a name in capitals', 'name: H1', 'name'],
     ['an address without a port', 'controlPlane: fleet', 'controlPlane'],

@@ -25,6 +25,18 @@ export interface AgentConfig {
   readonly insecureRegistries: readonly string[];
   /** Directories below which `oci:/…` images may lie. */
   readonly ociRoots: readonly string[];
+  /** Directories below which `tar:/…` images may lie. */
+  readonly templateRoots: readonly string[];
+  /** By the name that `lxc:NAME/…` images have: servers that list their images. */
+  readonly imageServers: Readonly<Record<string, { readonly url: string; readonly insecure?: boolean }>>;
+  /** "host:port" of servers of tarballs that may be asked over plain HTTP. */
+  readonly insecureImageServers: readonly string[];
+  /** How long images stay that no instance is made from; `pinned` ones always do. Zero MiB: no limit. */
+  readonly images: {
+    readonly keepUnusedHours: number;
+    readonly maxUnusedMib: number;
+    readonly pinned: readonly string[];
+  };
   /** Holds one file of registry credentials for each name. Empty: none. */
   readonly credentialsDir: string;
   /** First part of every guest's cgroup. Empty: from the incarnation. */
@@ -53,6 +65,10 @@ const defaults: AgentConfig = {
   idRange: { base: 1_000_000, size: 65_536, count: 1000 },
   insecureRegistries: [],
   ociRoots: [],
+  templateRoots: [],
+  imageServers: {},
+  insecureImageServers: [],
+  images: { keepUnusedHours: 168, maxUnusedMib: 0, pinned: [] },
   credentialsDir: '',
   cgroupPrefix: '',
   allowedDevices: ['/dev/fuse', '/dev/net/tun'],
@@ -116,6 +132,7 @@ const isText = (value: unknown): value is string => typeof value === 'string';
 const isTexts = (value: unknown): boolean => Array.isArray(value) && value.every(isText);
 const isPath = (value: unknown): boolean =>
   isText(value) && /^\/[^\0]*$/.test(value) && !value.includes('/../');
+const isPaths = (value: unknown): boolean => isTexts(value) && (value as string[]).every(isPath);
 
 /** A key without a check does not compile. */
 const checks: { readonly [Key in keyof AgentConfig]: Check } = {
@@ -126,10 +143,14 @@ const checks: { readonly [Key in keyof AgentConfig]: Check } = {
   labels: wanted('keys and texts', isLabels),
   idRange: wanted('{ base, size, count }, with a size of at least 65536', isRange),
   insecureRegistries: wanted('a list of "host:port"', isTexts),
-  ociRoots: wanted(
-    'a list of absolute paths',
-    (value) => isTexts(value) && (value as string[]).every(isPath),
+  ociRoots: wanted('a list of absolute paths', isPaths),
+  templateRoots: wanted('a list of absolute paths', isPaths),
+  imageServers: wanted(
+    'names, each with { url: "https://host" }, or with http and insecure: true',
+    isImageServers,
   ),
+  insecureImageServers: wanted('a list of "host:port"', isTexts),
+  images: wanted('{ keepUnusedHours, maxUnusedMib, pinned }, two numbers and a list', isImagePolicy),
   credentialsDir: wanted('an absolute path', (value) => value === '' || isPath(value)),
   cgroupPrefix: wanted(
     '"/" and a name',
@@ -157,8 +178,12 @@ function checkConfig(given: Readonly<Record<string, unknown>>): AgentConfig {
     throw new DroverError('invalid-argument', `the agent's configuration: ${text}`, { faults });
   }
   const config: AgentConfig = { ...defaults, ...given };
-  // Who names a range without a count has given no more ids than that.
-  return Object.freeze({ ...config, idRange: Object.assign({ count: 0 }, config.idRange) });
+  return Object.freeze({
+    ...config,
+    // Who names a range without a count has given no more ids than that.
+    idRange: Object.assign({ count: 0 }, config.idRange),
+    images: { ...defaults.images, ...config.images },
+  });
 }
 
 function isNodeName(name: string): boolean {
@@ -185,3 +210,28 @@ function isRange(value: unknown): boolean {
   const [first, each, more] = [base as number, size as number, count as number];
   return first >= 65_536 && each >= 65_536 && more >= 0 && first + each * (more + 1) <= 2 ** 32 - 1;
 }
+
+function isImageServers(value: unknown): boolean {
+  if (!isRecord(value)) return false;
+  return Object.entries(value).every(([name, server]) => {
+    if (!/^[a-z]([a-z0-9-]{0,38}[a-z0-9])?$/.test(name) || !isRecord(server)) return false;
+    const { url, insecure = false, ...rest } = server;
+    if (Object.keys(rest).length > 0 || typeof insecure !== 'boolean') return false;
+    if (!isText(url) || !URL.canParse(url)) return false;
+    const { protocol, username, search, hash } = new URL(url);
+    const isPlain = `${username}${search}${hash}` === '';
+    return isPlain && (protocol === 'https:' || (protocol === 'http:' && insecure));
+  });
+}
+
+function isImagePolicy(value: unknown): boolean {
+  if (!isRecord(value)) return false;
+  const { keepUnusedHours = 0, maxUnusedMib = 0, pinned = [], ...rest } = value;
+  const areCounts = [keepUnusedHours, maxUnusedMib].every(
+    (each) => Number.isSafeInteger(each) && (each as number) >= 0,
+  );
+  return areCounts && isTexts(pinned) && Object.keys(rest).length === 0;
+}
+
+const isRecord = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);

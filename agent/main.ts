@@ -1,5 +1,4 @@
 import { chmod, mkdir, rm } from 'node:fs/promises';
-import os from 'node:os';
 import path from 'node:path';
 import { Server, ServerCredentials } from '@grpc/grpc-js';
 import { systemClock } from '#shared/clock.ts';
@@ -21,8 +20,7 @@ import { readOrMake } from './host/durable-file.ts';
 import { readBootId } from './host/facts.ts';
 import { lockDirectory } from './host/state-lock.ts';
 import { join, type NodeIdentity, readIdentity } from './identity.ts';
-import type { ImageSource } from './images/image-source.ts';
-import { createOciSource } from './images/index.ts';
+import { createImageCollector, createImageSources } from './images/index.ts';
 import { type Instances, openInstances, type Tools } from './instances.ts';
 import { createNoNetworks } from './network/no-networks.ts';
 import { startRenewal } from './renewal.ts';
@@ -133,6 +131,8 @@ async function openParts(config: AgentConfig, life: Life, cleanUp: AsyncDisposab
   const tools = { ...host, range, rangeCount: count, clock, random: systemRandom, log, bootId };
   const instances = await openInstances({ stateDir, fleetId: identity.fleetId, tools });
   cleanUp.defer(() => instances.close());
+  const collection = { images, pools: pools.all, instances, policy: config.images, directory: stateDir };
+  cleanUp.defer(createImageCollector({ ...collection, clock, log }).start());
   const node = { name: identity.node, labels, agentVersion: version, stateDir };
   const reports: NodeReports = await createNodeReports({
     node: { ...node, idmappedMounts, allowedDevices, allowsPrivileged },
@@ -172,17 +172,7 @@ function openDrivers(config: AgentConfig, { incarnation, commands, log }: Life) 
   const rights = { allowedDevices, allowsPrivileged };
   const context = { ...base, commands, log, stateDir, runDir, cgroupPrefix, ...rights };
   const drivers: RuntimeDriver[] = Object.values(runtimeDrivers).map((create) => create(context));
-  const images: ImageSource[] = [
-    createOciSource({
-      ...base,
-      directory: path.join(stateDir, 'images'),
-      credentialsDir: config.credentialsDir || path.join(stateDir, 'credentials'),
-      insecureRegistries: config.insecureRegistries,
-      layoutDirs: config.ociRoots,
-      architecture: os.arch() === 'x64' ? 'amd64' : os.arch(),
-      run: commands.run,
-    }),
-  ];
+  const images = createImageSources(config, { ...base, commands });
   return { drivers, images };
 }
 

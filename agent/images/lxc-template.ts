@@ -6,6 +6,7 @@ import { DroverError } from '#shared/errors.ts';
 import type { Digest } from '#shared/model.ts';
 import type { Random } from '#shared/random.ts';
 import type { HostCommands } from '../host/command.ts';
+import { createGate } from '../host/gate.ts';
 import type { IdRange } from '../volumes/volume-driver.ts';
 import { openRegular } from './allowed-path.ts';
 import type { ImageSource, PulledImage, PullProgress } from './image-source.ts';
@@ -46,6 +47,8 @@ type Pinned = TemplateReference & { readonly digest: Digest };
 
 const defaultStallMs = 120_000;
 const hashBytes = 1024 ** 2;
+/** Each takes a core and the disk. */
+const unpacksAtOnce = 2;
 
 /**
  * Root file systems as tarballs: on this node, on a web server, or from servers that list theirs as public
@@ -57,6 +60,7 @@ export function createTemplateSource(options: TemplateSourceOptions): ImageSourc
   const store = createImageStore({ ...options, run: commands.run });
   const joiner = createJoiner<PulledImage, PullProgress>();
   const originOf = createTemplateOrigins({ ...options, limits, stallMs });
+  const unpacking = createGate(unpacksAtOnce);
   let opening: Promise<void> | undefined;
 
   /** Once for all; a failed attempt does not count. */
@@ -117,7 +121,8 @@ export function createTemplateSource(options: TemplateSourceOptions): ImageSourc
     tell(0, 0);
     const file = await origin.fetch(path.join(staged.directory, 'tarball'), tell, signal).catch(noRoom);
     await using tarball = await openRegular(file);
-    return await unpack(tarball, reference, range, staged, signal, report).catch(noRoom);
+    const work = (): Promise<PulledImage> => unpack(tarball, reference, range, staged, signal, report);
+    return await unpacking.pass(work).catch(noRoom);
   }
 
   return {
