@@ -53,11 +53,16 @@ export const nodeMessage = (node: Node, { snapshot, view }: Moment): WireNode =>
   formatNode(node, nodeStatus(node, snapshot, view));
 
 /** What more instances can have is the least of what its subnets have left. */
-export function networkMessage(network: Network, snapshot: Snapshot): WireNetwork {
+export function networkMessage(
+  network: Network,
+  snapshot: Snapshot,
+  { withHeld = false }: { readonly withHeld?: boolean } = {},
+): WireNetwork {
   const { name, project } = network.metadata;
   const left = spacesOf(network).map((space) =>
     freeIn(space, snapshot.heldAddresses(name, space.cidr.family, project)),
   );
   const free = left.reduce((least, each) => (each < least ? each : least), left[0] ?? 0n);
-  return formatNetwork(network, { held: heldIn(snapshot, network.metadata), free });
+  const held = heldIn(snapshot, network.metadata);
+  return formatNetwork(network, { ...(withHeld ? { held } : {}), heldCount: held.length, free });
 }

@@ -211,15 +211,24 @@ const formatNetworkSpec = (spec: NetworkSpec): WireNetworkSpec => ({
 
 /** What instances hold of a network, and what is left of it. */
 export interface NetworkUsage {
-  readonly held: readonly { readonly address: string; readonly instance: string }[];
+  /** Undefined: they are counted, and not told. */
+  readonly held?: readonly { readonly address: string; readonly instance: string }[];
+  readonly heldCount: number;
   readonly free: bigint;
 }
 
 const uint64Max = 2n ** 64n - 1n;
 
-export const formatNetwork = ({ metadata, spec }: Network, { held, free }: NetworkUsage): WireNetwork => ({
+/** So that the answer stays below what one message can hold. */
+const heldToldMax = 10_000;
+
+export const formatNetwork = (
+  { metadata, spec }: Network,
+  { held = [], heldCount, free }: NetworkUsage,
+): WireNetwork => ({
   metadata: formatMetadata(metadata),
   spec: formatNetworkSpec(spec),
-  held: held.map(({ address, instance }) => ({ address, instance })),
+  held: held.slice(0, heldToldMax).map(({ address, instance }) => ({ address, instance })),
   free: free > uint64Max ? uint64Max : free,
+  heldCount,
 });

@@ -27,7 +27,8 @@ export async function getNetwork(
   { store }: Pick<HandlerDeps, 'store'>,
 ): Promise<GetNetworkResponse> {
   const snapshot = store.snapshot();
-  return { network: networkMessage(findNetwork(snapshot, name, parseProject(project)), snapshot) };
+  const network = findNetwork(snapshot, name, parseProject(project));
+  return { network: networkMessage(network, snapshot, { withHeld: true }) };
 }
 
 export async function removeNetwork(

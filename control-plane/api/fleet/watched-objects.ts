@@ -1,22 +1,24 @@
 import { ObjectKind, type WatchResponse } from '#shared/gen/drover/fleet/v1/fleet.ts';
-import type { Instance, Node, Operation, Workload } from '#shared/model.ts';
+import type { Instance, Network, Node, Operation, Workload } from '#shared/model.ts';
 import { runningOperation } from '../../store/finish-operation.ts';
 import type { StoreChange } from '../../store/store.ts';
 import {
   instanceMessageOf,
   type Moment,
+  networkMessage,
   nodeMessage,
   operationMessage,
   workloadMessage,
 } from '../messages.ts';
 
-export type WatchedKind = 'workload' | 'instance' | 'node' | 'operation';
+export type WatchedKind = 'workload' | 'instance' | 'node' | 'operation' | 'network';
 
 export const watchedKinds: ReadonlyMap<ObjectKind, WatchedKind> = new Map([
   [ObjectKind.OBJECT_KIND_WORKLOAD, 'workload'],
   [ObjectKind.OBJECT_KIND_INSTANCE, 'instance'],
   [ObjectKind.OBJECT_KIND_NODE, 'node'],
   [ObjectKind.OBJECT_KIND_OPERATION, 'operation'],
+  [ObjectKind.OBJECT_KIND_NETWORK, 'network'],
 ]);
 const objectKinds = new Map([...watchedKinds].map(([wire, kind]) => [kind, wire]));
 
@@ -44,6 +46,8 @@ export function* describeAll({ project, kinds }: WatchScope, moment: Moment): Ge
     for (const instance of snapshot.list('instance', project)) yield describeInstance(instance, moment);
   if (kinds.has('operation'))
     for (const operation of snapshot.list('operation', project)) yield describeOperation(operation, moment);
+  if (kinds.has('network'))
+    for (const network of snapshot.list('network', project)) yield describeNetwork(network, moment);
 }
 
 /** What one revision changed, and what is derived from it, as it is now. */
@@ -59,6 +63,7 @@ export function describeChanged(
   for (const change of changes) {
     if (change.kind !== 'node' && change.project !== scope.project) continue;
     if (isWatched(change) && scope.kinds.has(change.kind)) add(describeChange(change, moment));
+    if (change.kind === 'address' && scope.kinds.has('network')) add(describeNetworkOf(change, moment));
     const workload = workloadOf(change);
     if (workload === undefined) continue;
     const record = moment.snapshot.named('workload', workload, scope.project);
@@ -102,7 +107,21 @@ function describeChange(change: WatchedChange, moment: Moment): Described | unde
       const now = snapshot.get('operation', id, project);
       return now && describeOperation(now, moment);
     }
+    case 'network': {
+      const now = snapshot.get('network', id, project);
+      return now && describeNetwork(now, moment);
+    }
   }
+}
+
+/** What an instance took or gave back changes what is left. */
+function describeNetworkOf(
+  { record, before, project }: Extract<StoreChange, { kind: 'address' }>,
+  moment: Moment,
+): Described | undefined {
+  const name = (record ?? before)?.network ?? '';
+  const network = moment.snapshot.named('network', name, project);
+  return network && describeNetwork(network, moment);
 }
 
 function describeRemoved({ kind, id, before }: WatchedChange): Described {
@@ -142,6 +161,13 @@ function describeOperation(operation: Operation, moment: Moment): Described {
   const text = textOf(operation.steps.length, state, done, total, message, blockedBy);
   const isSettled = operation.state !== 'running';
   return { key: `operation/${operation.id}`, text, isSettled, event: { $case: 'operation', value } };
+}
+
+function describeNetwork(network: Network, { snapshot }: Moment): Described {
+  const value = networkMessage(network, snapshot);
+  const { id, revision } = network.metadata;
+  const text = textOf(revision, value.heldCount, `${value.free}`);
+  return { key: `network/${id}`, text, isSettled: true, event: { $case: 'network', value } };
 }
 
 /** What tells whether nodes came, went or feel otherwise; equal texts, nothing to look at. */

@@ -532,10 +532,12 @@ export interface Network {
   spec:
     | NetworkSpec
     | undefined;
-  /** Addresses that instances hold. */
+  /** Addresses that instances hold, the first 10 000. GetNetwork alone tells them. */
   held: HeldAddress[];
-  /** How many more instances can have an address. Zero where it gives out none. */
+  /** How many more instances can have an address, at most 2^64 - 1. Zero where it gives out none. */
   free: bigint;
+  /** How many addresses instances hold. */
+  heldCount: number;
 }
 
 /** HeldAddress is one address in use. */
@@ -3507,7 +3509,7 @@ export const Subnet: MessageFns<Subnet> = {
 };
 
 function createBaseNetwork(): Network {
-  return { metadata: undefined, spec: undefined, held: [], free: 0n };
+  return { metadata: undefined, spec: undefined, held: [], free: 0n, heldCount: 0 };
 }
 
 export const Network: MessageFns<Network> = {
@@ -3526,6 +3528,9 @@ export const Network: MessageFns<Network> = {
         throw new globalThis.Error("value provided for field message.free of type uint64 too large");
       }
       writer.uint32(32).uint64(message.free);
+    }
+    if (message.heldCount !== 0) {
+      writer.uint32(40).uint32(message.heldCount);
     }
     return writer;
   },
@@ -3575,6 +3580,14 @@ export const Network: MessageFns<Network> = {
             message.free = reader.uint64() as bigint;
             continue;
           }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.heldCount = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3593,6 +3606,11 @@ export const Network: MessageFns<Network> = {
       spec: isSet(object.spec) ? NetworkSpec.fromJSON(object.spec) : undefined,
       held: globalThis.Array.isArray(object?.held) ? object.held.map((e: any) => HeldAddress.fromJSON(e)) : [],
       free: isSet(object.free) ? BigInt(object.free) : 0n,
+      heldCount: isSet(object.heldCount)
+        ? globalThis.Number(object.heldCount)
+        : isSet(object.held_count)
+        ? globalThis.Number(object.held_count)
+        : 0,
     };
   },
 
@@ -3610,6 +3628,9 @@ export const Network: MessageFns<Network> = {
     if (message.free !== 0n) {
       obj.free = message.free.toString();
     }
+    if (message.heldCount !== 0) {
+      obj.heldCount = Math.round(message.heldCount);
+    }
     return obj;
   },
 
@@ -3626,6 +3647,7 @@ export const Network: MessageFns<Network> = {
       : undefined;
     message.held = object.held?.map((e) => HeldAddress.fromPartial(e)) || [];
     message.free = (object.free !== undefined && object.free !== null) ? BigInt(object.free) : 0n;
+    message.heldCount = object.heldCount ?? 0;
     return message;
   },
 };
