@@ -3,6 +3,7 @@ import type { Instance } from '#shared/model.ts';
 import type { JournalChange } from './journal.ts';
 import { deleteFrom, emptyTable, getFrom, putInto, rangeOf, type SortedTable } from './sorted-table.ts';
 import type { HeldAddress, Kind, NamedKind, Records, Snapshot } from './store.ts';
+import { upgradeRecord } from './upgrade-record.ts';
 
 export const defaultProject = 'default';
 
@@ -137,10 +138,10 @@ export function deleteRecord(replica: Replica, key: string): Replica {
   };
 }
 
-/** One record from its JSON text. */
+/** One record from its JSON text, of this version or an earlier one. */
 export function putText(replica: Replica, key: string, value: string, revision: number): Replica {
   const { kind, project, id } = parseKey(key);
-  const record = stampRevision(JSON.parse(value) as Records[Kind], kind, revision);
+  const record = stampRevision(upgradeRecord(kind, JSON.parse(value) as Records[Kind]), kind, revision);
   return putRecord(replica, key, { kind, project, id, record, revision });
 }
 
