@@ -141,7 +141,7 @@ async function openParts(config: AgentConfig, life: Life, cleanUp: AsyncDisposab
     fingerprint: () => askAll(tools),
   });
   cleanUp.defer(() => reports.close());
-  return { instances, reports, images, bootId, clock };
+  return { instances, reports, images, pinnedImages: config.images.pinned, bootId, clock };
 }
 
 async function askAll({ drivers, pools, networks, clock }: Tools): Promise<Fingerprints> {

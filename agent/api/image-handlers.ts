@@ -6,12 +6,14 @@ import type {
 import type { Handlers } from '#shared/rpc-server.ts';
 import { parseDigest } from '#shared/wire/checks.ts';
 import { formatImage } from '#shared/wire/node.ts';
+import { isPinned } from '../images/collect.ts';
 import type { ImageSource, PullProgress } from '../images/image-source.ts';
 import { imageSourceOf } from '../instances/tools.ts';
 import type { Instances } from '../instances.ts';
 
 interface ImageParts {
   readonly images: readonly ImageSource[];
+  readonly pinnedImages?: readonly string[];
   readonly instances: Pick<Instances, 'imageRange' | 'usedImages' | 'removeImage'>;
 }
 
@@ -27,7 +29,10 @@ export const imageHandlers = (
     for (const source of parts.images) {
       const images = await source.list(signal);
       const used = parts.instances.usedImages();
-      for (const image of images) yield formatImage({ ...image, usedBy: used.get(image.digest) ?? 0 });
+      for (const image of images) {
+        const pinned = isPinned(image, parts.pinnedImages ?? []);
+        yield formatImage({ ...image, usedBy: used.get(image.digest) ?? 0, pinned });
+      }
     }
   },
   removeImage: async ({ digest }, { signal }) => ({

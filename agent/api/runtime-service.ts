@@ -25,6 +25,8 @@ import { volumeHandlers } from './volume-handlers.ts';
 
 export interface RuntimeParts extends HelloParts {
   readonly images: readonly ImageSource[];
+  /** References and digests that the node's owner keeps. */
+  readonly pinnedImages?: readonly string[];
   /** Called once Hello has been answered. */
   readonly onHello: () => void;
 }
