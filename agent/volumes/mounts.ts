@@ -5,18 +5,41 @@ export interface Mount {
   readonly type: string;
 }
 
+export interface MountDetails extends Mount {
+  /** "overlay", or the dataset. */
+  readonly source: string;
+  /** "rw,nodev,relatime". */
+  readonly options: string;
+}
+
 /** What is mounted in this mount namespace, oldest first. Source: proc_pid_mountinfo(5). */
 export async function readMounts(): Promise<Mount[]> {
   return parseMounts(await readFile('/proc/self/mountinfo', 'utf8'));
 }
 
-export function parseMounts(text: string): Mount[] {
+/** What is mounted at the place, oldest first. */
+export async function mountsAt(place: string): Promise<MountDetails[]> {
+  const all = parseMountDetails(await readFile('/proc/self/mountinfo', 'utf8'));
+  return all.filter(({ target }) => target === place);
+}
+
+export const parseMounts = (text: string): Mount[] =>
+  parseMountDetails(text).map(({ target, type }) => ({ target, type }));
+
+export function parseMountDetails(text: string): MountDetails[] {
   return text
     .split('\n')
     .filter((line) => line !== '')
     .map((line) => {
       const [before = '', after = ''] = line.split(' - ');
-      return { target: unescapePath(before.split(' ')[4] ?? ''), type: after.split(' ')[0] ?? '' };
+      const [type = '', source = ''] = after.split(' ');
+      const words = before.split(' ');
+      return {
+        target: unescapePath(words[4] ?? ''),
+        type,
+        source: unescapePath(source),
+        options: words[5] ?? '',
+      };
     });
 }
 

@@ -47,7 +47,10 @@ export async function* readTool(
   }
 }
 
-/** Gives a tool all of the body on its standard input. Resolves when it took it all and ended well. */
+/**
+ * Gives a tool all of the body on its standard input. Resolves when it took it all and ended well; a body that
+ * throws is thrown again, whatever the tool said.
+ */
 export async function feedTool(
   start: Start,
   [tool, ...args]: readonly [string, ...string[]],
@@ -64,11 +67,12 @@ export async function feedTool(
       () => undefined,
       (error: unknown) => ({ error }),
     );
-    // A tool must not take a stream's early end for its end.
-    if (fault !== undefined && !isBrokenPipe(fault.error)) throw fault.error;
+    // A stream that broke ends here, too: so the tool takes back by itself what it did.
+    started.writable(0).end();
     const exitCode = await started.exitCode;
     isOver = true;
     signal.throwIfAborted();
+    if (fault !== undefined && !isBrokenPipe(fault.error)) throw fault.error;
     if (exitCode !== 0) throw explain({ exitCode, stdout: '', stderr: await words });
     if (fault !== undefined) throw fault.error;
   } finally {
