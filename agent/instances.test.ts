@@ -3,25 +3,18 @@ import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { DroverError } from '#shared/errors.ts';
 import type { InstanceId } from '#shared/model.ts';
-import { type AgentWorld, createAgentWorld } from '../test/fakes/agent-world.ts';
+import {
+  type AgentWorld,
+  createAgentWorld,
+  forever,
+  phaseOf,
+  reach,
+  runInstance as running,
+} from '../test/fakes/agent-world.ts';
 import { until } from '../test/until.ts';
 import type { InstanceEvent, Instances } from './instances.ts';
 
 const { signal } = new AbortController();
-const forever = ['sh', '-c', 'trap "exit 0" TERM; wait'];
-
-const phaseOf = (instances: Instances, id: InstanceId): string | undefined =>
-  instances.list().find(({ state }) => state.instanceId === id)?.state.phase;
-const reach = (instances: Instances, id: InstanceId, phase: string): Promise<unknown> =>
-  until(() => phaseOf(instances, id) === phase, { what: `${id} ${phase}, now ${phaseOf(instances, id)}` });
-
-async function running(world: AgentWorld, instances: Instances): Promise<InstanceId> {
-  const id = world.newId();
-  await instances.ensure(world.order(id, 1), world.spec(forever));
-  await reach(instances, id, 'running');
-  return id;
-}
-
 describe('the life of an instance', () => {
   it('runs, is stopped, and is removed without a trace', async () => {
     await using world = await createAgentWorld();

@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { type FaultHook, type Instances, openInstances, type Tools } from '../../agent/instances.ts';
@@ -11,6 +11,7 @@ import type { InstanceId, InstanceSpec, Order } from '#shared/model.ts';
 import { systemRandom } from '#shared/random.ts';
 import { plainGuestConfig } from '#shared/wire/guest-config.ts';
 import { emptyAssignment } from '#shared/wire/network.ts';
+import { until } from '../until.ts';
 import { createFakeImageSource, createFakeImageStore } from './image-source.ts';
 import { createHostNetworks } from './host-networks.ts';
 import { createFakeRuntimeHost, type FakeDriverOptions, fakeRuntimeDriver } from './runtime-driver.ts';
@@ -111,6 +112,9 @@ export async function createAgentWorld(options: AgentWorldOptions = {}) {
       lives.push(instances);
       return instances;
     },
+    /** What a damaged disk leaves of it. */
+    loseRecord: (id: InstanceId): Promise<void> =>
+      writeFile(path.join(folder, 'state/instances', id, 'record.json'), ''),
     /** Every guest is gone, and the kernel says so. */
     reboot(): void {
       boot += 1;
@@ -126,3 +130,24 @@ export async function createAgentWorld(options: AgentWorldOptions = {}) {
 }
 
 export type AgentWorld = Awaited<ReturnType<typeof createAgentWorld>>;
+
+/** A guest that ends when it is asked to. */
+export const forever = ['sh', '-c', 'trap "exit 0" TERM; wait'];
+
+export const phaseOf = (instances: Instances, id: InstanceId): string | undefined =>
+  instances.list().find(({ state }) => state.instanceId === id)?.state.phase;
+
+export const reach = (instances: Instances, id: InstanceId, phase: string): Promise<unknown> =>
+  until(() => phaseOf(instances, id) === phase, { what: `${id} ${phase}, now ${phaseOf(instances, id)}` });
+
+/** Ensured as its first generation; it runs. */
+export async function runInstance(
+  world: AgentWorld,
+  instances: Instances,
+  more: Partial<InstanceSpec> = {},
+): Promise<InstanceId> {
+  const id = world.newId();
+  await instances.ensure(world.order(id, 1), world.spec(forever, more));
+  await reach(instances, id, 'running');
+  return id;
+}
