@@ -145,13 +145,15 @@ export function createWeb({ clock, isInsecure, stallMs }: WebOptions): Web {
   return {
     readText,
     async download(request, signal) {
-      let seen = 0;
+      let [seen, announced] = [0, 0];
       const onBytes = (done: number, total: number): void => {
-        seen = done;
-        request.onBytes(done, total);
+        [seen, announced] = [done, total];
       };
-      const watch = { clock, signal, stallMs, measure: async () => seen, onMeasured: () => undefined };
+      // A few times a second is enough for whoever looks on.
+      const onMeasured = (measured: number): void => request.onBytes(measured, announced);
+      const watch = { clock, signal, stallMs, measure: async () => seen, onMeasured };
       await unlessStalled((own) => download({ ...request, onBytes }, own), watch);
+      request.onBytes(seen, announced);
     },
   };
 }

@@ -20,6 +20,8 @@ const unpackMs = 30 * 60_000;
 /** How much is unpacked before the disk is looked at again. */
 const roomStepBytes = 256 * 1024 ** 2;
 const readBytes = 256 * 1024;
+/** How often one is told how far it is. */
+const tellBytes = 4 * 1024 ** 2;
 const maxStderrBytes = 64 * 1024;
 /** xz may ask for gigabytes by a header; what image tools write needs 65 MiB. */
 const xzMemory = '--memlimit-decompress=256MiB';
@@ -80,7 +82,7 @@ async function extract(
       read += bytesRead;
       hash.update(chunk);
       yield chunk;
-      onBytes(read);
+      if (read % tellBytes < bytesRead) onBytes(read);
     }
   };
   const magic = Buffer.alloc(6);
