@@ -1,13 +1,13 @@
 import { DroverError } from '#shared/errors.ts';
 import type { GuestStats, InstanceId, Resources } from '#shared/model.ts';
-import { notRunning } from './crun-exec.ts';
+import { checkSignal, notRunning } from './crun-exec.ts';
 import type { DriverContext, RuntimeDriver } from './driver.ts';
-import { readTextIfThere } from './guest-files.ts';
+import { killQuietly, readTextIfThere } from './guest-files.ts';
 import { livePid, readGuestState, requireRecord, type HostView } from './guest-state.ts';
 
-type LivingGuests = Pick<RuntimeDriver, 'pause' | 'resume' | 'update' | 'stats' | 'console'>;
+type LivingGuests = Pick<RuntimeDriver, 'signal' | 'pause' | 'resume' | 'update' | 'stats' | 'console'>;
 
-/** What may be done with a guest that lives; all of it through its cgroup, nothing is spawned. */
+/** What may be done with a guest that lives; nothing is spawned for it. */
 export function crunLivingGuests({ clock }: DriverContext, host: HostView): LivingGuests {
   const { cgroups } = host;
 
@@ -19,6 +19,14 @@ export function crunLivingGuests({ clock }: DriverContext, host: HostView): Livi
   }
 
   return {
+    async signal(id, signalNumber) {
+      requireLiving(id);
+      const pid = livePid(host, id);
+      if (pid === undefined) throw notRunning(id, 'ending');
+      killQuietly(pid, checkSignal(signalNumber));
+      // Version 1 of cgroups lets even this one wait while the guest is paused.
+      if (signalNumber === 9) await cgroups.thaw(id);
+    },
     async pause(id) {
       requireLiving(id);
       await cgroups.freeze(id);
@@ -53,7 +61,7 @@ export function crunLivingGuests({ clock }: DriverContext, host: HostView): Livi
 }
 
 /** Of all interfaces in the network namespace of the process but its own loop. */
-function trafficOf(pid: number): Pick<GuestStats, 'receivedBytes' | 'sentBytes'> {
+export function trafficOf(pid: number): Pick<GuestStats, 'receivedBytes' | 'sentBytes'> {
   let [receivedBytes, sentBytes] = [0, 0];
   for (const line of (readTextIfThere(`/proc/${pid}/net/dev`) ?? '').split('\n').slice(2)) {
     const [name = '', counts = ''] = line.split(':');

@@ -6,8 +6,9 @@ import type { LogLine, LogOptions } from '#shared/streams.ts';
 import { createCgroups } from '../host/cgroup.ts';
 import { createCrunGuest, removeGuestFiles } from './crun-create.ts';
 import { kindOfCrunMessage, messageOfCrun } from './crun-error.ts';
-import { checkSignal, crunExecs, notRunning } from './crun-exec.ts';
+import { crunExecs, notRunning } from './crun-exec.ts';
 import { crunFacts } from './crun-facts.ts';
+import { crunFilters } from './crun-filters.ts';
 import { crunLivingGuests } from './crun-living.ts';
 import { planCrunGuest } from './crun-plan.ts';
 import { watchCrunGuests } from './crun-watch.ts';
@@ -23,7 +24,7 @@ import {
   type HostView,
 } from './guest-state.ts';
 import { readLog } from './logs.ts';
-import { openSeccomp, type Seccomp } from './seccomp.ts';
+import { once } from './once.ts';
 
 export interface CrunOptions {
   /** Absolute path; conmon is given it. */
@@ -52,7 +53,7 @@ export function crunDriver(context: DriverContext, options: CrunOptions = {}): R
   const execs = crunExecs(context, host, runtime);
   const watch = watchCrunGuests(context, host);
   const ready = once(() => makeDirectories(host));
-  const filters = new Map<string, () => Promise<Seccomp>>();
+  const seccompFor = crunFilters(commands, { runtime, profileFile: seccompProfile, cacheDir: paths.seccomp });
   const swept = once(() => sweepLeftovers());
 
   const crun = (args: readonly string[], signal?: AbortSignal) =>
@@ -64,25 +65,6 @@ export function crunDriver(context: DriverContext, options: CrunOptions = {}): R
         ...(signal === undefined ? {} : { signal }),
       },
     );
-
-  /** Which system calls are open depends on the capabilities; most guests have the same. */
-  async function seccompFor(capabilities: readonly string[]): Promise<Seccomp> {
-    const key = capabilities.join(' ');
-    const load = filters.get(key) ?? once(() => loadSeccomp(capabilities));
-    filters.set(key, load);
-    return load();
-  }
-
-  async function loadSeccomp(capabilities: readonly string[]): Promise<Seccomp> {
-    const { stdout } = await commands.run(runtime, ['--version'], { timeoutMs: toolTimeoutMs });
-    const cacheDir = paths.seccomp;
-    return openSeccomp({
-      profileFile: seccompProfile,
-      cacheDir,
-      capabilities,
-      version: stdout,
-    });
-  }
 
   async function kill(id: InstanceId): Promise<void> {
     ending.add(id);
@@ -229,15 +211,6 @@ export function crunDriver(context: DriverContext, options: CrunOptions = {}): R
     create,
     start,
     stop,
-    async signal(id, signalNumber) {
-      requireRecord(host, id);
-      const pid = livePid(host, id);
-      const { phase } = readGuestState(host, id);
-      if (pid === undefined || (phase !== 'running' && phase !== 'paused')) throw notRunning(id, phase);
-      killQuietly(pid, checkSignal(signalNumber));
-      // Version 1 of cgroups lets even this one wait.
-      if (signalNumber === 9 && phase === 'paused') await cgroups.thaw(id);
-    },
     async remove(id, _signal, { keepLogs } = { keepLogs: false }) {
       const guest = paths.of(id);
       if (hasLeftovers(host, id)) await purge(id);
@@ -281,15 +254,3 @@ const hasLeftovers = ({ paths, cgroups }: HostView, id: InstanceId): boolean => 
 };
 
 const isGuestId = (name: string): boolean => /^[a-z0-9][a-z0-9-]{0,40}$/.test(name);
-
-/** Keeps the first success; a failure is tried again by the next caller. */
-function once<T>(make: () => Promise<T>): () => Promise<T> {
-  let made: Promise<T> | undefined;
-  return () => {
-    made ??= make().catch((error: unknown) => {
-      made = undefined;
-      throw error;
-    });
-    return made;
-  };
-}

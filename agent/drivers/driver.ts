@@ -64,14 +64,14 @@ export interface GuestSpec {
 export interface GuestState {
   readonly id: InstanceId;
   /**
-   * 'created': made, never started in this life. 'running': its first process lives. 'stopped': nothing of it
-   * lives. 'paused': it lives, frozen. 'unknown': the host tool or the host does not answer; never to be taken
-   * for absent.
+   * 'created': made, never started in this life. 'running': its first process lives. 'stopped': nothing of
+   * it lives. 'paused': it lives, frozen. 'unknown': the host tool or the host does not answer; never to be
+   * taken for absent.
    */
   readonly phase: 'created' | 'running' | 'paused' | 'stopped' | 'unknown';
   /**
-   * The first process as the host numbers it; zero when nothing runs. Of a created guest only where the driver
-   * makes a namespace for the caller to configure.
+   * The first process as the host numbers it; zero when nothing runs. Of a created guest only where the
+   * driver makes a namespace for the caller to configure.
    */
   readonly pid: number;
   /** When the present run began; zero when nothing runs. */

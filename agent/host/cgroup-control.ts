@@ -2,7 +2,6 @@ import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import type { Clock } from '#shared/clock.ts';
 import { DroverError } from '#shared/errors.ts';
-import type { CgroupLimits } from './cgroup.ts';
 import {
   cpuPeriodUs,
   groupsWithin,
@@ -11,6 +10,7 @@ import {
   readValue,
   tryWrite,
   writing,
+  type CgroupLimits,
   type CgroupTree,
 } from './cgroup-files.ts';
 
@@ -189,7 +189,8 @@ async function untilFrozen(
     await clock.sleep(waitMs);
   }
   await freezer.thaw(name);
-  const message = `${name} could not be frozen within ${freezeTimeoutMs} ms, as when a process waits for a disk`;
+  const why = 'as when a process waits for a disk';
+  const message = `${name} could not be frozen within ${freezeTimeoutMs} ms, ${why}`;
   throw new DroverError('deadline-exceeded', message, { subject });
 }
 

@@ -2,6 +2,13 @@ import { constants, readdirSync, readFileSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
 
+/** Zero where there is none. */
+export interface CgroupLimits {
+  readonly cpuMillicores: number;
+  readonly memoryMib: number;
+  readonly pids: number;
+}
+
 /** Which file of which controller a group has: version 1 has one tree for each, version 2 one for all. */
 export interface CgroupTree {
   readonly unified: boolean;

@@ -4,13 +4,16 @@ import path from 'node:path';
 import type { Clock } from '#shared/clock.ts';
 import { DroverError } from '#shared/errors.ts';
 import { createCgroupControl, quotaUsOf, thawWithin, type CgroupControl } from './cgroup-control.ts';
-import { childrenOf, cpuPeriodUs, readNumber, readText, tryWrite } from './cgroup-files.ts';
+import {
+  childrenOf,
+  cpuPeriodUs,
+  readNumber,
+  readText,
+  tryWrite,
+  type CgroupLimits,
+} from './cgroup-files.ts';
 
-export interface CgroupLimits {
-  readonly cpuMillicores: number;
-  readonly memoryMib: number;
-  readonly pids: number;
-}
+export type { CgroupLimits } from './cgroup-files.ts';
 
 /**
  * The cgroups of our guests, each `PREFIX/NAME`: the truth about what lives. Version 1, 2 and hybrid hosts.
