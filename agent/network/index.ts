@@ -1,0 +1,1 @@
+export { createGuestNetworks, type GuestNetworksOptions } from './cni.ts';
