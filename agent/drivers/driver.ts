@@ -124,8 +124,8 @@ export interface RuntimeDriver {
   readonly name: string;
   /**
    * How a guest gets its interfaces. 'namespace': create makes a network namespace, and the caller configures
-   * it before start, by the guest's pid. 'native': create is given the attachments in the spec and start makes
-   * the interfaces; bridges are there already.
+   * it before start, by the guest's pid. 'native': create is given the attachments in the spec and start
+   * makes the interfaces; bridges are there already.
    */
   readonly network: 'namespace' | 'native';
   /** Never throws: a missing tool is an answer the scheduler can read. */
