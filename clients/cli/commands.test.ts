@@ -76,6 +76,8 @@ const argumentsOf: Readonly<Record<string, readonly string[]>> = {
   stats: [],
   pause: ['web-x7k2p'],
   resume: ['web-x7k2p'],
+  'volume list': [],
+  'volume remove': ['web-data-0', '--yes'],
   'snapshot create': ['web', '--name', 'first'],
   'snapshot list': ['web'],
   'snapshot rollback': ['web', 'first', '--yes'],

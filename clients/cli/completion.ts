@@ -10,6 +10,7 @@ const kindsOf: Readonly<Record<string, readonly string[]>> = {
   workload: ['workloads'],
   instance: ['instances', 'workloads'],
   node: ['nodes'],
+  volume: ['volumes'],
   name: ['workloads', 'instances', 'nodes'],
 };
 
@@ -36,4 +37,4 @@ export function installCompletion(
   }
 }
 
-const listKinds = ['nodes', 'workloads', 'instances', 'images', 'operations'];
+const listKinds = ['nodes', 'workloads', 'instances', 'images', 'operations', 'volumes'];

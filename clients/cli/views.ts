@@ -6,6 +6,7 @@ import type {
   NodeImage,
   Operation,
   OperationState,
+  Volume,
   Workload,
 } from '#shared/gen/drover/fleet/v1/fleet.ts';
 import type { ExitStatus, Phase } from '#shared/gen/drover/model/v1/model.ts';
@@ -52,6 +53,19 @@ export function phaseText({ observed, stale, node }: Instance): string {
   const phase = observed === undefined ? 'pending' : phaseNameOf(observed.phase);
   return stale ? `unknown (was ${phase})` : phase;
 }
+
+export const volumeColumns = (nowMs: number): Column<Volume>[] => [
+  { title: 'NAME', value: ({ metadata }) => metadata?.name ?? '' },
+  { title: 'INSTANCE', value: ({ instance, removing }) => (removing ? '(being removed)' : instance) },
+  { title: 'NODE', value: ({ node }) => node },
+  { title: 'POOL', value: ({ pool }) => pool || '(default)' },
+  { title: 'SIZE', value: ({ sizeMib }) => (sizeMib === 0 ? 'no quota' : formatMib(sizeMib)) },
+  { title: 'KEEP', value: ({ keep }) => (keep ? 'yes' : 'no') },
+  { title: 'AGE', value: ({ metadata }) => ageOf(metadata?.createdAtMs, nowMs) },
+  { title: 'WORKLOAD', value: ({ workload }) => workload, wide: true },
+  { title: 'CLAIM', value: ({ claim }) => claim, wide: true },
+  { title: 'ID', value: ({ metadata }) => metadata?.id ?? '', wide: true },
+];
 
 export const nodeState = ({ ready, connected, cordoned }: Node): string =>
   `${ready ? 'ready' : connected ? 'not-ready' : 'away'}${cordoned ? ',cordoned' : ''}`;

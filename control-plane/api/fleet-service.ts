@@ -16,10 +16,10 @@ import { explainInstance, plan } from './fleet/plan.ts';
 import { getRouting, putRouting } from './fleet/routing.ts';
 import { createSnapshot, listSnapshots, removeSnapshot, rollbackSnapshot } from './fleet/snapshots.ts';
 import { streamStats } from './fleet/stats.ts';
+import { listVolumes, removeVolume } from './fleet/volumes.ts';
 import { watch } from './fleet/watch.ts';
 import { getFleet, getWorkload, listWorkloads } from './fleet/workloads.ts';
 import type { HandlerContext, HandlerDeps } from './handler.ts';
-import { unfinished } from './unfinished.ts';
 
 /** What people and programs ask about workloads and their instances; each promise is in the proto. */
 export function fleetService(deps: HandlerDeps): Handlers<typeof FleetServiceService, HandlerContext> {
@@ -42,7 +42,8 @@ export function fleetService(deps: HandlerDeps): Handlers<typeof FleetServiceSer
     removeNetwork: (request, context) => removeNetwork(request, context, deps),
     watch: (request, context) => watch(request, context, deps),
     listEvents: (request, context) => listEvents(request, context, deps),
-    ...unfinished,
+    listVolumes: (request) => listVolumes(request, deps),
+    removeVolume: (request, context) => removeVolume(request, context, deps),
     console: (requests, context) => openConsole(requests, context, deps),
     pauseInstance: (request, context) => pauseInstance(request, context, deps),
     resumeInstance: (request, context) => resumeInstance(request, context, deps),

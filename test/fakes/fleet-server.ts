@@ -19,6 +19,7 @@ import {
   SnapshotResult,
   Workload,
   type WorkloadDocument,
+  Volume,
 } from '#shared/gen/drover/fleet/v1/fleet.ts';
 import { GuestStats, LogStream, Phase } from '#shared/gen/drover/model/v1/model.ts';
 import { type Handlers, mount } from '#shared/rpc-server.ts';
@@ -137,8 +138,11 @@ const fleetHandlers: Handlers<typeof FleetServiceService> = {
   listSnapshots: () => each(fakeSnapshot),
   rollbackSnapshot: () => each(fakeSnapshot),
   removeSnapshot: () => each(fakeSnapshot),
-  listVolumes: refuseStream,
-  removeVolume: refuse,
+  listVolumes: () =>
+    each(
+      Volume.fromPartial({ metadata: { name: 'web-data-0' }, workload: 'web', claim: 'data', node: 'h1' }),
+    ),
+  removeVolume: async () => ({}),
   listNetworks: refuseStream,
   getNetwork: refuse,
   removeNetwork: refuse,

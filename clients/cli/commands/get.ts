@@ -1,6 +1,6 @@
 import { closest } from 'fastest-levenshtein';
 import { DroverError } from '#shared/errors.ts';
-import type { Instance, Node, NodeImage, Workload } from '#shared/gen/drover/fleet/v1/fleet.ts';
+import type { Instance, Node, NodeImage, Volume, Workload } from '#shared/gen/drover/fleet/v1/fleet.ts';
 import {
   type CommandContext,
   type OptionValues,
@@ -13,9 +13,16 @@ import {
 import { readEnvironment } from '../config.ts';
 import { rememberNames } from '../known-names.ts';
 import { listResult } from '../output.ts';
-import { imageColumns, instanceColumns, nodeColumns, operationColumns, workloadColumns } from '../views.ts';
+import {
+  imageColumns,
+  instanceColumns,
+  nodeColumns,
+  operationColumns,
+  volumeColumns,
+  workloadColumns,
+} from '../views.ts';
 
-const kinds = ['nodes', 'workloads', 'instances', 'images', 'operations'] as const;
+const kinds = ['nodes', 'workloads', 'instances', 'images', 'operations', 'volumes'] as const;
 type Kind = (typeof kinds)[number];
 
 type List = (context: CommandContext, options: OptionValues) => Promise<Result>;
@@ -66,6 +73,14 @@ const lists: Readonly<Record<Kind, List>> = {
     const name = (row: NodeImage): string => row.image?.digest ?? '';
     return listResult({ rows, columns, json: messages.NodeImage.toJSON, name, empty: 'no images' });
   },
+  volumes: async (context, options) => {
+    const { fleet, messages } = await context.connect();
+    const workload = textOption(options, 'workload') ?? '';
+    const rows = await collect(fleet.listVolumes({ project: context.global.project, workload }));
+    const columns = volumeColumns(context.clock.nowMs());
+    const name = (row: Volume): string => row.metadata?.name ?? '';
+    return listResult({ rows, columns, json: messages.Volume.toJSON, name, empty: 'no data volumes' });
+  },
   operations: async (context, options) => {
     const { operations, messages } = await context.connect();
     const workload = textOption(options, 'workload') ?? '';
@@ -100,7 +115,7 @@ export function kindOf(word: string): Kind {
 
 export const get = command({
   name: 'get',
-  summary: 'List nodes, workloads, instances, images or operations',
+  summary: 'List nodes, workloads, instances, images, volumes or operations',
   arguments: [{ name: '<kind>', help: kinds.join(', '), completes: 'kind' }],
   options: [
     { flags: '-l, --selector <selector>', help: 'only with such labels: "zone in (a, b)"', many: true },

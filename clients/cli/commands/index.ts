@@ -20,6 +20,7 @@ import { scale } from './scale.ts';
 import { rollback, snapshotCreate, snapshotList, snapshotRemove, snapshotRollback } from './snapshot.ts';
 import { stats } from './stats.ts';
 import { versionCommand } from './version.ts';
+import { volumeList, volumeRemove } from './volume.ts';
 
 /** In the order of the help. */
 export const commands: readonly CommandSpec[] = [
@@ -42,6 +43,8 @@ export const commands: readonly CommandSpec[] = [
   snapshotList,
   snapshotRollback,
   snapshotRemove,
+  volumeList,
+  volumeRemove,
   events,
   nodeToken,
   nodeJoin,
