@@ -22,11 +22,10 @@ import { lockDirectory } from './host/state-lock.ts';
 import { join, type NodeIdentity, readIdentity } from './identity.ts';
 import { createImageCollector, createImageSources } from './images/index.ts';
 import { type Instances, openInstances, type Tools } from './instances.ts';
-import { createNoNetworks } from './network/no-networks.ts';
+import { createGuestNetworks } from './network/index.ts';
 import { startRenewal } from './renewal.ts';
 import { runSessions } from './session.ts';
-import { createDirectoryDriver, probeIdmap } from './volumes/index.ts';
-import { createPools, type Pools } from './volumes/pools.ts';
+import { openPools, probeIdmap } from './volumes/index.ts';
 
 const probeMs = 30_000;
 const fingerprintMs = 5000;
@@ -123,9 +122,11 @@ async function openParts(config: AgentConfig, life: Life, cleanUp: AsyncDisposab
   const { drivers, images } = openDrivers(config, life);
   for (const driver of drivers) cleanUp.defer(() => driver.close());
   const idmappedMounts = await probe(config, life);
-  const pools = openPools(config, life, idmappedMounts);
+  const places = { pools: config.pools, stateDir, range, idmappedMounts };
+  const pools = openPools({ ...places, commands: life.commands, clock, random: systemRandom });
   for (const pool of pools.all) cleanUp.defer(() => pool.close());
-  const networks = createNoNetworks();
+  const { incarnation, commands } = life;
+  const networks = createGuestNetworks({ stateDir, incarnation, run: commands.run, log });
   const { allowedDevices, allowsPrivileged } = config;
   const host = { drivers, images, pools, networks, allowsPrivileged };
   const tools = { ...host, range, rangeCount: count, clock, random: systemRandom, log, bootId };
@@ -174,15 +175,6 @@ function openDrivers(config: AgentConfig, { incarnation, commands, log }: Life) 
   const drivers: RuntimeDriver[] = Object.values(runtimeDrivers).map((create) => create(context));
   const images = createImageSources(config, { ...base, commands });
   return { drivers, images };
-}
-
-/** The first is the default. */
-function openPools({ stateDir }: AgentConfig, { commands }: Life, idmappedMounts: string): Pools {
-  const { run, start } = commands;
-  const idmap = async (): Promise<string> => idmappedMounts;
-  return createPools([
-    createDirectoryDriver({ directory: path.join(stateDir, 'volumes'), run, start, idmap }),
-  ]);
 }
 
 async function runFleetSession(

@@ -100,7 +100,7 @@ async function killAt(options: AgentWorldOptions, index: number, moment: string)
       { what: `limits after ${moment}` },
     );
     const { state } = await next.inspect(id);
-    const connected = state.phase === 'exited' || world.networks.made.get(id)?.pid === state.pid;
+    const connected = state.phase === 'exited' || world.attachedPids.at(-1) === state.pid;
     expect({ moment, connected }).toEqual({ moment, connected: true });
   }
   await next.remove(world.order(id, 3), 20, signal);
@@ -109,7 +109,7 @@ async function killAt(options: AgentWorldOptions, index: number, moment: string)
     moment,
     killed,
     guests: world.host.guests.size,
-    networks: world.networks.made.size,
+    networks: world.networks.host.guests.size,
     roots: (await world.volumes.list(signal)).length - data.length,
     mounted: world.volumes.isMounted(volume),
     instances: next.list().length,

@@ -29,7 +29,12 @@ const bridged = (one: Attachment, more: Partial<InstanceSpec> = {}): Partial<Ins
   ...more,
 });
 
-const drawn: Attachment = { ...attachment, addresses: [], nodePrivateSubnet: '10.99.0.0/24' };
+const drawn: Attachment = {
+  ...attachment,
+  addresses: [],
+  gateways: ['10.99.0.1'],
+  nodePrivateSubnet: '10.99.0.0/24',
+};
 
 describe('the network of a guest', () => {
   it('is made in its namespace before it starts', async () => {
@@ -40,7 +45,8 @@ describe('the network of a guest', () => {
     const order = moments.filter((one) => /^before (guest|network)/.test(one));
     expect(order).toEqual(['before guest.create', 'before network.attach', 'before guest.start']);
     const { state } = await instances.inspect(id);
-    expect(world.networks.made.get(id)).toMatchObject({ pid: state.pid, network: { ports: [port] } });
+    expect(world.attachedPids).toEqual([state.pid]);
+    expect(world.networks.host.guests.get(id)).toMatchObject({ made: true, ports: [port] });
     expect(state.addresses).toEqual(['10.20.0.5', 'fd00::5']);
   });
 
@@ -54,7 +60,8 @@ describe('the network of a guest', () => {
     expect(order).toEqual(made.map((step) => `before ${step}`));
     const guest = world.host.guests.get(id)?.guest;
     expect(guest?.spec.assigned.attachments[0]?.addresses).toEqual(['10.99.0.2/24']);
-    expect(world.networks.made.get(id)).toMatchObject({ pid: undefined, attached: true });
+    expect(world.networks.host.guests.get(id)?.made).toBe(true);
+    expect(world.attachedPids).toEqual([]);
     expect((await instances.inspect(id)).state.addresses).toEqual(['10.99.0.2']);
   });
 
@@ -74,14 +81,13 @@ describe('the network of a guest', () => {
     const moments: string[] = [];
     const instances = await world.open((moment) => void moments.push(moment));
     const id = await runInstance(world, instances, bridged(attachment));
-    const first = world.networks.made.get(id)?.pid;
     world.host.end(id, 1);
-    await until(() => (world.networks.made.get(id)?.pid ?? first) !== first, { what: 'another namespace' });
+    await until(() => world.attachedPids.length === 2, { what: 'another namespace' });
     await reach(instances, id, 'running');
     const again = moments.slice(moments.lastIndexOf('before guest.remove'));
     expect(again.filter((one) => one === 'before network.detach')).toHaveLength(1);
     await instances.remove(world.order(id, 1), undefined, signal);
-    expect(world.networks.made.size).toBe(0);
+    expect(world.networks.host.guests.size).toBe(0);
   });
 
   it('goes also when the spec asks for none any more', async () => {
@@ -89,7 +95,7 @@ describe('the network of a guest', () => {
     const instances = await world.open();
     const id = await runInstance(world, instances, bridged(attachment));
     await instances.ensure(world.order(id, 2), world.spec(forever));
-    await until(() => world.networks.made.size === 0, { what: 'no network' });
+    await until(() => world.networks.host.guests.size === 0, { what: 'no network' });
     await reach(instances, id, 'running');
     expect((await instances.inspect(id)).state.addresses).toEqual([]);
   });
@@ -106,7 +112,7 @@ describe('the network of a guest', () => {
     await reach(instances, id, 'running');
     expect(world.host.calls.get('start')).toBe(1);
     await instances.remove(world.order(id, 1), undefined, signal);
-    expect([world.networks.made.size, world.host.guests.size]).toEqual([0, 0]);
+    expect([world.networks.host.guests.size, world.host.guests.size]).toEqual([0, 0]);
   });
 
   it('of nobody is swept away by the next life, and a sweep that fails keeps nobody waiting', async () => {
@@ -114,10 +120,10 @@ describe('the network of a guest', () => {
     const instances = await world.open();
     const id = await runInstance(world, instances, bridged(attachment));
     const stranger = world.newId();
-    await world.networks.attach({ id: stranger, attachments: [attachment], ports: [] }, 1, signal);
+    await world.networks.attach({ id: stranger, attachments: [drawn], ports: [] }, undefined, signal);
     await instances.close();
     const next = await world.open();
-    expect([...world.networks.made.keys()]).toEqual([id]);
+    expect([...world.networks.host.guests.keys()]).toEqual([id]);
     await next.close();
     world.networks.failWith('sweep', new DroverError('unavailable', 'no tool'));
     const last = await world.open();

@@ -13,7 +13,7 @@ import { plainGuestConfig } from '#shared/wire/guest-config.ts';
 import { emptyAssignment } from '#shared/wire/network.ts';
 import { until } from '../until.ts';
 import { createFakeImageSource, createFakeImageStore } from './image-source.ts';
-import { createHostNetworks } from './host-networks.ts';
+import { createFakeGuestNetworks, newFakeNetworkHost } from './guest-network.ts';
 import { createFakeRuntimeHost, type FakeDriverOptions, fakeRuntimeDriver } from './runtime-driver.ts';
 import { createFakeVolumeDriver } from './volume-driver.ts';
 
@@ -45,7 +45,14 @@ export async function createAgentWorld(options: AgentWorldOptions = {}) {
       capabilities: options.pools?.[name] ?? ['snapshots', 'idmap'],
     });
   const [volumes, otherVolumes] = [pool('local'), pool('other')];
-  const networks = createHostNetworks();
+  /** Of the namespaces that were configured, in this order. */
+  const attachedPids: number[] = [];
+  const networks = createFakeGuestNetworks(
+    newFakeNetworkHost((pid) => {
+      attachedPids.push(pid);
+      return [...host.guests.values()].some(({ createdPid }) => createdPid === pid);
+    }),
+  );
   const images = createFakeImageSource({ directory: path.join(folder, 'images'), store });
   const lives: Instances[] = [];
   let boot = 1;
@@ -96,6 +103,7 @@ export async function createAgentWorld(options: AgentWorldOptions = {}) {
     volumes,
     otherVolumes,
     networks,
+    attachedPids,
     images,
     order,
     spec,
