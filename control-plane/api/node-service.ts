@@ -1,12 +1,10 @@
-import type { Node, NodeImage, NodeServiceService } from '#shared/gen/drover/fleet/v1/fleet.ts';
+import type { Node, NodeServiceService } from '#shared/gen/drover/fleet/v1/fleet.ts';
 import type { NodeName } from '#shared/model.ts';
-import { asDroverError, DroverError } from '#shared/errors.ts';
+import { DroverError } from '#shared/errors.ts';
 import type { Handlers } from '#shared/rpc-server.ts';
 import { matches } from '#shared/selector.ts';
 import { parseNodeName } from '#shared/wire/checks.ts';
-import { formatImage } from '#shared/wire/node.ts';
 import { parseSelectors } from '#shared/wire/workload.ts';
-import { refuseStream } from './unfinished.ts';
 import { type Authority, certificateLife } from '../identity/authority.ts';
 import type { JoinTokens } from '../identity/tokens.ts';
 import { cordonNode } from '../store/cordon-node.ts';
@@ -15,6 +13,7 @@ import { giveUpNode, releaseInstances, removeNode } from '../store/remove-node.t
 import { loseVolumes } from '../store/remove-volume.ts';
 import { callerName, type HandlerContext, type HandlerDeps } from './handler.ts';
 import { nodeMessage, presentMoment } from './messages.ts';
+import { nodeImageHandlers } from './node-images.ts';
 
 export interface NodeServiceDeps extends HandlerDeps {
   readonly authority: Authority;
@@ -22,8 +21,6 @@ export interface NodeServiceDeps extends HandlerDeps {
   /** Ends whatever connection the node has. */
   readonly disconnect: (node: NodeName, reason: string) => void;
 }
-
-const listTimeoutMs = 10_000;
 
 /** What people ask about hosts, and what hosts ask about themselves; each promise is in the proto. */
 export function nodeService(deps: NodeServiceDeps): Handlers<typeof NodeServiceService, HandlerContext> {
@@ -73,9 +70,7 @@ export function nodeService(deps: NodeServiceDeps): Handlers<typeof NodeServiceS
     removeNode: async ({ name, lost }, context) => ({
       released: await remove(parseNodeName(name), lost, callerName(context.caller), deps),
     }),
-    pullImage: refuseStream,
-    removeImage: refuseStream,
-    listImages: ({ node }, { signal }) => listImages(node, signal, deps),
+    ...nodeImageHandlers(deps),
   };
 }
 
@@ -149,27 +144,5 @@ async function loseAllVolumes(
   for (;;) {
     const { result } = await store.transact((tx) => loseVolumes(tx, node, clock.nowMs()));
     if (result.length === 0) return;
-  }
-}
-
-async function* listImages(
-  text: string,
-  signal: AbortSignal,
-  { store, backendOf, clock }: NodeServiceDeps,
-): AsyncGenerator<NodeImage> {
-  const snapshot = store.snapshot();
-  const names =
-    text === ''
-      ? snapshot.list('node').map(({ metadata }) => metadata.name)
-      : [foundNode(snapshot, parseNodeName(text)).metadata.name];
-  for (const node of names.toSorted()) {
-    const name = parseNodeName(node);
-    try {
-      const images = backendOf(name).listImages(name, clock.timeout(listTimeoutMs, signal));
-      for await (const image of images) yield { node, image: formatImage(image), unreachable: '' };
-    } catch (caught) {
-      // Part of the answer: one host that is away must not hide the images of the others.
-      yield { node, image: undefined, unreachable: asDroverError(caught).message };
-    }
   }
 }
