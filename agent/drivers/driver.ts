@@ -128,7 +128,13 @@ export interface RuntimeDriver {
    * makes the interfaces; bridges are there already.
    */
   readonly network: 'namespace' | 'native';
-  /** Never throws: a missing tool is an answer the scheduler can read. */
+  /**
+   * Never throws: a missing tool is an answer the scheduler can read. Its capabilities are the parts of this
+   * contract that it keeps, and what is not among them is refused as unimplemented: 'exec', 'logs', 'pause',
+   * 'update', 'stats', 'console', 'mounts', 'devices', 'nesting', 'privileged', 'lxc-keys', 'network-none',
+   * 'network-host', 'network-bridged'. Two say how it behaves: 'separate-output' where logs tell standard
+   * error from output, 'outlives-monitor' where a guest goes on without what watches over it.
+   */
   fingerprint(signal: AbortSignal): Promise<RuntimeFacts>;
   /**
    * Makes the guest and starts nothing. already-exists: the id is taken. invalid-argument: the spec cannot
