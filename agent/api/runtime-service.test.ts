@@ -1,114 +1,9 @@
-import { mkdtemp, rm } from 'node:fs/promises';
-import os from 'node:os';
-import path from 'node:path';
-import { credentials, Server, ServerCredentials } from '@grpc/grpc-js';
 import { describe, expect, it } from 'vitest';
-import { systemClock } from '#shared/clock.ts';
-import { RuntimeServiceService } from '#shared/gen/drover/runtime/v1/runtime.ts';
-import type { InstanceId } from '#shared/model.ts';
-import { createClient } from '#shared/rpc-client.ts';
-import { mount } from '#shared/rpc-server.ts';
 import { wireMinor } from '#shared/version.ts';
 import { formatExecInput, formatExecStart } from '#shared/wire/exec.ts';
 import { formatInstanceSpec, formatOrder, parseInstanceState } from '#shared/wire/instance.ts';
-import { createAgentWorld, fleetId } from '../../test/fakes/agent-world.ts';
-import { until } from '../../test/until.ts';
-import { authenticateLocal, createSessionGate } from './authenticate.ts';
+import { ensureRunning, openApi, script } from '../../test/fakes/agent-api.ts';
 import { checkVersion } from './hello.ts';
-import { createNodeReports } from './node-reports.ts';
-import { localRuntimeService, runtimeService } from './runtime-service.ts';
-
-const script = ['sh', '-c', 'trap "exit 0" TERM; echo hello; wait'];
-
-/** The agent's interface, both ways in, over real sockets and a fake host. */
-async function openApi() {
-  const world = await createAgentWorld();
-  const folder = await mkdtemp(path.join(os.tmpdir(), 'drover-api-'));
-  const instances = await world.open();
-  const node = {
-    name: 'h1',
-    labels: { zone: 'a' },
-    agentVersion: '0.1.0',
-    idmappedMounts: 'yes',
-    allowedDevices: [],
-    allowsPrivileged: false,
-    stateDir: folder,
-  };
-  const fingerprint = async () => ({
-    runtimes: [{ name: 'fake', version: '1', healthy: true, detail: '', capabilities: [] }],
-    pools: [await world.volumes.fingerprint(new AbortController().signal)],
-    network: {},
-  });
-  const countInstances = (): number => instances.list().length;
-  const reports = await createNodeReports({ node, fingerprint, countInstances, clock: systemClock });
-  const gate = createSessionGate();
-  const parts = {
-    instances,
-    reports,
-    images: [world.images],
-    bootId: 'boot-1',
-    clock: systemClock,
-    onHello: gate.open,
-  };
-  const session = await serve(path.join(folder, 's'), (server) =>
-    mount(server, RuntimeServiceService, runtimeService(parts), { guard: gate.authenticate }),
-  );
-  const local = await serve(path.join(folder, 'l'), (server) =>
-    mount(server, RuntimeServiceService, localRuntimeService(parts), { guard: authenticateLocal }),
-  );
-  const hello = {
-    version: '0.1.0',
-    wireMinor,
-    capabilities: [],
-    fleetId,
-    fleetEpoch: 1n,
-    clockMs: BigInt(Date.now()),
-  };
-  return {
-    world,
-    instances,
-    hello,
-    session: session.client,
-    local: local.client,
-    async [Symbol.asyncDispose]() {
-      for (const { client, server } of [session, local]) {
-        client.close();
-        server.forceShutdown();
-      }
-      reports.close();
-      await world[Symbol.asyncDispose]();
-      await rm(folder, { recursive: true, force: true });
-    },
-  };
-}
-
-async function serve(socket: string, add: (server: Server) => void) {
-  const server = new Server();
-  add(server);
-  await new Promise<void>((resolve, reject) => {
-    server.bindAsync(`unix:${socket}`, ServerCredentials.createInsecure(), (error) =>
-      error === null ? resolve() : reject(error),
-    );
-  });
-  const client = createClient(RuntimeServiceService, `unix:${socket}`, credentials.createInsecure());
-  return { server, client };
-}
-
-type Api = Awaited<ReturnType<typeof openApi>>;
-
-async function ensureRunning({ world, session }: Api): Promise<InstanceId> {
-  const id = world.newId();
-  const order = formatOrder(world.order(id, 1));
-  await session.ensureInstance({ order, spec: formatInstanceSpec(world.spec(script)) });
-  await until(
-    async () => {
-      const { state } = await session.inspectInstance({ instanceId: id });
-      return parseInstanceState(state).phase === 'running';
-    },
-    { what: 'running' },
-  );
-  return id;
-}
 
 describe('the session', () => {
   it('begins with Hello', async () => {
@@ -119,8 +14,15 @@ describe('the session', () => {
     expect(answer).toMatchObject({
       wireMinor,
       bootId: 'boot-1',
-      facts: { name: 'h1', labels: { zone: 'a' } },
+      facts: {
+        name: 'h1',
+        labels: { zone: 'a' },
+        pools: [{ name: 'local', capabilities: ['snapshots', 'idmap'] }],
+      },
     });
+    expect(answer.capabilities).toEqual(
+      expect.arrayContaining(['pause', 'stats', 'console', 'volumes', 'image-remove']),
+    );
   });
 
   it.each([
@@ -186,6 +88,7 @@ describe('the session', () => {
     for await (const report of api.session.watchNode({})) {
       expect(report.facts?.name).toBe('h1');
       expect(report.conditions.map(({ type }) => type)).toContain('DiskPressure');
+      expect(report.capacity?.pools).toEqual([{ name: 'local', freeMib: 1024 * 1024 }]);
       break;
     }
   });
