@@ -4,6 +4,7 @@ import { parse } from 'yaml';
 import { DroverError, type FieldFault } from '#shared/errors.ts';
 import { type LogLevel, logLevels } from '#shared/log.ts';
 import { parseNodeName } from '#shared/wire/checks.ts';
+import { isPools, type PoolConfig } from './volumes/pool-config.ts';
 
 /** What the agent was told, checked once. Keys of the file, flags and environment have the same meaning. */
 export interface AgentConfig {
@@ -37,6 +38,8 @@ export interface AgentConfig {
     readonly maxUnusedMib: number;
     readonly pinned: readonly string[];
   };
+  /** Where volumes lie; the first is the default. None: a directory pool "local" below the state directory. */
+  readonly pools: readonly PoolConfig[];
   /** Holds one file of registry credentials for each name. Empty: none. */
   readonly credentialsDir: string;
   /** First part of every guest's cgroup. Empty: from the incarnation. */
@@ -69,6 +72,7 @@ const defaults: AgentConfig = {
   imageServers: {},
   insecureImageServers: [],
   images: { keepUnusedHours: 168, maxUnusedMib: 0, pinned: [] },
+  pools: [],
   credentialsDir: '',
   cgroupPrefix: '',
   allowedDevices: ['/dev/fuse', '/dev/net/tun'],
@@ -151,6 +155,10 @@ const checks: { readonly [Key in keyof AgentConfig]: Check } = {
   ),
   insecureImageServers: wanted('a list of "host:port"', isTexts),
   images: wanted('{ keepUnusedHours, maxUnusedMib, pinned }, two numbers and a list', isImagePolicy),
+  pools: wanted(
+    'a list of { name, driver: directory, directory? } and { name, driver: zfs, dataset }',
+    isPools,
+  ),
   credentialsDir: wanted('an absolute path', (value) => value === '' || isPath(value)),
   cgroupPrefix: wanted(
     '"/" and a name',

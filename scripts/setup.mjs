@@ -11,6 +11,7 @@ const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '..');
 const packages = {
   crun: 'runs OCI containers',
   conmon: 'keeps their output and exit codes while no agent runs',
+  lxc: 'runs system containers',
   skopeo: 'fetches images from registries',
   umoci: 'unpacks images',
   'golang-github-containers-common': 'the default seccomp profile',
@@ -20,6 +21,7 @@ const packages = {
   'containernetworking-plugins': 'connects guests to bridges and publishes their ports',
   iptables: 'what the plugin for published ports works with',
   nftables: "lets guests out behind the node's address",
+  'zfs-fuse': 'ZFS pools in files, for the tests of volumes',
 };
 
 function say(line) {
@@ -41,7 +43,7 @@ function apt(...args) {
   return spawnSync('apt-get', args, { stdio: ['ignore', 2, 2], env }).status === 0;
 }
 
-/** Keeps Debian from starting the registry as a service of its own while it is installed. */
+/** Keeps Debian from starting the registry and the ZFS daemon as services while they are installed. */
 function withoutServices(work) {
   const policy = '/usr/sbin/policy-rc.d';
   if (existsSync(policy)) return work();
@@ -54,7 +56,9 @@ function withoutServices(work) {
 }
 
 function installPackages() {
-  const missing = Object.keys(packages).filter((name) => !isInstalled(name));
+  // Both bring /usr/sbin/zfs: a host that has the real one keeps it.
+  const unwanted = isInstalled('zfsutils-linux') ? 'zfs-fuse' : '';
+  const missing = Object.keys(packages).filter((name) => name !== unwanted && !isInstalled(name));
   if (missing.length === 0) return;
   const command = `apt-get install -y --no-install-recommends ${missing.join(' ')}`;
   if (process.getuid() !== 0 || spawnSync('apt-get', ['--version']).status !== 0) {

@@ -37,7 +37,8 @@ export async function createNodeReports(options: {
   const { clock, node } = options;
   const live = createBroadcast<NodeReport>({ capacity: 4 });
   const readCapacity = createCapacityReader(node.stateDir);
-  const since = new Map<string, { holds: boolean; sinceMs: number }>();
+  /** One kind may hold for several pools, each with its name for a reason. */
+  let since = new Map<string, number>();
 
   async function measure(): Promise<Required<NodeReport> & { facts: NodeFacts }> {
     const found = await options.fingerprint();
@@ -46,12 +47,11 @@ export async function createNodeReports(options: {
     const facts = await readFacts({ ...node, ...found, pools });
     const free = found.pools.map(({ name, freeMib }) => ({ name, freeMib }));
     const capacity = await readCapacity(options.countInstances(), free);
-    const conditions = (await readConditions(facts, capacity)).map((condition) => {
-      const last = since.get(condition.type);
-      const sinceMs = last?.holds === condition.holds ? last.sinceMs : clock.nowMs();
-      since.set(condition.type, { holds: condition.holds, sinceMs });
-      return { ...condition, sinceMs };
-    });
+    const conditions = (await readConditions(facts, capacity)).map((condition) => ({
+      ...condition,
+      sinceMs: since.get(sameCondition(condition)) ?? clock.nowMs(),
+    }));
+    since = new Map(conditions.map((condition) => [sameCondition(condition), condition.sinceMs]));
     return { facts, capacity, conditions };
   }
 
@@ -89,3 +89,6 @@ export async function createNodeReports(options: {
     },
   };
 }
+
+const sameCondition = ({ type, holds, reason }: Omit<Condition, 'sinceMs'>): string =>
+  holds ? `${type} ${reason}` : type;

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { readBootId, readCgroups } from './facts.ts';
+import type { NodeCapacity, NodeFacts, PoolFacts } from '#shared/model.ts';
+import { readBootId, readCgroups, readConditions } from './facts.ts';
 
 const table = (lines: readonly string[]): string =>
   ['#subsys_name\thierarchy\tnum_cgroups\tenabled', ...lines].join('\n');
@@ -23,5 +24,36 @@ describe('control groups', () => {
 
   it('a boot has an id', async () => {
     expect(await readBootId()).toMatch(/^[0-9a-f-]{36}$/);
+  });
+});
+
+describe('conditions of pools', () => {
+  const pool = (name: string, more: Partial<PoolFacts> = {}): PoolFacts => ({
+    name,
+    driver: 'zfs',
+    version: '',
+    healthy: true,
+    detail: '',
+    capabilities: [],
+    sizeMib: 1000,
+    ...more,
+  });
+
+  it.each([
+    ['none, while all is well', [pool('a')], [{ name: 'a', freeMib: 500 }], undefined, undefined],
+    [
+      'the broken one by its name',
+      [pool('a'), pool('b', { healthy: false, detail: 'is gone' })],
+      [{ name: 'a', freeMib: 500 }],
+      'b: is gone',
+      undefined,
+    ],
+    ['the full one', [pool('a')], [{ name: 'a', freeMib: 40 }], undefined, 'a: 40 MiB of 1000 MiB free'],
+  ])('tell %s', async (_name, pools, free, broken, full) => {
+    const facts = { runtimes: [], pools, diskMib: 1 } as unknown as NodeFacts;
+    const capacity = { pools: free, diskFreeMib: 1 } as unknown as NodeCapacity;
+    const found = await readConditions(facts, capacity);
+    const messageOf = (type: string) => found.find((one) => one.type === type && one.holds)?.message;
+    expect([messageOf('PoolUnavailable'), messageOf('PoolFull')]).toEqual([broken, full]);
   });
 });

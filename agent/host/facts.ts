@@ -123,6 +123,7 @@ export async function readConditions(
           : '',
     },
     diskCondition(facts, capacity),
+    ...poolConditions(facts, capacity),
   ];
 }
 
@@ -145,6 +146,26 @@ function diskCondition(facts: NodeFacts, capacity: NodeCapacity): Omit<Condition
     reason: holds ? 'LittleRoom' : '',
     message: holds ? `${capacity.diskFreeMib} MiB of ${facts.diskMib} MiB free under the agent's state` : '',
   };
+}
+
+/** One for each pool that has it, with the pool's name for a reason: the others go on. */
+function poolConditions(facts: NodeFacts, { pools }: NodeCapacity): Omit<Condition, 'sinceMs'>[] {
+  const freeOf = (name: string): number => pools.find((pool) => pool.name === name)?.freeMib ?? 0;
+  const broken = facts.pools.filter(({ healthy }) => !healthy);
+  const full = facts.pools.filter(
+    ({ name, healthy, sizeMib }) => healthy && freeOf(name) < sizeMib * diskPressureShare,
+  );
+  const room = ({ name, sizeMib }: PoolFacts): string =>
+    `${name}: ${freeOf(name)} MiB of ${sizeMib} MiB free`;
+  return [
+    ...conditionOf('PoolUnavailable', broken, ({ name, detail }) => `${name}: ${detail}`),
+    ...conditionOf('PoolFull', full, room),
+  ];
+}
+
+function conditionOf(type: string, pools: readonly PoolFacts[], say: (pool: PoolFacts) => string) {
+  if (pools.length === 0) return [{ type, holds: false, reason: '', message: '' }];
+  return pools.map((pool) => ({ type, holds: true, reason: pool.name, message: say(pool) }));
 }
 
 async function findCgroups(): Promise<Cgroups> {

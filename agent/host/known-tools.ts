@@ -2,12 +2,16 @@
 export const packageOfTool: Readonly<Record<string, string>> = {
   crun: 'crun',
   conmon: 'conmon',
+  'lxc-start': 'lxc',
+  nsenter: 'util-linux',
   perl: 'perl-base',
   skopeo: 'skopeo',
   umoci: 'umoci',
   mount: 'mount',
   umount: 'mount',
   tar: 'tar',
+  zfs: 'zfsutils-linux (or zfs-fuse)',
+  zpool: 'zfsutils-linux (or zfs-fuse)',
   ip: 'iproute2',
   nft: 'nftables',
   'iptables-save': 'iptables',
@@ -24,9 +28,11 @@ export const packageOfTool: Readonly<Record<string, string>> = {
 export const gateOfTool: Readonly<Record<string, number>> = {
   crun: 8,
   conmon: 8,
+  'lxc-start': 16,
   perl: 64,
   skopeo: 4,
   umoci: 2,
+  zfs: 16,
   // Both look for their chains and then make what is missing: two at once would both make it.
   portmap: 1,
   firewall: 1,

@@ -32,7 +32,8 @@ sub enter { my ($name, @was) = @_;
   chdir "./$name" or die "chdir: $!\\n";
   my @now = lstat "."; die "moved meanwhile\\n" unless $now[0] == $was[0] && $now[1] == $was[1];
   \\@now }
-sub names { opendir(my $all, ".") or die "readdir: $!\\n"; my @all = grep { !/^\\.\\.?\\z/ } readdir $all; \\@all }
+sub names { opendir(my $all, ".") or die "readdir: $!\\n";
+  my @all = grep { !/^\\.\\.?\\z/ } readdir $all; \\@all }
 shift_one(".", @top);
 my @trail = ([\\@top, names()]);
 while (@trail) {

@@ -23,7 +23,7 @@ function endWith(started: StartedCommand, signal: AbortSignal): () => void {
   return () => signal.removeEventListener('abort', kill);
 }
 
-/** What a tool writes to its standard output. Ends well only when the tool did; killed when nobody reads on. */
+/** What a tool writes to its standard output. Ends well only when the tool did; killed if nobody reads on. */
 export async function* readTool(
   start: Start,
   [tool, ...args]: readonly [string, ...string[]],

@@ -30,7 +30,7 @@ export interface UnpackedImage {
 export interface RootRequest {
   readonly id: InstanceId;
   readonly image: UnpackedImage;
-  /** The host ids that the root gets. Where they are not the image's, the driver shifts: by mount or by copy. */
+  /** The host ids that the root gets. Where the image has others, the driver shifts: by mount or by copy. */
   readonly range: IdRange;
   /** Zero: no quota. */
   readonly diskMib: number;
@@ -68,7 +68,7 @@ export interface FoundSnapshot {
 
 /**
  * 'quota': sizes are enforced. 'snapshots': snapshot, snapshots, rollback, removeSnapshot and clone.
- * 'atomic-snapshots': several volumes at one moment. 'send': send and receive. 'incremental': send from an
+ * 'atomic-snapshots': several volumes at one moment. 'instant-snapshots': each volume by itself at one moment. 'send': send and receive. 'incremental': send from an
  * older snapshot. 'idmap': roots are shifted by the mount, without a copy. 'cheap-clones': a root costs the
  * same whatever the image's size.
  */
@@ -76,6 +76,7 @@ export type VolumeCapability =
   | 'quota'
   | 'snapshots'
   | 'atomic-snapshots'
+  | 'instant-snapshots'
   | 'send'
   | 'incremental'
   | 'idmap'

@@ -1,6 +1,6 @@
 /**
- * What the ZFS of this host can do. zfs-fuse 0.7 and OpenZFS 2 share what the driver needs; of OpenZFS more is
- * used. Pure: how each is called is here, and in a test.
+ * What the ZFS of this host can do. zfs-fuse 0.7 and OpenZFS 2 share what the driver needs; of OpenZFS more
+ * is used. Pure: how each is called is here, and in a test.
  */
 export interface ZfsFeatures {
   readonly flavour: 'zfs-fuse' | 'openzfs';

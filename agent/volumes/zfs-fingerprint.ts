@@ -17,6 +17,7 @@ export interface WriteHealth {
 
 const probeMs = 5000;
 const mib = 1024 * 1024;
+const sizeJitter = 0.01;
 const capabilities: readonly VolumeCapability[] = [
   'quota',
   'snapshots',
@@ -60,6 +61,7 @@ export function createZfsFingerprint(options: {
   const { tool, parent, clock } = layout;
   const poolName = parent.split('/')[0] ?? '';
   let version = '';
+  let lastSizeMib = 0;
 
   async function findVersion(signal: AbortSignal): Promise<string> {
     const features = await layout.open(signal);
@@ -74,7 +76,10 @@ export function createZfsFingerprint(options: {
   ): Promise<{ readonly sizeMib: number; readonly freeMib: number }> {
     const found = (await tool.get([parent], ['used', 'available'], 0, signal)).get(parent);
     const [used, free] = [Number(found?.value('used')) || 0, Number(found?.value('available')) || 0];
-    return { sizeMib: Math.floor((used + free) / mib), freeMib: Math.floor(free / mib) };
+    const sizeMib = Math.floor((used + free) / mib);
+    // What is in flight moves it a little all the time, which is no news.
+    if (Math.abs(sizeMib - lastSizeMib) > sizeMib * sizeJitter) lastSizeMib = sizeMib;
+    return { sizeMib: lastSizeMib, freeMib: Math.floor(free / mib) };
   }
 
   async function findState(signal: AbortSignal): Promise<string> {

@@ -9,6 +9,7 @@ import { createZfsLayout } from './zfs-layout.ts';
 import { createZfsMounts, findHolders } from './zfs-mounts.ts';
 import { createZfsSnapshots } from './zfs-snapshots.ts';
 import { createZfsStreams } from './zfs-streams.ts';
+import { isDatasetName } from './zfs-name.ts';
 import { createZfsTool, type ZfsTool } from './zfs-tool.ts';
 import { createZfsVolumes } from './zfs-volumes.ts';
 
@@ -24,13 +25,6 @@ export interface ZfsDriverOptions {
   readonly clock: Clock;
   readonly random: Random;
 }
-
-const datasetName = /^[A-Za-z][A-Za-z0-9_.-]*(\/[A-Za-z0-9][A-Za-z0-9_.-]*)*$/;
-/** Names of what is below the parent take up to 110 characters, of some 255. */
-const maxParentChars = 120;
-
-export const isDatasetName = (text: string): boolean =>
-  text.length <= maxParentChars && datasetName.test(text) && !/(^|\/)\.\.?(\/|$)/.test(text);
 
 /**
  * Volumes as ZFS datasets: PARENT/images/<digest>-<first id>@ready is made once from an unpacked image, and
