@@ -8,6 +8,7 @@ import { nextStep, resolveStep } from '../reconciler/plan.ts';
 import { blockedChange, type RolloutAction, type RolloutWorld, rollout } from '../reconciler/rollout.ts';
 import type { NodeVerdict, NodeView } from '../scheduler/plugin.ts';
 import { runtimeOf } from '../scheduler/choose-runtime.ts';
+import { freeAddresses } from '../store/assign-addresses.ts';
 import { freeVolumes, type Slot, slotsFor } from '../store/assign-volumes.ts';
 import { pinImage } from '../store/instance-template.ts';
 import { storedRouting } from '../store/put-routing.ts';
@@ -195,6 +196,7 @@ function settle(run: Run): void {
     if (node !== undefined)
       run.nodes = withoutDemand(run.nodes, node, demandOf(instance, slotOf(run, instance)));
     freeVolumes(run.tx, instance);
+    freeAddresses(run.tx, instance);
     run.tx.delete('instance', metadata.id, run.project);
   }
   // After the removals: what found no room before may find it now.

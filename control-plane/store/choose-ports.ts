@@ -30,9 +30,9 @@ export function choosePorts(tx: Transaction, instance: Instance, node: NodeName)
     if (port.hostPort !== 0) return port;
     const same = kept.findIndex((other) => isSameOpenPort(port, other));
     const [before] = same < 0 ? [] : kept.splice(same, 1);
-    const isFree = (each: PublishedPort): boolean =>
-      ![...taken, ...chosen].some((one) => portsClash(each, one));
-    const open = before !== undefined && isFree(before) ? before : lowestOpen(port, isFree, node);
+    const busy = busyFor(port, [...taken, ...chosen]);
+    const isKept = before !== undefined && !busy.has(before.hostPort);
+    const open = isKept ? before : { ...port, hostPort: lowestOpen(busy, port, node) };
     chosen.push(open);
     return open;
   });
@@ -54,16 +54,17 @@ const isSameOpenPort = (wanted: PublishedPort, had: PublishedPort): boolean =>
   had.hostPort >= openPorts.first &&
   had.hostPort <= openPorts.last;
 
-function lowestOpen(
-  port: PublishedPort,
-  isFree: (port: PublishedPort) => boolean,
-  node: NodeName,
-): PublishedPort {
+/** Numbers that others have where the port would listen, too. */
+const busyFor = (port: PublishedPort, others: readonly PublishedPort[]): ReadonlySet<number> =>
+  new Set(
+    others
+      .filter((other) => portsClash({ ...port, hostPort: other.hostPort }, other))
+      .map(({ hostPort }) => hostPort),
+  );
+
+function lowestOpen(busy: ReadonlySet<number>, port: PublishedPort, node: NodeName): number {
   const { first, last } = openPorts;
-  for (let hostPort = first; hostPort <= last; hostPort += 1) {
-    const open = { ...port, hostPort };
-    if (isFree(open)) return open;
-  }
+  for (let hostPort = first; hostPort <= last; hostPort += 1) if (!busy.has(hostPort)) return hostPort;
   throw new DroverError(
     'resource-exhausted',
     `no host port from ${first} to ${last} is left for ${port.protocol} on ${node}`,
