@@ -13,6 +13,7 @@ import { checkCount, checkProject, checkRange, parseOne } from '#shared/wire/che
 import { formatApplyResult } from '#shared/wire/fleet.ts';
 import { parseApplyDocuments } from '#shared/wire/apply-documents.ts';
 import { workloadLimits } from '#shared/wire/workload.ts';
+import { checkNetworkUses } from '../../store/check-network-uses.ts';
 import { deleteWorkload } from '../../store/delete-workload.ts';
 import { putDocuments } from '../../store/put-documents.ts';
 import type { PutNetworkResult } from '../../store/put-network.ts';
@@ -69,9 +70,15 @@ export async function scale(
   const head = headOf(request.requestId, ScaleWorkloadRequest.encode(request).finish(), context);
   const operationId = deps.random.uuidV7();
   const result = await withNearestName(deps, name, project, () =>
-    decide(deps, head, (tx) =>
-      scaleWorkload(tx, { project, name, replicas, operationId, caller }, deps.clock.nowMs()),
-    ),
+    decide(deps, head, (tx) => {
+      const scaled = scaleWorkload(
+        tx,
+        { project, name, replicas, operationId, caller },
+        deps.clock.nowMs(),
+      );
+      checkNetworkUses(tx, [{ name, project, prefix: '' }]);
+      return scaled;
+    }),
   );
   return { result: resultMessage(result, deps) };
 }
