@@ -92,9 +92,10 @@ async function describe(
 
 /**
  * crun 1.8 gives the standard streams of a first process to its user, and conmon's standard input is the
- * host's own /dev/null: without this, root of any guest could close it for the whole host.
+ * host's own /dev/null: without this, root of any guest could close it for the whole host. Said after create,
+ * and again before start, for an agent may have been killed between the two.
  */
-async function restoreNullDevice(): Promise<void> {
+export async function restoreNullDevice(): Promise<void> {
   const { uid, gid, mode } = await stat('/dev/null');
   if (uid !== 0 || gid !== 0) await chown('/dev/null', 0, 0);
   if ((mode & 0o777) !== 0o666) await chmod('/dev/null', 0o666);

@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import { chown, mkdir, rm, symlink, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { Ajv } from 'ajv';
@@ -166,6 +166,15 @@ describe('a guest of crun', () => {
       await expect(world.driver.create(guest, anySignal)).rejects.toMatchObject({ kind: 'invalid-argument' });
     },
   );
+
+  it('never runs while it owns /dev/null of the host, as after a kill of the agent in the middle', async () => {
+    await using world = await setUpCrun();
+    const guest = await world.newGuest(forEver);
+    await world.driver.create(guest, anySignal);
+    await chown('/dev/null', testRange.base, testRange.base);
+    await world.reopen().start(guest.id, anySignal);
+    expect(statSync('/dev/null').uid).toBe(0);
+  });
 
   it('names the tool and its package where crun, conmon or perl is missing', async () => {
     await using world = await setUpCrun({ searchPath: '/nowhere' });

@@ -4,7 +4,7 @@ import { DroverError, isKind } from '#shared/errors.ts';
 import type { InstanceId } from '#shared/model.ts';
 import type { LogLine, LogOptions } from '#shared/streams.ts';
 import { createCgroups } from '../host/cgroup.ts';
-import { createCrunGuest, removeGuestFiles } from './crun-create.ts';
+import { createCrunGuest, removeGuestFiles, restoreNullDevice } from './crun-create.ts';
 import { kindOfCrunMessage, messageOfCrun } from './crun-error.ts';
 import { crunExecs, notRunning } from './crun-exec.ts';
 import { crunFacts } from './crun-facts.ts';
@@ -107,6 +107,7 @@ export function crunDriver(context: DriverContext, options: CrunOptions = {}): R
 
   /** What a predecessor left half made or half removed, and cgroups of ours without a guest. */
   async function sweepLeftovers(): Promise<void> {
+    await restoreNullDevice();
     const names = new Set([...namesIn(paths.guests), ...namesIn(paths.crunRoot), ...cgroups.list()]);
     for (const name of names) {
       const id = name as InstanceId;
@@ -155,6 +156,7 @@ export function crunDriver(context: DriverContext, options: CrunOptions = {}): R
     const { phase } = readGuestState(host, id);
     if (phase === 'running' || phase === 'paused') return;
     if (phase !== 'created') throw notRunning(id, phase);
+    await restoreNullDevice();
     await writeFile(guest.started, '');
     let failure: DroverError | undefined;
     try {
