@@ -137,7 +137,7 @@ const processesNaming = (text: string): string[] =>
 const applets = ['sh', 'sleep', 'cat', 'echo', 'stty', 'id', 'ls', 'grep', 'head', 'dd', 'true', 'ping'];
 
 /** A root with nothing but busybox in it, owned by the range's root. */
-async function makeBusyboxRoot(rootfs: string): Promise<string> {
+export async function makeBusyboxRoot(rootfs: string): Promise<string> {
   const own = async (place: string): Promise<void> => chown(place, testRange.base, testRange.base);
   for (const directory of ['', 'bin', 'dev', 'etc', 'proc', 'sys', 'tmp']) {
     await mkdir(path.join(rootfs, directory), { mode: 0o755 });
