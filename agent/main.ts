@@ -150,7 +150,9 @@ async function askAll({ drivers, pools, networks, clock }: Tools): Promise<Finge
   const [runtimes, found, network] = await Promise.all([
     Promise.all(drivers.map((driver) => driver.fingerprint(signal))),
     Promise.all(pools.all.map((pool) => pool.fingerprint(signal))),
-    networks.fingerprint(signal),
+    networks
+      .fingerprint(signal)
+      .catch((error: unknown) => ({ network: `unknown: ${asDroverError(error).message}`.slice(0, 200) })),
   ]);
   return { runtimes, pools: found, network };
 }

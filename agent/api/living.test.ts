@@ -94,7 +94,7 @@ describe('statistics', () => {
     );
     await Promise.all(readers.map((reader) => reader.next()));
     await expect(read(api, '')).rejects.toMatchObject({ kind: 'resource-exhausted' });
-    await Promise.all(readers.map((reader) => reader.return?.()));
+    for (const reader of readers) await reader.return?.();
     await expect.poll(() => read(api, '').catch(() => [])).toHaveLength(1);
   });
 });

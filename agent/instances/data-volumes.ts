@@ -109,6 +109,16 @@ async function usedBytesOf(
   }
 }
 
+/** failed-precondition: what is not known of an instance may be that it uses this. */
+export function checkNoneLost(shop: Workshop, what: string): void {
+  const [lost] = shop.lostInstances();
+  if (lost === undefined) return;
+  throw new DroverError('failed-precondition', `${what} may be used by ${lost}, whose record is lost`, {
+    subject: { instance: lost },
+    nextStep: 'let the control plane order that instance again, or remove it',
+  });
+}
+
 /** failed-precondition: an instance has it, or it is no data volume. */
 export async function removeVolume(shop: Workshop, id: VolumeId, signal: AbortSignal): Promise<void> {
   const subject = { volume: id };
@@ -119,6 +129,7 @@ export async function removeVolume(shop: Workshop, id: VolumeId, signal: AbortSi
       nextStep: 'remove the instance first',
     });
   }
+  checkNoneLost(shop, `volume ${id}`);
   shop.removingVolumes.add(id);
   try {
     for (const pool of shop.pools.all) {

@@ -112,6 +112,18 @@ describe('the pool of a root', () => {
     expect(await world.otherVolumes.list(signal)).toEqual([]);
   });
 
+  it('that does not answer keeps nobody from changing what has its place', async () => {
+    await using world = await createAgentWorld({ pools: { local: ['idmap'] } });
+    const instances = await world.open();
+    const id = await runInstance(world, instances);
+    await instances.close();
+    world.volumes.failWith('list', new DroverError('unavailable', 'its daemon is away'));
+    const next = await world.open();
+    const resources = { cpuMillicores: 0, memoryMib: 32, diskMib: 0, pids: 64 };
+    const answer = await next.ensure(world.order(id, 2), world.spec(forever, { resources }));
+    expect(answer).toMatchObject({ generation: 2, phase: 'running' });
+  });
+
   it('that does not answer keeps the instances of others running', async () => {
     await using world = await createAgentWorld();
     const instances = await world.open();

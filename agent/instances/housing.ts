@@ -33,9 +33,11 @@ export async function planHousing(
 ): Promise<Plan> {
   if (known.record !== undefined) checkKept(known.record, spec, shop);
   const volumes = await claimedVolumes(shop, spec);
-  const ids = await idsFor(shop, spec, known.pool);
+  // A pool that is away must not keep an instance from being changed that has its place.
+  const ids = known.record === undefined ? await idsFor(shop, spec, known.pool) : undefined;
   const house = (record: InstanceRecord | undefined): Housing => {
     if (record !== undefined) return record;
+    if (ids === undefined) throw new DroverError('aborted', `instance ${id} was removed meanwhile`);
     const range = shop.ranges.take(id, ids.kind);
     return { rootPool: ids.pool, range, imageAsIs: range !== undefined && ids.shiftsByMount };
   };

@@ -171,6 +171,29 @@ describe('the removal of a data volume', () => {
   });
 });
 
+describe('an instance whose record is lost', () => {
+  it('may use every volume and every image, until it is known again or gone', async () => {
+    await using world = await createAgentWorld();
+    const instances = await world.open();
+    const volume = newVolume();
+    const id = await runInstance(world, instances, withVolumes([claim('data'), volume]));
+    const digest = [...instances.usedImages().keys()][0];
+    if (digest === undefined) throw new Error('no image is used');
+    await instances.close();
+    await world.loseRecord(id);
+    const next = await world.open();
+    expect(world.volumes.isMounted(volume)).toBe(true);
+    const wanted = { kind: 'failed-precondition', message: /record is lost/ };
+    await expect(next.removeVolume(from, volume, signal)).rejects.toMatchObject(wanted);
+    await expect(next.removeImage(digest, signal)).rejects.toMatchObject(wanted);
+    await next.stop(world.order(id, 1), undefined, signal);
+    await expect(next.removeImage(digest, signal)).rejects.toMatchObject(wanted);
+    await next.remove(world.order(id, 1), undefined, signal);
+    await next.removeVolume(from, volume, signal);
+    await next.removeImage(digest, signal);
+  });
+});
+
 describe('images', () => {
   it('count their instances, and stay while one is made from them', async () => {
     await using world = await createAgentWorld();

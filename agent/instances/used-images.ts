@@ -1,5 +1,6 @@
 import { DroverError } from '#shared/errors.ts';
 import type { Digest } from '#shared/model.ts';
+import { checkNoneLost } from './data-volumes.ts';
 import type { ImagesInUse } from './images-in-use.ts';
 import type { InstanceRecord } from './record.ts';
 import type { Workshop } from './tools.ts';
@@ -32,10 +33,12 @@ export async function removeImage(shop: Workshop, digest: Digest, signal: AbortS
       nextStep: 'remove these instances first',
     });
   }
+  checkNoneLost(shop, `image ${digest}`);
   return shop.imagesInUse.whileRemoving(digest, async () => {
     for (const pool of shop.pools.all) await pool.removeImage(digest, signal);
     let freed = 0;
-    for (const source of shop.images) freed += await source.remove(digest, signal, () => usedBy() > 0);
+    for (const source of shop.images)
+      freed += await source.remove(digest, signal, () => usedBy() > 0 || shop.lostInstances().length > 0);
     return freed;
   });
 }
