@@ -1,7 +1,15 @@
 import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
 import { asDroverError, DroverError } from '#shared/errors.ts';
-import type { Digest, InstanceId, InstanceSpec, InstanceState, NodeVolume, VolumeId } from '#shared/model.ts';
+import type {
+  Digest,
+  InstanceId,
+  InstanceSpec,
+  InstanceState,
+  NodeVolume,
+  Snapshot,
+  VolumeId,
+} from '#shared/model.ts';
 import type { ExecStart, LogLine, LogOptions, TerminalSize } from '#shared/streams.ts';
 import type { ExecSession } from './drivers/driver.ts';
 import { readIfThere, readOrMake, writeDurably } from './host/durable-file.ts';
@@ -16,8 +24,10 @@ import { createIdRanges } from './instances/id-ranges.ts';
 import { createImagesInUse } from './instances/images-in-use.ts';
 import { createKeeper, type Keeper, type KeeperOptions } from './instances/keeper.ts';
 import { checkFleet } from './instances/orders.ts';
+import { createBeforeUpdate, keepSchedules } from './instances/automatic-snapshots.ts';
 import { createRecords } from './instances/record.ts';
 import { findInstances } from './instances/recover.ts';
+import { createSnapshots } from './instances/snapshots.ts';
 import { orderStarts } from './instances/start-order.ts';
 import { type NamedStats, readStats } from './instances/stats.ts';
 import { openTombstones } from './instances/tombstones.ts';
@@ -68,6 +78,8 @@ export interface Instances extends FleetOrders {
     id: VolumeId,
     signal: AbortSignal,
   ): Promise<void>;
+  /** Of one instance or of all, oldest first. not-found. */
+  snapshots(id: InstanceId | undefined, signal: AbortSignal): Promise<Snapshot[]>;
   /** How many instances each image is used by; the others may be removed. */
   usedImages(): ReadonlyMap<Digest, number>;
   /** From all sources and pools; gives the bytes that are free again. failed-precondition: it is used. */
@@ -93,6 +105,7 @@ const sweepMs = 30_000;
  * What is left of networks is looked for once; a host that does not answer must not keep the agent waiting.
  */
 const networkSweepMs = 30_000;
+const snapshotRecoveryMs = 60_000;
 /** Numbers of one life of the agent; the number of lives stands above them. */
 const sequencesPerLife = 2 ** 32;
 
@@ -121,6 +134,8 @@ export async function openInstances(options: InstancesOptions): Promise<Instance
   };
   const endings = tools.drivers.map((driver) => driver.onChange((id) => keepers.get(id)?.wake()));
   endings.push(clock.every(sweepMs, wakeAll));
+  await recoverSnapshots(shop);
+  endings.push(keepSchedules(shop, shop.snapshots));
   const turns = orderStarts([...keepers.values()], waitingTurn, shop);
   wakeAll();
 
@@ -130,6 +145,11 @@ export async function openInstances(options: InstancesOptions): Promise<Instance
     ...createFleetOrders(openDesk(shop, fleet, changes, keepers)),
     ...readers(shop, changes, keepers),
     ...storage(shop, fleet),
+    async snapshots(id, signal) {
+      const record = id === undefined ? undefined : keepers.get(id)?.record;
+      if (id !== undefined && record === undefined) throw notFound(id);
+      return shop.snapshots.list(record, signal);
+    },
     async close() {
       for (const end of endings) end();
       lifetime.abort(new DroverError('unavailable', 'the agent is ending'));
@@ -147,20 +167,22 @@ async function openWorkshop(
   waitingTurn: ReadonlySet<InstanceId>,
 ): Promise<Workshop> {
   const { clock } = tools;
-  return {
+  const base = {
     ...tools,
     records: createRecords(path.join(stateDir, 'instances')),
     ranges: createIdRanges({ shared: tools.range, count: tools.rangeCount }),
     tombstones: await openTombstones(path.join(stateDir, 'tombstones'), clock.nowMs()),
     abilities: createAbilities(clock),
     imagesInUse: createImagesInUse(),
-    removingVolumes: new Set(),
+    removingVolumes: new Set<VolumeId>(),
     heldRecords: () => [...keepers.values()].flatMap(({ record }) => record ?? []),
+    lostInstances: () => [...keepers.values()].filter(isLost).map(({ id }) => id),
     waitingTurn,
-    beforeUpdate,
     lifetime: lifetime.signal,
     act: createAct(faults, lifetime),
   };
+  const snapshots = createSnapshots(base, path.join(stateDir, 'snapshots'));
+  return { ...base, snapshots, beforeUpdate: beforeUpdate ?? createBeforeUpdate(base, snapshots) };
 }
 
 async function recover(shop: Workshop, changes: Changes, keepers: Keepers): Promise<void> {
@@ -173,6 +195,15 @@ async function recover(shop: Workshop, changes: Changes, keepers: Keepers): Prom
     // why.
     await keeper.refresh().catch(() => undefined);
     changes.put(keeper.state());
+  }
+}
+
+/** A pool that does not answer must not keep the agent waiting. */
+async function recoverSnapshots({ snapshots, clock, log }: Workshop): Promise<void> {
+  try {
+    await snapshots.recover(clock.timeout(snapshotRecoveryMs));
+  } catch (error) {
+    log.warn({ event: 'snapshots.unrecovered', err: asDroverError(error) });
   }
 }
 
@@ -210,6 +241,9 @@ const openDesk = (shop: Workshop, fleet: Fleet, changes: Changes, keepers: Keepe
 
 /** Not one whose first order could not be written down. */
 const isHeld = (keeper: Keeper): boolean => keeper.record !== undefined || keeper.state().message !== '';
+
+/** A record without an image stands in for one that is lost. */
+const isLost = (keeper: Keeper): boolean => isHeld(keeper) && (keeper.record?.spec.image ?? '') === '';
 
 function readers(
   shop: Workshop,

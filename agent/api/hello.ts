@@ -16,6 +16,7 @@ const capabilities = [
   'pause',
   'stats',
   'console',
+  'snapshots',
   'volumes',
   'image-remove',
 ];

@@ -19,8 +19,8 @@ import type { HeldInstance, InstanceEvent } from '../instances.ts';
 import { createSessionHandlers } from './exec.ts';
 import { type HelloParts, sayHello } from './hello.ts';
 import { imageHandlers } from './image-handlers.ts';
+import { snapshotHandlers } from './snapshot-handlers.ts';
 import { statsHandlers } from './stats-handlers.ts';
-import { unfinished } from './unfinished.ts';
 import { volumeHandlers } from './volume-handlers.ts';
 
 export interface RuntimeParts extends HelloParts {
@@ -37,7 +37,6 @@ type RuntimeHandlers = Handlers<typeof RuntimeServiceService>;
 export function runtimeService(parts: RuntimeParts): RuntimeHandlers {
   const { instances } = parts;
   return {
-    ...unfinished,
     hello: async (request) => {
       const answer = await sayHello(request, parts);
       parts.onHello();
@@ -70,6 +69,7 @@ export function runtimeService(parts: RuntimeParts): RuntimeHandlers {
     ...readHandlers(parts),
     ...statsHandlers(parts),
     ...volumeHandlers(parts),
+    ...snapshotHandlers(parts),
     ...imageHandlers(parts),
   };
 }

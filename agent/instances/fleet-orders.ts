@@ -1,5 +1,5 @@
 import { DroverError } from '#shared/errors.ts';
-import type { InstanceId, InstanceSpec, InstanceState, Order } from '#shared/model.ts';
+import type { InstanceId, InstanceSpec, InstanceState, Order, Snapshot, SnapshotId } from '#shared/model.ts';
 import type { GuestState } from '../drivers/driver.ts';
 import type { Fleet } from './fleet.ts';
 import { planHousing } from './housing.ts';
@@ -7,6 +7,7 @@ import type { Keeper } from './keeper.ts';
 import { admit, bodyDigest, changesLimitsAlone, isRepeatedSpec, type OrderKind, remember } from './orders.ts';
 import { isLive } from './present.ts';
 import type { InstanceRecord } from './record.ts';
+import { noSuchSnapshot } from './snapshots.ts';
 import { driverOf, type Workshop } from './tools.ts';
 import { adjusted, ended, ensured, standIn } from './transitions.ts';
 
@@ -29,6 +30,19 @@ export interface FleetOrders {
   pause(order: Order, signal: AbortSignal): Promise<InstanceState>;
   /** not-found; failed-precondition when nothing lives. */
   resume(order: Order, signal: AbortSignal): Promise<InstanceState>;
+  /** As Snapshots.take; not-found. */
+  createSnapshot(
+    order: Order,
+    wanted: { readonly id: SnapshotId; readonly name: string },
+    signal: AbortSignal,
+  ): Promise<Snapshot>;
+  /**
+   * Stops the guest, sets its volumes back, and starts it again if it should run. Done once for each request id.
+   * not-found; failed-precondition: something stands on a later snapshot.
+   */
+  rollBack(order: Order, snapshot: SnapshotId, signal: AbortSignal): Promise<InstanceState>;
+  /** As Snapshots.remove; not-found: no such instance. */
+  removeSnapshot(order: Order, snapshot: SnapshotId, signal: AbortSignal): Promise<void>;
   /** Resolves when nothing is left but data volumes. */
   remove(order: Order, graceMs: number | undefined, signal: AbortSignal): Promise<void>;
 }
@@ -50,6 +64,15 @@ export const createFleetOrders = (desk: OrderDesk): FleetOrders => ({
   signal: (order, signalNumber, signal) => sendSignal(desk, order, signalNumber, signal),
   pause: (order, signal) => freeze(desk, 'pause', order, signal),
   resume: (order, signal) => freeze(desk, 'resume', order, signal),
+  async createSnapshot(order, { id, name }, signal) {
+    const record = await admittedRecord(desk, 'snapshot', order, { id, name });
+    return desk.shop.snapshots.take(record, { id, name, kind: 'manual' }, signal);
+  },
+  rollBack: (order, snapshot, signal) => rollBack(desk, order, snapshot, signal),
+  async removeSnapshot(order, snapshot, signal) {
+    const record = await admittedRecord(desk, 'remove-snapshot', order, { snapshot });
+    await desk.shop.snapshots.remove(record, snapshot, signal);
+  },
 });
 
 export const notFound = (id: InstanceId): DroverError =>
@@ -186,3 +209,53 @@ async function freeze(
   );
   return answer;
 }
+
+/** For what may be done again without harm. not-found. */
+async function admittedRecord(
+  desk: OrderDesk,
+  kind: 'snapshot' | 'remove-snapshot',
+  order: Order,
+  rest: object,
+): Promise<InstanceRecord> {
+  await admission(desk, kind, order, rest);
+  const record = desk.find(order.instanceId)?.record;
+  if (record === undefined) throw notFound(order.instanceId);
+  return record;
+}
+
+/** Written down first: what came after the snapshot is lost once, however often the order comes. */
+async function rollBack(
+  desk: OrderDesk,
+  order: Order,
+  snapshot: SnapshotId,
+  signal: AbortSignal,
+): Promise<InstanceState> {
+  const { body, decide, admitted } = await admission(desk, 'roll-back', order, { snapshot });
+  if (admitted.kind === 'answered') return admitted.answer;
+  const keeper = desk.find(order.instanceId);
+  if (keeper?.record === undefined) throw notFound(order.instanceId);
+  if (admitted.kind === 'carry-out') {
+    const known = await desk.shop.snapshots.list(keeper.record, signal);
+    if (!known.some(({ id }) => id === snapshot)) throw noSuchSnapshot(order.instanceId, snapshot);
+    const asked = { requestId: order.requestId, bodyDigest: body, answer: undefined };
+    const written = await keeper.update((record) => {
+      if (record === undefined || decide(record).kind !== 'carry-out') return undefined;
+      const stopping = record.stopping ?? stopFrom(record, desk.shop.clock.nowMs());
+      const orders = remember(record.orders, asked);
+      return { ...record, orders, stopping, rollback: snapshot, rolledBack: undefined };
+    });
+    if (written) keeper.interrupt();
+  }
+  await keeper.settled(() => keeper.gone || keeper.record?.rollback === undefined, signal);
+  const { rolledBack } = keeper.record ?? {};
+  if (rolledBack?.snapshotId === snapshot && rolledBack.error !== '')
+    throw new DroverError('failed-precondition', rolledBack.error, {
+      subject: { instance: order.instanceId },
+    });
+  return keeper.state();
+}
+
+const stopFrom = ({ spec }: InstanceRecord, atMs: number) => ({
+  deadlineMs: atMs + spec.stopGraceMs,
+  graceMs: spec.stopGraceMs,
+});

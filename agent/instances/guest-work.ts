@@ -1,5 +1,5 @@
 import { isKind } from '#shared/errors.ts';
-import type { Digest, InstanceId } from '#shared/model.ts';
+import type { Digest, InstanceId, SnapshotId } from '#shared/model.ts';
 import type { GuestState, RuntimeDriver } from '../drivers/driver.ts';
 import type { PulledImage } from '../images/image-source.ts';
 import type { MountedVolume } from '../volumes/volume-driver.ts';
@@ -97,6 +97,21 @@ function prepareRoot(
 export async function startGuest(shop: Workshop, record: InstanceRecord): Promise<void> {
   const driver = driverOf(shop, record.spec.runtime);
   await shop.act('guest.start', () => driver.start(record.id, shop.clock.timeout(longestCallMs)));
+}
+
+/** Takes the guest away, unmounts its volumes and sets them back. not-found; failed-precondition. */
+export async function setBack(
+  shop: Workshop,
+  record: InstanceRecord,
+  seen: GuestState | 'absent',
+  snapshot: SnapshotId,
+): Promise<void> {
+  const signal = (): AbortSignal => shop.clock.timeout(longestCallMs, shop.lifetime);
+  await clearGuest(shop, record, seen, { keepLogs: true });
+  await releaseVolumes(shop, record.volumes);
+  const pool = shop.pools.of(record.rootPool);
+  await shop.act('volume.release', () => pool.release(record.id, signal()));
+  await shop.snapshots.setBack(record, snapshot, signal());
 }
 
 /** The limits of a living guest and the quota of its root; gives what is not enforced. */

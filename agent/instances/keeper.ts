@@ -195,6 +195,7 @@ async function pass(
     run: record.run,
     final: record.final,
     guest: guest === 'absent' ? 'absent' : guest.phase === 'paused' ? 'running' : guest.phase,
+    rollback: record.rollback !== undefined,
     limitsDue: record.limitsPending && (memory.limitsFailure?.dueMs ?? 0) <= nowMs,
     waiting: waitMs > 0,
   });

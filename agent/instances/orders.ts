@@ -5,10 +5,26 @@ import { plainGuestConfig } from '#shared/wire/guest-config.ts';
 import { emptyAssignment } from '#shared/wire/network.ts';
 import { type InstanceRecord, type RememberedOrder, rememberedOrders } from './record.ts';
 
-export type OrderKind = 'ensure' | 'stop' | 'signal' | 'pause' | 'resume' | 'remove';
+export type OrderKind =
+  | 'ensure'
+  | 'stop'
+  | 'signal'
+  | 'pause'
+  | 'resume'
+  | 'remove'
+  | 'snapshot'
+  | 'roll-back'
+  | 'remove-snapshot';
 
 /** What belongs to no generation. */
-const momentary: ReadonlySet<OrderKind> = new Set(['signal', 'pause', 'resume']);
+const momentary: ReadonlySet<OrderKind> = new Set([
+  'signal',
+  'pause',
+  'resume',
+  'snapshot',
+  'roll-back',
+  'remove-snapshot',
+]);
 
 /** What the agent knows when an order comes in. */
 export interface OrderContext {

@@ -1,11 +1,11 @@
-import { asDroverError } from '#shared/errors.ts';
+import { asDroverError, isKind } from '#shared/errors.ts';
 import type { InstanceId } from '#shared/model.ts';
 import type { GuestState } from '../drivers/driver.ts';
-import { makeGuest, removeAll, setLimits, startGuest, stopGuest } from './guest-work.ts';
+import { makeGuest, removeAll, setBack, setLimits, startGuest, stopGuest } from './guest-work.ts';
 import type { InstanceRecord } from './record.ts';
 import { type Action, backoffMs } from './supervise.ts';
 import type { Workshop } from './tools.ts';
-import { adopted, exited, started, stopped } from './transitions.ts';
+import { adopted, exited, rolledBack, started, stopped } from './transitions.ts';
 
 export interface Failure {
   readonly message: string;
@@ -59,6 +59,7 @@ export async function perform(
   else if (action === 'start') await startGuest(shop, record);
   else if (action === 'stop') await stopGuest(shop, record);
   else if (action === 'set-limits') return adjust(shop, scene);
+  else if (action === 'roll-back') await rollBack(shop, scene);
   else if (action === 'adopt') {
     await update((now) => (same(now) && guest !== 'absent' ? adopted(now, guest, bootId) : undefined));
   } else if (action === 'note-stop') {
@@ -91,6 +92,20 @@ async function make(shop: Workshop, { memory, record, guest, update, interrupt }
   if (!written) return;
   shop.imagesInUse.free(record.id);
   await startGuest(shop, record);
+}
+
+/** A refusal ends the attempt, and a new guest goes on with the volumes as they are; else it is tried again. */
+async function rollBack(shop: Workshop, { record, guest, update }: Scene): Promise<void> {
+  const { rollback } = record;
+  if (rollback === undefined) return;
+  let message = '';
+  try {
+    await setBack(shop, record, guest, rollback);
+  } catch (error) {
+    if (shop.lifetime.aborted || !isKind(error, 'not-found', 'failed-precondition')) throw error;
+    message = error.message;
+  }
+  await update((now) => (now?.rollback === rollback ? rolledBack(now, rollback, message) : undefined));
 }
 
 async function adjust(shop: Workshop, { memory, record, update }: Scene): Promise<number | undefined> {

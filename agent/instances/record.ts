@@ -2,7 +2,15 @@ import { createHash } from 'node:crypto';
 import { mkdir, readdir, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { DroverError } from '#shared/errors.ts';
-import type { Digest, ExitStatus, InstanceId, InstanceSpec, InstanceState, VolumeId } from '#shared/model.ts';
+import type {
+  Digest,
+  ExitStatus,
+  InstanceId,
+  InstanceSpec,
+  InstanceState,
+  SnapshotId,
+  VolumeId,
+} from '#shared/model.ts';
 import { plainGuestConfig } from '#shared/wire/guest-config.ts';
 import { emptyAssignment } from '#shared/wire/network.ts';
 import { readIfThere, syncDirectory, writeDurably } from '../host/durable-file.ts';
@@ -51,6 +59,10 @@ export interface InstanceRecord {
   readonly replaced: { readonly generation: number; readonly spec: InstanceSpec } | undefined;
   /** The limits of the spec have changed since the guest got its own. */
   readonly limitsPending: boolean;
+  /** Its volumes are to be set back to this snapshot before anything else; undefined: they are not. */
+  readonly rollback: SnapshotId | undefined;
+  /** What came of the last one; the error is empty where it was done. */
+  readonly rolledBack: { readonly snapshotId: SnapshotId; readonly error: string } | undefined;
   readonly intent: 'run' | 'stop' | 'remove';
   readonly orders: readonly RememberedOrder[];
   readonly run: RunPhase;

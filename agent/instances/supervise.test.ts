@@ -7,6 +7,7 @@ const running: Situation = {
   final: false,
   guest: 'running',
   limitsDue: false,
+  rollback: false,
   waiting: false,
 };
 
@@ -16,6 +17,14 @@ describe('the next action', () => {
     ['sets new limits while it runs', { limitsDue: true }, 'set-limits'],
     ['notes an exit before new limits', { limitsDue: true, guest: 'stopped' }, 'note-exit'],
     ['stops whatever limits it should have', { limitsDue: true, intent: 'stop' }, 'stop'],
+    ['sets its volumes back before anything else', { rollback: true, run: 'pending' }, 'roll-back'],
+    [
+      'sets them back of one that is stopped',
+      { rollback: true, intent: 'stop', guest: 'stopped' },
+      'roll-back',
+    ],
+    ['looks before it sets them back', { rollback: true, guest: 'unknown' }, 'look-again'],
+    ['removes what was to be set back', { rollback: true, intent: 'remove' }, 'remove'],
     ['makes what is new', { run: 'pending', guest: 'absent' }, 'make'],
     ['makes anew what is left of an older generation', { run: 'pending', guest: 'running' }, 'make'],
     ['starts what was marked and not started', { guest: 'created' }, 'start'],

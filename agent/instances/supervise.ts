@@ -15,6 +15,8 @@ export interface Situation {
   readonly guest: 'absent' | 'created' | 'running' | 'stopped' | 'unknown';
   /** A living guest has not got its new limits, and it is time to try. */
   readonly limitsDue: boolean;
+  /** Its volumes are to be set back first. */
+  readonly rollback: boolean;
   /** A back-off is not over. */
   readonly waiting: boolean;
 }
@@ -23,7 +25,7 @@ export interface Situation {
  * 'make' takes away an older guest, then creates and starts one. 'note-exit' counts an end that was not
  * ordered; 'note-stop' one that was. 'adopt' takes a running guest for the present run. 'wait': until the
  * back-off is over or something changes. 'look-again': the host did not answer. 'set-limits': of a guest that
- * goes on.
+ * goes on. 'roll-back': takes the guest away and sets its volumes back.
  */
 export type Action =
   | 'rest'
@@ -35,13 +37,16 @@ export type Action =
   | 'note-exit'
   | 'note-stop'
   | 'set-limits'
+  | 'roll-back'
   | 'stop'
   | 'remove';
 
 /** The next thing to do for one instance. Pure. */
-export function nextAction({ intent, run, final, guest, limitsDue, waiting }: Situation): Action {
+export function nextAction(situation: Situation): Action {
+  const { intent, run, final, guest, limitsDue, rollback, waiting } = situation;
   if (waiting) return 'wait';
   if (intent === 'remove') return 'remove';
+  if (rollback) return guest === 'unknown' ? 'look-again' : 'roll-back';
   if (intent === 'stop') {
     if (guest === 'running' || guest === 'unknown') return 'stop';
     return run === 'ended' ? 'rest' : 'note-stop';

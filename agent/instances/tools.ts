@@ -12,6 +12,7 @@ import type { Abilities } from './abilities.ts';
 import type { IdRanges } from './id-ranges.ts';
 import type { ImagesInUse } from './images-in-use.ts';
 import type { InstanceRecord, Records } from './record.ts';
+import type { Snapshots } from './snapshots.ts';
 import type { Tombstones } from './tombstones.ts';
 
 /** What the work on instances needs, chosen by the composition root. */
@@ -52,6 +53,9 @@ export interface Workshop extends Tools {
   readonly removingVolumes: Set<VolumeId>;
   /** The records of all instances, as they are in memory. */
   heldRecords(): readonly InstanceRecord[];
+  readonly snapshots: Snapshots;
+  /** Those whose record is lost: nobody knows what they are made from and what they have mounted. */
+  lostInstances(): readonly InstanceId[];
   /** Whose turn to be started after a reboot has not come. */
   readonly waitingTurn: ReadonlySet<InstanceId>;
   /**

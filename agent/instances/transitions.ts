@@ -1,4 +1,4 @@
-import type { Digest, ExitStatus, InstanceId, InstanceSpec, Order } from '#shared/model.ts';
+import type { Digest, ExitStatus, InstanceId, InstanceSpec, Order, SnapshotId } from '#shared/model.ts';
 import { plainGuestConfig } from '#shared/wire/guest-config.ts';
 import { emptyAssignment } from '#shared/wire/network.ts';
 import type { GuestState } from '../drivers/driver.ts';
@@ -42,6 +42,8 @@ export function ensured(
     networked: adopt || record?.networked === true || spec.assigned.attachments.length > 0,
     replaced: record && replacedBy(record, spec),
     limitsPending: false,
+    rollback: record?.rollback,
+    rolledBack: record?.rolledBack,
     intent: 'run',
     orders: record?.orders ?? [],
     run: adopt ? 'started' : 'pending',
@@ -55,6 +57,19 @@ export function ensured(
     stopping: record === undefined ? undefined : (record.stopping ?? { deadlineMs: atMs + graceMs, graceMs }),
   };
   return answered(fresh, { order, body, guest: undefined });
+}
+
+/** The guest is gone and its volumes are as they were, or as they could be. */
+export function rolledBack(record: InstanceRecord, snapshotId: SnapshotId, error: string): InstanceRecord {
+  const runs = record.intent === 'run';
+  return {
+    ...record,
+    rollback: undefined,
+    rolledBack: { snapshotId, error },
+    run: runs ? 'pending' : 'ended',
+    final: !runs,
+    stopping: undefined,
+  };
 }
 
 /** A newer generation whose limits alone are others: the run goes on. */
@@ -211,6 +226,8 @@ export function standIn(
     networked: true,
     replaced: undefined,
     limitsPending: false,
+    rollback: undefined,
+    rolledBack: undefined,
     intent: 'stop',
     orders: [],
     run: 'started',

@@ -41,6 +41,8 @@ function endedRecord(place: number): InstanceRecord {
     networked: false,
     replaced: undefined,
     limitsPending: false,
+    rollback: undefined,
+    rolledBack: undefined,
     intent: 'run',
     orders: [],
     run: 'ended',

@@ -1,4 +1,3 @@
-import { unfinished } from '../../agent/api/unfinished.ts';
 import net, { type AddressInfo } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { Server, ServerCredentials } from '@grpc/grpc-js';
@@ -10,14 +9,23 @@ import {
   type WatchInstancesResponse,
 } from '#shared/gen/drover/runtime/v1/runtime.ts';
 import { DroverError } from '#shared/errors.ts';
-import type { Phase as WirePhase } from '#shared/gen/drover/model/v1/model.ts';
-import type { InstanceId } from '#shared/model.ts';
+import type { ExecInput, ExecOutput, Phase as WirePhase } from '#shared/gen/drover/model/v1/model.ts';
+import type { Digest, InstanceId } from '#shared/model.ts';
 import { type Handlers, mount } from '#shared/rpc-server.ts';
+import type { ExecStart } from '#shared/streams.ts';
 import { version, wireMinor } from '#shared/version.ts';
 import { parseInstanceId } from '#shared/wire/checks.ts';
-import { formatExecOutput, formatLogLine, parseExecInput, parseExecStart } from '#shared/wire/exec.ts';
+import {
+  formatExecOutput,
+  formatLogLine,
+  parseConsoleStart,
+  parseExecInput,
+  parseExecStart,
+} from '#shared/wire/exec.ts';
 import { formatInstanceState, parseInstanceSpec, parseOrder } from '#shared/wire/instance.ts';
 import { formatCondition, formatImage, formatNodeCapacity, formatNodeFacts } from '#shared/wire/node.ts';
+import { formatGuestStats } from '#shared/wire/storage.ts';
+import { storageHandlers } from './agent-storage.ts';
 import type { FakeNode, NodeChange } from './node.ts';
 
 /** What an agent of another version, or of another clock, says. */
@@ -61,7 +69,18 @@ function runtimeService(node: FakeNode, more: FakeAgentOptions): Handlers<typeof
     return formatInstanceState(found.state);
   };
   return {
-    ...unfinished,
+    async pauseInstance({ order }) {
+      return { state: formatInstanceState(node.pause(parseOrder(order).instanceId)) };
+    },
+    async resumeInstance({ order }) {
+      return { state: formatInstanceState(node.resume(parseOrder(order).instanceId)) };
+    },
+    async *streamStats({ instanceId }) {
+      const id = instanceId === '' ? undefined : parseInstanceId(instanceId);
+      for (const stats of node.stats(id)) yield formatGuestStats(stats);
+    },
+    removeImage: async ({ digest }) => ({ freedBytes: BigInt(node.removeImage(digest as Digest)) }),
+    ...storageHandlers(node),
     async hello() {
       more.onHello?.();
       return {
@@ -97,19 +116,9 @@ function runtimeService(node: FakeNode, more: FakeAgentOptions): Handlers<typeof
       yield* node.states().map((state) => formatInstanceState(state));
     },
     watchInstances: (_request, { signal }) => watchInstances(node, more, signal),
-    async *exec(requests) {
-      const inputs = requests[Symbol.asyncIterator]();
-      const first = await inputs.next();
-      const process = node.exec(parseExecStart(first.value));
-      void (async () => {
-        for (let next = await inputs.next(); !next.done; next = await inputs.next()) {
-          const input = parseExecInput(next.value);
-          if (input !== undefined) await process.send(input);
-        }
-      })().catch(() => process.hangUp());
-      yield formatExecOutput({ kind: 'started', execId: 'exec-1' });
-      for await (const item of process.output) yield formatExecOutput(item);
-    },
+    exec: (requests) => converse(node, requests, (first) => parseExecStart(first)),
+    console: (requests) =>
+      converse(node, requests, (first) => ({ ...parseConsoleStart(first), command: ['/bin/sh'], tty: true })),
     async *streamLogs({ instanceId }) {
       for (const line of node.logs(parseInstanceId(instanceId))) yield formatLogLine(line);
     },
@@ -123,6 +132,24 @@ function runtimeService(node: FakeNode, more: FakeAgentOptions): Handlers<typeof
     },
     watchNode: (_request, { signal }) => watchNode(node, clockSkewMs, signal),
   };
+}
+
+async function* converse(
+  node: FakeNode,
+  requests: AsyncIterable<ExecInput>,
+  parse: (first: ExecInput) => ExecStart,
+): AsyncGenerator<ExecOutput> {
+  const inputs = requests[Symbol.asyncIterator]();
+  const first = await inputs.next();
+  const process = node.exec(parse(first.value));
+  void (async () => {
+    for (let next = await inputs.next(); !next.done; next = await inputs.next()) {
+      const input = parseExecInput(next.value);
+      if (input !== undefined) await process.send(input);
+    }
+  })().catch(() => process.hangUp());
+  yield formatExecOutput({ kind: 'started', execId: 'exec-1' });
+  for await (const item of process.output) yield formatExecOutput(item);
 }
 
 async function* changesOf(node: FakeNode, signal: AbortSignal): AsyncGenerator<NodeChange> {
