@@ -11,6 +11,8 @@ export interface HostDevice {
   readonly type: 'c' | 'b';
   readonly major: number;
   readonly minor: number;
+  /** Permission bits of the host's file. */
+  readonly mode: number;
 }
 
 /** The names are on the node's list of allowed ones. failed-precondition: the host has no such device. */
@@ -28,7 +30,7 @@ export async function findDevices(names: readonly string[]): Promise<HostDevice[
     const rdev = BigInt(status.rdev);
     const major = Number(((rdev >> 8n) & 0xfffn) | ((rdev >> 32n) & ~0xfffn));
     const minor = Number((rdev & 0xffn) | ((rdev >> 12n) & ~0xffn));
-    devices.push({ path: name, type: isCharacter ? 'c' : 'b', major, minor });
+    devices.push({ path: name, type: isCharacter ? 'c' : 'b', major, minor, mode: status.mode & 0o666 });
   }
   return devices;
 }
@@ -48,9 +50,9 @@ export async function makeDeviceFiles(
 ): Promise<string[]> {
   const files: string[] = [];
   if (devices.length > 0) await mkdir(directory, { recursive: true, mode: 0o755 });
-  for (const [place, { type, major, minor }] of devices.entries()) {
+  for (const [place, { type, major, minor, mode }] of devices.entries()) {
     const file = path.join(directory, `${place}`);
-    const args = ['--mode=0660', file, type, `${major}`, `${minor}`];
+    const args = [`--mode=${(mode | 0o600).toString(8)}`, file, type, `${major}`, `${minor}`];
     const { exitCode, stderr } = await commands.run('mknod', args, { signal, timeoutMs: mknodTimeoutMs });
     if (exitCode !== 0) throw new DroverError('internal', `mknod: ${stderr.trim() || `exit ${exitCode}`}`);
     await chown(file, range.base, range.base);

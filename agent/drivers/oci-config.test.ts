@@ -42,7 +42,11 @@ const rows: readonly (readonly [string, Partial<ConfigOptions>])[] = [
   ],
   [
     'device',
-    { devices: [{ path: '/dev/fuse', type: 'c', major: 10, minor: 229, source: '/guests/id/devices/0' }] },
+    {
+      devices: [
+        { path: '/dev/fuse', type: 'c', major: 10, minor: 229, mode: 0o666, source: '/guests/id/devices/0' },
+      ],
+    },
   ],
   ['no-limits', { resources: { cpuMillicores: 0, memoryMib: 0, diskMib: 0, pids: 4096 } }],
   ['privileged', { range: { base: 0, size: 65_536 } }],
