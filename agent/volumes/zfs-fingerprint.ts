@@ -21,6 +21,7 @@ const sizeJitter = 0.01;
 const capabilities: readonly VolumeCapability[] = [
   'quota',
   'snapshots',
+  'instant-snapshots',
   'send',
   'incremental',
   'cheap-clones',
