@@ -76,6 +76,8 @@ const argumentsOf: Readonly<Record<string, readonly string[]>> = {
   stats: [],
   pause: ['web-x7k2p'],
   resume: ['web-x7k2p'],
+  'network list': [],
+  'network remove': ['lan', '--yes'],
   'volume list': [],
   'volume remove': ['web-data-0', '--yes'],
   'snapshot create': ['web', '--name', 'first'],
@@ -84,6 +86,9 @@ const argumentsOf: Readonly<Record<string, readonly string[]>> = {
   'snapshot remove': ['web', 'first', '--yes'],
   'routing show': [],
   'routing set': ['-f', 'routing.yaml'],
+  'image list': [],
+  'image pull': ['registry.example/web:1'],
+  'image remove': ['registry.example/web:1', '--node', 'h1'],
   'context list': [],
   'context use': ['lab'],
   'context show': [],
@@ -105,7 +110,7 @@ describe('every command', () => {
     expect(() => JSON.parse(outcome.stdout) as unknown).not.toThrow();
   });
 
-  it.each([['nodes'], ['workloads'], ['instances'], ['images'], ['operations']])(
+  it.each([['nodes'], ['workloads'], ['instances'], ['images'], ['operations'], ['networks']])(
     'lists %s in every form',
     async (kind) => {
       const [json, table, names] = await Promise.all(
@@ -158,6 +163,20 @@ describe('exit codes and errors', () => {
       spec('slow'),
       /op-slow/,
     ],
+    [
+      'a pull of what is not there',
+      5,
+      ['image', 'pull', 'registry.example/missing:1'],
+      undefined,
+      /no such image/,
+    ],
+    [
+      'a pull that takes too long',
+      8,
+      ['image', 'pull', 'registry.example/slow:1', '--timeout', '1s'],
+      undefined,
+      /longer --timeout/,
+    ],
     ['a delete that nobody confirmed', 2, ['delete', 'web'], undefined, /--yes/],
     ['the exit code of a command inside', 137, ['exec', 'web-x7k2p', '--', '/bin/cat'], 'typed', /^$/],
   ];
@@ -166,6 +185,35 @@ describe('exit codes and errors', () => {
     const outcome = await drover(args, input);
     expect({ args, code: outcome.code, stderr: outcome.stderr }).toMatchObject({ code });
     expect(outcome.stderr).toMatch(said);
+  });
+
+  const results: readonly (readonly [string, number, readonly string[], RegExp])[] = [
+    [
+      'a pull that failed on some nodes',
+      10,
+      ['image', 'pull', 'registry.example/web:partly'],
+      /h2: failed: no room/,
+    ],
+    [
+      'a pull that failed on all',
+      1,
+      ['image', 'pull', 'registry.example/web:none', '-n', 'h1'],
+      /h1: failed/,
+    ],
+    [
+      'a removal of what is used',
+      1,
+      ['image', 'remove', 'registry.example/used:1'],
+      /h1: failed: 1 instance/,
+    ],
+  ];
+
+  it.each(results)('%s ends with %i, and is told node by node', async (_name, code, args, said) => {
+    const [plain, json] = await Promise.all([drover(args), drover([...args, '-o', 'json'])]);
+    expect([plain.code, json.code]).toEqual([code, code]);
+    expect(plain.stderr).toMatch(said);
+    const rows = JSON.parse(json.stdout) as { readonly error?: string }[];
+    expect(rows.filter(({ error }) => error !== undefined)).toHaveLength(1);
   });
 
   it('passes standard input on and gives back what the command says', async () => {

@@ -84,6 +84,7 @@ function quiet(made: Command): void {
 
 const groupHelp: Readonly<Record<string, string>> = {
   node: 'Hosts and their place in the fleet',
+  image: 'Images on the hosts',
   context: 'The fleets this command line knows',
   local: 'The agent of this very host, while the control plane is away',
 };

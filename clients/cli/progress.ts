@@ -6,17 +6,20 @@ export interface Waiting {
   readonly follow: (say: (line: string) => void) => Promise<void>;
 }
 
+/** Whether a person sees lines that change; everybody else gets one for each that is said. */
+export function isLive({ terminal, global }: CommandContext): boolean {
+  // A terminal that does not say how wide it is gets plain lines.
+  const wide = (process.stderr.columns ?? 0) > 0;
+  return terminal.errIsTty && wide && !global.quiet && global.output !== 'json' && global.output !== 'yaml';
+}
+
 /**
  * Waits for all at once: live lines for a person at a terminal, one line a change for everybody else, both on
  * standard error. Throws the first failure when all have ended.
  */
 export async function showProgress(waiting: readonly Waiting[], context: CommandContext): Promise<void> {
-  const { terminal, global } = context;
-  // A terminal that does not say how wide it is gets plain lines.
-  const wide = (process.stderr.columns ?? 0) > 0;
-  const live =
-    terminal.errIsTty && wide && !global.quiet && global.output !== 'json' && global.output !== 'yaml';
-  if (live) return showLive(waiting);
+  const { terminal } = context;
+  if (isLive(context)) return showLive(waiting);
   const outcomes = await Promise.allSettled(
     waiting.map(({ follow }) => follow((line) => terminal.note(line))),
   );

@@ -2,6 +2,7 @@
 import type {
   Event,
   Instance,
+  Network,
   Node,
   NodeImage,
   Operation,
@@ -114,6 +115,46 @@ export const workloadColumns = (nowMs: number): Column<Workload>[] => [
   { title: 'MESSAGE', value: ({ status }) => status?.message ?? '' },
 ];
 
+/** As seen; until then, as given out, without prefix lengths. */
+export function addressesOf({ observed, assigned }: Instance): readonly string[] {
+  if (observed !== undefined && observed.addresses.length > 0) return observed.addresses;
+  const given = assigned?.attachments.flatMap(({ addresses }) => addresses) ?? [];
+  return given.map((address) => address.replace(/\/.*/, ''));
+}
+
+/** As given out: "eth0 in lan: 10.20.0.5/24, 02:a1:b2:c3:d4:e5, bridge drv-lan". */
+export const interfacesText = ({ assigned }: Instance): string =>
+  (assigned?.attachments ?? [])
+    .map((one) => {
+      const address = one.nodePrivateSubnet
+        ? `of ${one.nodePrivateSubnet}, by its node`
+        : one.addresses.join(', ');
+      const parts = [address, one.mac, `bridge ${one.bridge}`].filter(Boolean);
+      return `${one.interface} in ${one.network}: ${parts.join(', ')}`;
+    })
+    .join('\n');
+
+/** "8080 to 80/tcp". */
+export const portsText = ({ assigned }: Instance): string =>
+  (assigned?.ports ?? [])
+    .map(({ hostAddress, hostPort, guestPort, protocol }) => {
+      const host = hostAddress.includes(':') ? `[${hostAddress}]:` : hostAddress && `${hostAddress}:`;
+      return `${host}${hostPort} to ${guestPort}/${protocol}`;
+    })
+    .join('\n');
+
+export const networkColumns = (nowMs: number): Column<Network>[] => [
+  { title: 'NAME', value: ({ metadata }) => metadata?.name ?? '' },
+  { title: 'BRIDGE', value: ({ spec }) => spec?.bridge || '(made by Drover)' },
+  { title: 'SUBNETS', value: ({ spec }) => spec?.subnets.map(({ cidr }) => cidr).join(', ') ?? '' },
+  { title: 'HELD', value: ({ heldCount }) => `${heldCount}` },
+  { title: 'FREE', value: ({ spec, free }) => (spec?.nodePrivate ? 'by node' : `${free}`) },
+  { title: 'VLAN', wide: true, value: ({ spec }) => (spec?.vlan ? `${spec.vlan}` : '') },
+  { title: 'MTU', wide: true, value: ({ spec }) => (spec?.mtu ? `${spec.mtu}` : '') },
+  { title: 'MASQUERADE', wide: true, value: ({ spec }) => (spec?.masquerade ? 'yes' : 'no') },
+  { title: 'AGE', value: ({ metadata }) => ageOf(metadata?.createdAtMs, nowMs) },
+];
+
 export const instanceColumns = (nowMs: number): Column<Instance>[] => [
   { title: 'NAME', value: ({ metadata }) => metadata?.name ?? '' },
   { title: 'WORKLOAD', value: ({ workload }) => workload },
@@ -122,6 +163,7 @@ export const instanceColumns = (nowMs: number): Column<Instance>[] => [
   { title: 'RESTARTS', value: ({ observed }) => `${observed?.restarts ?? 0}` },
   { title: 'EXIT', value: ({ observed }) => exitText(observed?.exit) },
   { title: 'UP', value: ({ observed }) => ageOf(observed?.startedAtMs, nowMs) },
+  { title: 'ADDRESS', wide: true, value: (row) => addressesOf(row).join(', ') },
   { title: 'PID', wide: true, value: ({ observed }) => (observed?.pid ? `${observed.pid}` : '') },
   { title: 'WHY THERE', wide: true, value: ({ placedBecause }) => placedBecause },
   { title: 'MESSAGE', value: ({ message, observed }) => message || (observed?.message ?? '') },
@@ -162,7 +204,9 @@ export const imageColumns = (nowMs: number): Column<NodeImage>[] => [
     value: ({ image }) => (image ? formatMib(Math.ceil(Number(image.sizeBytes) / 2 ** 20)) : ''),
   },
   { title: 'READY', value: ({ image }) => (image?.ready ? 'yes' : 'no') },
+  { title: 'INSTANCES', value: ({ image }) => (image ? `${image.usedBy}` : '') },
   { title: 'USED', wide: true, value: ({ image }) => ageOf(image?.lastUsedAtMs, nowMs) },
+  { title: 'PINNED', wide: true, value: ({ image }) => (image?.pinned ? 'yes' : '') },
   { title: 'MESSAGE', value: ({ unreachable }) => unreachable },
 ];
 

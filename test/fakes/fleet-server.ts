@@ -10,7 +10,9 @@ import {
   GetRoutingResponse,
   Instance,
   Node,
+  Network,
   NodeImage,
+  type NodePullProgress,
   NodeServiceService,
   Operation,
   OperationServiceService,
@@ -24,7 +26,7 @@ import {
 import { GuestStats, LogStream, Phase } from '#shared/gen/drover/model/v1/model.ts';
 import { type Handlers, mount } from '#shared/rpc-server.ts';
 import { createAuthority, createKey, issueCertificate } from '#shared/tls.ts';
-import { parseWorkloadDocuments } from '#shared/wire/workload.ts';
+import { parseApplyDocuments } from '#shared/wire/apply-documents.ts';
 
 const fleetId = '01980000-0000-7000-8000-000000000001';
 const createdAtMs = 1_795_420_698_435n;
@@ -129,6 +131,14 @@ const fakeSnapshot = SnapshotResult.fromPartial({
   snapshot: { name: 'first', kind: 'manual', createdAtMs, volumes: [{ name: 'root', bytes: 4096n }] },
 });
 
+const fakeNetwork = Network.fromPartial({
+  metadata: { name: 'lan', createdAtMs },
+  spec: { subnets: [{ cidr: '10.20.0.0/24', gateway: '10.20.0.1', first: '10.20.0.2', last: '10.20.0.254' }] },
+  held: [{ address: '10.20.0.2', instance: 'web-x7k2p' }],
+  heldCount: 1,
+  free: 252n,
+});
+
 const fleetHandlers: Handlers<typeof FleetServiceService> = {
   console: refuseStream,
   pauseInstance: async () => ({ state: undefined }),
@@ -143,20 +153,31 @@ const fleetHandlers: Handlers<typeof FleetServiceService> = {
       Volume.fromPartial({ metadata: { name: 'web-data-0' }, workload: 'web', claim: 'data', node: 'h1' }),
     ),
   removeVolume: async () => ({}),
-  listNetworks: refuseStream,
-  getNetwork: refuse,
-  removeNetwork: refuse,
+  listNetworks: () => each(fakeNetwork),
+  getNetwork: async ({ name }) => {
+    if (name !== 'lan') throw missing('network', name);
+    return { network: fakeNetwork };
+  },
+  removeNetwork: async () => ({}),
   getRouting: async () => GetRoutingResponse.fromPartial({ rules, defaultRuntime: 'crun', revision: 7n }),
   putRouting: async () => ({ revision: 8n, warnings: ['rules "a" and "b" overlap'] }),
   getFleet: async () =>
     GetFleetResponse.fromPartial({ fleetId, version: '0.1.0', caller: 'admin/root', revision: 7n }),
-  apply: async ({ documents }) => {
-    parseWorkloadDocuments(documents);
-    return { results: documents.map(resultFor), networks: [] };
+  apply: async ({ documents, networks }) => {
+    parseApplyDocuments({ documents, networks });
+    return {
+      results: documents.map(resultFor),
+      networks: networks.map(() => ({ network: fakeNetwork, change: 'created' })),
+    };
   },
-  plan: async ({ documents }) =>
+  plan: async ({ documents, networks }) =>
     PlanResponse.fromPartial({
       revision: 7n,
+      networks: networks.map(() => ({
+        name: 'lan',
+        change: 'create',
+        fields: [{ field: 'bridge', before: '', after: 'drv-lan (made by Drover)' }],
+      })),
       workloads: documents.map(({ metadata: head }) => ({
         name: head?.name ?? '',
         change: head?.name === 'same' ? 'none' : 'change',
@@ -221,6 +242,17 @@ const fleetHandlers: Handlers<typeof FleetServiceService> = {
     ),
 };
 
+/** By the name of the image: what nodes may do with it. */
+async function* pullImage(reference: string, signal: AbortSignal): AsyncGenerator<NodePullProgress> {
+  if (reference.includes('missing')) throw new DroverError('not-found', 'no such image');
+  const started = { bytesDone: 0n, bytesTotal: 9n, done: false, digest: '', error: '' };
+  yield { node: 'h1', step: 'fetching', ...started };
+  if (reference.includes('slow')) await new Promise((resolve) => signal.addEventListener('abort', resolve));
+  if (reference.endsWith(':none')) yield { node: 'h1', step: '', ...started, error: 'no room' };
+  else yield { node: 'h1', step: 'ready', ...started, bytesDone: 9n, done: true };
+  if (reference.endsWith(':partly')) yield { node: 'h2', step: '', ...started, error: 'no room' };
+}
+
 const nodeHandlers: Handlers<typeof NodeServiceService> = {
   createJoinToken: async () => ({ token: 'drover1.fake', expiresAtMs: createdAtMs }),
   join: refuse,
@@ -233,8 +265,9 @@ const nodeHandlers: Handlers<typeof NodeServiceService> = {
   cordonNode: async () => ({ node: fakeNode }),
   uncordonNode: async () => ({ node: fakeNode }),
   removeNode: async () => ({ released: ['web-x7k2p'] }),
-  pullImage: refuseStream,
-  removeImage: refuseStream,
+  pullImage: ({ reference }, { signal }) => pullImage(reference, signal),
+  removeImage: ({ image }) =>
+    each({ node: 'h1', freedBytes: 9n, error: image.includes('used') ? '1 instance is made from it' : '' }),
   listImages: () =>
     each(NodeImage.fromPartial({ node: 'h1', image: { digest: `sha256:${'a'.repeat(64)}`, sizeBytes: 9n } })),
 };

@@ -9,9 +9,11 @@ import { events } from './events.ts';
 import { exec } from './exec.ts';
 import { explain } from './explain.ts';
 import { get } from './get.ts';
+import { imageList, imagePull, imageRemove } from './image.ts';
 import { kill } from './kill.ts';
 import { localList, localLogs, localRemove, localStop } from './local.ts';
 import { logs } from './logs.ts';
+import { networkList, networkRemove } from './network.ts';
 import { nodeCordon, nodeJoin, nodeList, nodeRemove, nodeToken, nodeUncordon } from './node.ts';
 import { pause, resume } from './pause.ts';
 import { plan } from './plan.ts';
@@ -54,6 +56,11 @@ export const commands: readonly CommandSpec[] = [
   nodeRemove,
   routingShow,
   routingSet,
+  imageList,
+  imagePull,
+  imageRemove,
+  networkList,
+  networkRemove,
   contextList,
   contextUse,
   contextShow,
