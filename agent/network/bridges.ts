@@ -3,15 +3,15 @@ import { readdir, stat } from 'node:fs/promises';
 import { DroverError } from '#shared/errors.ts';
 import type { Attachment } from '#shared/model.ts';
 import type { HostCommands } from '../host/command.ts';
-import { readIfThere } from '../host/durable-file.ts';
 import { bridgeAddresses } from './cni-config.ts';
 import { checkInterfaceName } from './network-id.ts';
+import { readVanishing } from './vanishing-file.ts';
 
 export const sysNet = '/sys/class/net';
 
 /** The content of one of an interface's files; undefined without such an interface, or such a file. */
 export const readInterface = async (name: string, file: string): Promise<string | undefined> =>
-  (await readIfThere(`${sysNet}/${name}/${file}`))?.trim();
+  (await readVanishing(`${sysNet}/${name}/${file}`))?.trim();
 
 /** Runs lines of ip(8) in order until one fails; its words then. */
 export type IpBatch = (lines: readonly string[], signal: AbortSignal) => Promise<string | undefined>;
@@ -34,7 +34,10 @@ export interface Bridges {
   listOwn(): Promise<string[]>;
 }
 
-/** Calls must not overlap. `mark` is the alias that says a bridge is ours; `staged` a name for one in the making. */
+/**
+ * Calls must not overlap. `mark` is the alias that says a bridge is ours; `staged` a name for one in the
+ * making.
+ */
 export function createBridges(options: {
   readonly ip: IpBatch;
   readonly mark: string;
@@ -111,7 +114,7 @@ export function createBridges(options: {
       await complete(attachment, signal);
     } else if (!found) {
       throw bridgeError('failed-precondition', bridge, 'is missing on this node', {
-        nextStep: `make it on the host (ip link add ${bridge} type bridge), or let the network manage its bridge`,
+        nextStep: `ip link add ${bridge} type bridge, or let the network manage its bridge`,
       });
     }
     if (attachment.vlan > 0) await ensureTags(attachment, signal);
@@ -156,7 +159,10 @@ export function createBridges(options: {
 export const isThere = async (name: string): Promise<boolean> =>
   (await stat(`${sysNet}/${name}`).catch(() => undefined)) !== undefined;
 
-/** Locally administered. Without one of its own, a bridge takes that of a guest, and guests' caches go stale. */
+/**
+ * Locally administered. Without one of its own, a bridge takes that of a guest, and guests' caches go
+ * stale.
+ */
 function stableMac(mark: string, bridge: string): string {
   const digest = createHash('sha256').update(`${mark} ${bridge}`).digest();
   return ['02', ...Array.from(digest.subarray(0, 5), (byte) => byte.toString(16).padStart(2, '0'))].join(':');

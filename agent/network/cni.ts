@@ -34,9 +34,10 @@ export interface GuestNetworksOptions {
 const vethAlias = /^drover:[0-9a-f-]+:([0-9a-f-]{36})$/;
 
 /**
- * Networks of guests through the plugins of the Container Network Interface: `bridge` for interfaces, `portmap`
- * for ports, `firewall` where it is asked for. Managed bridges and masquerading are our own, because guests of
- * drivers that make their interfaces themselves need them as well. What is to be made is written down before.
+ * Networks of guests through the plugins of the Container Network Interface: `bridge` for interfaces,
+ * `portmap` for ports, `firewall` where it is asked for. Managed bridges and masquerading are our own,
+ * because guests of drivers that make their interfaces themselves need them as well. What is to be made is
+ * written down before.
  */
 export function createGuestNetworks(options: GuestNetworksOptions): GuestNetworks {
   const { stateDir, incarnation, run, log, pluginDir = '/usr/lib/cni', firewall = false } = options;
@@ -100,7 +101,8 @@ export function createGuestNetworks(options: GuestNetworksOptions): GuestNetwork
       if (ports.length > 0) await call('ADD', 'portmap', portsOf(record), target, signal);
       if (!firewall) return;
       const config = firewallConfig(name, configured(attachments), target.netns);
-      await call('ADD', 'firewall', config, { ...target, id }, signal);
+      await call('ADD', 'firewall', config, target, signal);
+      if (ports.length > 0) await rules.admit(id, attachments[0]?.addresses ?? [], signal);
     });
   }
 
@@ -115,6 +117,7 @@ export function createGuestNetworks(options: GuestNetworksOptions): GuestNetwork
       const target = { ...targetOf(record), netns: '' };
       if (record.ports.length > 0) await call('DEL', 'portmap', portsOf(record), target, signal);
       if (!firewall) return;
+      if (record.ports.length > 0) await rules.admit(record.id, [], signal);
       await call('DEL', 'firewall', firewallConfig(name, configured(record.attachments), ''), target, signal);
     });
 

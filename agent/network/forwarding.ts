@@ -1,6 +1,6 @@
 import { readdir, writeFile } from 'node:fs/promises';
 import { DroverError } from '#shared/errors.ts';
-import { readIfThere } from '../host/durable-file.ts';
+import { readVanishing } from './vanishing-file.ts';
 
 const switches = { 4: '/proc/sys/net/ipv4/ip_forward', 6: '/proc/sys/net/ipv6/conf/all/forwarding' } as const;
 const perInterface = '/proc/sys/net/ipv6/conf';
@@ -8,7 +8,7 @@ const perInterface = '/proc/sys/net/ipv6/conf';
 /** Lets this host pass packets on. It stays so: others may count on it by the time our last guest goes. */
 export async function ensureForwarding(families: readonly (4 | 6)[]): Promise<void> {
   for (const family of families) {
-    const found = (await readIfThere(switches[family]))?.trim();
+    const found = (await readVanishing(switches[family]))?.trim();
     // Without the file the host does not speak that family at all.
     if (found === undefined || found !== '0') continue;
     if (family === 6) await keepAdvertisedRoutes();
@@ -20,7 +20,7 @@ export async function ensureForwarding(families: readonly (4 | 6)[]): Promise<vo
 async function keepAdvertisedRoutes(): Promise<void> {
   for (const name of await readdir(perInterface)) {
     const file = `${perInterface}/${name}/accept_ra`;
-    if ((await readIfThere(file))?.trim() === '1') await set(file, '2');
+    if ((await readVanishing(file))?.trim() === '1') await set(file, '2');
   }
 }
 

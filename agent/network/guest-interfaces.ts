@@ -1,15 +1,18 @@
 import { readlink } from 'node:fs/promises';
 import { DroverError } from '#shared/errors.ts';
 import type { Attachment, InstanceId } from '#shared/model.ts';
-import { readIfThere } from '../host/durable-file.ts';
 import { hostInterfaceName } from '../host/guest-interface.ts';
 import { type IpBatch, isThere, readInterface } from './bridges.ts';
 import { bridgeConfig, defaultGateways, loopbackConfig } from './cni-config.ts';
 import type { CallPlugin, PluginResult } from './cni-plugin.ts';
 import type { NetworkRecord } from './network-records.ts';
+import { readVanishing } from './vanishing-file.ts';
 
 export interface GuestInterfaces {
-  /** Makes what is missing in the guest's namespace. `stands`: what is there was made whole, for this record. */
+  /**
+   * Makes what is missing in the guest's namespace. `stands`: what is there was made whole, for this
+   * record.
+   */
   connect(record: NetworkRecord, stands: boolean, signal: AbortSignal): Promise<void>;
   /** Whether the namespace is still that of the record, and each of its interfaces there. */
   isConnected(record: NetworkRecord): Promise<boolean>;
@@ -106,7 +109,7 @@ export function createGuestInterfaces(options: {
 
   async function raiseLoopback(record: NetworkRecord, signal: AbortSignal): Promise<void> {
     const pid = record.guest?.pid;
-    if (((await readIfThere(`/proc/${pid}/net/fib_trie`)) ?? '').includes(' 127.0.0.1\n')) return;
+    if (((await readVanishing(`/proc/${pid}/net/fib_trie`)) ?? '').includes(' 127.0.0.1\n')) return;
     const target = { id: record.id, netns: `/proc/${pid}/ns/net`, interface: 'lo' };
     await call('ADD', 'loopback', loopbackConfig(name), target, signal);
   }
@@ -144,7 +147,7 @@ export function createGuestInterfaces(options: {
 
 /** Names, without a spawn: /proc shows the network of the process that is asked about. */
 async function interfacesOf(pid: number): Promise<Set<string>> {
-  const text = (await readIfThere(`/proc/${pid}/net/dev`)) ?? '';
+  const text = (await readVanishing(`/proc/${pid}/net/dev`)) ?? '';
   const lines = text.split('\n').filter((line) => line.includes(':'));
   return new Set(lines.map((line) => line.slice(0, line.indexOf(':')).trim()));
 }

@@ -2,9 +2,9 @@ import { access, constants } from 'node:fs/promises';
 import path from 'node:path';
 import { asDroverError } from '#shared/errors.ts';
 import type { HostCommands } from '../host/command.ts';
-import { readIfThere } from '../host/durable-file.ts';
 import { type IpBatch, isThere, readInterface } from './bridges.ts';
 import { cniVersion, loopbackConfig } from './cni-config.ts';
+import { readVanishing } from './vanishing-file.ts';
 
 export interface NetworkFactsOptions {
   readonly run: HostCommands['run'];
@@ -28,7 +28,7 @@ export async function readNetworkFacts(
     answers(run, 'nft', signal),
   ]);
   const { bridge, vlan } = await probeBridge(options, signal);
-  const disabled = (await readIfThere('/proc/sys/net/ipv6/conf/all/disable_ipv6'))?.trim();
+  const disabled = (await readVanishing('/proc/sys/net/ipv6/conf/all/disable_ipv6'))?.trim();
   const ipv6 = disabled === '0' ? 'yes' : 'it is switched off on this host';
   return {
     cni,

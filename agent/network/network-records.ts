@@ -65,7 +65,10 @@ async function readAll(directory: string): Promise<Map<InstanceId, NetworkRecord
   return new Map(records.map((record) => [record.id, record]));
 }
 
-/** A damaged one still says that there was a guest: with any port at all, what its ports made is found by id. */
+/**
+ * A damaged one still says that there was a guest: with any port at all, what its ports made is found by
+ * id.
+ */
 function parseRecord(text: string, id: InstanceId): NetworkRecord {
   try {
     const { attachments, ports, guest, made } = JSON.parse(text) as NetworkRecord;

@@ -3,8 +3,8 @@ import { type Address, parseAddress } from '#shared/addresses.ts';
 import { DroverError } from '#shared/errors.ts';
 import type { InstanceId, PublishedPort } from '#shared/model.ts';
 import { portsClash } from '#shared/wire/network.ts';
-import { readIfThere } from '../host/durable-file.ts';
 import type { NetworkRecord } from './network-records.ts';
+import { readVanishing } from './vanishing-file.ts';
 
 /** A socket of the host that takes what comes from outside. */
 interface Listener {
@@ -61,7 +61,7 @@ function isTakenBy(port: PublishedPort, { address, port: number }: Listener): bo
 }
 
 async function readListeners(protocol: 'tcp' | 'udp'): Promise<Listener[]> {
-  const texts = await Promise.all(tables[protocol].map((table) => readIfThere(`/proc/self/net/${table}`)));
+  const texts = await Promise.all(tables[protocol].map((table) => readVanishing(`/proc/self/net/${table}`)));
   return texts.flatMap((text) => parseListeners(text ?? '', protocol));
 }
 
