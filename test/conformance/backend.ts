@@ -1,7 +1,7 @@
 import { randomUUID, randomUUIDv7 } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import type { Backend, Observation, OrderHead } from '../../control-plane/backends/backend.ts';
-import type { InstanceId, InstanceSpec, NodeName } from '#shared/model.ts';
+import type { InstanceId, InstanceSpec, NodeName, SnapshotId, VolumeId } from '#shared/model.ts';
 import { plainGuestConfig } from '#shared/wire/guest-config.ts';
 import { emptyAssignment } from '#shared/wire/network.ts';
 import { until } from '../until.ts';
@@ -66,6 +66,17 @@ const phaseOf = (seen: readonly Observation[], id: InstanceId): string | undefin
     ? seen.filter((one) => one.kind === 'instance').findLast((one) => one.state.instanceId === id)?.state
         .phase
     : undefined;
+
+async function running(
+  { backend, node }: BackendWorld,
+  seen: readonly Observation[],
+  spec: Partial<InstanceSpec> = {},
+): Promise<OrderHead> {
+  const order = newOrder(node);
+  await backend.ensureInstance(order, newSpec(spec), never);
+  await until(() => phaseOf(seen, order.instanceId) === 'running', { what: 'running' });
+  return order;
+}
 
 /** What every Backend promises. */
 export function backendConformance(name: string, setUp: () => Promise<BackendWorld>): void {
@@ -192,6 +203,82 @@ export function backendConformance(name: string, setUp: () => Promise<BackendWor
         never,
       );
       await expect(missing[Symbol.asyncIterator]().next()).rejects.toMatchObject({ kind: 'not-found' });
+      await stop();
+    });
+
+    it('pauses and resumes, as often as it is asked, and tells so', async () => {
+      await using world = await setUp();
+      const { backend, node } = world;
+      const { seen, stop } = follow(backend);
+      const order = await running(world, seen);
+      const anew = () => ({ ...order, generation: 0, requestId: randomUUID() });
+      for (const _ of [1, 2]) expect((await backend.pauseInstance(anew(), never)).phase).toBe('paused');
+      await until(() => phaseOf(seen, order.instanceId) === 'paused', { what: 'paused' });
+      for (const _ of [1, 2]) expect((await backend.resumeInstance(anew(), never)).phase).toBe('running');
+      await until(() => phaseOf(seen, order.instanceId) === 'running', { what: 'running again' });
+      const missing = { ...newOrder(node), generation: 0 };
+      await expect(backend.pauseInstance(missing, never)).rejects.toMatchObject({ kind: 'not-found' });
+      await stop();
+    });
+
+    it('tells what instances use', async () => {
+      await using world = await setUp();
+      const { backend, node } = world;
+      const { seen, stop } = follow(backend);
+      const { instanceId } = await running(world, seen);
+      for (const id of [instanceId, undefined]) {
+        const read = await Array.fromAsync(backend.stats(node, id, 0, never));
+        expect(read.map((one) => one.instanceId)).toEqual([instanceId]);
+      }
+      await stop();
+    });
+
+    it('takes, lists, goes back to and removes snapshots', async () => {
+      await using world = await setUp();
+      const { backend, node } = world;
+      const { seen, stop } = follow(backend);
+      const order = await running(world, seen);
+      const anew = () => ({ ...order, generation: 0, requestId: randomUUID() });
+      const wanted = { id: randomUUIDv7() as SnapshotId, name: 'first' };
+      for (const _ of [1, 2]) {
+        expect(await backend.createSnapshot(anew(), wanted, never)).toMatchObject({
+          ...wanted,
+          instanceId: order.instanceId,
+          volumes: [{ volumeId: order.instanceId, name: 'root' }],
+        });
+      }
+      const names = async () => {
+        const found = await Array.fromAsync(backend.listSnapshots(node, order.instanceId, never));
+        return found.map(({ name }) => name);
+      };
+      await backend.createSnapshot(anew(), { id: randomUUIDv7() as SnapshotId, name: 'second' }, never);
+      expect(await names()).toEqual(['first', 'second']);
+      await backend.rollbackSnapshot(anew(), wanted.id, never);
+      await until(() => phaseOf(seen, order.instanceId) === 'running', { what: 'running again' });
+      expect(await names()).toEqual(['first']);
+      for (const _ of [1, 2]) await backend.removeSnapshot(anew(), wanted.id, never);
+      expect(await names()).toEqual([]);
+      const gone = backend.rollbackSnapshot(anew(), wanted.id, never);
+      await expect(gone).rejects.toMatchObject({ kind: 'not-found' });
+      await stop();
+    });
+
+    it('keeps data volumes until they are removed', async () => {
+      await using world = await setUp();
+      const { backend, node } = world;
+      const { seen, stop } = follow(backend);
+      const volumeId = randomUUIDv7() as VolumeId;
+      const claim = { name: 'data', mountPath: '/data', sizeMib: 0, pool: '', readOnly: false, keep: true };
+      const assigned = { ...emptyAssignment, volumes: [{ name: 'data', volumeId }] };
+      const order = await running(world, seen, { volumes: [claim], assigned });
+      const listed = () => Array.fromAsync(backend.listVolumes(node, never));
+      expect(await listed()).toMatchObject([{ id: volumeId, instanceId: order.instanceId }]);
+      const used = backend.removeVolume(node, volumeId, never);
+      await expect(used).rejects.toMatchObject({ kind: 'failed-precondition' });
+      await backend.removeInstance({ ...order, requestId: randomUUID() }, undefined, never);
+      expect(await listed()).toMatchObject([{ id: volumeId, instanceId: undefined }]);
+      for (const _ of [1, 2]) await backend.removeVolume(node, volumeId, never);
+      expect(await listed()).toEqual([]);
       await stop();
     });
 
