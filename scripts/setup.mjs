@@ -14,6 +14,7 @@ const packages = {
   lxc: 'runs system containers',
   skopeo: 'fetches images from registries',
   umoci: 'unpacks images',
+  'xz-utils': 'unpacks root file systems that come as tar.xz',
   'golang-github-containers-common': 'the default seccomp profile',
   'busybox-static': 'what the small image is made of',
   'docker-registry': 'a registry on loopback for that image',

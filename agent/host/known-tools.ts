@@ -10,6 +10,7 @@ export const packageOfTool: Readonly<Record<string, string>> = {
   mount: 'mount',
   umount: 'mount',
   tar: 'tar',
+  xz: 'xz-utils',
   zfs: 'zfsutils-linux (or zfs-fuse)',
   zpool: 'zfsutils-linux (or zfs-fuse)',
   ip: 'iproute2',

@@ -1,46 +1,30 @@
 import { DroverError } from '#shared/errors.ts';
 import type { HostCommands } from '../host/command.ts';
+import { shiftTree } from '../host/shift-tree.ts';
 import type { IdRange } from '../volumes/volume-driver.ts';
 import { refuse } from './manifest.ts';
 
-const shiftMs = 30 * 60_000;
+const findMs = 30 * 60_000;
 
 /**
- * Adds the base to the owners of everything below a directory, each inode once. A change of owner takes the
- * setuid bits with it, so they are set again, and file capabilities, so those are gone. Neither links nor
- * mounts are followed. perl-base is essential in Debian.
+ * Gives an unpacked root that nobody uses yet, with the image's own ids, to the range. invalid-argument: owners
+ * beyond it.
  */
-const script = `
-use strict; use POSIX ();
-my ($base, $size, $root) = @ARGV; my %seen; my @todo = (".");
-chdir $root or die "chdir: $!\\n"; my $device = (lstat ".")[0];
-while (@todo) { my $name = pop @todo;
-  my ($dev, $ino, $mode, $links, $uid, $gid) = lstat $name or die "lstat: $!\\n";
-  next if $dev != $device || ($links > 1 && !-d _ && $seen{$ino}++);
-  my $isDirectory = -d _; my $isLink = -l _;
-  if ($uid >= $size || $gid >= $size) { print "beyond $uid $gid"; exit 3 }
-  if ($base > 0) { POSIX::lchown($uid + $base, $gid + $base, $name) or die "lchown: $!\\n";
-    if (!$isLink && ($mode & 06000)) { chmod($mode & 07777, $name) or die "chmod: $!\\n" } }
-  next unless $isDirectory;
-  opendir(my $entries, $name) or die "opendir: $!\\n";
-  while (defined(my $entry = readdir $entries)) {
-    push @todo, "$name/$entry" unless $entry eq "." || $entry eq ".." } }
-`;
-
-/** Gives an unpacked root that nobody uses yet to the range. invalid-argument: owners beyond it. */
 export async function shiftIds(
   run: HostCommands['run'],
   rootfs: string,
-  { base, size }: IdRange,
+  range: IdRange,
   signal: AbortSignal,
 ): Promise<void> {
-  const args = ['-e', script, `${base}`, `${size}`, rootfs];
-  const { exitCode, stdout, stderr } = await run('perl', args, { signal, timeoutMs: shiftMs });
-  if (exitCode === 0) return;
-  const [word, uid, gid] = stdout.split(' ');
-  if (exitCode === 3 && word === 'beyond') {
-    throw refuse(`a file of user ${uid} and group ${gid}; an instance has ids below ${size}`);
+  const last = `+${range.size - 1}`;
+  const beyond = ['(', '-uid', last, '-o', '-gid', last, ')', '-printf', '%U %G', '-quit'];
+  const found = await run('find', [rootfs, '-xdev', ...beyond], { signal, timeoutMs: findMs });
+  if (found.exitCode !== 0)
+    throw new DroverError('unavailable', `find: ${found.stderr.trim().slice(0, 300)}`);
+  const [uid, gid] = found.stdout.split(' ');
+  if (gid !== undefined) {
+    throw refuse(`a file of user ${uid} and group ${gid}; an instance has ids below ${range.size}`);
   }
-  const kind = /No space left|quota exceeded/i.test(stderr) ? 'resource-exhausted' : 'unavailable';
-  throw new DroverError(kind, `owners could not be shifted: ${stderr.trim().slice(0, 300)}`);
+  if (range.base === 0) return;
+  await shiftTree(run, { path: rootfs, from: { base: 0, size: range.size }, to: range }, signal);
 }
