@@ -1,6 +1,15 @@
+import type { ChildProcess } from 'node:child_process';
 import { describe, expect, it } from 'vitest';
 import path from 'node:path';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  copyFileSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import os from 'node:os';
 import { systemClock } from '#shared/clock.ts';
 import { silentLog } from '#shared/log.ts';
@@ -29,6 +38,13 @@ const ask = (host: NetworkHost, pid: number | undefined, address: string, port: 
 };
 const hears = (host: NetworkHost, pid: number | undefined, address: string, port: number): Promise<string> =>
   until(() => ask(host, pid, address, port), { what: `an answer of ${address} ${port}`, everyMs: 50 });
+
+/** crun hands its output down to the guest: without pipes it ends as it should. */
+async function ended(child: ChildProcess): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<number | null>();
+  child.once('exit', resolve);
+  expect(child.exitCode ?? (await promise)).toBe(0);
+}
 
 /**
  * A neighbour of the host: 192.0.2.2 and 2001:db8::2 beside its 192.0.2.1 and 2001:db8::1, and no route
@@ -68,6 +84,44 @@ describe('guest networks on a host', () => {
     expect(host.runIn(one, 'ip', 'route')).toContain('default via 10.77.0.1');
     expect(host.runIn(one, 'ip', '-6', 'route')).toContain('default via fd77::1');
     expect(host.runIn(one, 'ip', '-o', 'link', 'show', 'lo')).toContain('LOOPBACK,UP');
+  });
+
+  it('connects a guest of crun with ids of its own, between its creation and its start', async () => {
+    await using host = await startNetworkHost();
+    const bundle = path.join(host.stateDir, '../bundle');
+    mkdirSync(path.join(bundle, 'root/bin'), { recursive: true });
+    for (const name of ['proc', 'dev', 'sys']) mkdirSync(path.join(bundle, 'root', name));
+    copyFileSync('/usr/bin/busybox', path.join(bundle, 'root/bin/busybox'));
+    const mappings = [{ containerID: 0, hostID: 1_000_000, size: 65_536 }];
+    const namespaces = ['user', 'mount', 'pid', 'network'].map((type) => ({ type }));
+    const config = {
+      ociVersion: '1.0.2',
+      root: { path: 'root' },
+      process: { cwd: '/', user: { uid: 0, gid: 0 }, args: ['/bin/busybox', 'sleep', '3600'] },
+      mounts: [
+        { destination: '/proc', type: 'proc', source: 'proc' },
+        { destination: '/dev', type: 'tmpfs', source: 'tmpfs', options: ['nosuid', 'mode=755'] },
+      ],
+      linux: { namespaces, uidMappings: mappings, gidMappings: mappings },
+    };
+    writeFileSync(path.join(bundle, 'config.json'), JSON.stringify(config));
+    for (const folder of [bundle, path.dirname(bundle)]) chmodSync(folder, 0o711);
+    const id = newInstanceId();
+    const crun = ['crun', '--root', path.join(bundle, 'state'), '--cgroup-manager=disabled'];
+    const pidFile = path.join(bundle, 'pid');
+    await ended(host.startIn(undefined, ...crun, 'create', '--bundle', bundle, '--pid-file', pidFile, id));
+    const pid = Number(readFileSync(pidFile, 'utf8'));
+    try {
+      await host.networks.attach({ id, attachments: [dual(5)], ports: [] }, pid, signal);
+      host.run(...crun, 'start', id);
+      await host.serve(pid, 80, 'crun');
+      expect(await hears(host, undefined, '10.77.0.5', 80)).toBe('crun 10.77.0.1');
+      expect(host.runIn(pid, 'ip', '-o', 'link', 'show', 'lo')).toContain('LOOPBACK,UP');
+    } finally {
+      host.run(...crun, 'delete', '-f', id);
+    }
+    await host.networks.detach(id, signal);
+    expect(await host.remains()).toEqual([]);
   });
 
   it('answers on published ports, and lets guests out behind the address of the node', async () => {
