@@ -195,7 +195,7 @@ function settle(run: Run): void {
     const { node, metadata } = instance;
     if (node !== undefined)
       run.nodes = withoutDemand(run.nodes, node, demandOf(instance, slotOf(run, instance)));
-    freeVolumes(run.tx, instance);
+    freeVolumes(run.tx, instance, run.world.nowMs);
     freeAddresses(run.tx, instance);
     run.tx.delete('instance', metadata.id, run.project);
   }

@@ -76,7 +76,9 @@ function changeCopies(
   if (unplaced.length > 0) return unplaced.map((instance) => retire(instance, 'an older generation'));
 
   const isOneForOne = isExclusive(workload.spec);
-  const tooMany = shrink(workload, alive, world, old.length > 0 && !isOneForOne ? 1 : 0);
+  // A copy more is one that came to replace another; where all are old, there is none yet.
+  const isReplacing = !isOneForOne && old.length > 0 && old.length < alive.length;
+  const tooMany = shrink(workload, alive, world, isReplacing ? 1 : 0);
   if (tooMany.length > 0) return tooMany;
   // What is on its way out still has what is its own.
   const there = isOneForOne ? instances.length : alive.length;

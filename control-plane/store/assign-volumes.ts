@@ -9,6 +9,7 @@ import type {
   VolumeId,
 } from '#shared/model.ts';
 import { volumesOfWorkload } from './find-volumes.ts';
+import { isAbandoned, retireVolume } from './remove-volume.ts';
 import type { Snapshot, Transaction } from './store.ts';
 
 /** One place among the copies of a workload, with the data volumes that belong to it. */
@@ -123,7 +124,7 @@ export function assignVolumes(
 ): Assignment['volumes'] {
   const { node, slot } = at;
   if (slot === undefined) return [];
-  freeUnclaimed(tx, instance);
+  freeUnclaimed(tx, instance, nowMs);
   return instance.spec.volumes.map((claim) => {
     const { sizeMib, pool } = claim;
     const keep = keepOf(tx, instance, claim.name);
@@ -185,19 +186,25 @@ function newVolume(
   };
 }
 
-function freeUnclaimed(tx: Transaction, { metadata, workload, spec }: Instance): void {
+function freeUnclaimed(tx: Transaction, { metadata, workload, spec }: Instance, nowMs: number): void {
   for (const volume of volumesOfWorkload(tx, workload, metadata.project)) {
     const isClaimed = spec.volumes.some(({ name }) => name === volume.claim);
-    if (volume.instanceId === metadata.id && !isClaimed) free(tx, volume);
+    if (volume.instanceId === metadata.id && !isClaimed) free(tx, volume, nowMs);
   }
 }
 
-const free = (tx: Transaction, volume: Volume): void =>
-  tx.put('volume', volume.metadata.id, { ...volume, instanceId: undefined }, volume.metadata.project);
+/** What the workload claims no more and nobody keeps goes with its last user. */
+function free(tx: Transaction, volume: Volume, nowMs: number): void {
+  const { id, project } = volume.metadata;
+  const freed = { ...volume, instanceId: undefined };
+  tx.put('volume', id, freed, project);
+  if (isAbandoned(freed, tx.named('workload', volume.workload, project)))
+    retireVolume(tx, freed, `${volume.workload} claims it no more`, nowMs);
+}
 
 /** Nothing of the instance is left anywhere: its volumes may be another's. Repeating it changes nothing. */
-export function freeVolumes(tx: Transaction, { metadata, workload, spec }: Instance): void {
+export function freeVolumes(tx: Transaction, { metadata, workload, spec }: Instance, nowMs: number): void {
   if (spec.volumes.length === 0 && spec.assigned.volumes.length === 0) return;
   for (const volume of volumesOfWorkload(tx, workload, metadata.project))
-    if (volume.instanceId === metadata.id) free(tx, volume);
+    if (volume.instanceId === metadata.id) free(tx, volume, nowMs);
 }

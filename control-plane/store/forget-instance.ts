@@ -21,7 +21,7 @@ export function forgetInstance(
   const { name } = record.metadata;
   if (record.intent === 'run')
     throw new DroverError('failed-precondition', `${name} is still wanted`, { subject: { instance: id } });
-  freeVolumes(tx, record);
+  freeVolumes(tx, record, nowMs);
   freeAddresses(tx, record);
   tx.delete('instance', id, project);
   const subject = { instance: name, instanceId: id, workload, ...(node === undefined ? {} : { node }) };

@@ -54,7 +54,7 @@ export function putWorkload(tx: Transaction, put: PutWorkload, nowMs: number): P
     return { workloadId: id, change: 'changed', operationId: underWay };
   }
   const workload = withSpec({ ...before, metadata }, spec);
-  putClaims(tx, { workload: name, project }, before.spec.volumes, spec.volumes);
+  putClaims(tx, { workload: name, project }, before.spec.volumes, spec.volumes, nowMs);
   tx.put('workload', id, workload, project);
   const operation = { id: put.operationId, kind: 'apply', caller, total: spec.replicas } as const;
   putOperation(tx, workload, operation, nowMs);
@@ -104,7 +104,7 @@ function createWorkload(
     resolveMessage: '',
   };
   // Volumes of an earlier workload of the name, which were kept.
-  putClaims(tx, { workload: name, project }, [], spec.volumes);
+  putClaims(tx, { workload: name, project }, [], spec.volumes, nowMs);
   tx.put('workload', workloadId, workload, project);
   putOperation(tx, workload, { id: operationId, kind: 'apply', caller, total: spec.replicas }, nowMs);
   const message = `${name} was created by ${caller}`;

@@ -4,7 +4,7 @@ import type { InstanceId, InstanceSpec, NodeVolume, Snapshot, SnapshotId, Volume
 
 /** Volumes and snapshots of a fake node. */
 export interface NodeStorage {
-  /** Data volumes of an instance are made where they are missing, and given to it. */
+  /** Data volumes of an instance are made where they are missing, and given to it; what it had more is free. */
   take(id: InstanceId, spec: InstanceSpec): void;
   /** The instance is gone; its data volumes stay, its snapshots too where a data volume is in them. */
   leave(id: InstanceId): void;
@@ -44,6 +44,10 @@ export function createNodeStorage(clock: Clock): NodeStorage {
         const { pool, sizeMib } = claim;
         volumes.set(volumeId, { id: volumeId, pool: pool || 'local', sizeMib, usedBytes: 0, instanceId: id });
       }
+      const own = new Set<string>(spec.assigned.volumes.map(({ volumeId }) => volumeId));
+      for (const volume of volumes.values())
+        if (volume.instanceId === id && !own.has(volume.id))
+          volumes.set(volume.id, { ...volume, instanceId: undefined });
     },
     leave(id) {
       specs.delete(id);

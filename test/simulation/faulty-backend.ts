@@ -1,6 +1,7 @@
 import type { Backend, Observation } from '../../control-plane/backends/backend.ts';
 import type { Clock } from '#shared/clock.ts';
 import { DroverError } from '#shared/errors.ts';
+import type { NodeName } from '#shared/model.ts';
 import type { Random } from '#shared/random.ts';
 
 export interface Faults {
@@ -15,16 +16,36 @@ export interface Faults {
  */
 export function faultyBackend(
   inner: Backend,
-  { clock, random, faults }: { readonly clock: Clock; readonly random: Random; readonly faults: Faults },
+  {
+    clock,
+    random,
+    faults,
+    incarnationOf,
+  }: {
+    readonly clock: Clock;
+    readonly random: Random;
+    readonly faults: Faults;
+    incarnationOf(node: NodeName): string | undefined;
+  },
 ): Backend {
   const below = (limitMs: number): number => Math.floor(random.fraction() * limitMs);
 
-  /** Delivered after its caller has stopped waiting: nobody hears what came of it. */
-  function deliverLater(call: () => Promise<unknown>): void {
-    clock.after(below(20_000), () => void call().catch(() => undefined));
+  /**
+   * Delivered after its caller has stopped waiting: nobody hears what came of it. An order goes over a session,
+   * and a host whose state directory was lost has another one: what was sent to the old one is lost with it.
+   */
+  function deliverLater(node: NodeName, call: () => Promise<unknown>): void {
+    const incarnation = incarnationOf(node);
+    clock.after(below(20_000), () => {
+      if (incarnationOf(node) === incarnation) void call().catch(() => undefined);
+    });
   }
 
-  async function deliver<T>(signal: AbortSignal, send: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  async function deliver<T>(
+    node: NodeName,
+    signal: AbortSignal,
+    send: (signal: AbortSignal) => Promise<T>,
+  ): Promise<T> {
     if (!faults.isOn) return send(signal);
     const late = new AbortController().signal;
     const draw = random.fraction();
@@ -34,9 +55,9 @@ export function faultyBackend(
       await send(signal);
       throw new DroverError('unavailable', 'the answer was lost');
     }
-    if (draw < 0.15) deliverLater(() => send(late));
+    if (draw < 0.15) deliverLater(node, () => send(late));
     if (draw < 0.2) {
-      deliverLater(() => send(late));
+      deliverLater(node, () => send(late));
       throw new DroverError('deadline-exceeded', 'no answer in time');
     }
     if (draw < 0.23) {
@@ -60,12 +81,12 @@ export function faultyBackend(
     ...inner,
     watch,
     ensureInstance: (order, spec, signal) =>
-      deliver(signal, (until) => inner.ensureInstance(order, spec, until)),
+      deliver(order.node, signal, (until) => inner.ensureInstance(order, spec, until)),
     removeInstance: (order, graceMs, signal) =>
-      deliver(signal, (until) => inner.removeInstance(order, graceMs, until)),
+      deliver(order.node, signal, (until) => inner.removeInstance(order, graceMs, until)),
     removeVolume: (node, volume, signal) =>
-      deliver(signal, (until) => inner.removeVolume(node, volume, until)),
+      deliver(node, signal, (until) => inner.removeVolume(node, volume, until)),
     resolveImage: (node, reference, credential, signal) =>
-      deliver(signal, (until) => inner.resolveImage(node, reference, credential, until)),
+      deliver(node, signal, (until) => inner.resolveImage(node, reference, credential, until)),
   };
 }

@@ -1,11 +1,12 @@
 import { createMemoryJournal } from '../../control-plane/store/memory.ts';
 import { isKind } from '#shared/errors.ts';
-import type { InstanceId } from '#shared/model.ts';
+import type { InstanceId, NodeFacts, VolumeClaim, WorkloadSpec } from '#shared/model.ts';
 import type { Random } from '#shared/random.ts';
 import { createFakeFleet } from '../fakes/backend.ts';
 import { createFakeClock, type FakeClock } from '../fakes/clock.ts';
 import type { FakeNode } from '../fakes/node.ts';
 import { createSeededRandom } from '../fakes/random.ts';
+import { retireVolume } from '../../control-plane/store/remove-volume.ts';
 import { type SimulatedControlPlane, simpleSpec, startControlPlane } from './control-plane.ts';
 import { type Faults, faultyBackend } from './faulty-backend.ts';
 
@@ -13,6 +14,16 @@ import { type Faults, faultyBackend } from './faulty-backend.ts';
 interface Wanted {
   readonly image: string;
   readonly replicas: number | undefined;
+}
+
+/** What a person asks for; the rest of the spec is as `simpleSpec` says. */
+export interface Asked {
+  readonly image: string;
+  readonly replicas: number;
+  readonly memoryMib: number;
+  readonly runtime?: 'crun' | 'lxc';
+  readonly claims?: readonly Pick<VolumeClaim, 'name' | 'keep' | 'sizeMib'>[];
+  readonly env?: Readonly<Record<string, string>>;
 }
 
 export interface SimulatedFleet {
@@ -23,10 +34,11 @@ export interface SimulatedFleet {
   readonly wanted: ReadonlyMap<string, Wanted>;
   readonly faults: Faults;
   control(): SimulatedControlPlane;
-  apply(
-    name: string,
-    wanted: { readonly image: string; readonly replicas: number; readonly memoryMib: number },
-  ): Promise<void>;
+  /** Volumes that a person had removed, and those on hosts that were lost. */
+  readonly givenUpVolumes: ReadonlySet<string>;
+  apply(name: string, asked: Asked): Promise<void>;
+  /** Removes a data volume that no instance has; false: there is none. */
+  removeVolume(): Promise<boolean>;
   scale(name: string, replicas: number): Promise<void>;
   remove(name: string): Promise<void>;
   fillDisk(isFull: boolean): void;
@@ -40,12 +52,33 @@ export interface SimulatedFleet {
   close(): Promise<void>;
 }
 
+const able = { version: '1', healthy: true, detail: '', capabilities: ['mounts'] };
+const ableFacts: Partial<NodeFacts> = {
+  runtimes: [
+    { name: 'crun', ...able },
+    { name: 'lxc', ...able },
+  ],
+};
+
+function specOf({ image, replicas, memoryMib, runtime = 'crun', claims = [], env = {} }: Asked) {
+  const resources = { ...simpleSpec.resources, memoryMib };
+  const volumes = claims.map((claim) => ({
+    ...claim,
+    mountPath: `/${claim.name}`,
+    pool: '',
+    readOnly: false,
+  }));
+  return { image, replicas, resources, runtime, env, volumes } satisfies Partial<WorkloadSpec>;
+}
+
 export async function createFleet(seed: number, nodeCount: number): Promise<SimulatedFleet> {
   const clock = createFakeClock();
   const random = createSeededRandom(seed);
   const inner = createFakeFleet({ clock });
+  const givenUpVolumes = new Set<string>();
   const faults: Faults = { isOn: true };
-  const backend = faultyBackend(inner.backend, { clock, random, faults });
+  const incarnationOf = (name: string): string | undefined => inner.nodes.get(name)?.incarnation;
+  const backend = faultyBackend(inner.backend, { clock, random, faults, incarnationOf });
   let isFull = false;
   const journal = createMemoryJournal({ isFull: () => isFull });
   const wanted = new Map<string, Wanted>();
@@ -54,7 +87,7 @@ export async function createFleet(seed: number, nodeCount: number): Promise<Simu
   let control = await startControlPlane({ clock, random, journal, backend });
   for (let count = 0; count < nodeCount; count += 1) {
     await control.enroll(`node-${count}`);
-    nodes.set(`node-${count}`, inner.addNode(`node-${count}`));
+    nodes.set(`node-${count}`, inner.addNode(`node-${count}`, { facts: ableFacts }));
   }
 
   /** Notes the change when it was acknowledged, and only then. */
@@ -75,12 +108,26 @@ export async function createFleet(seed: number, nodeCount: number): Promise<Simu
     wanted,
     faults,
     control: () => control,
-    apply(name, { image, replicas, memoryMib }) {
-      const resources = { ...simpleSpec.resources, memoryMib };
-      return acknowledged(() => control.apply(name, { image, replicas, resources }), name, {
-        image,
-        replicas,
+    givenUpVolumes,
+    apply(name, asked) {
+      const { image, replicas } = asked;
+      return acknowledged(() => control.apply(name, specOf(asked)), name, { image, replicas });
+    },
+    async removeVolume() {
+      const { store } = control;
+      const free = store
+        .snapshot()
+        .list('volume')
+        .filter(({ instanceId, removingSinceMs }) => !instanceId && removingSinceMs === undefined);
+      const chosen = free[Math.floor(random.fraction() * free.length)];
+      if (chosen === undefined) return false;
+      await store.transact((tx) => {
+        const record = tx.get('volume', chosen.metadata.id);
+        if (record === undefined || record.instanceId !== undefined) return;
+        retireVolume(tx, record, 'asked', clock.nowMs());
+        givenUpVolumes.add(chosen.metadata.id);
       });
+      return true;
     },
     async scale(name, replicas) {
       const before = wanted.get(name);
@@ -104,6 +151,8 @@ export async function createFleet(seed: number, nodeCount: number): Promise<Simu
       control = await startControlPlane({ clock, random, journal, backend });
     },
     async lose(name) {
+      for (const { metadata, node: at } of control.store.snapshot().list('volume'))
+        if (at === name) givenUpVolumes.add(metadata.id);
       await control.expel(name);
       const node = nodes.get(name);
       node?.disconnect('it burnt');

@@ -1,4 +1,5 @@
 import type { SimulatedFleet } from './fleet.ts';
+import { createVolumeInvariants, straysOf } from './volume-invariants.ts';
 
 /** What must hold at every moment, whatever goes wrong. Returns what does not. */
 export function createInvariants(fleet: SimulatedFleet): () => string[] {
@@ -16,7 +17,14 @@ export function createInvariants(fleet: SimulatedFleet): () => string[] {
       });
   }
 
-  return () => [...boundTwice(), ...runTwice(fleet), ...overcommitted(fleet), ...unkept(fleet)];
+  const brokenVolumes = createVolumeInvariants(fleet);
+  return () => [
+    ...boundTwice(),
+    ...runTwice(fleet),
+    ...overcommitted(fleet),
+    ...unkept(fleet),
+    ...brokenVolumes(),
+  ];
 }
 
 function runTwice(fleet: SimulatedFleet): string[] {
@@ -82,5 +90,5 @@ export function unsettled(fleet: SimulatedFleet): string[] {
   }
   const strangers = guests.filter(({ spec }) => !fleet.wanted.has(spec.workload));
   if (strangers.length > 0) faults.push(`${strangers.length} guests of nobody`);
-  return faults;
+  return [...faults, ...straysOf(fleet)];
 }

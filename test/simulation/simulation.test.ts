@@ -10,17 +10,42 @@ const { DROVER_SEED: oneSeed, DROVER_SEEDS: seedCount = '200' } = process.env;
 const seeds =
   oneSeed === undefined ? Array.from({ length: Number(seedCount) }, (_, n) => n + 1) : [Number(oneSeed)];
 
-const names = ['web', 'api', 'job', 'cache', 'mail'];
+const plainNames = ['web', 'api', 'job'];
+/** Has data: one claim is there always and kept, one comes, grows and goes. */
+const dataName = 'db';
+/** System containers: what is not their image changes them where they are. */
+const systemName = 'sys';
+const names = [...plainNames, dataName, systemName];
 const stepsPerHistory = 40;
 const settleMs = 300_000;
+
+/** Types of the events of all seeds. */
+const happened = new Set<string>();
 
 type Deed = (fleet: SimulatedFleet, pick: <T>(items: readonly T[]) => T) => Promise<void> | void;
 
 const apply: Deed = (fleet, pick) =>
-  fleet.apply(pick(names), {
+  fleet.apply(pick(plainNames), {
     image: `registry.example/app:${pick([1, 2, 3])}`,
     replicas: pick([0, 1, 2, 3]),
     memoryMib: pick([100, 400, 900]),
+  });
+const data = { name: 'data', keep: true, sizeMib: 100 };
+const applyData: Deed = (fleet, pick) =>
+  fleet.apply(dataName, {
+    image: `registry.example/db:${pick([1, 1, 2])}`,
+    replicas: pick([0, 1, 2, 3]),
+    memoryMib: pick([100, 400, 900]),
+    claims: pick([[data], [data, { name: 'logs', keep: false, sizeMib: pick([10, 20]) }]]),
+    env: pick([{}, { MODE: 'b' }]),
+  });
+const applySystem: Deed = (fleet, pick) =>
+  fleet.apply(systemName, {
+    image: `registry.example/sys:${pick([1, 1, 1, 2])}`,
+    runtime: 'lxc',
+    replicas: pick([1, 2, 3]),
+    memoryMib: pick([100, 400, 900]),
+    env: pick([{}, { MODE: 'b' }]),
   });
 const cut: Deed = ({ nodes }, pick) => pick([...nodes.values()]).disconnect();
 const mend: Deed = ({ nodes }, pick) => pick([...nodes.values()]).connect();
@@ -35,7 +60,11 @@ const wipe: Deed = ({ nodes }, pick) => {
 const deeds: readonly Deed[] = [
   apply,
   apply,
-  apply,
+  applyData,
+  applyData,
+  applySystem,
+  applySystem,
+  async (fleet) => void (await fleet.removeVolume()),
   (fleet, pick) => fleet.scale(pick(names), pick([0, 1, 2, 3])),
   (fleet, pick) => fleet.remove(pick(names)),
   cut,
@@ -72,6 +101,7 @@ async function play(seed: number): Promise<void> {
   await clock.advance(settleMs);
   check('at the end');
   expect(unsettled(fleet), `seed ${seed}, after the last fault`).toEqual([]);
+  for (const { type } of fleet.control().store.snapshot().list('event')) happened.add(type);
   await settled(fleet, fleet.close());
 }
 
@@ -93,4 +123,10 @@ async function settled(fleet: SimulatedFleet, work: Promise<void>): Promise<void
 
 describe('a simulated fleet keeps its promises', () => {
   it.each(seeds)('seed %i', play, 20_000);
+
+  it.skipIf(seeds.length < 50)('has come through what it is about', () => {
+    const wanted = ['instance.updated', 'instance.released', 'node.replaced'];
+    const ofVolumes = ['volume.retired', 'volume.removed', 'volume.lost'];
+    expect([...wanted, ...ofVolumes].filter((type) => !happened.has(type))).toEqual([]);
+  });
 });
