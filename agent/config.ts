@@ -38,7 +38,7 @@ export interface AgentConfig {
     readonly maxUnusedMib: number;
     readonly pinned: readonly string[];
   };
-  /** Where volumes lie; the first is the default. None: a directory pool "local" below the state directory. */
+  /** Where volumes lie; the first is the default. None: a directory pool "local" below stateDir. */
   readonly pools: readonly PoolConfig[];
   /** Holds one file of registry credentials for each name. Empty: none. */
   readonly credentialsDir: string;

@@ -5,6 +5,8 @@
 import { execFile, execFileSync, spawn } from 'node:child_process';
 import {
   chmodSync,
+  closeSync,
+  existsSync,
   mkdirSync,
   mkdtempSync,
   openSync,
@@ -31,7 +33,7 @@ export interface ZfsHost extends AsyncDisposable {
   /** As on the host itself: zfs and zpool are run beside the daemon. */
   readonly run: HostCommands['run'];
   readonly start: HostCommands['start'];
-  /** The daemon's pid. */
+  /** Of a process in the daemon's mount namespace. */
   readonly pid: () => number;
   /** zfs, as a person would call it there; its output. */
   zfs(...args: readonly string[]): Promise<string>;
@@ -65,11 +67,12 @@ export async function openZfsHost(options: ZfsHostOptions = {}): Promise<ZfsHost
   const file = path.join(disk, 'pool');
   writeFileSync(file, '');
   truncateSync(file, sizeMib * 1024 * 1024);
+  let holder = 0;
   let pid = 0;
 
   const inside = (tool: string, args: readonly string[]): [string, ...string[]] => [
     'nsenter',
-    `--mount=/proc/${pid}/ns/mnt`,
+    `--mount=/proc/${holder}/ns/mnt`,
     '--',
     tool,
     ...args,
@@ -79,20 +82,31 @@ export async function openZfsHost(options: ZfsHostOptions = {}): Promise<ZfsHost
     return (await runFile(command, rest)).stdout;
   }
 
-  async function startDaemon(): Promise<void> {
-    const script = path.join(folder, 'daemon.sh');
+  /** The namespace outlives its daemon, as a host does. */
+  async function holdNamespace(): Promise<number> {
+    const script = path.join(folder, 'hold.sh');
     const parts = [
       'mount --make-private /',
       `mount --bind ${folder}/run /run`,
       `mount --bind ${folder}/cache /var/lib/zfs`,
-      'exec zfs-fuse -n --no-kstat-mount',
+      `touch ${folder}/held`,
+      'exec sleep infinity',
     ];
     writeFileSync(script, `set -e\n${parts.join('\n')}\n`);
+    const args = ['-m', '--propagation', 'unchanged', 'sh', script];
+    const child = spawn('unshare', args, { stdio: 'ignore', detached: true });
+    child.unref();
+    await until(() => existsSync(path.join(folder, 'held')), { what: 'a mount namespace' });
+    return child.pid ?? 0;
+  }
+
+  async function startDaemon(): Promise<void> {
     rmSync(path.join(folder, 'run/zfs'), { recursive: true, force: true });
     mkdirSync(path.join(folder, 'run/zfs'));
     const log = openSync(path.join(folder, 'daemon.log'), 'a');
-    const args = ['-m', '--propagation', 'unchanged', 'sh', script];
-    const child = spawn('unshare', args, { stdio: ['ignore', log, log], detached: true });
+    const [command, ...args] = inside('zfs-fuse', ['-n', '--no-kstat-mount']);
+    const child = spawn(command, args, { stdio: ['ignore', log, log], detached: true });
+    closeSync(log);
     child.unref();
     pid = child.pid ?? 0;
     const answer = (): Promise<string | undefined> =>
@@ -101,19 +115,23 @@ export async function openZfsHost(options: ZfsHostOptions = {}): Promise<ZfsHost
     await until(async () => (await answer()) !== undefined, { what });
   }
 
-  async function killDaemon(): Promise<void> {
-    if (pid === 0) return;
-    const ended = pid;
+  async function kill(ended: number): Promise<void> {
+    if (ended === 0) return;
     try {
       process.kill(ended, 'SIGKILL');
     } catch {}
-    await until(() => isGone(ended), { what: 'the daemon to end' });
+    await until(() => isGone(ended), { what: `process ${ended} to end` });
+  }
+
+  async function killDaemon(): Promise<void> {
+    await kill(pid);
     pid = 0;
   }
 
   async function dispose(): Promise<void> {
     if (pid !== 0) process.kill(pid, 'SIGCONT');
     await killDaemon();
+    await kill(holder);
     await until(() => unmountBelow(folder), {
       what: `nothing to be mounted below ${folder}`,
       deadlineMs: 30_000,
@@ -125,7 +143,7 @@ export async function openZfsHost(options: ZfsHostOptions = {}): Promise<ZfsHost
   const host: ZfsHost = {
     pool,
     directory,
-    pid: () => pid,
+    pid: () => holder,
     zfs: (...args) => ask('zfs', args),
     zpool: (...args) => ask('zpool', args),
     run(tool, args, runOptions) {
@@ -144,6 +162,7 @@ export async function openZfsHost(options: ZfsHostOptions = {}): Promise<ZfsHost
     [Symbol.asyncDispose]: dispose,
   };
   try {
+    holder = await holdNamespace();
     await startDaemon();
     // Forgetting a private /var/lib/zfs would make a second daemon take everyone's pools.
     const there = (await host.zpool('list', '-H', '-o', 'name')).trim();

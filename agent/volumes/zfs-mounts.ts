@@ -30,7 +30,8 @@ export function createZfsMounts(run: HostCommands['run'], tool: ZfsTool, clock: 
    * still would hold our own threads for ever.
    */
   async function answers(place: string, signal: AbortSignal): Promise<boolean> {
-    const args = ['-c', '%a', '--', place];
+    // The file system's own numbers: a file's may still be in a cache.
+    const args = ['-f', '-c', '%T', '--', place];
     const { exitCode, stderr } = await run('stat', args, { signal, timeoutMs: answerMs });
     if (exitCode === 0) return true;
     if (/not connected|Input\/output error|No such device/.test(stderr)) return false;

@@ -134,7 +134,7 @@ export function createZfsVolumes(layout: ZfsLayout, images: ZfsImages): ZfsVolum
       await tool.change(args, signal);
     } catch (error) {
       if (isKind(error, 'already-exists')) return undefined;
-      throw error;
+      throw isKind(error, 'resource-exhausted') ? await explainFull(request, error, signal) : error;
     }
     return { ...made, range: { range, from: pending } };
   }
@@ -143,7 +143,6 @@ export function createZfsVolumes(layout: ZfsLayout, images: ZfsImages): ZfsVolum
     try {
       return await cloneRoot(request, signal);
     } catch (error) {
-      if (isKind(error, 'resource-exhausted')) throw await explainFull(request, error, signal);
       if (!isKind(error, 'not-found')) throw error;
     }
     if ((await find(request.id, signal)) !== undefined) return undefined;
@@ -176,23 +175,34 @@ export function createZfsVolumes(layout: ZfsLayout, images: ZfsImages): ZfsVolum
     for (const kind of kinds) await mounts.unmount(layout.place(kind, id), signal);
   }
 
-  /** Each part of it, or nothing: what is not ours is named before anything is removed. */
-  async function destroy(volume: ZfsVolume, all: Map<string, Dataset>, signal: AbortSignal): Promise<void> {
-    const parts = [...all.values()].filter((one) => one.name !== volume.name);
+  /** What is not ours is named before anything is done. failed-precondition. */
+  async function checkParts(
+    volume: ZfsVolume,
+    parts: readonly Dataset[],
+    signal: AbortSignal,
+  ): Promise<void> {
     const foreign = parts.find((one) => !isOurSnapshot(one, volume));
     if (foreign !== undefined) throw standsOn(volume, `${foreign.name} is not Drover's`);
     const held = parts.find((one) => Number(one.value('userrefs')) > 0);
     if (held !== undefined) throw standsOn(volume, `${held.name} is held`);
-    if (parts.length > 0) {
-      const names = new Set(parts.map((one) => one.name));
-      const pool = layout.parent.split('/')[0] ?? '';
-      const everything = await tool.get([pool], ['origin'], 'all', signal);
-      const clone = [...everything.values()].find((one) => names.has(one.value('origin') ?? ''));
-      if (clone !== undefined)
-        throw standsOn(volume, `${clone.name} was cloned from ${clone.value('origin')}`);
-    }
-    for (const one of parts) await tool.changeBusy(destroyArgs(one.name), one.name, signal);
-    await tool.changeBusy(destroyArgs(volume.name), volume.name, signal);
+    if (parts.length === 0) return;
+    const names = new Set(parts.map((one) => one.name));
+    const pool = layout.parent.split('/')[0] ?? '';
+    const everything = await tool.get([pool], ['origin'], 'all', signal);
+    const clone = [...everything.values()].find((one) => names.has(one.value('origin') ?? ''));
+    if (clone === undefined) return;
+    throw standsOn(volume, `${clone.name} was cloned from ${clone.value('origin')}`);
+  }
+
+  async function removeOne(kind: VolumeKind, id: VolumeId, all: Map<string, Dataset>, signal: AbortSignal) {
+    const [place, name] = [layout.place(kind, id), layout.volume(kind, id)];
+    const one = all.get(name);
+    const parts = [...all.values()].filter((each) => each.name !== name && isPartOf(each.name, name));
+    if (one !== undefined) await checkParts(read(one, kind, id), parts, signal);
+    await mounts.unmount(place, signal);
+    for (const each of one === undefined ? [] : [...parts, one])
+      await tool.changeBusy(destroyArgs(each.name), each.name, signal);
+    await mounts.forget(place);
   }
 
   return {
@@ -224,16 +234,7 @@ export function createZfsVolumes(layout: ZfsLayout, images: ZfsImages): ZfsVolum
       layout.volume('root', id);
       await layout.open(signal);
       const all = await look(id, 'all', signal);
-      for (const kind of kinds) {
-        const place = layout.place(kind, id);
-        const name = layout.volume(kind, id);
-        const one = all.get(name);
-        const own = new Map([...all].filter(([each]) => isPartOf(each, name)));
-        const volume = one === undefined ? undefined : read(one, kind, id);
-        await mounts.unmount(place, signal);
-        if (volume !== undefined) await destroy(volume, own, signal);
-        await mounts.forget(place);
-      }
+      for (const kind of kinds) await removeOne(kind, id, all, signal);
     },
     async setQuota(id, diskMib, signal) {
       const { name } = await need(id, signal);
