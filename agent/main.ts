@@ -5,7 +5,7 @@ import { systemClock } from '#shared/clock.ts';
 import { asDroverError, DroverError } from '#shared/errors.ts';
 import { RuntimeServiceService } from '#shared/gen/drover/runtime/v1/runtime.ts';
 import { createLog, type Log } from '#shared/log.ts';
-import type { InstanceId } from '#shared/model.ts';
+import type { Image, InstanceId } from '#shared/model.ts';
 import { systemRandom } from '#shared/random.ts';
 import { mount } from '#shared/rpc-server.ts';
 import { version } from '#shared/version.ts';
@@ -20,6 +20,7 @@ import { readOrMake } from './host/durable-file.ts';
 import { readBootId } from './host/facts.ts';
 import { lockDirectory } from './host/state-lock.ts';
 import { join, type NodeIdentity, readIdentity } from './identity.ts';
+import { isPinned } from './images/collect.ts';
 import { createImageCollector, createImageSources } from './images/index.ts';
 import { type Instances, openInstances, type Tools } from './instances.ts';
 import { createGuestNetworks } from './network/index.ts';
@@ -142,7 +143,8 @@ async function openParts(config: AgentConfig, life: Life, cleanUp: AsyncDisposab
     fingerprint: () => askAll(tools),
   });
   cleanUp.defer(() => reports.close());
-  return { instances, reports, images, pinnedImages: config.images.pinned, bootId, clock };
+  const keeps = (image: Image): boolean => isPinned(image, config.images.pinned);
+  return { instances, reports, images, isPinned: keeps, bootId, clock };
 }
 
 async function askAll({ drivers, pools, networks, clock }: Tools): Promise<Fingerprints> {

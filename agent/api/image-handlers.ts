@@ -3,17 +3,17 @@ import type {
   PullImageRequest,
   RuntimeServiceService,
 } from '#shared/gen/drover/runtime/v1/runtime.ts';
+import type { Image } from '#shared/model.ts';
 import type { Handlers } from '#shared/rpc-server.ts';
 import { parseDigest } from '#shared/wire/checks.ts';
 import { formatImage } from '#shared/wire/node.ts';
-import { isPinned } from '../images/collect.ts';
 import type { ImageSource, PullProgress } from '../images/image-source.ts';
 import { imageSourceOf } from '../instances/tools.ts';
 import type { Instances } from '../instances.ts';
 
 interface ImageParts {
   readonly images: readonly ImageSource[];
-  readonly pinnedImages?: readonly string[];
+  readonly isPinned?: (image: Image) => boolean;
   readonly instances: Pick<Instances, 'imageRange' | 'usedImages' | 'removeImage'>;
 }
 
@@ -30,7 +30,7 @@ export const imageHandlers = (
       const images = await source.list(signal);
       const used = parts.instances.usedImages();
       for (const image of images) {
-        const pinned = isPinned(image, parts.pinnedImages ?? []);
+        const pinned = parts.isPinned?.(image) ?? false;
         yield formatImage({ ...image, usedBy: used.get(image.digest) ?? 0, pinned });
       }
     }

@@ -4,6 +4,7 @@ import type {
   RuntimeServiceService,
   WatchInstancesResponse,
 } from '#shared/gen/drover/runtime/v1/runtime.ts';
+import type { Image } from '#shared/model.ts';
 import type { Handlers } from '#shared/rpc-server.ts';
 import { parseInstanceId } from '#shared/wire/checks.ts';
 import { formatLogLine, parseLogOptions } from '#shared/wire/exec.ts';
@@ -25,8 +26,8 @@ import { volumeHandlers } from './volume-handlers.ts';
 
 export interface RuntimeParts extends HelloParts {
   readonly images: readonly ImageSource[];
-  /** References and digests that the node's owner keeps. */
-  readonly pinnedImages?: readonly string[];
+  /** Whether the node's owner keeps it. */
+  readonly isPinned?: (image: Image) => boolean;
   /** Called once Hello has been answered. */
   readonly onHello: () => void;
 }
