@@ -4,7 +4,7 @@ import type { InstanceId } from '#shared/model.ts';
 import type { ExecInput, ExecOutput, TerminalSize } from '#shared/streams.ts';
 import { notRunning } from './crun-exec.ts';
 import type { DriverContext, ExecSession } from './driver.ts';
-import { sizeText } from './lxc-exec.ts';
+import { sizeText, untilBegun } from './lxc-exec.ts';
 import type { LxcTools } from './lxc-facts.ts';
 import { openLxcSession, type LxcSession } from './lxc-session.ts';
 import { readLxcState, requireRecord, type LxcView } from './lxc-state.ts';
@@ -22,6 +22,7 @@ interface Terminal {
 
 /** A slow reader loses the oldest: the others and the guest do not wait for it. */
 const maxWaiting = 1024;
+const beginTimeoutMs = 10_000;
 
 export interface LxcConsoles {
   open(id: InstanceId, size: TerminalSize, signal: AbortSignal): Promise<ExecSession>;
@@ -41,6 +42,14 @@ export function lxcConsoles(context: DriverContext, view: LxcView, tools: LxcToo
       { kind: 'console', owner: 0, size, exitFile, command },
       signal,
     );
+    const early = await untilBegun(session, context.clock.timeout(beginTimeoutMs, signal)).catch(
+      (error: unknown) => {
+        void session.send('A').catch(() => undefined);
+        throw error;
+      },
+    );
+    if (early.at(-1)?.letter === 'X')
+      throw new DroverError('failed-precondition', `the console of ${id} is in use, or gone`);
     const viewers = new Set<Viewer>();
     void spread(session, viewers).finally(() => {
       terminals.delete(id);

@@ -7,7 +7,7 @@ import { findDevices, makeDeviceFiles, type HostDevice } from './guest-devices.t
 import { placeMounts, resolveInRoot } from './guest-mounts.ts';
 import { checkRights, grantedCapabilities } from './guest-rights.ts';
 import { resolveUser, type GuestUser } from './guest-user.ts';
-import { lxcConfig, systemCapabilities, type LxcConfigOptions } from './lxc-config.ts';
+import { lxcConfig, mountHookScript, systemCapabilities, type LxcConfigOptions } from './lxc-config.ts';
 import { lxcCapabilities } from './lxc-facts.ts';
 import { checkLxcKeys, signalNumberOf } from './lxc-keys.ts';
 import type { LxcRecord } from './lxc-paths.ts';
@@ -139,9 +139,17 @@ function configOptions(
     monitorLog: paths.of(id).monitorLog,
     outputLog: view.output.fileOf(id),
     maxOutputBytes,
+    mountHook: shell(mountHookScript(mounts) === undefined ? '' : paths.of(id).mountHook),
     stopHook: spec.resources.memoryMib === 0 ? undefined : view.stopHookOf(id),
     host,
   };
+}
+
+/** A shell reads it. */
+function shell(script: string): string | undefined {
+  if (script === '') return undefined;
+  if (/^[A-Za-z0-9/._-]+$/.test(script)) return `/usr/bin/perl ${script}`;
+  throw new DroverError('failed-precondition', `the state directory of the agent has a name for no shell: ${script}`);
 }
 
 /** Writes down a guest; the record last, so that a crash shows. What a failure leaves is the caller's to purge. */
@@ -159,6 +167,8 @@ export async function createLxcGuest(
   const files = await makeDeviceFiles(commands, path.join(paths.shared, 'devices'), devices, range, signal);
   for (const [place, { target }] of mounts.entries())
     await makeDirectory(onHost(rootfs, mounts.slice(0, place), target), range.base);
+  const hook = mountHookScript(mounts);
+  if (hook !== undefined) await writeFile(paths.mountHook, hook, { mode: 0o644 });
   const resolvConf = await writeResolvConf(plan, paths.shared);
   const config = lxcConfig(configOptions(view, plan, files, resolvConf));
   const record: LxcRecord = {

@@ -169,11 +169,11 @@ const within = (workingDir: string, command: readonly string[]): readonly string
   workingDir === '/' ? command : ['/bin/sh', '-c', 'cd -- "$0" && exec "$@"', workingDir, ...command];
 
 /** All frames up to the one that says that the command runs, or has ended. deadline-exceeded. */
-async function untilBegun({ frames }: LxcSession, ended: AbortSignal): Promise<SessionFrame[]> {
+export async function untilBegun({ frames }: LxcSession, ended: AbortSignal): Promise<SessionFrame[]> {
   const { promise, reject } = Promise.withResolvers<never>();
   const abort = (): void =>
     reject(
-      new DroverError('deadline-exceeded', 'lxc-attach did not begin in time; whether it acted is unknown'),
+      new DroverError('deadline-exceeded', 'LXC did not begin in time; whether it acted is unknown'),
     );
   ended.addEventListener('abort', abort, { once: true });
   if (ended.aborted) abort();
@@ -181,7 +181,7 @@ async function untilBegun({ frames }: LxcSession, ended: AbortSignal): Promise<S
   try {
     for (;;) {
       const { done, value } = await Promise.race([frames.next(), promise]);
-      if (done === true) throw new DroverError('internal', 'the watcher of lxc-attach ended without a word');
+      if (done === true) throw new DroverError('internal', 'the watcher of LXC ended without a word');
       early.push(value);
       if (value.letter === 'P' || value.letter === 'X') return early;
     }

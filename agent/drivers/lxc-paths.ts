@@ -38,6 +38,7 @@ export interface LxcGuestPaths {
   readonly lost: string;
   /** What guests read; others pass through. */
   readonly shared: string;
+  readonly mountHook: string;
   /** What LXC says of it, its end included. */
   readonly monitorLog: string;
   /** The memory events of a run that has ended. */
@@ -80,6 +81,7 @@ export function lxcPaths(stateDir: string, runDir: string): LxcPaths {
         exit: path.join(directory, 'exit.json'),
         lost: path.join(directory, 'lost'),
         shared: path.join(shared, id),
+        mountHook: path.join(shared, id, 'mount-hook.pl'),
         monitorLog: path.join(monitorLogs, `${id}.log`),
         memoryEvents: path.join(monitorLogs, `${id}.memory`),
       };

@@ -11,7 +11,8 @@ import type { HostCommands } from '../host/command.ts';
  * own, never ours. Both ways go frames: a length of four bytes, a letter, the rest. To it: S start, with
  * NULs between the fields; I input; E end of input; R size; K signal; H hang up; A kill. From it: P the
  * command runs, and its number; O output; R errors; X its end. Agent gone is as good as hung up, but that a
- * command without a terminal goes on. A command runs once its file is no longer lxc-attach's.
+ * command without a terminal goes on. LXC has its side of our terminal put a carriage return before every
+ * line feed, besides the one of the terminal inside: that is taken back. A command runs once its file is no longer lxc-attach's.
  * perl-base is essential in Debian. Sources: ioctl_tty(2), pidfd_open(2) 434, pidfd_send_signal(2) 424.
  */
 const script = `
@@ -33,8 +34,6 @@ if ($tty) {
   my $number = pack("i", 0); ioctl($master, 0x80045430, $number) or die "number: $!";
   sysopen($slave, "/dev/pts/" . unpack("i", $number), O_RDWR | O_NOCTTY) or die "pts: $!";
   ioctl($master, 0x5414, pack("SSSS", $rows, $columns, 0, 0));
-  my $modes = POSIX::Termios->new; $modes->getattr(fileno $slave);
-  $modes->setoflag($modes->getoflag & ~POSIX::OPOST()); $modes->setattr(fileno $slave);
   ($inW, $outR) = ($master, $master);
 } else {
   pipe($inR, $inW) && pipe($outR, $outW) && pipe($errR, $errW) or die "pipe: $!";
@@ -54,6 +53,9 @@ my $watch = syscall(434, $tool, 0);
 my ($pid, $handle, $open, $status) = (0, -1, 1, undef);
 sub file { my @s = stat "/proc/$_[0]/exe" or return ""; return "$s[0]:$s[1]" }
 sub look {
+  # Until it has set its terminal up it throws away what comes.
+  if ($kind eq "console") { my $modes = POSIX::Termios->new; $modes->getattr(fileno $master);
+    return if $modes->getlflag & POSIX::ICANON(); $pid = $tool; frame("P$pid"); return }
   my $own = file($tool) or return;
   my @near;
   if (open(my $f, "<", "/proc/$tool/task/$tool/children")) { @near = split / /, <$f> // "" }
@@ -62,14 +64,15 @@ sub look {
     open(my $f, "<", "/proc/$p/stat") or next; my $line = <$f> // ""; close $f;
     next unless $line =~ /^\\d+ \\(.*\\) (\\S) (\\d+) /s && $2 == $tool && $1 ne "Z";
     my $found = file($p); next if $found eq "" || $found eq $own;
-    $pid = $p; $handle = syscall(434, $p, 0); frame("P$pid"); return } }
+    $pid = $p + 0; $handle = syscall(434, $pid, 0); frame("P$pid"); return } }
 sub hurt { my ($n) = @_;
   if ($kind eq "console") { kill $n, $tool } elsif ($handle >= 0) { syscall(424, $handle, $n, 0, 0) } }
 sub hangUp { $gone = 1; $out = ""; $open = 0;
   if ($tty) { hurt(1) } else { $inend = 1 } }
+my $held = "";
+sub plain { my $d = $held . $_[0]; $held = $d =~ s/\\r\\z// ? "\\r" : ""; $d =~ s/\\r\\n/\\n/g; return $d }
 sub done { my ($code) = @_;
   if (open(my $f, ">", "$exitFile.new")) { print $f $code; close $f; rename "$exitFile.new", $exitFile } }
-if ($kind eq "console") { $pid = $tool; frame("P$pid") }
 my $delay = 0.001;
 while (1) {
   if (!defined $status && waitpid($tool, POSIX::WNOHANG()) == $tool) {
@@ -90,7 +93,7 @@ while (1) {
       if (defined $k) { substr($out, 0, $k) = "" } elsif (!$!{EAGAIN} && !$!{EINTR}) { $gone = 1; $out = "" } }
     for my $i (0, 1) { my $h = $i ? $errR : $outR; next unless defined $h && vec($r, fileno $h, 1);
       my $k = sysread($h, my $data, 32768);
-      if ($k) { $quiet = 0; frame(($i ? "R" : "O") . $data) }
+      if ($k) { $quiet = 0; $data = plain($data) if $tty; frame(($i ? "R" : "O") . $data) if length $data }
       elsif (!defined $k && ($!{EAGAIN} || $!{EINTR})) {}
       elsif ($i) { $errR = undef } else { $outR = undef } }
     if (defined $inW && length $tosend && vec($w, fileno $inW, 1)) {

@@ -197,6 +197,8 @@ export function lxcDriver(context: DriverContext, options: LxcOptions = {}): Run
       const pid = firstProcess(payload.processes(id));
       if (pid === undefined) throw notRunning(id, phase);
       killQuietly(pid, checkSignal(signalNumber));
+      // In version 1 of cgroups even this one waits for the thaw.
+      if (signalNumber === 9 && phase === 'paused') await endAll(id);
     },
     async remove(id, _signal, { keepLogs } = { keepLogs: false }) {
       checkGuestId(id);
