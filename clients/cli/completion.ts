@@ -11,7 +11,8 @@ const kindsOf: Readonly<Record<string, readonly string[]>> = {
   instance: ['instances', 'workloads'],
   node: ['nodes'],
   volume: ['volumes'],
-  name: ['workloads', 'instances', 'nodes'],
+  network: ['networks'],
+  name: ['workloads', 'instances', 'nodes', 'networks'],
 };
 
 /** Adds `drover complete`, which the shells' scripts call at every tab key. */
@@ -37,4 +38,4 @@ export function installCompletion(
   }
 }
 
-const listKinds = ['nodes', 'workloads', 'instances', 'images', 'operations', 'volumes'];
+const listKinds = ['nodes', 'workloads', 'instances', 'images', 'operations', 'volumes', 'networks'];

@@ -14,7 +14,7 @@ export const waits = (options: Readonly<Record<string, unknown>>, { terminal }: 
 
 export const apply = command({
   name: 'apply',
-  summary: 'Make workloads as files say',
+  summary: 'Make workloads and networks as files say',
   options: [
     { flags: '-f, --file <path>', help: 'a file, a directory, or - for standard input', many: true },
     { flags: '--plan-revision <revision>', help: 'refuse when a workload changed since that plan' },
@@ -32,12 +32,14 @@ export const apply = command({
     const request = {
       requestId: context.random.uuidV4(),
       documents: [...documents.messages],
-      networks: [],
+      networks: [...documents.networks],
       planRevision,
     };
     const response = await fleet.apply(request, { deadlineMs: 30_000 }).catch((error: unknown) => {
       throw documents.locate(error);
     });
+    for (const { network, change } of response.networks)
+      context.terminal.note(`network ${network?.metadata?.name ?? ''}: ${change}`);
     for (const result of response.results) context.terminal.note(changeLine(result));
     const ids = response.results.map(({ operationId }) => operationId).filter((id) => id !== '');
     if (waits(options, context)) await waitFor(ids, context);
@@ -58,6 +60,10 @@ export function applied(results: readonly ApplyResult[], data: unknown): Result 
     data,
     names: ids,
     text: () => ids.join('\n'),
-    next: `drover get instances, or drover describe workload ${first?.workload?.metadata?.name ?? ''}`,
+    ...(first === undefined
+      ? {}
+      : {
+          next: `drover get instances, or drover describe workload ${first.workload?.metadata?.name ?? ''}`,
+        }),
   };
 }

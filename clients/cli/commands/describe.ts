@@ -3,8 +3,9 @@ import type { WorkloadStatus } from '#shared/gen/drover/fleet/v1/fleet.ts';
 import { formatCpu, formatMib, formatTime } from '#shared/units.ts';
 import { type CommandContext, type Result, command } from '../command.ts';
 import { describeText } from '../output.ts';
-import { exitText, labelsText, nodeState, phaseText } from '../views.ts';
+import { exitText, interfacesText, labelsText, nodeState, phaseText, portsText } from '../views.ts';
 import { kindOf } from './get.ts';
+import { networkText } from './network.ts';
 
 const timeText = (ms: bigint | undefined): string => (ms ? formatTime(Number(ms)) : '');
 
@@ -81,6 +82,9 @@ async function instanceText(name: string, context: CommandContext): Promise<Resu
         ['State', phaseText(instance)],
         ['Message', instance.message || (observed?.message ?? '')],
         ['Why there', instance.placedBecause],
+        ['Interfaces', interfacesText(instance)],
+        ['Addresses', observed?.addresses.join(', ') ?? ''],
+        ['Ports', portsText(instance)],
         ['Process', observed?.pid ? `${observed.pid}` : ''],
         ['Started', timeText(observed?.startedAtMs)],
         ['Last exit', exitText(observed?.exit)],
@@ -160,9 +164,9 @@ async function operationText(id: string, context: CommandContext): Promise<Resul
 
 export const describe = command({
   name: 'describe',
-  summary: 'Everything about one workload, instance, node or operation',
+  summary: 'Everything about one workload, instance, node, network or operation',
   arguments: [
-    { name: '<kind>', help: 'workload, instance, node or operation', completes: 'kind' },
+    { name: '<kind>', help: 'workload, instance, node, network or operation', completes: 'kind' },
     { name: '<name>', help: 'its name', completes: 'name' },
   ],
   examples: ['describe workload web', 'describe instance web-x7k2p', 'describe node h1'],
@@ -176,10 +180,12 @@ export const describe = command({
         return nodeText(name, context);
       case 'operations':
         return operationText(name, context);
+      case 'networks':
+        return networkText(name, context);
       default:
         throw new DroverError(
           'invalid-argument',
-          `"${word}" cannot be described; wanted workload, instance, node or operation`,
+          `"${word}" cannot be described; wanted workload, instance, node, network or operation`,
         );
     }
   },

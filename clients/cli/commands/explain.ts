@@ -1,6 +1,6 @@
 import { command } from '../command.ts';
 import { describeText } from '../output.ts';
-import { phaseText } from '../views.ts';
+import { interfacesText, phaseText, portsText } from '../views.ts';
 
 export const explain = command({
   name: 'explain',
@@ -27,6 +27,9 @@ export const explain = command({
           ['State', found.instance === undefined ? '' : phaseText(found.instance)],
           ['Runtime', found.runtimeBecause],
           ['Placed because', found.placedBecause],
+          ['Interfaces', found.instance === undefined ? '' : interfacesText(found.instance)],
+          ['Addresses', found.instance?.observed?.addresses.join(', ') ?? ''],
+          ['Ports', found.instance === undefined ? '' : portsText(found.instance)],
           ['Would fall now', found.decision?.summary ?? ''],
           ['Nodes', lines.join('\n')],
           ['Next step', found.nextStep],

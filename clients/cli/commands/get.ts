@@ -1,6 +1,13 @@
 import { closest } from 'fastest-levenshtein';
 import { DroverError } from '#shared/errors.ts';
-import type { Instance, Node, NodeImage, Volume, Workload } from '#shared/gen/drover/fleet/v1/fleet.ts';
+import type {
+  Instance,
+  Network,
+  Node,
+  NodeImage,
+  Volume,
+  Workload,
+} from '#shared/gen/drover/fleet/v1/fleet.ts';
 import {
   type CommandContext,
   type OptionValues,
@@ -16,13 +23,14 @@ import { listResult } from '../output.ts';
 import {
   imageColumns,
   instanceColumns,
+  networkColumns,
   nodeColumns,
   operationColumns,
   volumeColumns,
   workloadColumns,
 } from '../views.ts';
 
-const kinds = ['nodes', 'workloads', 'instances', 'images', 'operations', 'volumes'] as const;
+const kinds = ['nodes', 'workloads', 'instances', 'images', 'operations', 'volumes', 'networks'] as const;
 type Kind = (typeof kinds)[number];
 
 type List = (context: CommandContext, options: OptionValues) => Promise<Result>;
@@ -92,6 +100,19 @@ const lists: Readonly<Record<Kind, List>> = {
       json: messages.Operation.toJSON,
       name: ({ id }) => id,
       empty: 'no operations',
+    });
+  },
+  networks: async (context) => {
+    const { fleet, messages } = await context.connect();
+    const rows = await collect(fleet.listNetworks({ project: context.global.project }));
+    const columns = networkColumns(context.clock.nowMs());
+    const name = (row: Network): string => row.metadata?.name ?? '';
+    return listResult({
+      rows,
+      columns,
+      json: messages.Network.toJSON,
+      name,
+      empty: 'no networks; next: drover apply -f FILE with a document of kind Network',
     });
   },
 };

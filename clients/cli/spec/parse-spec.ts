@@ -1,13 +1,14 @@
 import { type Document, LineCounter, isMap, isScalar, parseAllDocuments, visit } from 'yaml';
 import { DroverError, type FieldFault } from '#shared/errors.ts';
-import type { WorkloadDocument } from '#shared/gen/drover/fleet/v1/fleet.ts';
+import type { NetworkDocument, WorkloadDocument } from '#shared/gen/drover/fleet/v1/fleet.ts';
 import { formatDocument, readQuantities } from './format-document.ts';
+import { formatNetworkDocument } from './network-document.ts';
 import { offsetOf, placer } from './places.ts';
-import { schemaFaults } from './schema-faults.ts';
+import { isNetwork, schemaFaults } from './schema-faults.ts';
 
 /** One document of a file, with the way back to its lines. */
-export interface ParsedDocument {
-  readonly document: WorkloadDocument;
+export interface ParsedDocument<Message = WorkloadDocument> {
+  readonly document: Message;
   /**
    * Names a fault by "file:line:column", with the line and a caret, from a path such as "resources.memory".
    */
@@ -21,13 +22,18 @@ const faultsShownMax = 50;
 /** The parser goes on after a fault, and most of what it then says follows from the first. */
 const syntaxFaultsMax = 5;
 
+export interface ParsedFile {
+  /** Workloads. */
+  readonly documents: readonly ParsedDocument[];
+  readonly networks: readonly ParsedDocument<NetworkDocument>[];
+  readonly faults: readonly string[];
+}
+
 /** The documents without faults, and every fault of the others, each with its place. Never throws. */
-export function readSpec(
-  text: string,
-  file: string,
-): { readonly documents: readonly ParsedDocument[]; readonly faults: readonly string[] } {
-  const tooMuch = (what: string): { documents: []; faults: string[] } => ({
+export function readSpec(text: string, file: string): ParsedFile {
+  const tooMuch = (what: string): ParsedFile => ({
     documents: [],
+    networks: [],
     faults: [`${file}: holds ${what}`],
   });
   if (text.length > charactersMax) return tooMuch(`${text.length} characters; at most ${charactersMax}`);
@@ -38,6 +44,7 @@ export function readSpec(
   const place = placer(text, file, lines);
   const faults: string[] = [];
   const documents: ParsedDocument[] = [];
+  const networks: ParsedDocument<NetworkDocument>[] = [];
   for (const one of found) {
     const { value, wrong } = checked(one);
     const sorted = wrong.toSorted((left, right) => left.offset - right.offset);
@@ -47,12 +54,13 @@ export function readSpec(
       const { offset, message } = placed(one, fault);
       return place(offset, message);
     };
-    documents.push({ document: formatDocument(value), locate });
+    if (isNetwork(value)) networks.push({ document: formatNetworkDocument(value), locate });
+    else documents.push({ document: formatDocument(value), locate });
   }
-  return { documents, faults };
+  return { documents, networks, faults };
 }
 
-/** invalid-argument with every fault of every document, each with its place. */
+/** The workloads alone. invalid-argument with every fault of every document, each with its place. */
 export function parseSpec(text: string, file: string): readonly ParsedDocument[] {
   const { documents, faults } = readSpec(text, file);
   if (faults.length > 0) throw specError(faults);
@@ -115,7 +123,8 @@ function checked(document: Document): { value: Record<string, unknown>; wrong: r
   }
   const faults = schemaFaults(value);
   const named = new Set(faults.map(({ field }) => field));
-  const quantities = readQuantities(value).faults.filter(({ field }) => !named.has(field));
+  const read = isNetwork(value) ? [] : readQuantities(value).faults;
+  const quantities = read.filter(({ field }) => !named.has(field));
   return { value, wrong: [...faults, ...quantities].map((fault) => placed(document, fault)) };
 }
 

@@ -92,7 +92,7 @@ describe('a bad spec', () => {
       ],
     ],
     ['kind: Workload\nname: web\n', ['web.yaml:1:1 "image" is missing']],
-    [head.replace('Workload', 'Job'), ['web.yaml:1:1 kind: is "Job"; wanted "Workload"']],
+    [head.replace('Workload', 'Job'), ['web.yaml:1:1 kind: is "Job"; wanted "Workload" or "Network"']],
     [
       head.replace('web\n', 'Web\n'),
       [

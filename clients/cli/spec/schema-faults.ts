@@ -1,13 +1,24 @@
 import { Ajv2020, type ErrorObject } from 'ajv/dist/2020.js';
 import { closest } from 'fastest-levenshtein';
 import type { FieldFault } from '#shared/errors.ts';
+import { networkSchema } from './network-schema.ts';
 import { workloadSchema } from './schema.ts';
 
 const validate = new Ajv2020({ allErrors: true, strict: false, verbose: true }).compile(workloadSchema);
 
-/** Everything in a document that its schema does not know, in the words of the house. */
-export const schemaFaults = (value: unknown): FieldFault[] =>
-  validate(value) ? [] : faultsOf(validate.errors);
+const validateNetwork = new Ajv2020({ allErrors: true, strict: false, verbose: true }).compile(networkSchema);
+
+export const isNetwork = (value: unknown): boolean =>
+  (value as { kind?: unknown } | null)?.kind === 'Network';
+
+/** Everything in a document that the schema of its kind does not know, in the words of the house. */
+export function schemaFaults(value: unknown): FieldFault[] {
+  if (isNetwork(value)) return validateNetwork(value) ? [] : faultsOf(validateNetwork.errors);
+  if (validate(value)) return [];
+  return faultsOf(validate.errors).map((fault) =>
+    fault.field === 'kind' ? { ...fault, message: `${fault.message} or "Network"` } : fault,
+  );
+}
 
 /** What a validator found, in the words of the house. */
 export const faultsOf = (errors: readonly ErrorObject[] | null | undefined): FieldFault[] =>
