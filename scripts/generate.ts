@@ -1,10 +1,11 @@
 /**
- * Makes shared/gen out of proto/, and docs/workload.schema.json out of the command line's schema:
+ * Makes shared/gen out of proto/, and docs/*.schema.json out of the command line's schemas:
  * `npm run proto`; with --check it only says whether what is committed is current.
  */
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
+import { networkSchema } from '../clients/cli/spec/network-schema.ts';
 import { workloadSchema } from '../clients/cli/spec/schema.ts';
 
 const root = path.resolve(import.meta.dirname, '..');
@@ -50,16 +51,18 @@ function writeDescriptors(): void {
 }
 
 /** For editors; laid out as the formatter wants it, which would complain otherwise. */
-function schemaText(): string {
-  return execFileSync(
-    path.join(root, 'node_modules/.bin/biome'),
-    ['format', '--stdin-file-path=docs/workload.schema.json'],
-    { cwd: root, input: JSON.stringify(workloadSchema, undefined, 2), encoding: 'utf8' },
-  );
+function schemaText(file: string, schema: object): string {
+  return execFileSync(path.join(root, 'node_modules/.bin/biome'), ['format', `--stdin-file-path=${file}`], {
+    cwd: root,
+    input: JSON.stringify(schema, undefined, 2),
+    encoding: 'utf8',
+  });
 }
 
-const schemaFile = path.join(root, 'docs/workload.schema.json');
-const schema = schemaText();
+const schemas = Object.entries({
+  'docs/workload.schema.json': workloadSchema,
+  'docs/network.schema.json': networkSchema,
+}).map(([file, schema]) => ({ file, text: schemaText(file, schema) }));
 const before = check ? readTree(generated) : new Map<string, string>();
 buf('lint', 'proto');
 if (process.argv.includes('--accept')) buf('build', 'proto', '--exclude-source-info', '-o', baseline);
@@ -71,8 +74,10 @@ if (check) {
   const differ = [...new Set([...before.keys(), ...after.keys()])]
     .filter((file) => before.get(file) !== after.get(file))
     .map((file) => `shared/gen/${file}`);
-  const committed = existsSync(schemaFile) ? readFileSync(schemaFile, 'utf8') : '';
-  if (committed !== schema) differ.push('docs/workload.schema.json');
+  for (const { file, text } of schemas) {
+    const committed = existsSync(path.join(root, file)) ? readFileSync(path.join(root, file), 'utf8') : '';
+    if (committed !== text) differ.push(file);
+  }
   if (differ.length > 0) {
     console.error(
       `not what their sources make of them: ${differ.join(', ')}\n` +
@@ -81,5 +86,5 @@ if (check) {
     process.exitCode = 1;
   }
 } else {
-  writeFileSync(schemaFile, schema);
+  for (const { file, text } of schemas) writeFileSync(path.join(root, file), text);
 }

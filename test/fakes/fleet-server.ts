@@ -133,7 +133,9 @@ const fakeSnapshot = SnapshotResult.fromPartial({
 
 const fakeNetwork = Network.fromPartial({
   metadata: { name: 'lan', createdAtMs },
-  spec: { subnets: [{ cidr: '10.20.0.0/24', gateway: '10.20.0.1', first: '10.20.0.2', last: '10.20.0.254' }] },
+  spec: {
+    subnets: [{ cidr: '10.20.0.0/24', gateway: '10.20.0.1', first: '10.20.0.2', last: '10.20.0.254' }],
+  },
   held: [{ address: '10.20.0.2', instance: 'web-x7k2p' }],
   heldCount: 1,
   free: 252n,

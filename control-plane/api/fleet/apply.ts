@@ -71,11 +71,7 @@ export async function scale(
   const operationId = deps.random.uuidV7();
   const result = await withNearestName(deps, name, project, () =>
     decide(deps, head, (tx) => {
-      const scaled = scaleWorkload(
-        tx,
-        { project, name, replicas, operationId, caller },
-        deps.clock.nowMs(),
-      );
+      const scaled = scaleWorkload(tx, { project, name, replicas, operationId, caller }, deps.clock.nowMs());
       checkNetworkUses(tx, [{ name, project, prefix: '' }]);
       return scaled;
     }),
