@@ -23,7 +23,7 @@ function helpOf(words: readonly string[]): string {
 }
 
 describe('help', () => {
-  it.each(['', ...commands.map(({ name }) => name), 'node', 'image', 'context'].map((name) => [name]))(
+  it.each(['', ...commands.map(({ name }) => name), 'node', 'image', 'network', 'context'].map((name) => [name]))(
     'of "%s"',
     (name) => {
       const words = name === '' ? [] : name.split(' ');

@@ -83,6 +83,10 @@ function quiet(made: Command): void {
 }
 
 const groupHelp: Readonly<Record<string, string>> = {
+  snapshot: 'Volumes of an instance as they were',
+  volume: 'Data volumes',
+  routing: 'Rules that choose a runtime where a workload names none',
+  network: 'Networks whose addresses the fleet gives out',
   node: 'Hosts and their place in the fleet',
   image: 'Images on the hosts',
   context: 'The fleets this command line knows',

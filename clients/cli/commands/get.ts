@@ -136,7 +136,7 @@ export function kindOf(word: string): Kind {
 
 export const get = command({
   name: 'get',
-  summary: 'List nodes, workloads, instances, images, volumes or operations',
+  summary: 'List nodes, workloads, instances, images, volumes, networks or operations',
   arguments: [{ name: '<kind>', help: kinds.join(', '), completes: 'kind' }],
   options: [
     { flags: '-l, --selector <selector>', help: 'only with such labels: "zone in (a, b)"', many: true },
