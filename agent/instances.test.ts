@@ -99,6 +99,29 @@ describe('the life of an instance', () => {
   });
 });
 
+describe('the list of instances', () => {
+  it('asks nobody', async () => {
+    await using world = await createAgentWorld();
+    const instances = await world.open();
+    const ids = await Promise.all([running(world, instances), running(world, instances)]);
+    const before = new Map(world.host.calls);
+    const listed = instances.list();
+    expect(new Set(listed.map(({ state }) => state.instanceId))).toEqual(new Set(ids));
+    expect(world.host.calls).toEqual(before);
+  });
+
+  it('has those whose driver could not say what it has', async () => {
+    await using world = await createAgentWorld();
+    const instances = await world.open();
+    const id = await running(world, instances);
+    await instances.close();
+    world.host.failNext('list', new DroverError('unavailable', 'the tool is missing'));
+    const next = await world.open();
+    await reach(next, id, 'running');
+    expect(world.host.calls.get('start')).toBe(1);
+  });
+});
+
 describe('orders', () => {
   it('answers a repeated request id as at first, also after a restart', async () => {
     await using world = await createAgentWorld();

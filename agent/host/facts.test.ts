@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { NodeCapacity, NodeFacts, PoolFacts } from '#shared/model.ts';
+import type { NodeCapacity, NodeFacts, PoolFacts, RuntimeFacts } from '#shared/model.ts';
 import { readBootId, readCgroups, readConditions } from './facts.ts';
 
 const table = (lines: readonly string[]): string =>
@@ -55,5 +55,28 @@ describe('conditions of pools', () => {
     const found = await readConditions(facts, capacity);
     const messageOf = (type: string) => found.find((one) => one.type === type && one.holds)?.message;
     expect([messageOf('PoolUnavailable'), messageOf('PoolFull')]).toEqual([broken, full]);
+  });
+});
+
+describe('the condition of runtimes', () => {
+  const runtime = (name: string, healthy: boolean): RuntimeFacts => ({
+    name,
+    healthy,
+    version: '',
+    detail: healthy ? '' : `${name} is not installed`,
+    capabilities: [],
+  });
+
+  it.each([
+    ['holds for nobody while one can run guests', [runtime('crun', true), runtime('lxc', false)], undefined],
+    [
+      'names every runtime where none can',
+      [runtime('crun', false), runtime('lxc', false)],
+      'crun: crun is not installed; lxc: lxc is not installed',
+    ],
+  ])('%s', async (_name, runtimes, wanted) => {
+    const facts = { runtimes, pools: [], diskMib: 1 } as unknown as NodeFacts;
+    const found = await readConditions(facts, { pools: [], diskFreeMib: 1 } as unknown as NodeCapacity);
+    expect(found.find(({ type, holds }) => type === 'RuntimeUnavailable' && holds)?.message).toBe(wanted);
   });
 });

@@ -37,8 +37,8 @@ export interface FleetOrders {
     signal: AbortSignal,
   ): Promise<Snapshot>;
   /**
-   * Stops the guest, sets its volumes back, and starts it again if it should run. Done once for each request id.
-   * not-found; failed-precondition: something stands on a later snapshot.
+   * Stops the guest, sets its volumes back, and starts it again if it should run. Done once for each request
+   * id. not-found; failed-precondition: something stands on a later snapshot.
    */
   rollBack(order: Order, snapshot: SnapshotId, signal: AbortSignal): Promise<InstanceState>;
   /** As Snapshots.remove; not-found: no such instance. */

@@ -94,7 +94,9 @@ async function make(shop: Workshop, { memory, record, guest, update, interrupt }
   await startGuest(shop, record);
 }
 
-/** A refusal ends the attempt, and a new guest goes on with the volumes as they are; else it is tried again. */
+/**
+ * A refusal ends the attempt, and a new guest goes on with the volumes as they are; else it is tried again.
+ */
 async function rollBack(shop: Workshop, { record, guest, update }: Scene): Promise<void> {
   const { rollback } = record;
   if (rollback === undefined) return;
