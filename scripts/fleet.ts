@@ -165,6 +165,7 @@ async function addHost(fleet: FleetUnderWay, number: number, ports: readonly num
     runDir: '/run/drover/agent',
     labels: labelsOf(number),
     insecureRegistries: [fleet.registry.address],
+    templateRoots: [path.join(fleet.folder, 'templates')],
   };
   // JSON is YAML, too.
   writeFileSync(path.join(home, 'agent.yaml'), JSON.stringify(config, undefined, 2));

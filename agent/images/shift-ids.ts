@@ -7,8 +7,8 @@ import { refuse } from './manifest.ts';
 const findMs = 30 * 60_000;
 
 /**
- * Gives an unpacked root that nobody uses yet, with the image's own ids, to the range. invalid-argument: owners
- * beyond it.
+ * Gives an unpacked root that nobody uses yet, with the image's own ids, to the range. invalid-argument:
+ * owners beyond it.
  */
 export async function shiftIds(
   run: HostCommands['run'],
