@@ -15,7 +15,7 @@ import { createNodeStorage, type NodeStorage } from './instances/node-storage.ts
 import { createReads, type InstanceReads, isLost } from './instances/read-instances.ts';
 import { createRecords } from './instances/record.ts';
 import { findInstances } from './instances/recover.ts';
-import { createSnapshots } from './instances/snapshots.ts';
+import { createSnapshots } from './instances/take-snapshots.ts';
 import { orderStarts } from './instances/start-order.ts';
 import { openTombstones } from './instances/tombstones.ts';
 import { createAct, type FaultHook, type Tools, type Workshop } from './instances/tools.ts';

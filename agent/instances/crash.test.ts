@@ -37,6 +37,9 @@ const whole: Partial<InstanceSpec> = {
 };
 const larger = { cpuMillicores: 0, memoryMib: 32, diskMib: 0, pids: 64 };
 
+const isConnected = ({ networks, attachedPids }: AgentWorld, id: InstanceId, pid: number): boolean =>
+  networks.host.guests.get(id)?.made === true && [pid, undefined].includes(attachedPids.at(-1));
+
 class Killed extends Error {}
 
 /** One order after the other, as a control plane gives them: each again until it is done. */
@@ -100,7 +103,7 @@ async function killAt(options: AgentWorldOptions, index: number, moment: string)
       { what: `limits after ${moment}` },
     );
     const { state } = await next.inspect(id);
-    const connected = state.phase === 'exited' || world.attachedPids.at(-1) === state.pid;
+    const connected = state.phase === 'exited' || isConnected(world, id, state.pid);
     expect({ moment, connected }).toEqual({ moment, connected: true });
   }
   await next.remove(world.order(id, 3), 20, signal);
@@ -119,11 +122,14 @@ async function killAt(options: AgentWorldOptions, index: number, moment: string)
 const nothing = { killed: true, guests: 0, networks: 0, roots: 0, mounted: false, instances: 0 };
 
 describe('killed at every step of a life with a network and a data volume', () => {
-  it('connects what lives, sets its limits, and leaves only the data', { timeout: 120_000 }, async () => {
-    const moments = await momentsOf({});
+  it.each<[string, AgentWorldOptions]>([
+    ['that the agent connects', { driver: { network: 'namespace' } }],
+    ['that connects itself', { driver: { network: 'native' } }],
+  ])('a guest %s lives whole, or leaves only its data', { timeout: 120_000 }, async (_name, options) => {
+    const moments = await momentsOf(options);
     expect(moments.length).toBeGreaterThan(60);
     for (const [index, moment] of moments.entries()) {
-      expect(await killAt({}, index, moment)).toEqual({ moment, ...nothing });
+      expect(await killAt(options, index, moment)).toEqual({ moment, ...nothing });
     }
   });
 });
