@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { Instance, NodeName, Workload } from '#shared/model.ts';
 import { instanceRecord, stateRecord, workloadRecord } from '../../test/fakes/records.ts';
-import { nextRolloutInMs, type RolloutAction, type RolloutWorld, rollout } from './rollout.ts';
+import { blockedChange, nextRolloutInMs, type RolloutAction, type RolloutWorld, rollout } from './rollout.ts';
 
 const nowMs = 1_000_000;
 const away = 'h9' as NodeName;
@@ -34,11 +34,12 @@ const exited = (place: number, code: number, of = workload): Instance => {
 };
 const going = (instance: Instance): Instance => ({ ...instance, intent: 'remove' });
 
-/** "add 2", "retire 1", "finish". */
+/** "add 2", "retire 1", "update 1", "finish". */
 const told = (actions: readonly RolloutAction[]): string[] =>
   actions.map((action) => {
     if (action.kind === 'add') return `add ${action.count}`;
-    return action.kind === 'retire' ? `retire ${Number(action.instance.metadata.id.slice(-4))}` : action.kind;
+    const isAbout = action.kind === 'retire' || action.kind === 'update';
+    return isAbout ? `${action.kind} ${Number(action.instance.metadata.id.slice(-4))}` : action.kind;
   });
 
 interface Row {
@@ -251,7 +252,156 @@ const updating: readonly Row[] = [
     name: 'takes copies away at once when the change wants fewer',
     of: scaledTo(1, newer),
     instances: [good(1, older), good(2, older), good(3, older)],
-    wanted: ['retire 3'],
+    wanted: ['retire 3', 'retire 2'],
+  },
+  {
+    name: 'replaces one when the change wanted fewer and so many are left',
+    of: scaledTo(1, newer),
+    instances: [good(1, older)],
+    wanted: ['add 1'],
+  },
+];
+
+const claim = { name: 'data', mountPath: '/data', sizeMib: 10, pool: '', readOnly: false, keep: true };
+const withData = workloadRecord({ volumes: [claim], replicas: 2 });
+const withOtherData = workloadRecord(
+  { volumes: [claim], replicas: 2, env: { VERSION: '2' } },
+  { metadata: { generation: 2 } },
+);
+const exclusive: readonly Row[] = [
+  {
+    name: 'retires an old copy before its replacement comes',
+    of: withOtherData,
+    instances: [good(1, withData), good(2, withData)],
+    wanted: ['retire 1'],
+  },
+  {
+    name: 'waits until what is replaced is gone',
+    of: withOtherData,
+    instances: [going(good(1, withData)), good(2, withData)],
+    wanted: [],
+  },
+  {
+    name: 'waits for it also while its node is silent',
+    of: withOtherData,
+    instances: [going(silent(1, withData)), good(2, withData)],
+    wanted: [],
+  },
+  {
+    name: 'adds the replacement once it is gone',
+    of: withOtherData,
+    instances: [good(2, withData)],
+    wanted: ['add 1'],
+  },
+  {
+    name: 'leaves the next one until the replacement is ready',
+    of: withOtherData,
+    instances: [good(2, withData), young(3, withOtherData)],
+    wanted: [],
+  },
+  {
+    name: 'leaves the next one while the replacement has no node',
+    of: withOtherData,
+    instances: [good(2, withData), homeless(3, withOtherData)],
+    wanted: [],
+  },
+  {
+    name: 'goes on when the replacement is ready',
+    of: withOtherData,
+    instances: [good(2, withData), good(3, withOtherData)],
+    wanted: ['retire 2'],
+  },
+  {
+    name: 'does the same for a host port that is named',
+    of: workloadRecord(
+      {
+        replicas: 1,
+        ports: [{ hostPort: 80, guestPort: 80, protocol: 'tcp', hostAddress: '' }],
+        env: { VERSION: '2' },
+      },
+      { metadata: { generation: 2 } },
+    ),
+    instances: [good(1, older)],
+    wanted: ['retire 1'],
+  },
+];
+
+const smaller = workloadRecord({ resources: { cpuMillicores: 1, memoryMib: 1, diskMib: 0, pids: 1 } });
+const grown = workloadRecord(
+  { resources: { cpuMillicores: 1, memoryMib: 9, diskMib: 0, pids: 1 } },
+  { metadata: { generation: 2 } },
+);
+const system = { runtime: 'lxc', rootPool: 'tank' } as const;
+const lxc = (spec: Partial<Workload['spec']>, generation = 1): Workload => {
+  const made = workloadRecord({ ...system, replicas: 2, ...spec }, { metadata: { generation } });
+  return { ...made, resolved: made.resolved && { ...made.resolved, runtime: 'lxc' } };
+};
+const inPlace: readonly Row[] = [
+  {
+    name: 'sets limits where a copy is',
+    of: grown,
+    instances: [good(1, smaller), good(2, smaller), good(3, smaller)],
+    wanted: ['update 1'],
+  },
+  {
+    name: 'waits until the one before is ready',
+    of: grown,
+    instances: [young(1, grown), good(2, smaller), good(3, smaller)],
+    wanted: [],
+  },
+  {
+    name: 'goes on when it is',
+    of: grown,
+    instances: [good(1, grown), good(2, smaller), good(3, smaller)],
+    wanted: ['update 2'],
+  },
+  {
+    name: 'leaves what is silent, and the others go on',
+    of: grown,
+    instances: [silent(1, smaller), good(2, smaller), good(3, grown)],
+    wanted: ['update 2'],
+  },
+  {
+    name: 'does not wait for a copy more that fits nowhere',
+    of: grown,
+    instances: [good(1, smaller), good(2, smaller), good(3, smaller), homeless(4, grown)],
+    wanted: ['update 1'],
+  },
+  {
+    name: 'makes a container anew on its own root',
+    of: lxc({ env: { VERSION: '2' } }, 2),
+    instances: [good(1, lxc({})), good(2, lxc({}))],
+    wanted: ['update 1'],
+  },
+  {
+    name: 'replaces a container with another image',
+    of: {
+      ...lxc({}, 2),
+      resolved: { ...(lxc({}, 2).resolved as NonNullable<Workload['resolved']>), image: 'other' },
+    },
+    instances: [good(1, lxc({})), good(2, lxc({}))],
+    wanted: ['add 1'],
+  },
+  {
+    name: 'replaces a container whose root is to lie in another pool',
+    of: lxc({ rootPool: 'fast' }, 2),
+    instances: [good(1, lxc({})), good(2, lxc({}))],
+    wanted: ['add 1'],
+  },
+  {
+    name: 'replaces a container of another runtime',
+    of: lxc({}, 2),
+    instances: [good(1, workloadRecord({ replicas: 2 })), good(2, workloadRecord({ replicas: 2 }))],
+    wanted: ['add 1'],
+  },
+  {
+    name: 'sees no change in what is kept of its data',
+    of: workloadRecord(
+      { replicas: 1, volumes: [{ ...claim, keep: false }] },
+      { metadata: { generation: 2 } },
+    ),
+    instances: [good(1, workloadRecord({ replicas: 1, volumes: [claim] }))],
+    wanted: ['finish'],
   },
 ];
 
@@ -266,10 +416,61 @@ describe.each([
   ['steady', steady],
   ['scaling', scaling],
   ['updating', updating],
+  ['exclusive', exclusive],
+  ['in place', inPlace],
   ['deleting', deleting],
 ])('rollout, %s', (_, rows) => {
   it.each(rows)('$name', ({ of = workload, instances, wanted }) => {
     expect(told(rollout(of, instances, world))).toEqual(wanted);
+  });
+});
+
+describe('rollout, where the world is in the way', () => {
+  const blocking = (kinds: readonly string[], place?: number): RolloutWorld => ({
+    ...world,
+    obstacle: ({ metadata }, { kind }) =>
+      kinds.includes(kind) && (place === undefined || metadata.id.endsWith(`${place}`))
+        ? 'no room'
+        : undefined,
+  });
+  const smalls = [good(1, smaller), good(2, smaller), good(3, smaller)];
+  const pair = [good(1, withData), good(2, withData)];
+  const containers = [good(1, lxc({})), good(2, lxc({}))];
+  const grownContainer = lxc({ env: { VERSION: '2' } }, 2);
+
+  it.each([
+    ['replaces a copy that its node cannot let grow', grown, smalls, blocking(['update']), ['add 1']],
+    ['keeps a container as it is', grownContainer, containers, blocking(['update']), []],
+    ['changes the container that can be', grownContainer, containers, blocking(['update'], 1), ['update 2']],
+    [
+      'keeps an exclusive copy whose replacement has no place',
+      withOtherData,
+      pair,
+      blocking(['replace']),
+      [],
+    ],
+    ['replaces the exclusive one that can be', withOtherData, pair, blocking(['replace'], 1), ['retire 2']],
+  ] as const)('%s', (_name, of, instances, hard, wanted) => {
+    expect(told(rollout(of, instances, hard))).toEqual(wanted);
+  });
+
+  it('says who is blocked, and only when nobody can be changed', () => {
+    const hard = blocking(['update', 'replace']);
+    expect(blockedChange(grownContainer, containers, hard)).toMatchObject({
+      instance: { metadata: { name: 'web-00001' } },
+      because: 'no room',
+    });
+    expect(blockedChange(grownContainer, containers, blocking(['update'], 1))).toBeUndefined();
+    expect(blockedChange(grown, smalls, blocking(['update']))).toBeUndefined();
+    expect(blockedChange(workload, [good(1)], hard)).toBeUndefined();
+  });
+
+  it('gives up the highest slots first', () => {
+    const slots = new Map([1, 2, 3].map((place) => [good(place).metadata.id, 4 - place]));
+    const slotted: RolloutWorld = { ...world, slotOf: ({ metadata }) => slots.get(metadata.id) };
+    const of = scaledTo(1, withData);
+    const instances = [good(1, withData), good(2, withData), good(3, withData)];
+    expect(told(rollout(of, instances, slotted))).toEqual(['retire 1', 'retire 2']);
   });
 });
 

@@ -70,6 +70,7 @@ export function instanceRecord(workload: Workload, place: number, changes: Parti
     intent: 'run',
     spec: {
       ...spec,
+      volumes: spec.volumes.map((claim) => ({ ...claim, keep: true })),
       image: workload.resolved?.image ?? spec.image,
       workload: workload.metadata.name,
       displayName: name,

@@ -56,15 +56,15 @@ export function createVolumeInvariants(fleet: SimulatedFleet): () => string[] {
 /** On the hosts: no two guests have the same volume. */
 function mountedTwice(fleet: SimulatedFleet): string[] {
   const users = new Map<string, string>();
-  const twice: string[] = [];
-  for (const node of fleet.nodes.values())
-    for (const [id, { spec }] of node.instances)
-      for (const { volumeId } of spec.assigned.volumes) {
-        const other = users.get(volumeId);
-        if (other !== undefined) twice.push(`${volumeId} is mounted by ${other} and by ${id}`);
-        users.set(volumeId, id);
-      }
-  return twice;
+  const guests = [...fleet.nodes.values()].flatMap((node) => [...node.instances]);
+  const mounts = guests.flatMap(([id, { spec }]) =>
+    spec.assigned.volumes.map(({ volumeId }) => [volumeId, id] as const),
+  );
+  return mounts.flatMap(([volumeId, id]) => {
+    const other = users.get(volumeId);
+    users.set(volumeId, id);
+    return other === undefined ? [] : [`${volumeId} is mounted by ${other} and by ${id}`];
+  });
 }
 
 /** In the store: a slot has one instance, and an instance one slot. */
