@@ -4,9 +4,17 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { DroverError } from '#shared/errors.ts';
 import { descriptorSet } from '#shared/gen/descriptor.ts';
-import { Condition, ExecStart, Image, InstanceSpec, NodeFacts } from '#shared/gen/drover/model/v1/model.ts';
-import { WorkloadDocument } from '#shared/gen/drover/fleet/v1/fleet.ts';
+import {
+  Condition,
+  ExecStart,
+  Image,
+  InstanceSpec,
+  NetworkMode,
+  NodeFacts,
+} from '#shared/gen/drover/model/v1/model.ts';
+import { NetworkDocument, WorkloadDocument } from '#shared/gen/drover/fleet/v1/fleet.ts';
 import { Order } from '#shared/gen/drover/runtime/v1/runtime.ts';
+import { parseApplyDocuments } from '#shared/wire/apply-documents.ts';
 import { parseExecStart } from '#shared/wire/exec.ts';
 import { parseInstanceSpec, parseOrder } from '#shared/wire/instance.ts';
 import { parseCondition, parseImage, parseNodeFacts } from '#shared/wire/node.ts';
@@ -82,18 +90,26 @@ function placesOf(descriptor: Descriptor, trail: readonly string[] = []): Place[
         { path, kind: 'key' },
         { path, kind: 'value' },
       ];
-    return repeated ? [] : placesOf(inner, path);
+    return placesOf(inner, repeated ? [...trail, `${camel(field.name)}[]`] : path);
   });
 }
 
 function plant(message: object, { path, kind }: Place, text: string): object {
   const copy = structuredClone(message) as Record<string, unknown>;
   let at = copy;
-  for (const step of path.slice(0, -1)) at = (at[step] ??= {}) as Record<string, unknown>;
+  for (const step of path.slice(0, -1)) at = descend(at, step);
   const last = path.at(-1) ?? '';
   const map = Object.fromEntries([[kind === 'key' ? text : 'KEY', kind === 'value' ? text : 'value']]);
   at[last] = kind === 'text' ? text : kind === 'list' ? [text] : map;
   return copy;
+}
+
+/** "volumes[]" is the first of a list, which the valid message must have: else others of its fields would be refused. */
+function descend(at: Record<string, unknown>, step: string): Record<string, unknown> {
+  if (!step.endsWith('[]')) return (at[step] ??= {}) as Record<string, unknown>;
+  const [first] = (at[step.slice(0, -2)] ?? []) as Record<string, unknown>[];
+  if (first === undefined) throw new Error(`the valid message has no ${step}`);
+  return first;
 }
 
 const digest = `sha256:${'a'.repeat(64)}`;
@@ -106,6 +122,11 @@ interface Case {
   /** Fields whose text is data that nobody interprets: NUL is refused, all else kept. */
   readonly data: readonly string[];
 }
+const guest = {
+  volumes: [{ name: 'data', mountPath: '/data' }],
+  networks: [{ network: 'lan' }],
+  ports: [{ guestPort: 80, protocol: 'tcp' }],
+};
 const cases: readonly Case[] = [
   {
     type: 'drover.model.v1.InstanceSpec',
@@ -115,16 +136,48 @@ const cases: readonly Case[] = [
       displayName: 'web-aaaaa',
       workload: 'web',
       command: ['/bin/sh'],
+      network: NetworkMode.NETWORK_MODE_BRIDGED,
+      guest,
+      assigned: {
+        attachments: [
+          {
+            network: 'lan',
+            bridge: 'drv-lan',
+            interface: 'eth0',
+            mac: '02:00:00:00:00:01',
+            addresses: ['10.20.0.5/24'],
+            routes: [{ destination: '192.168.0.0/16', via: '10.20.0.9' }],
+          },
+        ],
+        volumes: [{ name: 'data', volumeId: id }],
+        ports: [{ hostPort: 80, guestPort: 80, protocol: 'tcp' }],
+      },
     }),
     parse: parseInstanceSpec,
     data: ['command', 'env'],
   },
   {
     type: 'drover.fleet.v1.WorkloadDocument',
-    valid: WorkloadDocument.fromPartial({ metadata: { name: 'web' }, spec: { image: `${image}:1` } }),
+    valid: WorkloadDocument.fromPartial({
+      metadata: { name: 'web' },
+      spec: { image: `${image}:1`, network: NetworkMode.NETWORK_MODE_BRIDGED, guest },
+    }),
     parse: parseWorkloadDocument,
     // The head's id is the control plane's own to give: what a document says there is never read.
     data: ['spec.command', 'spec.env', 'metadata.annotations', 'metadata.id', 'spec.placement.require'],
+  },
+  {
+    type: 'drover.fleet.v1.NetworkDocument',
+    valid: NetworkDocument.fromPartial({
+      metadata: { name: 'lan' },
+      spec: {
+        dns: {},
+        subnets: [{ cidr: '10.20.0.0/24' }],
+        routes: [{ destination: '192.168.0.0/16', via: '10.20.0.9' }],
+      },
+    }),
+    parse: (message: never) => parseApplyDocuments({ networks: [message], documents: [] }),
+    data: ['metadata.annotations', 'metadata.id'],
   },
   {
     type: 'drover.model.v1.ExecStart',
@@ -141,10 +194,17 @@ const cases: readonly Case[] = [
   },
   {
     type: 'drover.model.v1.NodeFacts',
-    valid: NodeFacts.fromPartial({ name: 'h1' }),
+    valid: NodeFacts.fromPartial({
+      name: 'h1',
+      runtimes: [{ name: 'crun' }],
+      pools: [{ name: 'local', driver: 'directory' }],
+    }),
     parse: parseNodeFacts,
     // Text for people: control characters are taken out of it.
-    data: ['architecture', 'os', 'kernel', 'cgroups', 'agentVersion', 'extra'],
+    data: [
+      ...['architecture', 'os', 'kernel', 'cgroups', 'agentVersion', 'extra'],
+      ...['runtimes[].version', 'runtimes[].detail', 'pools[].version', 'pools[].detail'],
+    ],
   },
   {
     type: 'drover.model.v1.Condition',
@@ -195,6 +255,13 @@ describe.each(cases)('$type', (one) => {
       if (refusal === undefined && !isData) expect(text).toMatch(harmless);
       if (refusal !== undefined) expect(refusal.message).not.toBe('');
     }
+  });
+
+  it('is quick about long text', () => {
+    const long = ['a', 'a.', 'a-', 'a/', '/a', '0:', '::', '1.', 'é', ' '].map((part) =>
+      part.repeat(100_000),
+    );
+    for (const place of places) for (const text of long) refusalOf(one, plant(one.valid, place, text));
   });
 
   it('answers any text with a refusal or a value, never with a bug', () => {
