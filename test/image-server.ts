@@ -1,4 +1,4 @@
-/** Servers of root file systems on loopback: plain files, the lists that public image servers have, and faults. */
+/** Servers of root file systems on loopback: plain files, the lists that public servers have, and faults. */
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';

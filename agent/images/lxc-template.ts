@@ -111,10 +111,11 @@ export function createTemplateSource(options: TemplateSourceOptions): ImageSourc
     report: Report,
   ): Promise<PulledImage> {
     await open(signal);
-    report({ step: 'resolving', bytesDone: 0, bytesTotal: 0 });
-    const origin = await originOf(reference, signal);
+    // What a removal that was cut off had hidden is back now, and needs nobody else.
     const known = await findKnown(reference, range);
     if (known !== undefined) return known;
+    report({ step: 'resolving', bytesDone: 0, bytesTotal: 0 });
+    const origin = await originOf(reference, signal);
     await using staged = await store.stage();
     const tell = (bytesDone: number, bytesTotal: number): void =>
       report({ step: 'fetching', bytesDone, bytesTotal });

@@ -1,4 +1,6 @@
+import { readdir } from 'node:fs/promises';
 import path from 'node:path';
+import { describe, expect, it } from 'vitest';
 import { systemClock } from '#shared/clock.ts';
 import type { Digest } from '#shared/model.ts';
 import { systemRandom } from '#shared/random.ts';
@@ -104,3 +106,18 @@ imageSourceConformance('fake', setUpFake);
 imageSourceConformance('oci, an image in a registry', () => setUpRegistry('image'));
 imageSourceConformance('oci, an index in a registry', () => setUpRegistry('index'));
 imageSourceConformance('oci, a layout on the node', setUpLayout);
+
+describe('an image of an index', () => {
+  it('takes what is known of the index with it when it goes', async () => {
+    await using world = await setUpRegistry('index');
+    const request = { reference: `${world.reference}@${world.digest}`, credential: '' };
+    const { signal } = new AbortController();
+    const range = { base: 1_000_000, size: 65_536 };
+    const { digest, rootfs } = await world.source.pull({ ...request, range }, signal);
+    expect(digest).not.toBe(world.digest);
+    const indexes = path.join(rootfs, '../../../indexes');
+    expect(await readdir(indexes)).toHaveLength(1);
+    await world.source.remove(digest, signal);
+    expect(await readdir(indexes)).toEqual([]);
+  });
+});

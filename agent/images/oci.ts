@@ -164,6 +164,9 @@ export function createOciSource(options: OciSourceOptions): ImageSource {
     report: Report,
   ): Promise<PulledImage> {
     await open(signal);
+    // What a removal that was cut off had hidden is back now, and needs no registry.
+    const known = await findKnown(await manifestOf(reference.digest), range, reference);
+    if (known !== undefined) return known;
     report({ step: 'resolving', bytesDone: 0, bytesTotal: 0 });
     const origin = await originOf(reference, credential);
     const chosen = await choose(origin, reference.digest, signal);

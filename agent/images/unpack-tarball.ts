@@ -57,7 +57,12 @@ export async function unpackTarball(
 ): Promise<LayerSize> {
   const { rootfs, range } = request;
   await mkdir(rootfs, { mode: 0o755 });
-  const size = await extract(commands, request, clock.timeout(unpackMs, signal));
+  const deadline = clock.timeout(unpackMs, signal);
+  const size = await extract(commands, request, deadline).catch((error: unknown) => {
+    if (signal.aborted || !deadline.aborted) throw error;
+    const message = `the image is not unpacked after ${unpackMs / 60_000} minutes`;
+    throw new DroverError('deadline-exceeded', message, { cause: error });
+  });
   await checkShape(rootfs);
   await scanRoot(rootfs, signal);
   await shiftIds(commands.run, rootfs, range, signal);
