@@ -202,8 +202,16 @@ const cases: readonly Case[] = [
     parse: parseNodeFacts,
     // Text for people: control characters are taken out of it.
     data: [
-      ...['architecture', 'os', 'kernel', 'cgroups', 'agentVersion', 'extra'],
-      ...['runtimes[].version', 'runtimes[].detail', 'pools[].version', 'pools[].detail'],
+      'architecture',
+      'os',
+      'kernel',
+      'cgroups',
+      'agentVersion',
+      'extra',
+      'runtimes[].version',
+      'runtimes[].detail',
+      'pools[].version',
+      'pools[].detail',
     ],
   },
   {

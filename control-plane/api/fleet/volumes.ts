@@ -30,7 +30,7 @@ export async function* listVolumes(
 
 const byName = (a: Volume, b: Volume): number => (a.metadata.name < b.metadata.name ? -1 : 1);
 
-function volumeMessage(volume: Volume, snapshot: Snapshot): WireVolume {
+export function volumeMessage(volume: Volume, snapshot: Snapshot): WireVolume {
   const { instanceId, metadata } = volume;
   const user = instanceId && (snapshot.get('instance', instanceId, metadata.project)?.metadata.name ?? '');
   return formatDataVolume(volume, user ?? '');

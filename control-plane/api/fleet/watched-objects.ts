@@ -1,5 +1,5 @@
 import { ObjectKind, type WatchResponse } from '#shared/gen/drover/fleet/v1/fleet.ts';
-import type { Instance, Network, Node, Operation, Workload } from '#shared/model.ts';
+import type { Instance, Network, Node, Operation, Volume, Workload } from '#shared/model.ts';
 import { runningOperation } from '../../store/finish-operation.ts';
 import type { StoreChange } from '../../store/store.ts';
 import {
@@ -10,8 +10,9 @@ import {
   operationMessage,
   workloadMessage,
 } from '../messages.ts';
+import { volumeMessage } from './volumes.ts';
 
-export type WatchedKind = 'workload' | 'instance' | 'node' | 'operation' | 'network';
+export type WatchedKind = 'workload' | 'instance' | 'node' | 'operation' | 'network' | 'volume';
 
 export const watchedKinds: ReadonlyMap<ObjectKind, WatchedKind> = new Map([
   [ObjectKind.OBJECT_KIND_WORKLOAD, 'workload'],
@@ -19,6 +20,7 @@ export const watchedKinds: ReadonlyMap<ObjectKind, WatchedKind> = new Map([
   [ObjectKind.OBJECT_KIND_NODE, 'node'],
   [ObjectKind.OBJECT_KIND_OPERATION, 'operation'],
   [ObjectKind.OBJECT_KIND_NETWORK, 'network'],
+  [ObjectKind.OBJECT_KIND_VOLUME, 'volume'],
 ]);
 const objectKinds = new Map([...watchedKinds].map(([wire, kind]) => [kind, wire]));
 
@@ -48,6 +50,8 @@ export function* describeAll({ project, kinds }: WatchScope, moment: Moment): Ge
     for (const operation of snapshot.list('operation', project)) yield describeOperation(operation, moment);
   if (kinds.has('network'))
     for (const network of snapshot.list('network', project)) yield describeNetwork(network, moment);
+  if (kinds.has('volume'))
+    for (const volume of snapshot.list('volume', project)) yield describeVolume(volume, moment);
 }
 
 /** What one revision changed, and what is derived from it, as it is now. */
@@ -111,6 +115,10 @@ function describeChange(change: WatchedChange, moment: Moment): Described | unde
       const now = snapshot.get('network', id, project);
       return now && describeNetwork(now, moment);
     }
+    case 'volume': {
+      const now = snapshot.get('volume', id, project);
+      return now && describeVolume(now, moment);
+    }
   }
 }
 
@@ -168,6 +176,12 @@ function describeNetwork(network: Network, { snapshot }: Moment): Described {
   const { id, revision } = network.metadata;
   const text = textOf(revision, value.heldCount, `${value.free}`);
   return { key: `network/${id}`, text, isSettled: true, event: { $case: 'network', value } };
+}
+
+function describeVolume(volume: Volume, { snapshot }: Moment): Described {
+  const { id, revision } = volume.metadata;
+  const value = volumeMessage(volume, snapshot);
+  return { key: `volume/${id}`, text: textOf(revision), isSettled: true, event: { $case: 'volume', value } };
 }
 
 /** What tells whether nodes came, went or feel otherwise; equal texts, nothing to look at. */
