@@ -42,6 +42,12 @@ function chooseNode(
   return first ?? choose(undefined);
 }
 
+/** What an instance asks of a node, with the slot that it has, or would be tried first. Pure. */
+export function demandIn(snapshot: Pick<Snapshot, 'get' | 'named' | 'list'>, instance: Instance): Demand {
+  const slots = orRefusal(() => slotsFor(snapshot, instance));
+  return demandOf(instance, typeof slots === 'string' ? undefined : slots?.[0]);
+}
+
 export interface Placed {
   /** Undefined: none, and the instance says why. */
   readonly node: NodeName | undefined;

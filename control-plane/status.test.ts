@@ -13,6 +13,21 @@ const failing = copy({ observed: stateRecord({ phase: 'backing-off', exit, nextS
 const changed = workloadRecord({ replicas: 1, user: '7' }, { metadata: { generation: 2 } });
 
 describe('workloadStatus', () => {
+  it('is blocked where a copy cannot become what is wanted', () => {
+    const claims = [{ name: 'data', mountPath: '/d', sizeMib: 1, pool: '', readOnly: false, keep: true }];
+    const before = workloadRecord({ replicas: 1, volumes: claims });
+    const after = workloadRecord(
+      { replicas: 1, volumes: claims, user: '7' },
+      { metadata: { generation: 2 } },
+    );
+    const hard = { ...world, obstacle: () => 'h1 is cordoned' };
+    expect(workloadStatus(after, [copy({}, before)], hard)).toMatchObject({
+      state: 'blocked',
+      outdated: 1,
+      message: 'web-00001 stays as it is: h1 is cordoned',
+    });
+  });
+
   it.each<{ name: string; of?: Workload; instances: readonly Instance[]; wanted: object }>([
     {
       name: 'ready',

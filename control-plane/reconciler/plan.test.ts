@@ -1,13 +1,61 @@
 import { describe, expect, it } from 'vitest';
-import type { Instance, NodeName } from '#shared/model.ts';
+import type { Instance, InstanceId, NodeName, Volume } from '#shared/model.ts';
 import { instanceRecord, stateRecord, workloadRecord } from '../../test/fakes/records.ts';
-import { nextStep, resolveStep } from './plan.ts';
+import { nextStep, resolveStep, volumeStep } from './plan.ts';
 
 const away = 'h9' as NodeName;
 const world = { stale: ({ node }: Instance): boolean => node === away };
 const workload = workloadRecord();
 const instance = (changes: Partial<Instance> = {}): Instance => instanceRecord(workload, 1, changes);
 const newerGeneration = { ...instance().metadata, generation: 2 };
+
+const claim = { name: 'data', mountPath: '/data', sizeMib: 10, pool: '', readOnly: false, keep: false };
+const claiming = workloadRecord({ volumes: [claim] });
+const volume = (changes: Partial<Volume> = {}): Volume => ({
+  metadata: { ...workload.metadata, name: 'web-data-0', id: 'volume-1' },
+  workload: 'web',
+  claim: 'data',
+  slot: 0,
+  node: 'h1' as NodeName,
+  instanceId: undefined,
+  sizeMib: 10,
+  pool: '',
+  keep: false,
+  removingSinceMs: undefined,
+  ...changes,
+});
+const user = '0198c0de-0000-7000-8000-000000000001' as InstanceId;
+
+describe('volumeStep', () => {
+  it.each([
+    ['leaves what a workload claims', volume(), claiming, undefined],
+    ['removes what no workload claims', volume(), workload, 'remove-volume'],
+    ['removes what a workload leaves behind', volume(), undefined, 'remove-volume'],
+    [
+      'removes it while the workload is being deleted',
+      volume(),
+      { ...claiming, deletingSinceMs: 1 },
+      'remove-volume',
+    ],
+    ['keeps what is to be kept', volume({ keep: true }), undefined, undefined],
+    [
+      'removes also that when somebody asked',
+      volume({ keep: true, removingSinceMs: 1 }),
+      claiming,
+      'remove-volume',
+    ],
+    [
+      'waits for the instance that has it',
+      volume({ removingSinceMs: 1, instanceId: user }),
+      undefined,
+      undefined,
+    ],
+    ['waits for a silent node', volume({ node: away }), undefined, undefined],
+    ['forgets what lies nowhere', volume({ node: undefined }), undefined, 'remove-volume'],
+  ] as const)('%s', (_name, of, owner, wanted) => {
+    expect(volumeStep(of, owner, (node) => node !== away)?.kind).toBe(wanted);
+  });
+});
 
 describe('nextStep', () => {
   it.each<{ name: string; of: Instance; wanted: string | undefined }>([

@@ -8,13 +8,15 @@ import type {
 } from '#shared/gen/drover/fleet/v1/fleet.ts';
 import type { Instance } from '#shared/model.ts';
 import { parseApplyDocuments } from '#shared/wire/apply-documents.ts';
-import { demandOf } from '../../demand.ts';
 import { buildNodeViews } from '../../node-views.ts';
+import { demandIn } from '../../placement.ts';
 import { planApply } from '../../planner/apply-diff.ts';
 import { withoutDemand } from '../../planner/node-room.ts';
 import { nextStep } from '../../reconciler/plan.ts';
+import { blockedChange } from '../../reconciler/rollout.ts';
 import type { NodeVerdict } from '../../scheduler/plugin.ts';
 import { schedule } from '../../scheduler/schedule.ts';
+import { isOutdated } from '../../store/instance-template.ts';
 import type { HandlerDeps } from '../handler.ts';
 import { instanceMessageOf, type Moment, presentMoment } from '../messages.ts';
 import { findInstance, parseProject } from '../resolve-name.ts';
@@ -54,7 +56,7 @@ export async function explainInstance(
 
 /** As it would fall now, without what the instance itself takes up where it is. */
 function decideAnew(instance: Instance, { snapshot, view }: Moment): PlacementDecision {
-  const demand = demandOf(instance);
+  const demand = demandIn(snapshot, instance);
   const { node } = instance;
   const nodes = buildNodeViews(snapshot, view.nodes());
   const decision = schedule(demand, node === undefined ? nodes : withoutDemand(nodes, node, demand));
@@ -91,8 +93,13 @@ function describeNext(instance: Instance, { world, snapshot }: Moment): string {
     default: {
       if (instance.observed === 'absent' && instance.intent === 'run')
         return `replace it by another: ${node} holds it no more`;
-      const isGone = snapshot.named('workload', workload, metadata.project) === undefined;
-      return isGone ? 'nothing: its workload is gone' : 'nothing to do: its agent keeps it as it should be';
+      const owner = snapshot.named('workload', workload, metadata.project);
+      if (owner === undefined) return 'nothing: its workload is gone';
+      if (!isOutdated(instance, owner)) return 'nothing to do: its agent keeps it as it should be';
+      const blocked = blockedChange(owner, [instance], world);
+      return blocked === undefined
+        ? `bring it to generation ${owner.metadata.generation} of ${workload} when its turn comes`
+        : `nothing: ${blocked.because}`;
     }
   }
 }
