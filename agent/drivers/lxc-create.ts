@@ -149,7 +149,10 @@ function configOptions(
 function shell(script: string): string | undefined {
   if (script === '') return undefined;
   if (/^[A-Za-z0-9/._-]+$/.test(script)) return `/usr/bin/perl ${script}`;
-  throw new DroverError('failed-precondition', `the state directory of the agent has a name for no shell: ${script}`);
+  throw new DroverError(
+    'failed-precondition',
+    `the state directory of the agent has a name for no shell: ${script}`,
+  );
 }
 
 /** Writes down a guest; the record last, so that a crash shows. What a failure leaves is the caller's to purge. */

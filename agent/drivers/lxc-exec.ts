@@ -172,9 +172,7 @@ const within = (workingDir: string, command: readonly string[]): readonly string
 export async function untilBegun({ frames }: LxcSession, ended: AbortSignal): Promise<SessionFrame[]> {
   const { promise, reject } = Promise.withResolvers<never>();
   const abort = (): void =>
-    reject(
-      new DroverError('deadline-exceeded', 'LXC did not begin in time; whether it acted is unknown'),
-    );
+    reject(new DroverError('deadline-exceeded', 'LXC did not begin in time; whether it acted is unknown'));
   ended.addEventListener('abort', abort, { once: true });
   if (ended.aborted) abort();
   const early: SessionFrame[] = [];

@@ -117,11 +117,9 @@ export function createLxcOutput(directory: string, clock: Clock): LxcOutput {
         while (options.follow && !signal.aborted) {
           const over = isOver();
           stamp(id);
-          let quiet = true;
-          for await (const line of reader.lines(over)) {
-            quiet = false;
-            if (wanted(line)) yield line;
-          }
+          const before = reader.count();
+          yield* limited(reader.lines(over), wanted, undefined);
+          const quiet = reader.count() === before;
           if (over && quiet) return;
           if (quiet) await clock.sleep(pollMs, signal).catch(() => undefined);
         }
@@ -163,6 +161,8 @@ function readStamps(index: string): Stamp[] {
 interface OutputReader {
   /** What is there now, and was not given before; with `all` also a last line without its end. */
   lines(all: boolean): AsyncIterable<LogLine>;
+  /** How many it gave so far. */
+  count(): number;
   close(): Promise<void>;
 }
 
@@ -171,6 +171,7 @@ function createReader(current: string, index: string): OutputReader {
   let handle: FileHandle | undefined;
   let name = '';
   let changedAtMs = 0;
+  let given = 0;
   let position = 0;
   let rest: Buffer = Buffer.alloc(0);
 
@@ -197,6 +198,7 @@ function createReader(current: string, index: string): OutputReader {
     const timeOf = timesOf();
     const chunk = Buffer.alloc(chunkBytes);
     const line = (content: Buffer, partial: boolean): LogLine => {
+      given += 1;
       const atNs = BigInt(Math.round(timeOf(position - rest.length))) * 1_000_000n;
       return { atNs, stream: 'stdout', content: Uint8Array.from(content), partial };
     };
@@ -231,6 +233,7 @@ function createReader(current: string, index: string): OutputReader {
         if (!isRotated || !(await enter(current))) return;
       }
     },
+    count: () => given,
     close: async () => handle?.close(),
   };
 }

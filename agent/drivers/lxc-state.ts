@@ -60,9 +60,14 @@ export function firstProcess(processes: readonly number[]): number | undefined {
 export const monitorLives = ({ monitors }: LxcView, id: InstanceId): boolean =>
   monitors.processes(id).length > 0;
 
-/** lxc-start, before it calls itself a monitor, or just after. */
-export const startersOf = ({ paths }: LxcView, id: InstanceId): number[] =>
-  processesOf(paths.of(id).directory);
+/**
+ * lxc-start before it calls itself a monitor, and the monitor itself: it is in no group of its own while it
+ * boots its guest again.
+ */
+export function startersOf({ paths }: LxcView, id: InstanceId): number[] {
+  const title = `[lxc monitor] ${paths.lxcPath} ${id}`;
+  return [...processesOf(paths.of(id).directory), ...processesOf(title)];
+}
 
 const bootId = (): string => (readTextIfThere('/proc/sys/kernel/random/boot_id') ?? '').trim();
 

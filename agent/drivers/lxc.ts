@@ -23,6 +23,7 @@ import {
   monitorLives,
   readLxcState,
   readRecord,
+  readRun,
   requireRecord,
   startersOf,
   writeEnd,
@@ -83,16 +84,23 @@ export function lxcDriver(context: DriverContext, options: LxcOptions = {}): Run
     await rm(guest.directory, { recursive: true, force: true });
   }
 
+  /** Nothing of it lives, nor is about to. */
+  const isOver = (id: InstanceId): boolean =>
+    payload.processes(id).length === 0 &&
+    !monitorLives(view, id) &&
+    (readRun(view, id).kind === 'ended' || startersOf(view, id).length === 0);
+
   /** Kills what lives and gives its monitor time to say how it ended and to go. */
   async function endAll(id: InstanceId): Promise<void> {
     await payload.kill(id, killTimeoutMs);
     const endMs = clock.monotonicMs() + settleMs;
     for (let waitMs = 1; clock.monotonicMs() < endMs; waitMs = Math.min(20, waitMs * 2)) {
-      if (!monitorLives(view, id) && payload.processes(id).length === 0) return;
+      if (isOver(id)) return;
       // It may be about to boot the guest again.
       if (waitMs === 20) await payload.kill(id, killTimeoutMs);
       await clock.sleep(waitMs);
     }
+    for (const pid of startersOf(view, id)) killQuietly(pid);
     await monitors.kill(id, killTimeoutMs);
     await payload.kill(id, killTimeoutMs);
   }

@@ -1,0 +1,361 @@
+import { spawn } from 'node:child_process';
+import { existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
+import { chmod, mkdir, rm, symlink, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { systemClock } from '#shared/clock.ts';
+import type { InstanceId } from '#shared/model.ts';
+import { plainGuestConfig } from '#shared/wire/guest-config.ts';
+import {
+  ended,
+  everything,
+  execStart,
+  inside,
+  readSession,
+  shell,
+  textsOf,
+} from '../../test/conformance/runtime-driver-world.ts';
+import { setUpLxc, type LxcWorld } from '../../test/lxc-host.ts';
+import { until } from '../../test/until.ts';
+import type { GuestSpec, RuntimeDriver } from './driver.ts';
+import { lxcDriver } from './lxc.ts';
+
+const anySignal = new AbortController().signal;
+const forEver = ['/bin/sleep', '100000'];
+
+async function start(driver: RuntimeDriver, guest: GuestSpec): Promise<InstanceId> {
+  await driver.create(guest, anySignal);
+  await driver.start(guest.id, anySignal);
+  return guest.id;
+}
+
+/** An lxc-start of our own in front of the real one: what it does is a file's content. */
+async function setUpShim() {
+  const world = await setUpLxc();
+  const shim = path.join(world.directory, 'shim');
+  await mkdir(shim);
+  const file = path.join(shim, 'lxc-start');
+  const script = `#!/bin/sh
+case "$(/bin/cat ${shim}/mode 2>/dev/null)" in
+  hang) while true; do /bin/sleep 0.2; done;;
+  fail) echo 'shim says no' >&2; exit 1;;
+  after-fail) /usr/bin/lxc-start "$@"; exit 1;;
+  after-hang) /usr/bin/lxc-start "$@"; while true; do /bin/sleep 0.2; done;;
+  garbage) printf 'kill\\001 \\377 garbage {{{' >&2; exit 3;;
+  lie) exit 0;;
+  *) exec /usr/bin/lxc-start "$@";;
+esac
+`;
+  await writeFile(file, script);
+  await chmod(file, 0o755);
+  const driver = lxcDriver(world.context, { tools: { start: file } });
+  const set = (mode: string): Promise<void> => writeFile(path.join(shim, 'mode'), mode);
+  return { world, driver, set };
+}
+
+describe('lxc-start that misbehaves', () => {
+  it.each(['fail', 'garbage', 'lie'])('leaves a created guest and nothing else: %s', async (mode) => {
+    const { world, driver, set } = await setUpShim();
+    await using _ = world;
+    const guest = await world.newGuest(forEver);
+    await driver.create(guest, anySignal);
+    await set(mode);
+    await expect(driver.start(guest.id, anySignal)).rejects.toMatchObject({ kind: 'internal' });
+    expect((await driver.inspect(guest.id, anySignal)).phase).toBe('created');
+    expect(world.payload.exists(guest.id)).toBe(false);
+    await set('');
+    await driver.start(guest.id, anySignal);
+    expect((await driver.inspect(guest.id, anySignal)).phase).toBe('running');
+    await driver.close();
+  });
+
+  it.each(['after-fail', 'after-hang'])('looks at the host: %s', async (mode) => {
+    const { world, driver, set } = await setUpShim();
+    await using _ = world;
+    const guest = await world.newGuest(forEver);
+    await driver.create(guest, anySignal);
+    await set(mode);
+    await driver.start(guest.id, systemClock.timeout(2000));
+    expect((await driver.inspect(guest.id, anySignal)).phase).toBe('running');
+    await driver.close();
+  });
+
+  it('says unknown when it hangs, and leaves a created guest', async () => {
+    const { world, driver, set } = await setUpShim();
+    await using _ = world;
+    const guest = await world.newGuest(forEver);
+    await driver.create(guest, anySignal);
+    await set('hang');
+    const starting = driver.start(guest.id, systemClock.timeout(500));
+    await expect(starting).rejects.toMatchObject({ kind: 'deadline-exceeded' });
+    expect((await driver.inspect(guest.id, anySignal)).phase).toBe('created');
+    await driver.close();
+  });
+
+  it('is missing: unhealthy, and unavailable', async () => {
+    await using world = await setUpLxc();
+    const driver = lxcDriver(world.context, { tools: { start: '/usr/bin/no-lxc-start' } });
+    expect(await driver.fingerprint(anySignal)).toMatchObject({ healthy: false });
+    const guest = await world.newGuest(forEver);
+    await driver.create(guest, anySignal);
+    await expect(driver.start(guest.id, anySignal)).rejects.toMatchObject({ kind: 'unavailable' });
+    await driver.close();
+  });
+
+  it('says in its own words what no guest can be: a program that is not there', async () => {
+    await using world = await setUpLxc();
+    const guest = await world.newGuest(['/bin/no-such-program']);
+    await world.driver.create(guest, anySignal);
+    await expect(world.driver.start(guest.id, anySignal)).rejects.toMatchObject({
+      kind: 'invalid-argument',
+      message: expect.stringContaining('/bin/no-such-program') as string,
+    });
+    expect((await world.driver.inspect(guest.id, anySignal)).phase).toBe('created');
+  });
+});
+
+async function killedAfter({ context }: LxcWorld, guest: GuestSpec, delayMs: number): Promise<void> {
+  const { stateDir, runDir, cgroupPrefix } = context;
+  const options = JSON.stringify({ stateDir, runDir, cgroupPrefix, id: guest.id, rootfs: guest.rootfs });
+  const program = path.join(import.meta.dirname, '../../test/lxc-agent.ts');
+  const child = spawn(process.execPath, [program, options], { stdio: ['ignore', 'pipe', 'inherit'] });
+  let said = '';
+  child.stdout.on('data', (chunk: Buffer) => (said += chunk.toString()));
+  await until(() => said.includes('begin'), { what: 'the agent began', deadlineMs: 20_000 });
+  await systemClock.sleep(delayMs);
+  child.kill('SIGKILL');
+  await until(() => child.signalCode !== null || child.exitCode !== null, { what: 'the agent died' });
+}
+
+/** Whatever is there now can be brought to run, or has ended, and goes without a trace. */
+async function comeToRest(driver: RuntimeDriver, guest: GuestSpec): Promise<void> {
+  const { id } = guest;
+  const found = (await driver.list(anySignal)).some((each) => each.id === id);
+  if (!found) await driver.create(guest, anySignal);
+  // lxc-start goes on without the agent.
+  await until(async () => (await driver.inspect(id, anySignal)).phase !== 'unknown', { what: 'it is known' });
+  const { phase, exit } = await driver.inspect(id, anySignal);
+  if (phase === 'created') await driver.start(id, anySignal);
+  const now = (await driver.inspect(id, anySignal)).phase;
+  expect([phase, now]).toEqual([phase, phase === 'created' ? 'running' : phase]);
+  if (phase === 'stopped') expect(exit?.unknown === true || exit?.code === 137).toBe(true);
+  await driver.stop(id, 0, anySignal);
+  await driver.remove(id, anySignal);
+}
+
+describe('LXC after kill -9', () => {
+  const delays = [0, 3, 6, 10, 14, 18, 22, 26, 30, 35, 40, 50, 60, 75, 90, 110];
+  it('of the agent comes to rest from every moment of a life cycle', { timeout: 120_000 }, async () => {
+    await using world = await setUpLxc();
+    for (const delayMs of delays) {
+      const guest = await world.newGuest(forEver);
+      await killedAfter(world, guest, delayMs);
+      const driver = world.reopen();
+      await comeToRest(driver, guest);
+      await driver.close();
+    }
+  });
+
+  it('of lxc-start comes to rest from every moment', { timeout: 120_000 }, async () => {
+    await using world = await setUpLxc();
+    const outcomes = new Set<string>();
+    for (let delayMs = 0; delayMs <= 30; delayMs += 1) {
+      const guest = await world.newGuest(forEver);
+      await world.driver.create(guest, anySignal);
+      const config = path.join(world.guestDirectory(guest.id), 'config');
+      // Our own driver's call, killed with all that it has forked so far.
+      const names = path.join(world.context.stateDir, 'lxc/names');
+      const args = ['-P', names, '-n', guest.id, '-f', config, '--', ...forEver];
+      await writeFile(path.join(world.guestDirectory(guest.id), 'started'), bootId());
+      const child = spawn('/usr/bin/lxc-start', args, { stdio: 'ignore', env: { PATH: '/nonexistent' } });
+      await systemClock.sleep(delayMs);
+      child.kill('SIGKILL');
+      for (const pid of namingProcesses(guest.id)) killIfThere(pid);
+      outcomes.add((await world.driver.inspect(guest.id, anySignal)).phase);
+      const driver = world.reopen();
+      await comeToRest(driver, guest);
+      expect(readdirSync('/sys/fs/cgroup/pids').filter((name) => name.includes(guest.id))).toEqual([]);
+    }
+    expect(outcomes.size).toBeGreaterThan(1);
+  });
+
+  it('of a guest that ends while no agent runs keeps its code', async () => {
+    await using world = await setUpLxc();
+    const id = await start(world.driver, await world.newGuest(forEver));
+    await world.driver.close();
+    for (const pid of world.payload.processes(id)) killIfThere(pid);
+    expect(await ended(world.reopen(), id)).toMatchObject({ code: 137, unknown: false });
+  });
+});
+
+const bootId = (): string => readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
+
+const namingProcesses = (text: string): number[] =>
+  readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name) && Number(name) !== process.pid)
+    .filter((name) => {
+      try {
+        return readFileSync(`/proc/${name}/cmdline`, 'utf8').includes(text);
+      } catch {
+        return false;
+      }
+    })
+    .map(Number);
+
+function killIfThere(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch {
+    // Gone by itself.
+  }
+}
+
+describe('leftovers', () => {
+  it('in the cgroups do not push a guest aside', async () => {
+    await using world = await setUpLxc();
+    const guest = await world.newGuest(forEver);
+    await world.driver.create(guest, anySignal);
+    for (const prefix of ['lxc', 'lxc-monitor'])
+      for (const controller of ['pids', 'memory', 'freezer'])
+        mkdirSync(
+          path.join(
+            '/sys/fs/cgroup',
+            controller,
+            `${world.context.cgroupPrefix}-${prefix}`,
+            guest.id,
+            'guest',
+          ),
+          { recursive: true },
+        );
+    await world.driver.start(guest.id, anySignal);
+    expect((await world.driver.inspect(guest.id, anySignal)).phase).toBe('running');
+    expect(world.payload.list()).toEqual([guest.id]);
+  });
+
+  it('of a guest without a record are swept by the next driver', async () => {
+    await using world = await setUpLxc();
+    const id = await start(world.driver, await world.newGuest(forEver));
+    await rm(path.join(world.guestDirectory(id), 'guest.json'));
+    const driver = world.reopen();
+    expect(await driver.list(anySignal)).toEqual([]);
+    expect([...world.payload.list(), ...world.monitors.list()]).toEqual([]);
+    await driver.remove(id, anySignal);
+  });
+});
+
+describe('a guest of LXC', () => {
+  it('shows nothing of the host in its environment, nor in that of its commands', async () => {
+    process.env['DROVER_TEST_CANARY'] = 'canary';
+    await using world = await setUpLxc();
+    const script = 'cat /proc/1/environ; cat /proc/self/environ; ls /proc/self/fd';
+    const guest = await world.newGuest(shell(`${script}; sleep 100000`));
+    const id = await start(world.driver, { ...guest, image: { ...guest.image, env: { FROM: 'image' } } });
+    const { stdout } = await inside(
+      world.driver,
+      id,
+      'cat /proc/1/environ /proc/self/environ; ls /proc/1/fd',
+    );
+    const words = [stdout, ...(await textsOf(world.driver.logs(id, everything, anySignal)))].join('\n');
+    expect(words).toContain('FROM=image');
+    expect(words).not.toMatch(/canary|nonexistent|HOME=\/root\0.*HOME=\/root\0HOME/);
+    delete process.env['DROVER_TEST_CANARY'];
+  });
+
+  it('leaks no descriptor to its first process nor to a command', async () => {
+    await using world = await setUpLxc();
+    const id = await start(world.driver, await world.newGuest(forEver));
+    for (const place of ['1', 'self']) {
+      const { stdout } = await inside(world.driver, id, `ls /proc/${place}/fd`);
+      // ls has one more open, to read the directory.
+      expect(stdout.trim().split('\n').slice(0, 3)).toEqual(['0', '1', '2']);
+      expect(stdout.trim().split('\n').length).toBeLessThanOrEqual(4);
+    }
+  });
+
+  it('shows no variable of a command on the host, and none changes lxc-attach', async () => {
+    await using world = await setUpLxc();
+    const id = await start(world.driver, await world.newGuest(forEver));
+    const env = { LD_PRELOAD: '/no/such.so', SECRET: 's3cr3t-canary', PATH: '/bin', GCONV_PATH: '/x' };
+    const command = shell('echo $SECRET $LD_PRELOAD; read x');
+    const session = await world.driver.exec(id, execStart(command, { env, stdin: true }), anySignal);
+    const pids = readdirSync('/proc').filter((name) => /^\d+$/.test(name));
+    const living = new Set(world.payload.processes(id).map(String));
+    for (const pid of pids.filter((each) => !living.has(each) && Number(each) !== process.pid)) {
+      for (const file of ['cmdline', 'environ']) {
+        const text = existsSync(`/proc/${pid}/${file}`) ? readIfAllowed(`/proc/${pid}/${file}`) : '';
+        expect(text).not.toContain('s3cr3t-canary');
+      }
+    }
+    await session.send({ kind: 'stdin-end' });
+    expect((await readSession(session)).stdout).toBe('s3cr3t-canary /no/such.so\n');
+  });
+
+  it('cannot lift its own limits, nor see its group among the others', async () => {
+    await using world = await setUpLxc();
+    const id = await start(world.driver, await world.newGuest(forEver));
+    const { stdout } = await inside(world.driver, id, 'cat /proc/self/cgroup');
+    expect(stdout.split('\n').filter((line) => line !== '' && !/:\/(\.lxc)?$/.test(line))).toEqual([]);
+    expect((await inside(world.driver, id, 'echo 0 > /sys/fs/cgroup/pids/pids.max')).exit?.code).not.toBe(0);
+  });
+
+  it('that wants more memory than it may have ends, and this is said', async () => {
+    await using world = await setUpLxc();
+    const resources = { cpuMillicores: 0, memoryMib: 32, diskMib: 0, pids: 32 };
+    const command = shell('exec dd if=/dev/zero of=/dev/null bs=100M count=1');
+    const id = await start(world.driver, await world.newGuest(command, { resources }));
+    expect(await ended(world.driver, id)).toMatchObject({ code: 137, outOfMemory: true, unknown: false });
+  });
+
+  it('has a boot of its own and goes on, and shuts down with 0', async () => {
+    await using world = await setUpLxc();
+    for (const applet of ['reboot', 'poweroff'])
+      await symlink('busybox', path.join(world.rootfs, 'bin', applet)).catch(() => undefined);
+    await chmod(path.join(world.rootfs, 'tmp'), 0o777);
+    const again = 'if [ -e /tmp/again ]; then echo again; poweroff -f; fi; echo > /tmp/again; reboot -f';
+    const id = await start(world.driver, await world.newGuest(shell(`${again}; sleep 100`)));
+    expect(await ended(world.driver, id)).toMatchObject({ code: 0, unknown: false });
+    expect(await textsOf(world.driver.logs(id, everything, anySignal))).toContain('stdout:again');
+  });
+
+  it('runs in its directory as its user, with quotes and spaces as they are', async () => {
+    await using world = await setUpLxc();
+    const place = path.join(world.rootfs, 'a "b" $c ');
+    await mkdir(place);
+    const changes = { workingDir: '/a "b" $c ', user: '7:8', env: { Q: `"'` } };
+    const guest = await world.newGuest(shell('pwd; id -u; id -g; echo "$Q"; sleep 100000'), changes);
+    const id = await start(world.driver, guest);
+    await until(async () => (await textsOf(world.driver.logs(id, everything, anySignal))).length >= 4, {
+      what: 'it has spoken',
+    });
+    const said = await textsOf(world.driver.logs(id, everything, anySignal));
+    expect(said).toEqual(['/a "b" $c ', '7', '8', `"'`].map((text) => `stdout:${text}`));
+    const { stdout } = await inside(world.driver, id, 'pwd; id -u; id -g; echo "$Q"');
+    expect(stdout).toBe(`/a "b" $c \n7\n8\n"'\n`);
+  });
+
+  it.each(['host', 'none'] as const)('has the network %s', async (network) => {
+    await using world = await setUpLxc();
+    const id = await start(world.driver, await world.newGuest(forEver, { network }));
+    const { stdout } = await inside(world.driver, id, 'ls /sys/class/net; ls /sys/fs/cgroup');
+    expect(stdout.trim() === 'lo').toBe(network === 'none');
+    await world.driver.stop(id, 0, anySignal);
+    expect(await world.driver.inspect(id, anySignal)).toMatchObject({ exit: { code: 137 } });
+  });
+
+  it('takes keys of LXC that are on the list', async () => {
+    await using world = await setUpLxc();
+    const lxcKeys = { 'lxc.prlimit.nofile': '77:77', 'lxc.sysctl.net.ipv4.ip_forward': '1' };
+    const id = await start(world.driver, await world.newGuest(forEver, { ...plainGuestConfig, lxcKeys }));
+    const { stdout } = await inside(world.driver, id, 'cat /proc/1/limits /proc/sys/net/ipv4/ip_forward');
+    expect(stdout).toMatch(/Max open files\s+77\s+77/);
+    expect(stdout.trim().endsWith('\n1')).toBe(true);
+  });
+});
+
+function readIfAllowed(file: string): string {
+  try {
+    return readFileSync(file, 'latin1');
+  } catch {
+    return '';
+  }
+}
