@@ -61,8 +61,8 @@ export const overlaps = (one: Cidr, other: Cidr): boolean =>
   one.family === other.family && one.first <= other.last && other.first <= one.last;
 
 /**
- * The addresses that hosts can have, both ends included: not the network's own, and not IPv4's broadcast. Links
- * of two and single addresses have neither (RFC 3021, RFC 6164).
+ * The addresses that hosts can have, both ends included: not the network's own, and not IPv4's broadcast.
+ * Links of two and single addresses have neither (RFC 3021, RFC 6164).
  */
 export function hostsOf({ family, prefix, first, last }: Cidr): {
   readonly first: bigint;

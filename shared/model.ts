@@ -140,8 +140,8 @@ export interface Attachment {
   readonly nodePrivateSubnet: string;
   readonly routes: readonly Route[];
   /**
-   * The network's, where it has some. The control plane's own: an order says it as the spec's, where that says
-   * nothing.
+   * The network's, where it has some. The control plane's own: an order says it as the spec's, where that
+   * says nothing.
    */
   readonly dns?: Dns;
 }

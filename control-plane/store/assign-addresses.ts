@@ -16,10 +16,10 @@ import { choosePorts } from './choose-ports.ts';
 import type { HeldAddress, Transaction } from './store.ts';
 
 /**
- * The interfaces and host ports that an instance gets on the node, reserved for its life. What it has already
- * (`instance.spec.assigned`) it keeps as far as its spec still asks for it; what it no longer asks for is free
- * again. Repeating it changes nothing. failed-precondition, resource-exhausted: why it cannot have them there,
- * before anything is written.
+ * The interfaces and host ports that an instance gets on the node, reserved for its life. What it has
+ * already (`instance.spec.assigned`) it keeps as far as its spec still asks for it; what it no longer asks
+ * for is free again. Repeating it changes nothing. failed-precondition, resource-exhausted: why it cannot
+ * have them there, before anything is written.
  */
 export function assignAddresses(
   tx: Transaction,
@@ -33,7 +33,10 @@ export function assignAddresses(
   return { attachments, ports };
 }
 
-/** Gives back all that an instance holds: it is forgotten, or its host is dead. Repeating it changes nothing. */
+/**
+ * Gives back all that an instance holds: it is forgotten, or its host is dead. Repeating it changes
+ * nothing.
+ */
 export function freeAddresses(tx: Transaction, instance: Instance): void {
   holdAll(tx, instance, []);
 }

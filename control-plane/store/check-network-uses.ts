@@ -12,8 +12,8 @@ export interface CheckedWorkload {
 }
 
 /**
- * Whether the workloads, as they are written now, can be in the networks that they name: invalid-argument with
- * every fault of all of them. An address is held, or named, by one workload alone.
+ * Whether the workloads, as they are written now, can be in the networks that they name: invalid-argument
+ * with every fault of all of them. An address is held, or named, by one workload alone.
  */
 export function checkNetworkUses(snapshot: Snapshot, checked: readonly CheckedWorkload[]): void {
   const faults = collectFaults();

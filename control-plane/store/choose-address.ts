@@ -15,8 +15,8 @@ interface Choice {
 }
 
 /**
- * One address with its prefix length: what the instance had there already, else the first of those that its spec
- * names, else the lowest that is free. failed-precondition: none that it names can be a guest's;
+ * One address with its prefix length: what the instance had there already, else the first of those that its
+ * spec names, else the lowest that is free. failed-precondition: none that it names can be a guest's;
  * resource-exhausted: all are held.
  */
 export function chooseAddress(tx: Transaction, choice: Choice): string {

@@ -11,8 +11,8 @@ interface TakenPort extends PublishedPort {
 }
 
 /**
- * The instance's ports with every host port decided: those it has already it keeps. resource-exhausted: one is
- * taken on the node, or none is left.
+ * The instance's ports with every host port decided: those it has already it keeps. resource-exhausted: one
+ * is taken on the node, or none is left.
  */
 export function choosePorts(tx: Transaction, instance: Instance, node: NodeName): readonly PublishedPort[] {
   const { ports, assigned } = instance.spec;

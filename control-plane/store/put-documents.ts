@@ -10,8 +10,8 @@ export interface PutDocuments {
 }
 
 /**
- * Makes networks, then workloads, as documents say: all of them or none. invalid-argument where a workload cannot
- * be in a network that it names; else as putNetwork and putWorkload.
+ * Makes networks, then workloads, as documents say: all of them or none. invalid-argument where a workload
+ * cannot be in a network that it names; else as putNetwork and putWorkload.
  */
 export function putDocuments(
   tx: Transaction,

@@ -20,9 +20,9 @@ export interface PutNetworkResult {
 }
 
 /**
- * Makes a network as one document says; a document that changes nothing writes nothing. Guests keep what they were
- * given until they are made anew. aborted: it is not at the revision that was expected; failed-precondition: it
- * would take away what instances hold, or get in the way of another network.
+ * Makes a network as one document says; a document that changes nothing writes nothing. Guests keep what
+ * they were given until they are made anew. aborted: it is not at the revision that was expected;
+ * failed-precondition: it would take away what instances hold, or get in the way of another network.
  */
 export function putNetwork(tx: Transaction, put: PutNetwork, nowMs: number): PutNetworkResult {
   const { document, caller, networkId } = put;

@@ -50,8 +50,8 @@ export interface ReleasedInstance {
 }
 
 /**
- * One address or hardware address that an instance holds, from its binding until it is forgotten. Whoever takes
- * it writes this one record: two that take the same one conflict.
+ * One address or hardware address that an instance holds, from its binding until it is forgotten. Whoever
+ * takes it writes this one record: two that take the same one conflict.
  */
 export interface HeldAddress {
   /** Its id: "ip/lan/4/0a140005", the number in hexadecimal digits, or "mac/02a1b2c3d4e5". */

@@ -22,8 +22,9 @@ export const workloadPrefix = ({ networks, workloads }: ApplyDocuments, place: n
   workloads.length > 1 || networks.length > 0 ? `documents[${place}].` : '';
 
 /**
- * invalid-argument with the faults of all of them: paths as in the YAML, after "networks[0]." for a network; those
- * of a workload as parseWorkloadDocuments has them, and always with their document beside networks.
+ * invalid-argument with the faults of all of them: paths as in the YAML, after "networks[0]." for a
+ * network; those of a workload as parseWorkloadDocuments has them, and always with their document beside
+ * networks.
  */
 export function parseApplyDocuments(message: {
   readonly networks: readonly WireNetworkDocument[];

@@ -57,8 +57,8 @@ async function textOf(file: string, stdin: NodeJS.ReadStream): Promise<string> {
 }
 
 /**
- * The control plane names "documents[1].resources.memory" and "networks[0].mtu"; a person wants the file and the
- * line.
+ * The control plane names "documents[1].resources.memory" and "networks[0].mtu"; a person wants the file
+ * and the line.
  */
 function locate(
   error: unknown,
