@@ -79,6 +79,9 @@ describe.each(['crun', 'lxc'])('a guest of %s with a network and a data volume',
     const spec = wholeSpec(host.image, runtime, bridge, volume);
     await using agent = await host.start();
     const { instances } = agent;
+    // Also when an expectation fails: a guest that is left holds mounts and interfaces of the host.
+    await using cleanUp = new AsyncDisposableStack();
+    cleanUp.defer(() => instances.remove(orderFor(id, 99), 0, soon()));
     await instances.ensure(orderFor(id), spec);
     const first = await running(agent, id);
     expect(first).toMatchObject({ addresses: ['10.211.77.5'], rootPool: 'local' });
@@ -87,8 +90,8 @@ describe.each(['crun', 'lxc'])('a guest of %s with a network and a data volume',
 
     const resources = { ...spec.resources, memoryMib: 96, pids: 99 };
     await instances.ensure(orderFor(id, 2), { ...spec, resources });
-    const adjusted = await running(agent, id, ({ limits }) => limits?.memoryMib === 96);
-    expect(adjusted).toMatchObject({ pid: first.pid, limits: { pids: 99 }, generation: 2 });
+    const adjusted = await running(agent, id, ({ limits }) => limits?.memoryMib === 96 && limits.pids === 99);
+    expect(adjusted).toMatchObject({ pid: first.pid, generation: 2 });
     const [reading] = await Array.fromAsync(instances.stats(id, 0, signal));
     expect(reading?.stats.pids).toBeGreaterThan(0);
 
