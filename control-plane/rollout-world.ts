@@ -48,7 +48,10 @@ function refusalOf(act: () => unknown): string | undefined {
   }
 }
 
-/** Why its node cannot keep the instance with another spec: rules, room for what it grows by, or its own things. */
+/**
+ * Why its node cannot keep the instance with another spec: rules, room for what it grows by, or its own
+ * things.
+ */
 function obstacleToUpdate(
   instance: Instance,
   change: CopyChange,

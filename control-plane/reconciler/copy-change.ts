@@ -52,7 +52,9 @@ interface NextChange {
   readonly way: Way;
 }
 
-/** The first of these copies for which something can be done; where there is none, the first that is blocked. */
+/**
+ * The first of these copies for which something can be done; where there is none, the first that is blocked.
+ */
 export function nextChange(
   workload: Workload,
   old: readonly Instance[],

@@ -1,14 +1,24 @@
+import type { Clock } from '#shared/clock.ts';
 import { DroverError } from '#shared/errors.ts';
 import type { Instance } from '#shared/model.ts';
+import type { Random } from '#shared/random.ts';
+import type { FleetView } from '../fleet-view.ts';
 import { buildNodeViews } from '../node-views.ts';
 import { placeInstance } from '../placement.ts';
 import { recordOperationStep } from '../store/finish-operation.ts';
-import type { StepContext } from './steps.ts';
+import type { Store } from '../store/store.ts';
+
+interface PlaceContext {
+  readonly store: Store;
+  readonly view: FleetView;
+  readonly clock: Clock;
+  readonly random: Random;
+}
 
 /** resource-exhausted with the reason "unplaceable": no node fits, or none has what would be its own. */
 export async function runPlace(
   instance: Instance,
-  { store, view, clock, random }: StepContext,
+  { store, view, clock, random }: PlaceContext,
 ): Promise<void> {
   const { id, project, name } = instance.metadata;
   const { result } = await store.transact((tx) => {

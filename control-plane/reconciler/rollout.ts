@@ -36,8 +36,8 @@ export type RolloutAction =
  * rollout.test.ts.
  *
  * A change updates copies where they are, or replaces them, one at a time: the one before must be done. A
- * replacement comes before the old copy goes, but where no node has room for a copy more and there are several,
- * and for copies that are exclusive: there the old one must be gone first. What is silent is never
+ * replacement comes before the old copy goes, but where no node has room for a copy more and there are
+ * several, and for copies that are exclusive: there the old one must be gone first. What is silent is never
  * replaced, and holds up nobody else. What its node held and holds no more is replaced: an id that was
  * removed on a node is refused there for good.
  */

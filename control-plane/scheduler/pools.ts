@@ -8,8 +8,8 @@ export function findPool({ pools }: Pick<NodeView, 'pools'>, name: string): Pool
 }
 
 /**
- * What the demand takes up in this pool. Its parts have different names, so only the first pool can be meant by
- * two: by its name and as the default. Allocates nothing.
+ * What the demand takes up in this pool. Its parts have different names, so only the first pool can be meant
+ * by two: by its name and as the default. Allocates nothing.
  */
 export function demandedMib({ storage }: Demand, { pools }: NodeView, pool: PoolView): number {
   const isDefault = pools[0] === pool;

@@ -95,7 +95,8 @@ export const poolName = (pool: string): string => (pool === '' ? 'the default po
 
 /**
  * The slot that the instance takes on the node: the one that was chosen with it, else its own, or the lowest
- * that the node can take. Undefined: it needs none. failed-precondition as slotsFor; aborted: it has been taken.
+ * that the node can take. Undefined: it needs none. failed-precondition as slotsFor; aborted: it has been
+ * taken.
  */
 export function takeSlot(
   tx: Reads,
@@ -112,8 +113,8 @@ export function takeSlot(
 }
 
 /**
- * Gives an instance the volumes of its slot on the node: finds or makes the record of each claim, says that it
- * lies here, and that nobody else has it. What the instance no longer claims is free again. Repeating it
+ * Gives an instance the volumes of its slot on the node: finds or makes the record of each claim, says that
+ * it lies here, and that nobody else has it. What the instance no longer claims is free again. Repeating it
  * changes nothing.
  */
 export function assignVolumes(

@@ -41,8 +41,8 @@ export function sameTemplate(before: WorkloadSpec, after: WorkloadSpec): boolean
 }
 
 /**
- * A copy has what no other copy can have at the same time: data volumes, an address or a host port that the spec
- * names. An old one goes before its replacement comes.
+ * A copy has what no other copy can have at the same time: data volumes, an address or a host port that the
+ * spec names. An old one goes before its replacement comes.
  */
 export const isExclusive = ({ volumes, networks, ports }: CopySpec): boolean =>
   volumes.length > 0 ||
@@ -74,8 +74,8 @@ function withoutLimits(template: InstanceTemplate): unknown {
 }
 
 /**
- * The change needs no new look at what the image stands for. A container whose root is its own keeps its image
- * until another one is named: a tag that has moved on must not cost it its root.
+ * The change needs no new look at what the image stands for. A container whose root is its own keeps its
+ * image until another one is named: a tag that has moved on must not cost it its root.
  */
 export function keepsImage({ spec, resolved }: Workload, after: WorkloadSpec): boolean {
   const isSameImage =
@@ -88,8 +88,8 @@ export function keepsImage({ spec, resolved }: Workload, after: WorkloadSpec): b
 }
 
 /**
- * It has to be updated or replaced before the workload is as wanted. A change of replicas or of the update policy
- * outdates nobody; a new strategy only those that have no node yet.
+ * It has to be updated or replaced before the workload is as wanted. A change of replicas or of the update
+ * policy outdates nobody; a new strategy only those that have no node yet.
  */
 export function isOutdated(instance: Instance, workload: Workload): boolean {
   const template = instanceTemplate(workload);

@@ -7,7 +7,8 @@ import type { Transaction } from './store.ts';
 
 /**
  * Carries a change of claims over to the volumes that are there: whether they are kept, also when the claim
- * itself goes, and that what nobody has and nobody keeps goes with it. failed-precondition: a claim asks for another pool than the one its volume lies in.
+ * itself goes, and that what nobody has and nobody keeps goes with it. failed-precondition: a claim asks for
+ * another pool than the one its volume lies in.
  */
 export function putClaims(
   tx: Transaction,

@@ -4,8 +4,8 @@ import { volumesOfWorkload } from './find-volumes.ts';
 import type { Transaction } from './store.ts';
 
 /**
- * It is to be removed from its node as soon as no instance has it: somebody asked, or its claim is gone and it
- * was not to be kept. Pure.
+ * It is to be removed from its node as soon as no instance has it: somebody asked, or its claim is gone and
+ * it was not to be kept. Pure.
  */
 export function isAbandoned(volume: Volume, workload: Workload | undefined): boolean {
   if (volume.instanceId !== undefined) return false;

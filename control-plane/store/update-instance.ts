@@ -21,9 +21,10 @@ export const updateDetails: Readonly<Record<Exclude<SpecChange, 'replace'>, stri
 };
 
 /**
- * Gives an instance another spec where it is: its name, its node and what is its own stay. Its generation grows,
- * which orders it anew, unless nothing of it is told to its node. What is gone, is to go or has no node is left
- * alone, as what has the spec already. failed-precondition, resource-exhausted as assign: nothing is written.
+ * Gives an instance another spec where it is: its name, its node and what is its own stay. Its generation
+ * grows, which orders it anew, unless nothing of it is told to its node. What is gone, is to go or has no
+ * node is left alone, as what has the spec already. failed-precondition, resource-exhausted as assign:
+ * nothing is written.
  */
 export function updateInstance(tx: Transaction, update: Update, nowMs: number): void {
   const { id, project, template, placement, workloadGeneration, newId } = update;

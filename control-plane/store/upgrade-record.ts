@@ -4,9 +4,9 @@ import { emptyAssignment } from '#shared/wire/network.ts';
 import type { Kind, Records } from './store.ts';
 
 /**
- * A record as the present model has it: what an earlier version did not write is as a spec that says nothing of it
- * has it. The one place where old records are read; they are written anew when they change. A record of the
- * present version is returned as it is. Pure.
+ * A record as the present model has it: what an earlier version did not write is as a spec that says nothing
+ * of it has it. The one place where old records are read; they are written anew when they change. A record of
+ * the present version is returned as it is. Pure.
  */
 export function upgradeRecord(kind: Kind, record: Records[Kind]): Records[Kind] {
   switch (kind) {

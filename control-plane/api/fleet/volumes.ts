@@ -15,7 +15,9 @@ import { nextChange } from '../changes.ts';
 import { callerName, type HandlerContext, type HandlerDeps } from '../handler.ts';
 import { notFound, parseProject } from '../resolve-name.ts';
 
-/** A node that answers has that long to remove a volume before the caller hears that it goes on without it. */
+/**
+ * A node that answers has that long to remove a volume before the caller hears that it goes on without it.
+ */
 const waitMs = 25_000;
 
 export async function* listVolumes(
@@ -44,7 +46,9 @@ function findVolume(snapshot: Snapshot, idOrName: string, project: string): Volu
   throw notFound('volume', idOrName, names);
 }
 
-/** Answers when nothing is left; a node that is away is not waited for: it removes the volume when it is back. */
+/**
+ * Answers when nothing is left; a node that is away is not waited for: it removes the volume when it is back.
+ */
 export async function removeVolume(
   { project, volume: idOrName }: RemoveVolumeRequest,
   { caller, signal }: HandlerContext,

@@ -5,6 +5,8 @@ export const runtimeOffered: Filter = {
   name: 'runtime-offered',
   outcome: 'do not offer the runtime',
   fits: ({ runtime }, { runtimes }) => (runtime === '' ? runtimes.size > 0 : runtimes.has(runtime)),
-  reason: ({ runtime }, { runtimes }) =>
-    `needs the runtime ${runtime || 'of any kind'}, offers ${[...runtimes.keys()].toSorted().join(', ') || 'none'}`,
+  reason: ({ runtime }, { runtimes }) => {
+    const offered = [...runtimes.keys()].toSorted().join(', ') || 'none';
+    return `needs the runtime ${runtime || 'of any kind'}, offers ${offered}`;
+  },
 };
