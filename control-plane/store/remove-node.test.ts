@@ -2,9 +2,12 @@ import { describe, expect, it } from 'vitest';
 import { systemClock } from '#shared/clock.ts';
 import type { Instance, Node, NodeName } from '#shared/model.ts';
 import { newSpec } from '../../test/conformance/backend.ts';
+import { networkDocument, subnet } from '../../test/fakes/networks.ts';
+import { assignAddresses } from './assign-addresses.ts';
 import { cordonNode } from './cordon-node.ts';
 import { createMemoryJournal } from './memory.ts';
 import { openStore } from './open-store.ts';
+import { putNetwork } from './put-network.ts';
 import { giveUpNode, releaseInstances, removeNode } from './remove-node.ts';
 import type { Store } from './store.ts';
 
@@ -91,6 +94,31 @@ describe('taking a node out', () => {
     expect(kept).toHaveLength(60);
     expect(kept[0]).toMatchObject({ node: 'h1', workload: 'web', generation: 2 });
     await store.transact((tx) => removeNode(tx, removal, 7));
+    await store.close();
+  });
+
+  it('that is lost gives back every address, also of instances with as many as there can be', async () => {
+    const store = await setUp(12);
+    const names = Array.from({ length: 8 }, (_, place) => `net-${place}`);
+    for (const [place, name] of names.entries()) {
+      const subnets = [subnet(`10.${place}.0.0/24`), subnet(`fd00:${place}::/64`)];
+      const put = { document: networkDocument(name, { subnets }), networkId: name, caller: 'test' };
+      await store.transact((tx) => putNetwork(tx, put, 1));
+    }
+    const networks = names.map((network) => ({ network, addresses: [] }));
+    for (const one of store.snapshot().list('instance'))
+      await store.transact((tx) => {
+        const asked = { ...one, spec: { ...one.spec, networks } };
+        const assigned = { ...one.spec.assigned, ...assignAddresses(tx, asked, 'h1' as NodeName) };
+        tx.put('instance', one.metadata.id, { ...asked, spec: { ...asked.spec, assigned } });
+      });
+    expect(store.snapshot().list('address')).toHaveLength(12 * 8 * 3);
+    for (;;) {
+      const { result } = await store.transact((tx) => releaseInstances(tx, 'h1' as NodeName, 6));
+      if (result.length === 0) break;
+    }
+    expect(store.snapshot().list('instance')).toEqual([]);
+    expect(store.snapshot().list('address')).toEqual([]);
     await store.close();
   });
 
