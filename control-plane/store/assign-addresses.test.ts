@@ -163,7 +163,7 @@ describe('what an instance gets', () => {
     [
       'one that is full',
       use('tiny'),
-      /network tiny is full: all 1 addresses of 10\.9\.0\.2/,
+      /network tiny is full: 1 of 1 addresses are held, 10\.9\.0\.2/,
       'resource-exhausted',
     ],
   ])('is refused, and nothing written: %s', async (_title, wanted, message, kind) => {

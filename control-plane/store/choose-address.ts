@@ -69,7 +69,7 @@ function anyFree(tx: Transaction, { instance, network, space }: Choice): bigint 
   if (value !== undefined) return value;
   throw new DroverError(
     'resource-exhausted',
-    `network ${name} is full: all ${roomIn(space)} addresses of ${rangeText(space)} are held`,
+    `network ${name} is full: ${roomIn(space)} of ${roomIn(space)} addresses are held, ${rangeText(space)}`,
     {
       subject: { network: name },
       reason: 'network-full',

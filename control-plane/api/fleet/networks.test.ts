@@ -182,6 +182,25 @@ describe('networks', () => {
     });
   });
 
+  it('that are full are told by explain, too', async () => {
+    await apply({ networks: [lan({ subnets: [{ cidr: '10.20.0.0/30' }] })], documents: [web()] });
+    const request = ListInstancesRequest.fromPartial({ workload: 'web' });
+    const unplaced = async (): Promise<string | undefined> => {
+      const all: Instance[] = [];
+      for await (const one of service.listInstances(request, contextOf('ListInstances'))) all.push(one);
+      const without = all.find(({ node, message }) => node === '' && message.includes('is full'));
+      return all.length === 2 ? without?.metadata?.name : undefined;
+    };
+    await until(async () => (await unplaced()) !== undefined, { what: 'one without a place' });
+    const instance = (await unplaced()) ?? '';
+    const { decision } = await service.explainInstance({ project, instance }, contextOf('ExplainInstance'));
+    expect(decision).toMatchObject({
+      node: '',
+      summary: 'network lan is full: 1 of 1 addresses are held, 10.20.0.2 to 10.20.0.2',
+    });
+    expect(decision?.verdicts).toHaveLength(2);
+  });
+
   it('refuse to have more copies than a workload names addresses', async () => {
     await apply({ networks: [lan()], documents: [web({ addresses: ['10.20.0.7', '10.20.0.9'] })] });
     expect(addressesOf(await instancesOf('web', 2))).toEqual(['10.20.0.7/24', '10.20.0.9/24']);

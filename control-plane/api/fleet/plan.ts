@@ -9,7 +9,7 @@ import type {
 import type { Instance } from '#shared/model.ts';
 import { parseApplyDocuments } from '#shared/wire/apply-documents.ts';
 import { buildNodeViews } from '../../node-views.ts';
-import { demandIn } from '../../placement.ts';
+import { demandIn, placeInstance } from '../../placement.ts';
 import { planApply } from '../../planner/apply-diff.ts';
 import { withoutDemand } from '../../planner/node-room.ts';
 import { nextStep } from '../../reconciler/plan.ts';
@@ -17,6 +17,7 @@ import { blockedChange } from '../../reconciler/rollout.ts';
 import type { NodeVerdict } from '../../scheduler/plugin.ts';
 import { schedule } from '../../scheduler/schedule.ts';
 import { isOutdated } from '../../store/instance-template.ts';
+import { scratchTransaction } from '../../store/scratch.ts';
 import type { HandlerDeps } from '../handler.ts';
 import { instanceMessageOf, type Moment, presentMoment } from '../messages.ts';
 import { findInstance, parseProject } from '../resolve-name.ts';
@@ -55,10 +56,21 @@ export async function explainInstance(
 }
 
 /** As it would fall now, without what the instance itself takes up where it is. */
-function decideAnew(instance: Instance, { snapshot, view }: Moment): PlacementDecision {
-  const demand = demandIn(snapshot, instance);
+function decideAnew(instance: Instance, { snapshot, view, world }: Moment): PlacementDecision {
   const { node } = instance;
   const nodes = buildNodeViews(snapshot, view.nodes());
+  if (node === undefined && instance.intent === 'run') {
+    // Also what would be its own there may be what is missing: a slot, an address, a port.
+    const ids = { newId: () => 'not-made', nowMs: world.nowMs };
+    const placed = placeInstance(scratchTransaction(snapshot), instance, nodes, ids);
+    return formatDecision({
+      instance: instance.metadata.name,
+      node: placed.node ?? '',
+      verdicts: placed.explain(),
+      summary: placed.because,
+    });
+  }
+  const demand = demandIn(snapshot, instance);
   const decision = schedule(demand, node === undefined ? nodes : withoutDemand(nodes, node, demand));
   const verdicts = decision.explain();
   const own = verdicts.filter((verdict) => verdict.node === node);
