@@ -2,28 +2,16 @@
  * A ZFS host of its own: a zfs-fuse daemon in a mount namespace with a private /run and /var/lib/zfs, and a
  * pool on a file. Its mounts show here as well, below `mounts`, because that directory is shared with it.
  */
-import { execFile, execFileSync, spawn } from 'node:child_process';
-import {
-  chmodSync,
-  closeSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  openSync,
-  readFileSync,
-  rmSync,
-  truncateSync,
-  writeFileSync,
-} from 'node:fs';
+import { execFileSync, spawn } from 'node:child_process';
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { promisify } from 'node:util';
 import { systemClock } from '#shared/clock.ts';
 import { systemRandom } from '#shared/random.ts';
 import { createHostCommands, type HostCommands } from '../agent/host/command.ts';
+import { killAndWait, zfsDaemon } from '../scripts/zfs-daemon.ts';
 import { until } from './until.ts';
 
-const runFile = promisify(execFile);
 const insideTools = new Set(['zfs', 'zpool']);
 
 export interface ZfsHost extends AsyncDisposable {
@@ -64,11 +52,7 @@ export async function openZfsHost(options: ZfsHostOptions = {}): Promise<ZfsHost
   const disk = path.join(folder, 'disk');
   if (diskMib !== undefined)
     execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${diskMib}M`, 'drover-zfs', disk]);
-  const file = path.join(disk, 'pool');
-  writeFileSync(file, '');
-  truncateSync(file, sizeMib * 1024 * 1024);
   let holder = 0;
-  let pid = 0;
 
   const inside = (tool: string, args: readonly string[]): [string, ...string[]] => [
     'nsenter',
@@ -77,10 +61,6 @@ export async function openZfsHost(options: ZfsHostOptions = {}): Promise<ZfsHost
     tool,
     ...args,
   ];
-  async function ask(tool: string, args: readonly string[]): Promise<string> {
-    const [command, ...rest] = inside(tool, args);
-    return (await runFile(command, rest)).stdout;
-  }
 
   /** The namespace outlives its daemon, as a host does. */
   async function holdNamespace(): Promise<number> {
@@ -100,38 +80,15 @@ export async function openZfsHost(options: ZfsHostOptions = {}): Promise<ZfsHost
     return child.pid ?? 0;
   }
 
-  async function startDaemon(): Promise<void> {
-    rmSync(path.join(folder, 'run/zfs'), { recursive: true, force: true });
-    mkdirSync(path.join(folder, 'run/zfs'));
-    const log = openSync(path.join(folder, 'daemon.log'), 'a');
-    const [command, ...args] = inside('zfs-fuse', ['-n', '--no-kstat-mount']);
-    const child = spawn(command, args, { stdio: ['ignore', log, log], detached: true });
-    closeSync(log);
-    child.unref();
-    pid = child.pid ?? 0;
-    const answer = (): Promise<string | undefined> =>
-      ask('zpool', ['list', '-H', '-o', 'name']).catch(() => undefined);
-    const what = `zfs-fuse to answer (apt-get install zfs-fuse); ${folder}/daemon.log`;
-    await until(async () => (await answer()) !== undefined, { what });
-  }
-
-  async function kill(ended: number): Promise<void> {
-    if (ended === 0) return;
-    try {
-      process.kill(ended, 'SIGKILL');
-    } catch {}
-    await until(() => isGone(ended), { what: `process ${ended} to end` });
-  }
-
-  async function killDaemon(): Promise<void> {
-    await kill(pid);
-    pid = 0;
-  }
+  const daemon = zfsDaemon({
+    enter: () => ['nsenter', `--mount=/proc/${holder}/ns/mnt`, '--'],
+    runDirectory: path.join(folder, 'run'),
+    logFile: path.join(folder, 'daemon.log'),
+  });
 
   async function dispose(): Promise<void> {
-    if (pid !== 0) process.kill(pid, 'SIGCONT');
-    await killDaemon();
-    await kill(holder);
+    await daemon.kill();
+    await killAndWait(holder);
     await until(() => unmountBelow(folder), {
       what: `nothing to be mounted below ${folder}`,
       deadlineMs: 30_000,
@@ -144,8 +101,8 @@ export async function openZfsHost(options: ZfsHostOptions = {}): Promise<ZfsHost
     pool,
     directory,
     pid: () => holder,
-    zfs: (...args) => ask('zfs', args),
-    zpool: (...args) => ask('zpool', args),
+    zfs: (...args) => daemon.ask('zfs', ...args),
+    zpool: (...args) => daemon.ask('zpool', ...args),
     run(tool, args, runOptions) {
       if (!insideTools.has(tool)) return commands.run(tool, args, runOptions);
       const [command, ...rest] = inside(tool, args);
@@ -156,30 +113,19 @@ export async function openZfsHost(options: ZfsHostOptions = {}): Promise<ZfsHost
       const [command, ...rest] = inside(tool, args);
       return commands.start(command, rest, startOptions);
     },
-    killDaemon,
-    startDaemon,
-    signalDaemon: (signal) => void process.kill(pid, signal),
+    killDaemon: daemon.kill,
+    startDaemon: daemon.start,
+    signalDaemon: daemon.signal,
     [Symbol.asyncDispose]: dispose,
   };
   try {
     holder = await holdNamespace();
-    await startDaemon();
-    // Forgetting a private /var/lib/zfs would make a second daemon take everyone's pools.
-    const there = (await host.zpool('list', '-H', '-o', 'name')).trim();
-    if (!['', 'no pools available'].includes(there)) throw new Error(`a new daemon knows pools: ${there}`);
-    await host.zpool('create', '-m', 'none', '-o', 'ashift=12', pool, file);
+    await daemon.start();
+    await daemon.createPool(pool, path.join(disk, 'pool'), sizeMib);
     return host;
   } catch (error) {
     await dispose();
     throw error;
-  }
-}
-
-function isGone(pid: number): boolean {
-  try {
-    return readFileSync(`/proc/${pid}/stat`, 'utf8').includes(') Z ');
-  } catch {
-    return true;
   }
 }
 

@@ -3,10 +3,12 @@ import type { SnapshotId, VolumeId } from '#shared/model.ts';
 import type { SnapshotNote } from './volume-driver.ts';
 
 const idText = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
+/** Version 8 where the control plane derives it from a request, so that a repeated one says the same. */
+const snapshotText = /^[0-9a-f]{8}-[0-9a-f]{4}-[78][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
 const maxNoteBytes = 900;
 
 export const isVolumeId = (text: string): text is VolumeId => idText.test(text);
-export const isSnapshotId = (text: string): text is SnapshotId => idText.test(text);
+export const isSnapshotId = (text: string): text is SnapshotId => snapshotText.test(text);
 
 /** The last line before paths and tools: ids are checked again. invalid-argument. */
 export function checkVolumeId(id: VolumeId): VolumeId {

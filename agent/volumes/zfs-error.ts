@@ -23,7 +23,7 @@ const kindsOfWords: readonly (readonly [RegExp, ErrorKind])[] = [
   [/does not exist|no such pool|no such file/i, 'not-found'],
   [/is busy|umount failed|cannot unmount/i, 'unavailable'],
   [
-    /invalid character|name is too long|bad numeric|must be one of|invalid (property|option)/,
+    /invalid character|name is too long|bad numeric|invalid numeric|must be one of|invalid (property|option)/,
     'invalid-argument',
   ],
   [/unrecognized command|operation not supported|not supported/, 'unimplemented'],

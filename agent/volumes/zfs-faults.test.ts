@@ -308,6 +308,33 @@ describe('the daemon', () => {
     expect(await world.driver.fingerprint(signal)).toMatchObject({ healthy: true });
   });
 
+  it('may not have imported the pool: nothing is taken for gone', async () => {
+    await using host = await openZfsHost();
+    await using world = await openZfsWorld(host);
+    const id = newId();
+    const { path: place } = await prepareData(world, id);
+    await writeFile(path.join(place, 'file'), 'kept');
+    await world.driver.release(id, signal);
+    const exported = () =>
+      host.zpool('export', host.pool).then(
+        () => true,
+        () => false,
+      );
+    await until(exported, { what: 'the pool to be exported' });
+    const unknown = { kind: 'unavailable' };
+    await expect(world.driver.remove(id, signal)).rejects.toMatchObject(unknown);
+    await expect(world.driver.list(signal)).rejects.toMatchObject(unknown);
+    await expect(world.driver.usage(id, signal)).rejects.toMatchObject(unknown);
+    await expect(world.driver.snapshots(id, signal)).rejects.toMatchObject(unknown);
+    await expect(world.driver.listImages(signal)).rejects.toMatchObject(unknown);
+    expect(await world.driver.fingerprint(signal)).toMatchObject({ healthy: false });
+    expect(await world.reopen().fingerprint(signal)).toMatchObject({ healthy: false });
+    await host.zpool('import', '-d', path.join(host.directory, '../disk'), host.pool);
+    await prepareData(world, id);
+    expect(await readFile(path.join(place, 'file'), 'utf8')).toBe('kept');
+    expect(await world.driver.fingerprint(signal)).toMatchObject({ healthy: true });
+  });
+
   it('may stand still: that is told in time, and the agent goes on', async () => {
     await using host = await openZfsHost();
     await using world = await openZfsWorld(host);

@@ -13,9 +13,10 @@ export interface ZfsFeatures {
 }
 
 /** From what `zfs version` answered. */
-export function parseFeatures(answer: { readonly exitCode: number; readonly stdout: string }): ZfsFeatures {
+export function parseFeatures(answer: { readonly stdout: string }): ZfsFeatures {
   const version = /^zfs-\d[\w.~+-]*/m.exec(answer.stdout)?.[0];
-  if (answer.exitCode === 0 && version !== undefined) {
+  // It fails where the module is not loaded, and says its own version all the same.
+  if (version !== undefined) {
     const groupProperties = ['atime=off', 'compression=lz4', 'xattr=sa', 'acltype=posixacl'];
     return { flavour: 'openzfs', version, groupProperties, takesAtomicSnapshots: true };
   }

@@ -63,7 +63,10 @@ export function createZfsImages(layout: ZfsLayout): ZfsImages {
   };
 
   async function findAll(signal: AbortSignal): Promise<Map<string, Dataset>> {
-    return tool.get([layout.group('images')], [mark.image, mark.kind, 'used', 'userrefs'], 'all', signal);
+    const properties = [mark.image, mark.kind, 'used', 'userrefs'];
+    const all = await tool.get([layout.group('images')], properties, 'all', signal);
+    if (all.size === 0) await layout.requirePool(signal);
+    return all;
   }
 
   async function removeOne(name: string, all: Map<string, Dataset>, signal: AbortSignal): Promise<void> {

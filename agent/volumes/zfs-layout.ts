@@ -22,6 +22,11 @@ export interface ZfsLayout {
   readonly random: Random;
   /** Makes what is shared by all volumes, once, and clears what a crash left. */
   open(signal: AbortSignal): Promise<ZfsFeatures>;
+  /**
+   * Before anybody believes that something is not there: a pool that is not imported holds nothing, either.
+   * unavailable.
+   */
+  requirePool(signal: AbortSignal): Promise<void>;
   group(name: GroupName): string;
   volume(kind: VolumeKind, id: VolumeId): string;
   /** Where a volume is mounted. */
@@ -173,6 +178,15 @@ export function createZfsLayout(options: {
     return features;
   }
 
+  async function requirePool(signal: AbortSignal): Promise<void> {
+    const found = await tool.get(groupNames.map(group), [mark.kind], 0, signal);
+    const missing = groupNames.map(group).find((name) => !found.has(name));
+    if (missing === undefined) return;
+    throw new DroverError('unavailable', `${missing} is not there, so nobody knows what the pool holds`, {
+      nextStep: `import the pool: zpool import ${parent.split('/')[0]}`,
+    });
+  }
+
   const lifetime = new AbortController();
   let opening: Promise<ZfsFeatures> | undefined;
   return {
@@ -188,6 +202,7 @@ export function createZfsLayout(options: {
       opening.catch(() => (opening = undefined));
       return opening;
     },
+    requirePool,
     group,
     volume: (kind, id) => `${group(groupOf[kind])}/${checkVolumeId(id)}`,
     place: (kind, id) => path.join(mountRoot, groupOf[kind], checkVolumeId(id)),

@@ -127,6 +127,7 @@ export function createZfsSnapshots(layout: ZfsLayout, volumes: ZfsVolumes): ZfsS
           ? [layout.group('roots'), layout.group('data')]
           : [layout.volume('root', id), layout.volume('data', id)];
       const all = await tool.get(names, snapshotProperties, 'all', signal);
+      if (all.size === 0) await layout.requirePool(signal);
       if (id !== undefined && all.size === 0) throw noVolume(id);
       const found = readSnapshots(all).filter((each) => id === undefined || each.volumeId === id);
       return found

@@ -75,11 +75,14 @@ export function createZfsVolumes(layout: ZfsLayout, images: ZfsImages): ZfsVolum
   }
 
   async function find(id: VolumeId, signal: AbortSignal): Promise<ZfsVolume | undefined> {
+    layout.volume('data', id);
+    await layout.open(signal);
     const found = await look(id, 0, signal);
     for (const kind of kinds) {
       const one = found.get(layout.volume(kind, id));
       if (one !== undefined) return read(one, kind, id);
     }
+    await layout.requirePool(signal);
     return undefined;
   }
 
@@ -234,6 +237,7 @@ export function createZfsVolumes(layout: ZfsLayout, images: ZfsImages): ZfsVolum
       layout.volume('root', id);
       await layout.open(signal);
       const all = await look(id, 'all', signal);
+      if (all.size === 0) await layout.requirePool(signal);
       for (const kind of kinds) await removeOne(kind, id, all, signal);
     },
     async setQuota(id, diskMib, signal) {
@@ -244,6 +248,7 @@ export function createZfsVolumes(layout: ZfsLayout, images: ZfsImages): ZfsVolum
       await layout.open(signal);
       const groups = [layout.group('roots'), layout.group('data')];
       const all = await tool.get(groups, volumeProperties, 1, signal);
+      if (!groups.every((name) => all.has(name))) await layout.requirePool(signal);
       return [...all.values()].flatMap((one): FoundVolume[] => {
         const id = one.name.split('/').at(-1) ?? '';
         const kind = one.local(mark.kind);
