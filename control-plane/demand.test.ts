@@ -20,8 +20,8 @@ describe('a demand', () => {
   it('adds up roots and volumes by pool', () => {
     const { storage, anchor, features } = demandOf(instance);
     expect(storage).toEqual([
-      { pool: '', mib: 150 },
-      { pool: 'tank', mib: 530 },
+      { pool: '', mib: 150, isNew: true },
+      { pool: 'tank', mib: 530, isNew: true },
     ]);
     expect(anchor).toBeUndefined();
     expect(features).toEqual(['mounts']);
@@ -30,8 +30,8 @@ describe('a demand', () => {
   it('asks for what a volume grows by alone, on its node', () => {
     const { storage, anchor } = demandOf(instance, { number: 0, volumes: [lying], anchor: lying });
     expect(storage).toEqual([
-      { pool: '', mib: 150 },
-      { pool: 'tank', mib: 510 },
+      { pool: '', mib: 150, isNew: true },
+      { pool: 'tank', mib: 510, isNew: true },
     ]);
     expect(anchor).toEqual({ volume: 'web-old-0', node: 'h1' as NodeName });
   });

@@ -31,13 +31,16 @@ function anchorOf(slot: Slot | undefined): Demand['anchor'] {
 
 /** A volume that lies somewhere is reserved there already, for as much as it was asked to hold. */
 function storageOf({ rootPool, resources, volumes }: CopySpec, slot: Slot | undefined): PoolDemand[] {
-  const amounts = new Map([[rootPool, resources.diskMib]]);
+  const parts = new Map([[rootPool, { pool: rootPool, mib: resources.diskMib, isNew: true }]]);
   for (const { name, pool, sizeMib } of volumes) {
     const found = slot?.volumes.find(({ claim }) => claim === name);
-    const reservedMib = found?.node === undefined ? 0 : found.sizeMib;
-    amounts.set(pool, (amounts.get(pool) ?? 0) + Math.max(0, sizeMib - reservedMib));
+    const isThere = found?.node !== undefined;
+    const mib = Math.max(0, sizeMib - (isThere ? found.sizeMib : 0));
+    const others = parts.get(pool);
+    const isNew = !isThere || mib > 0 || (others?.isNew ?? false);
+    parts.set(pool, { pool, mib: mib + (others?.mib ?? 0), isNew });
   }
-  return [...amounts].map(([pool, mib]) => ({ pool, mib }));
+  return [...parts.values()];
 }
 
 /** Capabilities of a runtime that a spec needs; see RuntimeFacts. */

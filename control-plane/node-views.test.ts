@@ -104,7 +104,7 @@ describe('node views', () => {
       cpuMillicores: 4000,
       cpuFreeMillicores: 3000,
       memoryFreeMib: 6144,
-      pools: [{ name: 'local', unusableBecause: '', freeMib: 6144 }],
+      pools: [{ name: 'local', unusableBecause: '', fullBecause: '', freeMib: 6144 }],
       copies: new Map([['web', 2]]),
     });
   });
@@ -138,8 +138,8 @@ describe('node views', () => {
     ];
     const found = view(pooled([pool('fast'), pool('tank')]), [bound('web', name)], node, volumes);
     expect(found?.pools).toEqual([
-      { name: 'fast', unusableBecause: '', freeMib: 10_000 - 2048 - 500 - 100 },
-      { name: 'tank', unusableBecause: '', freeMib: 7000 },
+      { name: 'fast', unusableBecause: '', fullBecause: '', freeMib: 10_000 - 2048 - 500 - 100 },
+      { name: 'tank', unusableBecause: '', fullBecause: '', freeMib: 7000 },
     ]);
   });
 
@@ -160,7 +160,9 @@ describe('node views', () => {
     ['no condition that is over', [pool('a')], [condition('PoolFull', false)], ['']],
   ])('calls a pool unusable for %s', (_title, pools, conditions, expected) => {
     const found = view(pooled(pools, conditions));
-    expect(found?.pools.map(({ unusableBecause }) => unusableBecause)).toEqual(expected);
+    expect(found?.pools.map(({ unusableBecause, fullBecause }) => unusableBecause || fullBecause)).toEqual(
+      expected,
+    );
     expect(found?.ready).toBe(true);
   });
 

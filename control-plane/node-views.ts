@@ -93,8 +93,6 @@ function viewOf(node: Node, live: LiveNode | undefined, reserved: Reserved | und
   };
 }
 
-const poolConditions: ReadonlySet<string> = new Set(['PoolFull', 'PoolUnavailable']);
-
 /** An agent that names no pools has one, below its state. */
 function poolsOf(
   facts: NodeFacts | undefined,
@@ -102,20 +100,24 @@ function poolsOf(
   reserved: ReadonlyMap<string, number>,
 ): PoolView[] {
   const named = facts?.pools ?? [];
-  const pools =
-    named.length > 0 ? named : [{ name: 'local', healthy: true, detail: '', sizeMib: facts?.diskMib ?? 0 }];
-  return pools.map(({ name, healthy, detail, sizeMib }, place) => {
-    // The reason names the pool; where it names none of them, it is about all.
-    const condition = conditions.find(
-      ({ type, holds, reason }) =>
-        holds && poolConditions.has(type) && (reason === name || !pools.some((pool) => pool.name === reason)),
+  const diskMib = facts?.diskMib ?? 0;
+  const pools = named.length > 0 ? named : [{ name: 'local', healthy: true, detail: '', sizeMib: diskMib }];
+  const isPool = (text: string): boolean => pools.some(({ name }) => name === text);
+  /** A condition's reason names the pool; where it names none, it is about all. */
+  const told = (type: string, pool: string): string => {
+    const found = conditions.find(
+      (each) => each.holds && each.type === type && (each.reason === pool || !isPool(each.reason)),
     );
-    const unusableBecause = healthy
-      ? condition && (condition.message || condition.type)
-      : detail || 'it is not healthy';
+    return found === undefined ? '' : found.message || found.type;
+  };
+  return pools.map(({ name, healthy, detail, sizeMib }, place) => {
     const asDefault = place === 0 ? (reserved.get('') ?? 0) : 0;
-    const freeMib = sizeMib - asDefault - (reserved.get(name) ?? 0);
-    return { name, unusableBecause: unusableBecause ?? '', freeMib };
+    return {
+      name,
+      unusableBecause: healthy ? told('PoolUnavailable', name) : detail || 'it is not healthy',
+      fullBecause: told('PoolFull', name),
+      freeMib: sizeMib - asDefault - (reserved.get(name) ?? 0),
+    };
   });
 }
 

@@ -67,7 +67,9 @@ function obstacleToUpdate(
   if (refusal !== undefined) return refusal;
   const [slot] = slotsFor(snapshot, updated) ?? [];
   const grown = growth(demandOf(instance), demandOf(updated, slot));
-  const verdict = schedule(grown, nodeAlone(node, view, snapshot)).explain()[0];
+  // What is there already needs no node that takes something new.
+  const nodes = nodeAlone(node, view, snapshot).map((each) => ({ ...each, ready: true, cordoned: false }));
+  const [verdict] = schedule(grown, nodes).explain();
   if (verdict === undefined || verdict.fits) return undefined;
   const isRoom = verdict.failed.every(({ amount }) => amount !== undefined);
   return isRoom
@@ -81,6 +83,9 @@ function growth(before: Demand, after: Demand): Demand {
   const { resources } = before;
   const rootMib = resources.diskMib;
   const [root, ...rest] = after.storage;
+  const grownMib = beyond(root?.mib ?? 0, rootMib);
+  // Its root is there already.
+  const rootGrowth = root === undefined ? [] : [{ ...root, mib: grownMib, isNew: grownMib > 0 }];
   return {
     ...after,
     resources: {
@@ -89,11 +94,10 @@ function growth(before: Demand, after: Demand): Demand {
       memoryMib: beyond(after.resources.memoryMib, resources.memoryMib),
       diskMib: beyond(after.resources.diskMib, rootMib),
     },
-    storage: root === undefined ? rest : [{ ...root, mib: beyond(root.mib, rootMib) }, ...rest],
+    storage: [...rootGrowth, ...rest],
   };
 }
 
-/** What is there already needs no node that takes something new. */
 function nodeAlone(name: NodeName, view: View, snapshot: Snapshot): NodeView[] {
   const node = snapshot.named('node', name);
   const records = {
@@ -102,7 +106,7 @@ function nodeAlone(name: NodeName, view: View, snapshot: Snapshot): NodeView[] {
     volume: snapshot.list('volume').filter((volume) => volume.node === name),
   };
   const alone = { list: (kind: keyof typeof records) => records[kind] } as Pick<Snapshot, 'list'>;
-  return buildNodeViews(alone, view.nodes()).map((each) => ({ ...each, ready: true, cordoned: false }));
+  return buildNodeViews(alone, view.nodes());
 }
 
 /** Why there would be no place for its replacement once the instance is gone. */
@@ -120,7 +124,12 @@ function obstacleToReplacement(
     demand = demandOf(updated, slotsFor(snapshot, updated)?.[0]);
   });
   if (refusal !== undefined || demand === undefined) return refusal;
-  const nodes = withoutDemand(buildNodeViews(snapshot, view.nodes()), node, demandOf(rootOnly(instance)));
+  // Data volumes leave no choice.
+  const choice =
+    demand.anchor === undefined
+      ? buildNodeViews(snapshot, view.nodes())
+      : nodeAlone(demand.anchor.node, view, snapshot);
+  const nodes = withoutDemand(choice, node, demandOf(rootOnly(instance)));
   const decision = schedule(demand, nodes);
   return decision.node === undefined ? `nothing could take its place: ${decision.summary()}` : undefined;
 }

@@ -263,7 +263,7 @@ describe('planApply', () => {
       ['crun'],
     );
     expect(workload.steps.map(({ kind }) => kind)).toEqual(['resolve-image', 'update']);
-    expect(workload.steps.at(-1)?.detail).toMatch(/^stays as it is: nothing could take its place: 0 of 2/);
+    expect(workload.steps.at(-1)?.detail).toMatch(/^stays as it is: nothing could take its place: 0 of 1/);
   });
 
   it('says where the data of a new copy lies, when that node cannot take it', async () => {

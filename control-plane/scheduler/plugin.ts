@@ -25,6 +25,8 @@ export interface Demand {
 export interface PoolDemand {
   readonly pool: string;
   readonly mib: number;
+  /** Something is made or grows in it, be it of no certain size. */
+  readonly isNew: boolean;
 }
 
 /**
@@ -65,8 +67,10 @@ export interface TakenPort extends PublishedPort {
 
 export interface PoolView {
   readonly name: string;
-  /** Why nothing new can be made in it, for people; empty: it can. */
+  /** Why nothing in it can be used, for people; empty: it can. */
   readonly unusableBecause: string;
+  /** Why nothing new can be made in it; what is there already can be used. Empty: it can. */
+  readonly fullBecause: string;
   /** Less what is reserved; below zero where more is reserved than is there. */
   readonly freeMib: number;
 }

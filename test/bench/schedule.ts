@@ -35,8 +35,8 @@ const demands = (['spread', 'bin-pack'] as const).flatMap((strategy) =>
       image: `registry.example/web@${digest}`,
       resources: { cpuMillicores: 500, memoryMib: 512, diskMib: 2048, pids: 4096 },
       storage: [
-        { pool: '', mib: 2048 },
-        { pool: 'tank', mib: 512 },
+        { pool: '', mib: 2048, isNew: true },
+        { pool: 'tank', mib: 512, isNew: true },
       ],
       placement: { require, strategy },
     }),

@@ -8,7 +8,7 @@ export const demand = (changes: Partial<Demand> = {}): Demand => ({
   image: '',
   resources: { cpuMillicores: 500, memoryMib: 512, diskMib: 1024, pids: 4096 },
   placement: { require: [], strategy: 'spread' },
-  storage: [{ pool: '', mib: 1024 }],
+  storage: [{ pool: '', mib: 1024, isNew: true }],
   anchor: undefined,
   features: [],
   devices: [],
@@ -20,7 +20,7 @@ export const demand = (changes: Partial<Demand> = {}): Demand => ({
 export const demandOf = (resources: Partial<Demand['resources']>): Demand =>
   demand({
     resources: { ...demand().resources, ...resources },
-    storage: [{ pool: '', mib: resources.diskMib ?? demand().resources.diskMib }],
+    storage: [{ pool: '', mib: resources.diskMib ?? demand().resources.diskMib, isNew: true }],
   });
 
 /** Runtimes that can do nothing special. */
@@ -31,6 +31,7 @@ export const runtimes = (...names: string[]): NodeView['runtimes'] =>
 export const pool = (changes: Partial<PoolView> = {}): PoolView => ({
   name: 'local',
   unusableBecause: '',
+  fullBecause: '',
   freeMib: 102_400,
   ...changes,
 });

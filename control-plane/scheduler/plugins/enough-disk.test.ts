@@ -31,8 +31,8 @@ const rows = [
     title: 'counts each pool for itself',
     wanted: demand({
       storage: [
-        { pool: '', mib: 500 },
-        { pool: 'tank', mib: 2048 },
+        { pool: '', mib: 500, isNew: true },
+        { pool: 'tank', mib: 2048, isNew: true },
       ],
     }),
     node: nodeView('a', { pools: [pool(), pool({ name: 'tank', freeMib: 1024 })] }),
@@ -42,8 +42,8 @@ const rows = [
     title: 'adds up what asks for the first pool by name and as the default',
     wanted: demand({
       storage: [
-        { pool: '', mib: 500 },
-        { pool: 'local', mib: 600 },
+        { pool: '', mib: 500, isNew: true },
+        { pool: 'local', mib: 600, isNew: true },
       ],
     }),
     node: nodeView('a', { pools: [pool({ freeMib: 1000 })] }),
@@ -51,7 +51,7 @@ const rows = [
   },
   {
     title: 'leaves a pool that is not there to the rule about pools',
-    wanted: demand({ storage: [{ pool: 'tank', mib: 1 }] }),
+    wanted: demand({ storage: [{ pool: 'tank', mib: 1, isNew: true }] }),
     node: nodeView('a'),
     reason: undefined,
   },

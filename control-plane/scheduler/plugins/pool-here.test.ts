@@ -2,7 +2,10 @@ import { describe, expect, it } from 'vitest';
 import { demand, nodeView, pool } from '../../../test/fakes/scheduling.ts';
 import { poolHere } from './pool-here.ts';
 
-const asking = (...pools: string[]) => demand({ storage: pools.map((name) => ({ pool: name, mib: 0 })) });
+const asking = (...pools: string[]) =>
+  demand({ storage: pools.map((name) => ({ pool: name, mib: 0, isNew: true })) });
+const using = (...pools: string[]) =>
+  demand({ storage: pools.map((name) => ({ pool: name, mib: 0, isNew: false })) });
 const tank = pool({ name: 'tank' });
 const rows = [
   { title: 'takes the first pool where none is named', wanted: asking(''), pools: [tank], reason: undefined },
@@ -22,8 +25,20 @@ const rows = [
   {
     title: 'says once why a pool cannot be used',
     wanted: asking('', 'tank'),
-    pools: [{ ...tank, unusableBecause: 'it is 97 % full' }],
-    reason: 'its pool tank cannot be used: it is 97 % full',
+    pools: [{ ...tank, unusableBecause: 'not imported' }],
+    reason: 'its pool tank cannot be used: not imported',
+  },
+  {
+    title: 'makes nothing new in a full pool',
+    wanted: asking(''),
+    pools: [{ ...tank, fullBecause: 'it is 97 % full' }],
+    reason: 'its pool tank takes nothing new: it is 97 % full',
+  },
+  {
+    title: 'uses what is in a full pool already',
+    wanted: using('tank'),
+    pools: [{ ...tank, fullBecause: 'it is 97 % full' }],
+    reason: undefined,
   },
   {
     title: 'does not mind a broken pool that is not asked for',
