@@ -8,7 +8,10 @@ import { driverOf, type Workshop } from './tools.ts';
 
 /** Short pauses of guests, that end also when the agent is killed in the middle of one. */
 export interface Pauses {
-  /** Does the work while the guest stands still. `stoodStill` is false for one that lives and cannot be paused. */
+  /**
+   * Does the work while the guest stands still. `stoodStill` is false for one that lives and cannot be
+   * paused.
+   */
   during(
     record: InstanceRecord,
     work: () => Promise<void>,

@@ -1,7 +1,9 @@
 import type { InstanceId, Snapshot, SnapshotId, SnapshotKind, VolumeId } from '#shared/model.ts';
 import type { FoundSnapshot, SnapshotNote } from '../volumes/volume-driver.ts';
 
-/** What is written beside each volume's part of a snapshot, so that the whole is found again from its parts. */
+/**
+ * What is written beside each volume's part of a snapshot, so that the whole is found again from its parts.
+ */
 export interface Note {
   readonly name: string;
   readonly kind: SnapshotKind;

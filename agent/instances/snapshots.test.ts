@@ -229,7 +229,7 @@ describe('an agent that is killed', () => {
       const dying = await world.open((at) => {
         if (at === moment) throw new Error('killed');
       });
-      await expect(take(world, dying, id, 'cut')).rejects.toThrow();
+      await expect(take(world, dying, id, 'cut')).rejects.toThrow('killed');
       await dying.close();
       instances = await world.open();
       await until(() => phaseOf(instances, id) === 'running', { what: `running after ${moment}` });

@@ -9,8 +9,8 @@ export interface NewSnapshot {
 }
 
 /**
- * Snapshots of whole instances: all its volumes under one id, at one moment. What the pools hold is the truth;
- * a whole set is found again from its parts, and half ones are garbage.
+ * Snapshots of whole instances: all its volumes under one id, at one moment. What the pools hold is the
+ * truth; a whole set is found again from its parts, and half ones are garbage.
  */
 export interface Snapshots {
   /**

@@ -75,8 +75,10 @@ function guestFields(spec: GuestConfig): (readonly [string, unknown])[] {
 }
 
 /** "8080:80/tcp", "127.0.0.1:8080:80/tcp". */
-const formatPort = ({ hostPort, guestPort, protocol, hostAddress }: PublishedPort): string =>
-  `${hostAddress === '' ? '' : `${hostAddress}:`}${hostPort === 0 ? 'any' : hostPort}:${guestPort}/${protocol}`;
+function formatPort({ hostPort, guestPort, protocol, hostAddress }: PublishedPort): string {
+  const host = hostPort === 0 ? 'any' : `${hostPort}`;
+  return `${hostAddress === '' ? '' : `${hostAddress}:`}${host}:${guestPort}/${protocol}`;
+}
 
 function fieldsOf({ labels, annotations, spec }: Described): Texts {
   const { resources, restart, placement, update } = spec;

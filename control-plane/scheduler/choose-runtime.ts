@@ -18,8 +18,8 @@ export interface RuntimeChoice {
 export const plainRouting: Routing = { rules: [], defaultRuntime: 'crun', revision: 0 };
 
 /**
- * The runtime of a workload: the one its spec names, else the one that it had before, else what the rules say.
- * What was chosen once stays chosen, whatever becomes of the rules. Pure.
+ * The runtime of a workload: the one its spec names, else the one that it had before, else what the rules
+ * say. What was chosen once stays chosen, whatever becomes of the rules. Pure.
  */
 export function runtimeOf(
   { metadata, spec, resolved }: Pick<Workload, 'metadata' | 'spec' | 'resolved'>,

@@ -28,7 +28,7 @@ export function matcherFault({ kind, text }: Matcher): string {
 
 function compile({ kind, text }: Matcher): (text: string) => boolean {
   if (kind === 'exact') return (candidate) => candidate === text;
-  const source = kind === 'regex' ? text : [...text].map(globPart).join('');
+  const source = kind === 'regex' ? text : text.split('').map(globPart).join('');
   const pattern = RE2JS.compile(source, RE2JS.DOTALL);
   return (candidate) => pattern.matches(candidate);
 }
@@ -96,15 +96,17 @@ function globsMeet(one: string, other: string): boolean {
     seen.add(key);
     const [lefts, rights] = [closure(one, [left]), closure(other, [right])];
     if (lefts.has(one.length) && rights.has(other.length)) return true;
-    for (const character of alphabet)
+    for (const character of alphabet) {
+      const next = [...step(other, rights, character)];
       for (const nextLeft of step(one, lefts, character))
-        for (const nextRight of step(other, rights, character)) queue.push([nextLeft, nextRight]);
+        queue.push(...next.map((nextRight): [number, number] => [nextLeft, nextRight]));
+    }
   }
   return false;
 }
 
 const alphabetOf = (...globs: readonly string[]): Set<string> =>
-  new Set([otherCharacter, ...globs.join('').replaceAll(/[*?]/g, '')]);
+  new Set([otherCharacter, ...globs.join('').replaceAll(/[*?]/g, '').split('')]);
 
 /** A star may stand for nothing. */
 function closure(glob: string, positions: Iterable<number>): Set<number> {

@@ -134,7 +134,8 @@ function checkClaims(messages: readonly WireVolumeClaim[], field: string, faults
     if (!/^(\/[^/]+)+$/.test(mountPath) || /^\/(proc|sys|dev)(\/|$)/.test(mountPath))
       faults.add(
         `${at}.mount`,
-        `${show(mountPath)} cannot be mounted on; wanted such as "/var/lib/data", not "/" nor below /proc, /sys, /dev`,
+        `${show(mountPath)} cannot be mounted on; wanted such as "/var/lib/data", ` +
+          'not "/" nor below /proc, /sys, /dev',
       );
     return {
       name: checkName(message.name, `${at}.name`, faults),

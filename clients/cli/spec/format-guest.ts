@@ -30,7 +30,7 @@ export function formatGuest(file: Section): GuestConfig {
     volumes: sectionsOf(file['volumes']).map((one) => ({
       name: textOf(one['name']),
       mountPath: textOf(one['mount']),
-      sizeMib: one['size'] === undefined ? 0 : parseSizeMib(String(one['size'])),
+      sizeMib: sizeOf(one['size']),
       pool: textOf(one['pool']),
       readOnly: one['readOnly'] === true,
       keep: one['keep'] === true,
@@ -71,6 +71,8 @@ export function formatGuest(file: Section): GuestConfig {
   };
 }
 
+const sizeOf = (value: unknown): number =>
+  typeof value === 'string' || typeof value === 'number' ? parseSizeMib(String(value)) : 0;
 const textOf = (value: unknown): string => (typeof value === 'string' ? value : '');
 const numberOf = (value: unknown): number => (typeof value === 'number' ? value : 0);
 const listOf = (value: unknown): unknown[] => (Array.isArray(value) ? value : []);

@@ -22,8 +22,8 @@ export const workloadSchema = {
     labels: stringMap('For people and selectors.'),
     annotations: stringMap('Free text for tools; never interpreted.'),
     image: text(
-      '"registry.example/web:1.4", "registry.example/web@sha256:…", "oci:/path" or "tar:/path" on the nodes, ' +
-        '"https://host/rootfs.tar.xz@sha256:…", or "lxc:server/debian/12".',
+      '"registry.example/web:1.4", "registry.example/web@sha256:…", "oci:/path" or "tar:/path" on the ' +
+        'nodes, "https://host/rootfs.tar.xz@sha256:…", or "lxc:server/debian/12".',
     ),
     imageCredential: text('Name of a registry credential that the nodes hold.'),
     runtime: text('What runs it: "crun" or "lxc". May be left out.'),

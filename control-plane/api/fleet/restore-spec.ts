@@ -41,7 +41,9 @@ export async function restoreSpec(
   };
   while (!request.instances.every(isTaken)) {
     if (signal.aborted) {
-      const message = `${name} has its earlier spec again, but not all of its copies have taken it in; no data was set back`;
+      const message =
+        `${name} has its earlier spec again, but not all of its copies have taken it in; ` +
+        'no data was set back';
       throw new DroverError('deadline-exceeded', message, {
         subject: { workload: name },
         nextStep: `drover describe workload ${name}, then the same command again`,
