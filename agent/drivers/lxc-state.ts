@@ -49,16 +49,27 @@ export function requireRecord(view: LxcView, id: InstanceId): LxcRecord {
  * The first process among those of a guest: in a pid namespace below ours it is number 1, and in no other
  * below that.
  */
-export function firstProcess(processes: readonly number[]): number | undefined {
-  return processes.find((pid) => {
-    const text = readTextIfThere(`/proc/${pid}/status`) ?? '';
-    const numbers = /^NSpid:\s*(.*)$/m.exec(text)?.[1]?.split(/\s+/) ?? [];
-    return numbers.length === 2 && numbers[1] === '1' && !/^State:\s*[ZX]/m.test(text);
+export const firstProcess = (processes: readonly number[]): number | undefined =>
+  processes.find((pid) => {
+    const numbers = numbersOf(pid);
+    return numbers.length === 2 && numbers[1] === '1';
   });
+
+/** What a process is called in each pid namespace, ours first; empty when it has ended. */
+function numbersOf(pid: number): readonly string[] {
+  const text = readTextIfThere(`/proc/${pid}/status`) ?? '';
+  if (/^State:\s*[ZX]/m.test(text)) return [];
+  return /^NSpid:\s*(.*)$/m.exec(text)?.[1]?.split(/\s+/) ?? [];
 }
 
+/**
+ * The first process of a guest whose monitor was killed before it let it go on waits for ever, beside where
+ * the monitor was.
+ */
+const isOutside = (pid: number): boolean => numbersOf(pid).length === 1;
+
 export const monitorLives = ({ monitors }: LxcView, id: InstanceId): boolean =>
-  monitors.processes(id).length > 0;
+  monitors.processes(id).some(isOutside);
 
 /**
  * lxc-start before it calls itself a monitor, and the monitor itself: it is in no group of its own while it
@@ -66,7 +77,7 @@ export const monitorLives = ({ monitors }: LxcView, id: InstanceId): boolean =>
  */
 export function startersOf({ paths }: LxcView, id: InstanceId): number[] {
   const title = `[lxc monitor] ${paths.lxcPath} ${id}`;
-  return [...processesOf(paths.of(id).directory), ...processesOf(title)];
+  return [...processesOf(paths.of(id).directory), ...processesOf(title)].filter(isOutside);
 }
 
 const bootId = (): string => (readTextIfThere('/proc/sys/kernel/random/boot_id') ?? '').trim();
@@ -101,7 +112,9 @@ function readEnd(view: LxcView, id: InstanceId): GuestState {
   // Before the log: what a monitor writes last, it has written before it goes.
   const isBusy = monitorLives(view, id) || startersOf(view, id).length > 0;
   const run = readRun(view, id);
-  if (run.kind === 'ended') return { ...base, phase: 'stopped', ...keepEnd(view, id, run.code) };
+  const isCounting = isBusy && run.kind === 'ended' && run.code !== 0 && isMemoryAwaited(view, id);
+  if (run.kind === 'ended' && !isCounting)
+    return { ...base, phase: 'stopped', ...keepEnd(view, id, run.code) };
   if (isBusy) {
     const message = run.kind === 'rebooting' ? 'it is rebooting' : 'it is beginning or ending';
     return { ...base, phase: 'unknown', exit: undefined, message };
@@ -141,6 +154,12 @@ export function writeEnd<T extends { readonly exit: ExitStatus | undefined; read
   renameSync(`${exit}.new`, exit);
   return end;
 }
+
+/** The end is said first, what it did to memory some milliseconds later. */
+const isMemoryAwaited = (view: LxcView, id: InstanceId): boolean =>
+  requireRecord(view, id).limits.memoryMib > 0 &&
+  view.stopHookOf(id) !== undefined &&
+  (readTextIfThere(view.paths.of(id).memoryEvents) ?? '') === '';
 
 function wasOutOfMemory({ paths, payload }: LxcView, id: InstanceId): boolean {
   const kept = readTextIfThere(paths.of(id).memoryEvents) ?? '';

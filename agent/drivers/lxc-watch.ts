@@ -43,7 +43,7 @@ export function watchLxcGuests({ clock }: DriverContext, view: LxcView): LxcWatc
   function begin(): void {
     mkdirSync(paths.monitorLogs, { recursive: true, mode: 0o700 });
     watcher = watch(paths.monitorLogs, { persistent: false }, (_, file) => {
-      const name = /^(.*)\.log$/.exec(file ?? '')?.[1] ?? '';
+      const name = /^(.*)\.(log|memory)$/.exec(file ?? '')?.[1] ?? '';
       if (isName(name)) tell(name);
     });
     endTimer = clock.every(checkEveryMs, check);
