@@ -54,7 +54,9 @@ export interface FoundVolume {
   readonly diskMib: number;
 }
 
-/** Text that goes with a snapshot and comes back with it, also through send and receive. At most 900 bytes. */
+/**
+ * Text that goes with a snapshot and comes back with it, also through send and receive. At most 900 bytes.
+ */
 export type SnapshotNote = string;
 
 export interface FoundSnapshot {
@@ -68,9 +70,9 @@ export interface FoundSnapshot {
 
 /**
  * 'quota': sizes are enforced. 'snapshots': snapshot, snapshots, rollback, removeSnapshot and clone.
- * 'atomic-snapshots': several volumes at one moment. 'instant-snapshots': each volume by itself at one moment. 'send': send and receive. 'incremental': send from an
- * older snapshot. 'idmap': roots are shifted by the mount, without a copy. 'cheap-clones': a root costs the
- * same whatever the image's size.
+ * 'instant-snapshots': each volume by itself at one moment. 'atomic-snapshots': several volumes at one
+ * moment. 'send': send and receive. 'incremental': send from an older snapshot. 'idmap': roots are shifted by
+ * the mount, without a copy. 'cheap-clones': a root costs the same whatever the image's size.
  */
 export type VolumeCapability =
   | 'quota'
