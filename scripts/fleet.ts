@@ -22,6 +22,7 @@ import { type Registry, startRegistry } from '../test/fakes/registry.ts';
 import { buildBusybox, pushImage } from '../test/image-builder.ts';
 import { type SimulatedHost, startSimulatedHost } from './simulated-host.ts';
 import { sweep } from './sweep.ts';
+import { writeSystemRoot } from './system-root.ts';
 
 const root = path.resolve(import.meta.dirname, '..');
 const drover = path.join(root, 'drover');
@@ -57,12 +58,16 @@ export interface Fleet {
   stopAgent(host: FleetHost, signal?: NodeJS.Signals): Promise<void>;
   /** Publishes the small image that the examples use; answers its reference. */
   publishImage(repository: string, tag: string): Promise<string>;
+  /** Builds the root file system of the system container that the examples use; answers its reference. */
+  buildSystemRoot(): Promise<string>;
   /** Ends everything and removes all that was made; the answer names what had to be swept away by force. */
   tearDown(): Promise<readonly string[]>;
 }
 
 export async function startFleet(options: {
   readonly hosts: number;
+  /** Of each host's own ZFS pool. */
+  readonly poolMib?: number;
   readonly say: (line: string) => void;
 }): Promise<Fleet> {
   const folder = mkdtempSync(path.join(os.tmpdir(), 'drover-fleet-'));
@@ -75,10 +80,10 @@ export async function startFleet(options: {
     await fleet.startControlPlane();
     await succeed(fleet, ['context', 'import', path.join(folder, 'control-plane/admin.yaml')]);
     for (let number = 1; number <= options.hosts; number += 1) {
-      const host = await addHost(fleet, number, [port, Number(registry.address.split(':')[1])]);
-      options.say(
-        `host ${host.name} joined, with ${Object.entries(labelsOf(number)).join(', ').replaceAll(',', '=')}`,
-      );
+      const ports = [port, Number(registry.address.split(':')[1])];
+      const { name, host } = await addHost(fleet, number, ports, options.poolMib);
+      const pools = host.zfs === undefined ? 'a directory as its pool' : 'a ZFS pool of its own';
+      options.say(`host ${name} joined, with ${pools} and the label zone=${labelsOf(number)['zone']}`);
     }
     return fleet;
   } catch (error) {
@@ -129,6 +134,12 @@ function createFleet(folder: string, registry: Registry, port: number): FleetUnd
       await pushImage({ url: registry.url, repository, tag }, image);
       return `${registry.address}/${repository}:${tag}`;
     },
+    buildSystemRoot: async () => {
+      const file = path.join(folder, 'templates/system.tar.gz');
+      mkdirSync(path.dirname(file), { recursive: true });
+      await writeSystemRoot(file);
+      return `tar:${file}`;
+    },
     tearDown: () => tearDown(fleet),
   };
   return fleet;
@@ -139,7 +150,7 @@ async function tearDown(fleet: Fleet): Promise<readonly string[]> {
   await fleet.stopControlPlane();
   const swept = sweep(
     fleet.folder,
-    fleet.hosts.map(({ stateDir }) => stateDir),
+    fleet.hosts.map(({ stateDir, host }) => ({ stateDir, pid: host.pid })),
   );
   for (const { host } of fleet.hosts) await host.close();
   await fleet.registry.stop();
@@ -147,16 +158,23 @@ async function tearDown(fleet: Fleet): Promise<readonly string[]> {
   return swept;
 }
 
+const ownPool = { name: 'local', driver: 'directory' };
+const zfsPool = { name: 'tank', driver: 'zfs', dataset: 'tank/drover' };
 const labelsOf = (number: number): Record<string, string> => ({ zone: number % 2 === 1 ? 'a' : 'b' });
 
-async function addHost(fleet: FleetUnderWay, number: number, ports: readonly number[]): Promise<FleetHost> {
+async function addHost(
+  fleet: FleetUnderWay,
+  number: number,
+  ports: readonly number[],
+  poolMib = 512,
+): Promise<FleetHost> {
   const name = `h${number}`;
   const home = path.join(fleet.folder, name);
   const stateDir = path.join(home, 'state');
   mkdirSync(stateDir, { recursive: true, mode: 0o711 });
   // The namespace's name is seen by the whole machine, so it carries what tells this fleet from another.
   const unique = `drv-${path.basename(fleet.folder).slice(-6)}-${name}`;
-  const host = await startSimulatedHost({ name: unique, folder: path.join(home, 'host'), ports });
+  const host = await startSimulatedHost({ name: unique, folder: path.join(home, 'host'), ports, poolMib });
   const made: FleetHost = { name, host, stateDir, logFile: path.join(home, 'agent.log'), agent: undefined };
   fleet.hosts.push(made);
   const config = {
@@ -166,6 +184,7 @@ async function addHost(fleet: FleetUnderWay, number: number, ports: readonly num
     labels: labelsOf(number),
     insecureRegistries: [fleet.registry.address],
     templateRoots: [path.join(fleet.folder, 'templates')],
+    pools: host.zfs === undefined ? [ownPool] : [ownPool, zfsPool],
   };
   // JSON is YAML, too.
   writeFileSync(path.join(home, 'agent.yaml'), JSON.stringify(config, undefined, 2));

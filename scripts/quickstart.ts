@@ -1,15 +1,18 @@
 /**
- * `npm run quickstart`: a fleet of two simulated hosts on this machine, running examples/hello.yaml, until
- * Ctrl-C. With --once it checks that containers really run, takes everything down again, and tells by its
- * exit code.
+ * `npm run quickstart`: a fleet of two simulated hosts on this machine, running examples/hello.yaml,
+ * network.yaml and system.yaml, until Ctrl-C. With --once it checks that all of it really runs, takes
+ * everything down again, and tells by its exit code.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { type Fleet, startFleet } from './fleet.ts';
 import { prepareHost } from './host.ts';
+import { checkAnswers, checkConfined, checkSystemContainer, instancesOf } from './quickstart-checks.ts';
 
 const root = path.resolve(import.meta.dirname, '..');
 const once = process.argv.includes('--once');
+/** The command line's exit code for it. */
+const notFound = 5;
 const say = (line: string): void => console.error(`• ${line}`);
 
 if (process.getuid?.() !== 0) {
@@ -26,53 +29,79 @@ async function show(fleet: Fleet, ...args: readonly string[]): Promise<void> {
   if (code !== 0) throw new Error(`drover ${args.join(' ')} ended with ${code}`);
 }
 
-interface InstanceRow {
-  readonly metadata: { readonly name: string };
-  readonly node: string;
-  readonly observed?: { readonly pid?: number; readonly phase?: string };
+/** One of the examples, with what the fleet made in the place of what it names. */
+async function applyExample(
+  fleet: Fleet,
+  name: string,
+  replacements: Readonly<Record<string, string>> = {},
+): Promise<void> {
+  let text = readFileSync(path.join(root, 'examples', name), 'utf8');
+  for (const [from, to] of Object.entries(replacements)) text = text.replaceAll(from, to);
+  const file = path.join(fleet.folder, name);
+  writeFileSync(file, text);
+  say(`applying examples/${name} …`);
+  const applied = await fleet.drover(['apply', '-f', file, '--wait']);
+  process.stderr.write(applied.stderr);
+  if (applied.code !== 0) throw new Error(`apply ended with ${applied.code}`);
 }
 
-/** The command line says that they run; the host must say so too. */
-async function checkGuests(fleet: Fleet): Promise<string> {
-  const { stdout } = await fleet.drover(['get', 'instances', '-o', 'json']);
-  const rows = JSON.parse(stdout) as InstanceRow[];
+const exampleImage = '127.0.0.1:5000/hello:1';
+
+/** The answer is the name of one that runs. */
+async function playHello(fleet: Fleet, image: string): Promise<string> {
+  await applyExample(fleet, 'hello.yaml', { [exampleImage]: image });
+  await show(fleet, 'get', 'nodes');
+  await show(fleet, 'get', 'workloads');
+  await show(fleet, 'get', 'instances', '-o', 'wide');
+  const rows = await instancesOf(fleet, 'hello');
   if (rows.length !== 2) throw new Error(`wanted 2 instances, found ${rows.length}`);
-  for (const { metadata, node, observed } of rows) {
-    const status = readFileSync(`/proc/${observed?.pid ?? 0}/status`, 'utf8');
-    const maps = readFileSync(`/proc/${observed?.pid ?? 0}/uid_map`, 'utf8')
-      .trim()
-      .split(/\s+/);
-    if (!/NoNewPrivs:\s*1/.test(status) || !/Seccomp:\s*2/.test(status) || maps[1] === '0') {
-      throw new Error(`${metadata.name} on ${node} runs, but not as safely as it should`);
-    }
-    say(
-      `${metadata.name} runs on ${node} as process ${observed?.pid}: ` +
-        'user namespace, seccomp and no new privileges seen on the host',
-    );
-  }
-  return rows[0]?.metadata.name ?? '';
+  for (const row of rows) say(checkConfined(row));
+  const first = rows[0]?.metadata.name ?? '';
+  await show(fleet, 'explain', first);
+  await show(fleet, 'logs', first, '--tail', '1');
+  return first;
+}
+
+async function playSystem(fleet: Fleet, image: string): Promise<void> {
+  const tarball = await fleet.buildSystemRoot();
+  say(`made ${tarball}`);
+  await applyExample(fleet, 'network.yaml');
+  const hasZfs = fleet.hosts.every(({ host }) => host.zfs !== undefined);
+  if (!hasZfs) say('this machine has a ZFS of its own: the example takes the directory pool');
+  await applyExample(fleet, 'system.yaml', {
+    'tar:/srv/templates/system.tar.gz': tarball,
+    [exampleImage]: image,
+    ...(hasZfs ? {} : { 'pool: tank': 'pool: local' }),
+  });
+  await show(fleet, 'get', 'networks');
+  await show(fleet, 'get', 'instances', '-o', 'wide');
+  const [system] = await instancesOf(fleet, 'system');
+  const [neighbour] = await instancesOf(fleet, 'neighbour');
+  if (system === undefined || neighbour === undefined) throw new Error('system.yaml made no instances');
+  for (const line of await checkSystemContainer(fleet, system)) say(line);
+  say(checkConfined(neighbour));
+  say(await checkAnswers(fleet, system, neighbour));
+  await show(fleet, 'snapshot', 'create', 'system', '--name', 'first');
+  await show(fleet, 'snapshot', 'list', 'system');
 }
 
 async function play(fleet: Fleet): Promise<string> {
   const image = await fleet.publishImage('hello', '1');
   say(`published ${image}`);
-  const text = readFileSync(path.join(root, 'examples/hello.yaml'), 'utf8').replace(
-    '127.0.0.1:5000/hello:1',
-    image,
-  );
-  const file = path.join(fleet.folder, 'hello.yaml');
-  writeFileSync(file, text);
-  say('applying examples/hello.yaml …');
-  const applied = await fleet.drover(['apply', '-f', file, '--wait']);
-  process.stderr.write(applied.stderr);
-  if (applied.code !== 0) throw new Error(`apply ended with ${applied.code}`);
-  await show(fleet, 'get', 'nodes');
-  await show(fleet, 'get', 'workloads');
-  await show(fleet, 'get', 'instances', '-o', 'wide');
-  const first = await checkGuests(fleet);
-  await show(fleet, 'explain', first);
-  await show(fleet, 'logs', first, '--tail', '1');
-  return first;
+  const instance = await playHello(fleet, image);
+  await playSystem(fleet, image);
+  return instance;
+}
+
+async function removeAll(fleet: Fleet): Promise<void> {
+  say('removing the workloads and the network …');
+  const workloads = ['hello', 'system', 'neighbour'].map((name) => ['delete', name]);
+  for (const words of [...workloads, ['network', 'remove', 'lan']]) {
+    const wait = words[0] === 'delete' ? ['--wait', '--timeout', '60s'] : [];
+    const { code, stderr } = await fleet.drover([...words, '--yes', ...wait]);
+    // Whoever looked around may have removed it already.
+    if (code !== 0 && code !== notFound) throw new Error(`${words.join(' ')} ended with ${code}: ${stderr}`);
+  }
 }
 
 function nextCommands(fleet: Fleet, instance: string): void {
@@ -82,6 +111,10 @@ function nextCommands(fleet: Fleet, instance: string): void {
     './drover logs -f hello',
     `./drover exec -it ${instance} /bin/sh`,
     './drover scale hello 5',
+    './drover console system',
+    './drover stats system',
+    './drover snapshot rollback system first --yes',
+    './drover describe network lan',
     './drover events',
     './drover delete hello --yes',
   ];
@@ -106,9 +139,7 @@ async function main(): Promise<number> {
       nextCommands(fleet, instance);
       await stopped;
     }
-    say('removing the workload …');
-    const deleted = await fleet.drover(['delete', 'hello', '--yes', '--wait', '--timeout', '60s']);
-    if (deleted.code !== 0) throw new Error(`delete ended with ${deleted.code}: ${deleted.stderr}`);
+    await removeAll(fleet);
     return 0;
   } catch (error) {
     console.error(`error: ${(error as Error).message}`);

@@ -1,12 +1,14 @@
 /**
- * A host of its own on this machine: its own network namespace, /run and /sys, and the real cgroups. Its
- * loopback reaches chosen servers of this machine through unix sockets, so that nothing but loopback is ever
- * listened on.
+ * A host of its own on this machine: its own network namespace, /run, /sys, boot and ZFS, and the real
+ * cgroups. Its loopback reaches chosen servers of this machine through unix sockets, so that nothing but
+ * loopback is ever listened on.
  */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { mkdirSync, rmSync } from 'node:fs';
+import { randomUUID } from 'node:crypto';
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import net from 'node:net';
 import path from 'node:path';
+import { hasZfsFuse, type ZfsDaemon, zfsDaemon } from './zfs-daemon.ts';
 
 const node = path.resolve(import.meta.dirname, '../node_modules/.bin/node');
 const relay = path.join(import.meta.dirname, 'relay.ts');
@@ -14,6 +16,12 @@ const relay = path.join(import.meta.dirname, 'relay.ts');
 export interface SimulatedHost {
   readonly name: string;
   readonly folder: string;
+  /** Of a process in its namespaces. */
+  readonly pid: number;
+  /** Its own daemon, with the one pool "tank". Undefined where zfs-fuse is not installed. */
+  readonly zfs: ZfsDaemon | undefined;
+  /** From now on it is another boot. */
+  renewBootId(): void;
   /** Starts a program on the host. */
   spawn(
     command: readonly string[],
@@ -39,10 +47,13 @@ export async function startSimulatedHost(options: {
   readonly name: string;
   readonly folder: string;
   readonly ports: readonly number[];
+  readonly poolMib?: number;
 }): Promise<SimulatedHost> {
-  const { name, folder, ports } = options;
-  for (const sub of ['run', 'cgroup', 'links'])
+  const { name, folder, ports, poolMib = 512 } = options;
+  for (const sub of ['run', 'cgroup', 'links', 'zfs', 'proc'])
     mkdirSync(path.join(folder, sub), { recursive: true, mode: 0o711 });
+  const renewBootId = (): void => writeFileSync(path.join(folder, 'boot-id'), `${randomUUID()}\n`);
+  renewBootId();
   const links = await Promise.all(ports.map((port) => openLink(path.join(folder, 'links', `${port}`), port)));
   execFileSync('ip', ['netns', 'add', name]);
   execFileSync('ip', ['-n', name, 'link', 'set', 'lo', 'up']);
@@ -57,14 +68,19 @@ export async function startSimulatedHost(options: {
     );
   });
   const inside = ['-t', `${holder.pid}`, '-m', '-n', '--'];
-  return {
+  const zfs = hasZfsFuse() ? openZfs(folder, ['nsenter', ...inside]) : undefined;
+  const host: SimulatedHost = {
     name,
     folder,
+    pid: holder.pid ?? 0,
+    zfs,
+    renewBootId,
     spawn: (command, { stdio = 'inherit' } = {}) =>
       spawn('nsenter', [...inside, ...command], { stdio, detached: true }),
     cut: () => links.forEach((link) => link.cut()),
     mend: () => links.forEach((link) => link.mend()),
     close: async () => {
+      await zfs?.close();
       holder.stdin.end();
       // It may have ended by a signal already, and then no second word of it comes.
       const lives = holder.exitCode === null && holder.signalCode === null;
@@ -74,7 +90,22 @@ export async function startSimulatedHost(options: {
       rmSync(path.join(folder, 'links'), { recursive: true, force: true });
     },
   };
+  try {
+    await zfs?.start();
+    await zfs?.createPool('tank', path.join(folder, 'tank'), poolMib);
+    return host;
+  } catch (error) {
+    await host.close();
+    throw error;
+  }
 }
+
+const openZfs = (folder: string, enter: readonly string[]): ZfsDaemon =>
+  zfsDaemon({
+    enter: () => enter,
+    runDirectory: path.join(folder, 'run'),
+    logFile: path.join(folder, 'zfs-fuse.log'),
+  });
 
 /**
  * Own /sys first, so that it shows the namespace's network, then the real cgroups back into it, then own
@@ -87,6 +118,11 @@ function holderArgs(name: string, folder: string, ports: readonly number[]): str
     'mount --rbind "$0/cgroup" /sys/fs/cgroup',
     'umount -l "$0/cgroup"',
     'mount --bind "$0/run" /run',
+    // The kernel lets guests have a /proc of their own only where a whole one shows, and the next line covers
+    // a part of the host's.
+    'mount -t proc -o nosuid,nodev,noexec proc "$0/proc"',
+    'mount --bind "$0/boot-id" /proc/sys/kernel/random/boot_id',
+    ...(hasZfsFuse() ? ['mkdir -p /var/lib/zfs', 'mount --bind "$0/zfs" /var/lib/zfs'] : []),
     'exec "$@"',
   ].join(' && ');
   const enter = [`--net=/run/netns/${name}`, 'unshare', '-m', '--propagation', 'slave'];

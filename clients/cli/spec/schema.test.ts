@@ -2,8 +2,8 @@
 import { globSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { parseWorkloadDocuments } from '#shared/wire/workload.ts';
-import { parseSpec } from './parse-spec.ts';
+import { parseApplyDocuments } from '#shared/wire/apply-documents.ts';
+import { readSpec } from './parse-spec.ts';
 import { workloadSchema } from './schema.ts';
 
 const root = path.resolve(import.meta.dirname, '../../..');
@@ -30,12 +30,16 @@ describe('what we show to people', () => {
     file,
     readFileSync(path.join(root, file), 'utf8'),
   ]);
-  const shown = [...reference.matchAll(/```yaml\n([^]*?)```/g)].map(([, text = '']): [string, string] => [
-    'docs/spec.md',
-    text,
-  ]);
+  const shown = ['docs/spec.md', 'docs/networks.md'].flatMap((file) =>
+    [...readFileSync(path.join(root, file), 'utf8').matchAll(/```yaml\n(?=(?:#.*\n)?kind:)([^]*?)```/g)].map(
+      ([, text = '']): [string, string] => [file, text],
+    ),
+  );
 
   it.each([...texts, ...shown])('%s is a good spec', (file, text) => {
-    expect(parseWorkloadDocuments(parseSpec(text, file).map(({ document }) => document))).not.toEqual([]);
+    const { documents, networks, faults } = readSpec(text, file);
+    expect(faults).toEqual([]);
+    const messages = documents.map(({ document }) => document);
+    parseApplyDocuments({ documents: messages, networks: networks.map(({ document }) => document) });
   });
 });
