@@ -84,6 +84,10 @@ function sharedSlots(fleet: SimulatedFleet): string[] {
     const isNamed = owner?.spec.assigned.volumes.some(({ volumeId }) => volumeId === metadata.id);
     if (!isNamed) faults.push(`${metadata.name} (${claim}) belongs to ${instanceId}, which does not have it`);
   }
+  for (const { metadata, spec } of snapshot.list('instance'))
+    for (const { name, volumeId } of spec.assigned.volumes)
+      if (snapshot.get('volume', volumeId)?.instanceId !== metadata.id)
+        faults.push(`${metadata.name} has its ${name} no more, while it may still write to it`);
   return faults;
 }
 
