@@ -86,6 +86,10 @@ export function lxcExecs(context: DriverContext, view: LxcView, tools: LxcTools)
         });
       }
       checkStart(start);
+      if (!existsSync(tools.attach))
+        throw new DroverError('unavailable', `${tools.attach} is not there`, {
+          nextStep: 'apt-get install lxc',
+        });
       await prune();
       const execId = random.uuidV7();
       const directory = directoryOf(execId);
