@@ -60,7 +60,10 @@ interface Ids {
   readonly size: number;
 }
 
-/** May be repeated. The ranges are of one size and do not overlap; nobody else changes the tree. Spawns once. */
+/**
+ * May be repeated. The ranges are of one size and do not overlap; nobody else changes the tree meanwhile.
+ * Spawns once.
+ */
 export async function shiftTree(
   run: HostCommands['run'],
   tree: { readonly path: string; readonly from: Ids; readonly to: Ids },

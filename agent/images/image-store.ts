@@ -6,6 +6,7 @@ import type { Digest, Image } from '#shared/model.ts';
 import type { Random } from '#shared/random.ts';
 import type { HostCommands } from '../host/command.ts';
 import { readIfThere, syncDirectory, writeDurably } from '../host/durable-file.ts';
+import { removeTree } from '../host/remove-tree.ts';
 import type { IdRange } from '../volumes/volume-driver.ts';
 import type { ImageConfig, PulledImage } from './image-source.ts';
 import { createKeyedLock } from './keyed-lock.ts';
@@ -65,7 +66,6 @@ export interface ImageStoreOptions {
   readonly random: Random;
 }
 
-const removeMs = 5 * 60_000;
 const syncMs = 5 * 60_000;
 const passable = 0o711;
 const rootName = /^([0-9a-f]{64})-(\d+)-(\d+)$/;
@@ -79,13 +79,6 @@ export function createImageStore({ directory, run, clock, random }: ImageStoreOp
   const home = (digest: Digest, range: IdRange): string =>
     path.join(rootsDir, `${hexOf(digest)}-${range.base}-${range.size}`);
 
-  /** rm(1) walks by descriptor: neither depth nor a swapped link leads it astray. */
-  async function removeTree(tree: string, signal: AbortSignal): Promise<void> {
-    const args = ['-rf', '--one-file-system', '--', tree];
-    const { exitCode, stderr } = await run('rm', args, { signal, timeoutMs: removeMs });
-    if (exitCode !== 0) throw new DroverError('unavailable', `rm: ${stderr.trim().slice(0, 500)}`);
-  }
-
   /**
    * Removes a staged directory that a tool may still write to: one that was killed just now, or that a
    * killed agent left behind. With a file in the directory's place, whatever it does next fails.
@@ -96,7 +89,7 @@ export function createImageStore({ directory, run, clock, random }: ImageStoreOp
       aside.push(`${staged}.${aside.length}`);
       await rename(staged, aside.at(-1) ?? '');
     } while (!(await makeFile(staged)));
-    for (const tree of aside) await removeTree(tree, signal);
+    for (const tree of aside) await removeTree(run, tree, signal);
     await unlink(staged);
   }
 
@@ -110,7 +103,7 @@ export function createImageStore({ directory, run, clock, random }: ImageStoreOp
     for (const name of await readdir(rootsDir)) {
       const root = path.join(rootsDir, name);
       await renameIfThere(path.join(root, 'leaving'), path.join(root, 'ready'));
-      if ((await readyAtMs(root)) === undefined) await removeTree(root, signal);
+      if ((await readyAtMs(root)) === undefined) await removeTree(run, root, signal);
     }
   }
 
@@ -151,7 +144,7 @@ export function createImageStore({ directory, run, clock, random }: ImageStoreOp
     if (synced.exitCode !== 0) throw new DroverError('unavailable', `sync: ${synced.stderr.trim()}`);
     await locks.hold(image.digest, async () => {
       if ((await readyAtMs(root)) !== undefined) return;
-      await removeTree(root, signal);
+      await removeTree(run, root, signal);
       await rename(entry, root);
       await syncDirectory(rootsDir);
       await writeDurably(path.join(root, 'ready'), '');
@@ -184,7 +177,7 @@ export function createImageStore({ directory, run, clock, random }: ImageStoreOp
     for (const root of roots) {
       if (leaving.includes(root)) freedBytes += await unpackedBytes(root);
       await rm(path.join(root, 'leaving'), { force: true });
-      await removeTree(root, signal);
+      await removeTree(run, root, signal);
     }
     return freedBytes;
   }

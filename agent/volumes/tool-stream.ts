@@ -48,8 +48,8 @@ export async function* readTool(
 }
 
 /**
- * Gives a tool all of the body on its standard input. Resolves when it took it all and ended well; a body that
- * throws is thrown again, whatever the tool said.
+ * Gives a tool all of the body on its standard input. Resolves when it took it all and ended well; a body
+ * that throws is thrown again, whatever the tool said.
  */
 export async function feedTool(
   start: Start,

@@ -87,8 +87,8 @@ export type VolumeCapability =
 /**
  * VolumeDriver keeps one pool: roots made from unpacked images, and data volumes.
  *
- * Every call may be repeated, also after a crash of the agent in the middle of it: prepare finds the volume or
- * makes it, and keeps what the guest wrote; remove succeeds when there is nothing left. Nothing that the
+ * Every call may be repeated, also after a crash of the agent in the middle of it: prepare finds the volume
+ * or makes it, and keeps what the guest wrote; remove succeeds when there is nothing left. Nothing that the
  * driver did not make is ever touched: what is foreign, or stands on something of ours, makes a removal fail
  * with failed-precondition naming it. What a driver cannot do is not among its capabilities and throws
  * unimplemented. Further kinds: not-found, already-exists, resource-exhausted (no room, or above the quota),
@@ -100,7 +100,7 @@ export interface VolumeDriver {
   readonly name: string;
   /** As the agent's configuration calls the pool. */
   readonly pool: string;
-  /** Never throws: what is wrong is an answer the scheduler can read. Tries a write where reads do not tell. */
+  /** Never throws: what is wrong is an answer the scheduler reads. Tries a write where reads do not tell. */
   fingerprint(signal: AbortSignal): Promise<PoolFacts & { readonly freeMib: number }>;
 
   /** A mounted root over the image. Found again with what the guest wrote; the quota is set anew. */
@@ -151,9 +151,9 @@ export interface VolumeDriver {
     signal: AbortSignal,
   ): AsyncIterable<Uint8Array>;
   /**
-   * Makes the volume from a whole stream, or brings it up to date with a later one. Nothing is left of a stream
-   * that is cut or damaged: data-loss. already-exists: a whole stream for a volume that is there. aborted: the
-   * volume is not at the snapshot that the stream goes on from.
+   * Makes the volume from a whole stream, or brings it up to date with a later one. Nothing is left of a
+   * stream that is cut or damaged: data-loss. already-exists: a whole stream for a volume that is there.
+   * aborted: the volume is not at the snapshot that the stream goes on from.
    */
   receive(id: VolumeId, stream: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<void>;
 

@@ -350,7 +350,7 @@ describe('the daemon', () => {
     await until(isWell, { what: 'the pool to be well', deadlineMs: 30_000 });
   });
 
-  it('may have a disk that takes no writes: the pool is unhealthy though it says ONLINE', async () => {
+  it('may have a disk that takes no writes: the pool is unhealthy, and takes nothing new', async () => {
     await using host = await openZfsHost({ sizeMib: 400, diskMib: 40 });
     const world = await openZfsWorld(host);
     const { path: place } = await prepareData(world, newId());
@@ -359,7 +359,7 @@ describe('the daemon', () => {
     try {
       const isIll = async () => (await world.driver.fingerprint(AbortSignal.timeout(9000))).healthy === false;
       await until(isIll, { what: 'the write probe to trip', deadlineMs: 60_000 });
-      const refused = { kind: 'unavailable', message: expect.stringContaining('takes no writes') };
+      const refused = { kind: 'unavailable' };
       await expect(prepareData(world, newId())).rejects.toMatchObject(refused);
     } finally {
       writing.kill('SIGKILL');

@@ -45,7 +45,7 @@ export const snapshotArgs = (names: readonly string[], pairs: readonly string[])
   ...names,
 ];
 
-/** Blocks go as they lie on the disk where that is known: large, embedded, compressed. Never with properties. */
+/** Blocks go as they lie on the disk where that is known: large, embedded, compressed. Without properties. */
 export const sendArgs = (features: ZfsFeatures, name: string, since: string | undefined): string[] => [
   'send',
   ...(features.flavour === 'openzfs' ? ['-L', '-e', '-c'] : []),

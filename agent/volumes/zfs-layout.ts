@@ -10,6 +10,7 @@ import { zfsError } from './zfs-error.ts';
 import { createArgs, destroyArgs, parseFeatures, type ZfsFeatures } from './zfs-features.ts';
 import { encodeText, mark, type VolumeKind } from './zfs-marks.ts';
 import type { ZfsMounts } from './zfs-mounts.ts';
+import { createZfsReserve } from './zfs-reserve.ts';
 import type { Dataset, ZfsTool } from './zfs-tool.ts';
 
 /** One pool's place below its parent dataset, and what the parts of the driver share. */
@@ -45,7 +46,6 @@ export const groupNames = ['images', 'roots', 'data', 'staging'] as const;
 export type GroupName = (typeof groupNames)[number];
 
 const passable = 0o711;
-const reserveMib = 16;
 const stagingTries = 50;
 const stagingWaitMs = 100;
 const groupOf: Record<VolumeKind, GroupName> = { root: 'roots', data: 'data' };
@@ -70,7 +70,7 @@ export function createZfsLayout(options: {
 }): ZfsLayout {
   const { dataset: parent, mountRoot, run, tool, mounts, clock, random } = options;
   const group = (name: GroupName): string => `${parent}/${name}`;
-  const reserve = `${parent}/reserve`;
+  const reserve = createZfsReserve(parent, tool);
   const owner = encodeText(mountRoot);
   const shut = ['mountpoint=none', 'canmount=off'];
 
@@ -159,14 +159,6 @@ export function createZfsLayout(options: {
     }
   }
 
-  async function ensureReserve(signal: AbortSignal): Promise<void> {
-    if ((await tool.get([reserve], ['type'], 0, signal)).size > 0) return;
-    const room = await tool.get([parent], ['available'], 0, signal);
-    if (Number(room.get(parent)?.value('available')) < 4 * reserveMib * 1024 * 1024) return;
-    const pairs = [...shut, `refreservation=${reserveMib}M`, `${mark.kind}=reserve`];
-    await tool.change(createArgs(reserve, pairs), signal);
-  }
-
   async function openOnce(): Promise<ZfsFeatures> {
     const { signal } = lifetime;
     const features = await probe(signal);
@@ -174,7 +166,7 @@ export function createZfsLayout(options: {
     await ensureGroups(features, signal);
     await ensureDirectories();
     await clearStaging(signal);
-    await ensureReserve(signal);
+    await reserve.ensure(signal);
     return features;
   }
 
@@ -212,18 +204,8 @@ export function createZfsLayout(options: {
       return { name: `${group('staging')}/${id}`, place: path.join(mountRoot, 'staging', id) };
     },
     dropStaging,
-    async changeWithReserve(args, signal) {
-      try {
-        await tool.change(args, signal);
-      } catch (error) {
-        if (!isKind(error, 'resource-exhausted')) throw error;
-        const found = await tool.get([reserve], [mark.kind], 0, signal);
-        if (found.get(reserve)?.local(mark.kind) !== 'reserve') throw error;
-        await tool.changeBusy(destroyArgs(reserve), reserve, signal);
-        await tool.change(args, signal);
-      }
-    },
-    ensureReserve,
+    changeWithReserve: reserve.change,
+    ensureReserve: reserve.ensure,
   };
 }
 
