@@ -183,7 +183,7 @@ function limits({ cpuMillicores, memoryMib, pids }: Resources, host: LxcHost): L
 
 const lines = (wanted: boolean, ...these: readonly Line[]): readonly Line[] => (wanted ? these : []);
 
-/** null, zero, full, random, urandom, tty, console, ptmx and terminals; mknod of anything, which opens none. */
+/** null, zero, full, random, urandom, tty, console, ptmx, terminals; mknod of anything, which opens none. */
 const usualDevices = ['c *:* m', 'b *:* m', ...[3, 5, 7, 8, 9].map((minor) => `c 1:${minor} rwm`)].concat(
   ['5:0', '5:1', '5:2', '136:*'].map((device) => `c ${device} rwm`),
 );

@@ -155,7 +155,10 @@ function shell(script: string): string | undefined {
   );
 }
 
-/** Writes down a guest; the record last, so that a crash shows. What a failure leaves is the caller's to purge. */
+/**
+ * Writes down a guest; the record last, so that a crash shows. What a failure leaves is the caller's to
+ * purge.
+ */
 export async function createLxcGuest(
   { commands }: DriverContext,
   view: LxcView,

@@ -2,8 +2,8 @@ import { constants } from 'node:os';
 import { DroverError, type ErrorKind } from '#shared/errors.ts';
 
 /**
- * What LXC's log says of the last run. 'began': its program was executed. 'ending': the first process has ended,
- * and how is the next line. 'rebooting': LXC is about to start it again by itself.
+ * What LXC's log says of the last run. 'began': its program was executed. 'ending': the first process has
+ * ended, and how is the next line. 'rebooting': LXC is about to start it again by itself.
  */
 export type LxcRun =
   | { readonly kind: 'none' | 'began' | 'ending' | 'rebooting' }

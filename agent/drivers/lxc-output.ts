@@ -51,6 +51,7 @@ interface Stamp {
 export function createLxcOutput(directory: string, clock: Clock): LxcOutput {
   let watcher: FSWatcher | undefined;
   const waiting = new Set<string>();
+  const lasts = new Map<string, Stamp>();
   const fileOf = (id: string): string => {
     checkGuestId(id);
     return path.join(directory, `${id}.log`);
@@ -60,13 +61,13 @@ export function createLxcOutput(directory: string, clock: Clock): LxcOutput {
   function stamp(id: string, atMs = clock.nowMs()): void {
     const now = statIfThere(fileOf(id));
     if (now === undefined || now.size === 0n) return;
-    const index = indexOf(id);
-    const stamps = readStamps(index);
     const file = nameOf(now);
-    const last = stamps.findLast((each) => each.file === file);
-    if (last?.size === Number(now.size)) return;
-    appendFileSync(index, `${file} ${now.size} ${Math.round(atMs)}\n`, { mode: 0o600 });
-    if ((statIfThere(index)?.size ?? 0n) > maxIndexBytes) thin(id, stamps);
+    const size = Number(now.size);
+    const last = lasts.get(id) ?? readStamps(indexOf(id)).findLast((each) => each.file === file);
+    lasts.set(id, { file, size, atMs });
+    if (last?.file === file && last.size === size) return;
+    appendFileSync(indexOf(id), `${file} ${size} ${Math.round(atMs)}\n`, { mode: 0o600 });
+    if ((statIfThere(indexOf(id))?.size ?? 0n) > maxIndexBytes) thin(id, readStamps(indexOf(id)));
   }
   /** Keeps what speaks of the two files that are there, and of the older half every eighth. */
   function thin(id: string, stamps: readonly Stamp[]): void {
@@ -104,6 +105,7 @@ export function createLxcOutput(directory: string, clock: Clock): LxcOutput {
       watcher = undefined;
     },
     remove(id) {
+      lasts.delete(id);
       const file = fileOf(id);
       for (const each of [file, `${file}.1`, indexOf(id)]) rmSync(each, { force: true });
     },
@@ -190,7 +192,12 @@ function createReader(current: string, index: string): OutputReader {
   }
   function timesOf(): (place: number) => number {
     const stamps = readStamps(index).filter(({ file }) => file === name);
-    return (place) => stamps.find(({ size }) => size > place)?.atMs ?? changedAtMs;
+    let next = 0;
+    // Asked from the beginning to the end.
+    return (place) => {
+      while ((stamps[next]?.size ?? Infinity) <= place) next += 1;
+      return stamps[next]?.atMs ?? changedAtMs;
+    };
   }
   async function* linesOfFile(all: boolean): AsyncIterable<LogLine> {
     if (handle === undefined) return;

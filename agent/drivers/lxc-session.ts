@@ -7,13 +7,15 @@ import type { HostCommands } from '../host/command.ts';
 
 /**
  * Watches over one lxc-attach or lxc-console, which are its children and never the agent's: it reaps them
- * while the agent is stopped or gone, and writes the exit code down. It gives them pipes, or a terminal of its
- * own, never ours. Both ways go frames: a length of four bytes, a letter, the rest. To it: S start, with
- * NULs between the fields; I input; E end of input; R size; K signal; H hang up; A kill. From it: P the
- * command runs, and its number; O output; R errors; X its end. Agent gone is as good as hung up, but that a
- * command without a terminal goes on. LXC has its side of our terminal put a carriage return before every
- * line feed, besides the one of the terminal inside: that is taken back. A command runs once its file is no longer lxc-attach's.
- * perl-base is essential in Debian. Sources: ioctl_tty(2), pidfd_open(2) 434, pidfd_send_signal(2) 424.
+ * while the agent is stopped or gone, and writes the exit code down. It gives them pipes, or a terminal of
+ * its own, never ours. Agent gone is as good as hung up, but that a command without a terminal goes on.
+ *
+ * Both ways go frames: a length of four bytes, a letter, the rest. To it: S start, with NULs between the
+ * fields; I input; E end of input; R size; K signal; H hang up; A kill. From it: P the command runs, and its
+ * number; O output; R errors; X its end. A command runs once its file is no longer lxc-attach's. LXC has its
+ * side of our terminal put a carriage return before every line feed, besides the one of the terminal inside:
+ * that is taken back. perl-base is essential in Debian. Sources: ioctl_tty(2), pidfd_open(2) 434,
+ * pidfd_send_signal(2) 424.
  */
 const script = `
 use strict; use POSIX (); use Fcntl;

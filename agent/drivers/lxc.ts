@@ -72,7 +72,9 @@ export function lxcDriver(context: DriverContext, options: LxcOptions = {}): Run
   }
   const prepared = once(ready);
 
-  /** Ends and removes whatever there is of the id, whole or half made. Runs to its end: it hears no caller. */
+  /**
+   * Ends and removes whatever there is of the id, whole or half made. Runs to its end: it hears no caller.
+   */
   async function purge(id: InstanceId): Promise<void> {
     const guest = paths.of(id);
     for (const pid of readRecord(view, id) === undefined ? startersOf(view, id) : []) killQuietly(pid);
