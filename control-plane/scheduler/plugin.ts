@@ -80,6 +80,8 @@ export interface Filter {
   readonly name: string;
   /** What follows a count of the nodes that it keeps out: "31 lack memory". */
   readonly outcome: string;
+  /** False: the demand asks for nothing that this rule is about, so every node fits. Left out: it is asked. */
+  concerns?(demand: Demand): boolean;
   /** Allocates nothing: it is run for every node in every decision. */
   fits(demand: Demand, node: NodeView): boolean;
   /** Why not, as a person will read it: what is needed and what is there. Called only when somebody asks. */

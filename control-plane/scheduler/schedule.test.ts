@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { demand, demandOf, nodeView } from '../../test/fakes/scheduling.ts';
+import type { NodeName } from '#shared/model.ts';
+import { demand, demandOf, nodeView, pool } from '../../test/fakes/scheduling.ts';
 import { schedule } from './schedule.ts';
 
 const packing = demand({ placement: { require: [], strategy: 'bin-pack' } });
@@ -76,6 +77,19 @@ describe('schedule', () => {
         expect(verdicts.find(({ fits }) => fits)?.node).toBe(decision.node);
       }),
     );
+  });
+
+  it('asks no rule that the demand has nothing to do with, and misses none that it has', () => {
+    const node = nodeView('a', { pools: [pool({ freeMib: 10 })], labels: { zone: 'a' } });
+    const asking = [
+      demand({ anchor: { volume: 'web-data-0', node: 'b' as NodeName } }),
+      demand({ features: ['nesting'] }),
+      demand({ devices: ['/dev/fuse'] }),
+      demand({ placement: { require: ['zone = b'], strategy: 'spread' } }),
+      demandOf({ diskMib: 11 }),
+    ];
+    for (const wanted of asking) expect(schedule(wanted, [node]).node).toBeUndefined();
+    expect(schedule(demandOf({ diskMib: 0 }), [node]).node).toBe('a');
   });
 
   it('says every reason against a node', () => {

@@ -1,5 +1,5 @@
 import type { NodeName } from '#shared/model.ts';
-import type { Demand, NodeVerdict, NodeView } from './plugin.ts';
+import type { Demand, Filter, NodeVerdict, NodeView } from './plugin.ts';
 import { filters, scores } from './plugins/index.ts';
 import { summarize } from './summary.ts';
 
@@ -15,8 +15,8 @@ export interface Decision {
 /** For one demand: how much each of `scores` counts. */
 const weightsOf = (demand: Demand): readonly number[] => scores.map((score) => score.weight(demand));
 
-function fitsAll(demand: Demand, node: NodeView): boolean {
-  for (const filter of filters) if (!filter.fits(demand, node)) return false;
+function fitsAll(demand: Demand, node: NodeView, asked: readonly Filter[]): boolean {
+  for (let place = 0; place < asked.length; place++) if (!asked[place]?.fits(demand, node)) return false;
   return true;
 }
 
@@ -36,10 +36,11 @@ function totalOf(demand: Demand, node: NodeView, weights: readonly number[]): nu
  */
 export function schedule(demand: Demand, nodes: readonly NodeView[]): Decision {
   const weights = weightsOf(demand);
+  const asked = filters.filter((filter) => filter.concerns?.(demand) ?? true);
   let best: NodeView | undefined;
   let bestTotal = -Infinity;
   for (const node of nodes) {
-    if (!fitsAll(demand, node)) continue;
+    if (!fitsAll(demand, node, asked)) continue;
     const total = totalOf(demand, node, weights);
     if (total < bestTotal || (total === bestTotal && best !== undefined && best.name < node.name)) continue;
     best = node;

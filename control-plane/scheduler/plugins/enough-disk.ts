@@ -15,12 +15,18 @@ const totalMib = ({ storage }: Demand): number => storage.reduce((sum, { mib }) 
 export const enoughDisk: Filter = {
   name: 'enough-disk',
   outcome: 'lack disk',
+  concerns: ({ storage }) => storage.some(({ mib }) => mib > 0),
   fits: (demand, node) => {
     const { storage } = demand;
     for (let place = 0; place < storage.length; place++) {
       const part = storage[place];
       if (part === undefined || part.mib === 0) continue;
-      if (missingIn(demand, node, findPool(node, part.pool)) > 0) return false;
+      const pool = findPool(node, part.pool);
+      if (pool === undefined) continue;
+      // Only the first pool can be meant twice.
+      const isAlone = storage.length === 1 || pool !== node.pools[0];
+      const asked = isAlone ? part.mib : demandedMib(demand, node, pool);
+      if (asked > pool.freeMib) return false;
     }
     return true;
   },

@@ -10,12 +10,14 @@ function lacks({ runtime }: Demand, { runtimes }: NodeView, feature: string): bo
 export const featuresOffered: Filter = {
   name: 'features-offered',
   outcome: 'cannot give it what it asks for',
+  concerns: ({ features, devices }) => features.length > 0 || devices.length > 0,
   fits: (demand, node) => {
-    for (const feature of demand.features) {
+    const { features, devices } = demand;
+    for (const feature of features) {
       if (lacks(demand, node, feature)) return false;
       if (feature === 'privileged' && !node.allowsPrivileged) return false;
     }
-    for (const device of demand.devices) if (!node.allowedDevices.has(device)) return false;
+    for (const device of devices) if (!node.allowedDevices.has(device)) return false;
     return true;
   },
   reason: (demand, node) => {

@@ -23,10 +23,10 @@ export const filters: readonly Filter[] = [
   enoughMemory,
   enoughCpu,
   runtimeOffered,
+  labelSelectors,
   featuresOffered,
   poolHere,
   enoughDisk,
-  labelSelectors,
   portsFree,
 ];
 

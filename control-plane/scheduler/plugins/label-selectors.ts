@@ -15,6 +15,7 @@ function selectorsOf({ placement }: Demand): readonly Selector[] {
 export const labelSelectors: Filter = {
   name: 'label-selectors',
   outcome: 'by label',
+  concerns: ({ placement }) => placement.require.length > 0,
   fits: (demand, { labels }) => {
     for (const selector of selectorsOf(demand)) if (!matches(selector, labels)) return false;
     return true;

@@ -9,7 +9,10 @@ export const poolHere: Filter = {
   name: 'pool-here',
   outcome: 'lack a usable pool',
   fits: ({ storage }, node) => {
-    for (const part of storage) if (!canTake(findPool(node, part.pool), part)) return false;
+    for (let place = 0; place < storage.length; place++) {
+      const part = storage[place];
+      if (part !== undefined && !canTake(findPool(node, part.pool), part)) return false;
+    }
     return true;
   },
   reason: ({ storage }, node) => {

@@ -14,6 +14,7 @@ function holderOf(port: PublishedPort, { holder }: Demand, { ports }: NodeView):
 export const portsFree: Filter = {
   name: 'ports-free',
   outcome: 'have a host port taken',
+  concerns: ({ ports }) => ports.some(({ hostPort }) => hostPort !== 0),
   fits(demand, node) {
     for (const port of demand.ports) if (holderOf(port, demand, node) !== undefined) return false;
     return true;
