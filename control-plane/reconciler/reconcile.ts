@@ -7,6 +7,7 @@ import type { Backend } from '../backends/backend.ts';
 import { type FleetView, isKnown } from '../fleet-view.ts';
 import { rolloutWorld } from '../rollout-world.ts';
 import { recordStepFailure } from '../store/record-step-failure.ts';
+import { recordVolumeFailure } from '../store/remove-volume.ts';
 import type { ReleasedInstance, Snapshot, Store } from '../store/store.ts';
 import { applyRollout } from './apply-rollout.ts';
 import { type Attempts, createAttempts } from './attempts.ts';
@@ -249,13 +250,14 @@ async function tellFailure(
   key: string,
   { kind, message }: DroverError,
 ): Promise<void> {
-  if (step.kind !== 'ensure' && step.kind !== 'remove') return;
+  if (step.kind !== 'ensure' && step.kind !== 'remove' && step.kind !== 'remove-volume') return;
   if (kind === 'unavailable' || kind === 'deadline-exceeded' || state.attempts.hasFailed(key)) return;
   const { store, clock, context } = state;
   if (context.signal.aborted) return;
-  await store.transact((tx) =>
-    recordStepFailure(tx, step.instance, { step: step.kind, message }, clock.nowMs()),
-  );
+  await store.transact((tx) => {
+    if (step.kind === 'remove-volume') recordVolumeFailure(tx, step.volume, message, clock.nowMs());
+    else recordStepFailure(tx, step.instance, { step: step.kind, message }, clock.nowMs());
+  });
 }
 
 interface Start {

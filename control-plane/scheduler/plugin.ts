@@ -80,7 +80,7 @@ export interface Filter {
   readonly name: string;
   /** What follows a count of the nodes that it keeps out: "31 lack memory". */
   readonly outcome: string;
-  /** False: the demand asks for nothing that this rule is about, so every node fits. Left out: it is asked. */
+  /** False: the demand asks for nothing that this rule is about: every node fits. Left out: it is asked. */
   concerns?(demand: Demand): boolean;
   /** Allocates nothing: it is run for every node in every decision. */
   fits(demand: Demand, node: NodeView): boolean;

@@ -89,6 +89,18 @@ export function loseVolumes(tx: Transaction, node: NodeName, nowMs: number): str
   return some.map(({ metadata }) => metadata.name);
 }
 
+/** Tells people that a node could not remove a volume. What is gone needs no telling. */
+export function recordVolumeFailure(tx: Transaction, volume: Volume, message: string, nowMs: number): void {
+  const { id, project } = volume.metadata;
+  if (tx.get('volume', id, project) === undefined) return;
+  const failed = {
+    type: 'order.failed',
+    severity: 'warning',
+    message: `removal failed: ${message}`,
+  } as const;
+  tell(tx, volume, failed, nowMs);
+}
+
 function tell(
   tx: Transaction,
   { metadata, workload, node }: Volume,

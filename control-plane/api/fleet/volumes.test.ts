@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { DroverError } from '#shared/errors.ts';
 import { createFakeFleet, type FakeFleet } from '../../../test/fakes/backend.ts';
 import { createFakeClock, type FakeClock } from '../../../test/fakes/clock.ts';
 import { createSeededRandom } from '../../../test/fakes/random.ts';
@@ -103,6 +104,20 @@ describe('data volumes', () => {
     await clock.advance(30_000);
     expect((await list()).map((line) => line.split(' ')[0])).toEqual(['db-data-0']);
     expect(volumesOn(node)).toBe(0);
+  });
+
+  it('say once what keeps a node from removing them, and go when it can', async () => {
+    await control.remove('db');
+    await clock.advance(30_000);
+    const node = control.store.snapshot().named('volume', 'db-data-0')?.node ?? '';
+    const busy = new DroverError('failed-precondition', 'a clone of it is in use');
+    for (let times = 0; times < 3; times += 1) fleet.nodes.get(node)?.failNext('storage', busy);
+    expect(await remove('db-data-0')).toBe('removed');
+    const failures = control.store
+      .snapshot()
+      .list('event')
+      .filter(({ type }) => type === 'order.failed');
+    expect(failures.map(({ message }) => message)).toEqual(['removal failed: a clone of it is in use']);
   });
 
   it('tie the next copy to their node, and it is explained', async () => {
