@@ -226,8 +226,9 @@ function mounts(options: LxcConfigOptions): Line[] {
 }
 
 /**
- * LXC 5.0 leaves nodev and nosuid out of a bind that may be written to; this says them again. In perl, because
- * nothing else of Debian's base calls mount(2) without a /proc of its own. Every target goes as hex digits.
+ * LXC 5.0 leaves nodev and nosuid out of a bind that may be written to; this says them again. In perl,
+ * because nothing else of Debian's base calls mount(2) without a /proc of its own. Every target goes as hex
+ * digits.
  */
 export function mountHookScript(mounts: readonly GuestMount[]): string | undefined {
   const targets = mounts.filter(({ readOnly }) => !readOnly).map(({ target }) => target);

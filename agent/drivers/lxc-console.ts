@@ -1,4 +1,3 @@
-import path from 'node:path';
 import { DroverError } from '#shared/errors.ts';
 import type { InstanceId } from '#shared/model.ts';
 import type { ExecInput, ExecOutput, TerminalSize } from '#shared/streams.ts';
@@ -35,11 +34,10 @@ export function lxcConsoles(context: DriverContext, view: LxcView, tools: LxcToo
   const terminals = new Map<string, Promise<Terminal>>();
 
   async function connect(id: InstanceId, size: TerminalSize, signal: AbortSignal): Promise<Terminal> {
-    const exitFile = path.join(view.paths.of(id).directory, 'console-exit');
     const command = [tools.console, '-P', view.paths.lxcPath, '-n', id, '-t', '0', '-q'];
     const session = await openLxcSession(
       context,
-      { kind: 'console', owner: 0, size, exitFile, command },
+      { kind: 'console', owner: 0, size, exitFile: '', command },
       signal,
     );
     const early = await untilBegun(session, context.clock.timeout(beginTimeoutMs, signal)).catch(

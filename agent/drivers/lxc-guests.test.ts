@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { chmod, mkdir, symlink } from 'node:fs/promises';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
@@ -71,6 +71,22 @@ describe('a guest of LXC', () => {
     }
     await session.send({ kind: 'stdin-end' });
     expect((await readSession(session)).stdout).toBe('s3cr3t-canary /no/such.so\n');
+  });
+
+  it('writes its variables to no log of LXC, nor where others may read', async () => {
+    await using world = await setUpLxc();
+    const env = { SECRET: 's3cr3t-canary' };
+    const id = await start(world.driver, await world.newGuest(forEver, { env }));
+    await inside(world.driver, id, 'true');
+    const found = readdirSync(world.directory, { recursive: true, encoding: 'utf8' })
+      .filter((name) => /^(state|run)\//.test(name))
+      .map((name) => path.join(world.directory, name))
+      .filter((file) => statSync(file).isFile() && readFileSync(file, 'latin1').includes('s3cr3t-canary'));
+    expect(found.map((file) => path.relative(world.guestDirectory(id), file)).sort()).toEqual([
+      'config',
+      'guest.json',
+    ]);
+    for (const place of [...found, world.guestDirectory(id)]) expect(statSync(place).mode & 0o077).toBe(0);
   });
 
   it('cannot lift its own limits, nor see its group among the others', async () => {

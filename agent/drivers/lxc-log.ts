@@ -14,9 +14,9 @@ const sigint = constants.signals.SIGINT;
 const sighup = constants.signals.SIGHUP;
 
 /**
- * Recorded from 5.0.2 in test/golden/lxc-5.0.2. The kernel ends a guest that shuts itself down with SIGINT, and one
- * that reboots with SIGHUP (pid_namespaces(7)); nothing else can, since both are ignored by a first process
- * that does not ask for them.
+ * Recorded from 5.0.2 in test/golden/lxc-5.0.2. The kernel ends a guest that shuts itself down with SIGINT,
+ * and one that reboots with SIGHUP (pid_namespaces(7)); nothing else can, since both are ignored by a first
+ * process that does not ask for them.
  */
 export function readLxcRun(log: string): LxcRun {
   let run: LxcRun = { kind: 'none' };

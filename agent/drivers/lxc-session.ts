@@ -73,7 +73,7 @@ sub hangUp { $gone = 1; $out = ""; $open = 0;
   if ($tty) { hurt(1) } else { $inend = 1 } }
 my $held = "";
 sub plain { my $d = $held . $_[0]; $held = $d =~ s/\\r\\z// ? "\\r" : ""; $d =~ s/\\r\\n/\\n/g; return $d }
-sub done { my ($code) = @_;
+sub done { my ($code) = @_; return if $exitFile eq "";
   if (open(my $f, ">", "$exitFile.new")) { print $f $code; close $f; rename "$exitFile.new", $exitFile } }
 my $delay = 0.001;
 while (1) {
@@ -92,7 +92,8 @@ while (1) {
   my $quiet = $room;
   if ($n > 0) {
     if (vec($w, 1, 1)) { my $k = syswrite(STDOUT, $out);
-      if (defined $k) { substr($out, 0, $k) = "" } elsif (!$!{EAGAIN} && !$!{EINTR}) { $gone = 1; $out = "" } }
+      if (defined $k) { substr($out, 0, $k) = "" }
+      elsif (!$!{EAGAIN} && !$!{EINTR}) { $gone = 1; $out = "" } }
     for my $i (0, 1) { my $h = $i ? $errR : $outR; next unless defined $h && vec($r, fileno $h, 1);
       my $k = sysread($h, my $data, 32768);
       if ($k) { $quiet = 0; $data = plain($data) if $tty; frame(($i ? "R" : "O") . $data) if length $data }
@@ -124,7 +125,7 @@ export interface SessionOptions {
   /** Gets the pipes: what is opened anew by name inside has to be its own. */
   readonly owner: number;
   readonly size: TerminalSize | undefined;
-  /** Gets the exit code, or "lost". */
+  /** Gets the exit code, or "lost". The watcher names it as an argument and is known by it. Empty: none. */
   readonly exitFile: string;
   readonly command: readonly string[];
 }
@@ -151,7 +152,10 @@ export async function openLxcSession(
   options: SessionOptions,
   signal: AbortSignal,
 ): Promise<LxcSession> {
-  const perl = await commands.start('perl', ['-e', script], { pipes: ['write', 'read', 'ignore'], signal });
+  const perl = await commands.start('perl', ['-e', script, options.exitFile], {
+    pipes: ['write', 'read', 'ignore'],
+    signal,
+  });
   const input = perl.writable(0);
   const send: LxcSession['send'] = async (letter, data = '') => {
     if (input.destroyed || input.writableEnded)

@@ -94,13 +94,17 @@ export function lxcDriver(context: DriverContext, options: LxcOptions = {}): Run
 
   /** Kills what lives and gives its monitor time to say how it ended and to go. */
   async function endAll(id: InstanceId): Promise<void> {
-    await payload.kill(id, killTimeoutMs);
+    if (isOver(id)) return;
+    const first = firstProcess(payload.processes(id));
+    // The rest of its pid namespace ends with it, and this is soon done.
+    if (first !== undefined && !payload.isFrozen(id)) killQuietly(first);
+    else await payload.kill(id, killTimeoutMs);
     const endMs = clock.monotonicMs() + settleMs;
-    for (let waitMs = 1; clock.monotonicMs() < endMs; waitMs = Math.min(20, waitMs * 2)) {
+    for (let waitMs = 1; clock.monotonicMs() < endMs; waitMs += 1) {
       if (isOver(id)) return;
       // It may be about to boot the guest again.
-      if (waitMs === 20) await payload.kill(id, killTimeoutMs);
-      await clock.sleep(waitMs);
+      if (waitMs % 20 === 0) await payload.kill(id, killTimeoutMs);
+      await clock.sleep(Math.min(waitMs, 20));
     }
     for (const pid of startersOf(view, id)) killQuietly(pid);
     await monitors.kill(id, killTimeoutMs);
@@ -188,11 +192,6 @@ export function lxcDriver(context: DriverContext, options: LxcOptions = {}): Run
     yield* output.read(id, wanted, { isOver, signal });
   }
 
-  const requireMade = (id: InstanceId): void => {
-    if (!making.has(id)) return;
-    throw new DroverError('not-found', `${id} is being made`, { subject: { instance: id } });
-  };
-
   return {
     name: 'lxc',
     network: 'native',
@@ -216,8 +215,8 @@ export function lxcDriver(context: DriverContext, options: LxcOptions = {}): Run
       if (!keepLogs) output.remove(id);
     },
     inspect: async (id) => {
-      requireMade(id);
-      return readLxcState(view, id);
+      if (!making.has(id)) return readLxcState(view, id);
+      throw new DroverError('not-found', `${id} is being made`, { subject: { instance: id } });
     },
     async list() {
       await prepared();
