@@ -6,7 +6,8 @@ import { rangeOf } from './id-ranges.ts';
 import type { HeldVolume, InstanceRecord } from './record.ts';
 import type { Workshop } from './tools.ts';
 
-const releaseMs = 120_000;
+/** For what a pool does in a moment as a rule. */
+const callMs = 120_000;
 
 /** The data volumes that a spec asks for, each with the pool where it lies or will. invalid-argument. */
 export async function claimedVolumes(shop: Workshop, spec: InstanceSpec): Promise<HeldVolume[]> {
@@ -55,6 +56,20 @@ export async function prepareVolumes(
   return { mounts, quotaEnforced };
 }
 
+/** The quotas of the claims. False: one of them is not enforced. */
+export async function setSizes(shop: Workshop, { spec, volumes }: InstanceRecord): Promise<boolean> {
+  let areEnforced = true;
+  for (const { name, sizeMib } of spec.volumes) {
+    const id = assignedTo(spec, name);
+    const pool = shop.pools.of(volumes.find((each) => each.id === id)?.pool ?? '');
+    const hasQuota = (await shop.abilities.pool(pool)).has('quota');
+    areEnforced &&= hasQuota || sizeMib === 0;
+    if (!hasQuota) continue;
+    await shop.act('data.quota', () => pool.setQuota(id, sizeMib, shop.clock.timeout(callMs)));
+  }
+  return areEnforced;
+}
+
 /** Two guests on one volume would each shift it to their own ids, under the other. */
 function checkFree(shop: Workshop, own: InstanceId, id: VolumeId): void {
   const holder = holderOf(shop, id, own);
@@ -74,7 +89,7 @@ export const holderOf = (shop: Workshop, id: VolumeId, besides?: InstanceId): In
 /** Unmounts; what is in them stays. */
 export async function releaseVolumes(shop: Workshop, volumes: readonly HeldVolume[]): Promise<void> {
   for (const { id, pool } of volumes) {
-    const signal = shop.clock.timeout(releaseMs);
+    const signal = shop.clock.timeout(callMs);
     await shop.act('data.release', () => shop.pools.of(pool).release(id, signal));
   }
 }

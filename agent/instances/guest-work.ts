@@ -4,7 +4,7 @@ import type { GuestState, RuntimeDriver } from '../drivers/driver.ts';
 import type { PulledImage } from '../images/image-source.ts';
 import type { MountedVolume } from '../volumes/volume-driver.ts';
 import { attachNetwork, detachNetwork, networkOf, prepareNetwork, resolvConfOf } from './connect.ts';
-import { formerVolumes, prepareVolumes, releaseVolumes } from './data-volumes.ts';
+import { formerVolumes, prepareVolumes, releaseVolumes, setSizes } from './data-volumes.ts';
 import { imageRangeOf, rangeOf } from './id-ranges.ts';
 import type { InstanceRecord } from './record.ts';
 import { driverOf, imageSourceOf, type Workshop } from './tools.ts';
@@ -114,7 +114,7 @@ export async function setBack(
   await shop.snapshots.setBack(record, snapshot, signal());
 }
 
-/** The limits of a living guest and the quota of its root; gives what is not enforced. */
+/** The limits of a living guest and the quotas of its volumes; gives what is not enforced. */
 export async function setLimits(shop: Workshop, record: InstanceRecord): Promise<string[]> {
   const { id, spec, rootPool } = record;
   const { resources } = spec;
@@ -124,7 +124,8 @@ export async function setLimits(shop: Workshop, record: InstanceRecord): Promise
   const signal = (): AbortSignal => shop.clock.timeout(longestCallMs);
   await shop.act('guest.update', () => driver.update(id, resources, signal()));
   if (hasQuota) await shop.act('volume.quota', () => pool.setQuota(id, resources.diskMib, signal()));
-  return hasQuota || resources.diskMib === 0 ? [] : ['disk'];
+  const areEnforced = await setSizes(shop, record);
+  return areEnforced && (hasQuota || resources.diskMib === 0) ? [] : ['disk'];
 }
 
 /** With what is left of the grace, also after a restart of the agent. */

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { DroverError } from '#shared/errors.ts';
-import type { InstanceId, Resources } from '#shared/model.ts';
+import type { InstanceId, Resources, VolumeId } from '#shared/model.ts';
+import { systemRandom } from '#shared/random.ts';
 import { createAgentWorld, forever, phaseOf, reach, runInstance } from '../../test/fakes/agent-world.ts';
 import { until } from '../../test/until.ts';
 import type { Instances } from '../instances.ts';
@@ -37,6 +38,23 @@ describe('a generation with other limits', () => {
     await until(async () => (await instances.inspect(id)).state.notEnforced.includes('disk'), {
       what: 'the disk named',
     });
+  });
+
+  it('sets the sizes of its data volumes, too', async () => {
+    await using world = await createAgentWorld({ pools: { local: ['idmap', 'quota'] } });
+    const instances = await world.open();
+    const volumeId = systemRandom.uuidV7() as VolumeId;
+    const withSize = (sizeMib: number) => ({
+      volumes: [{ name: 'data', mountPath: '/data', sizeMib, pool: '', readOnly: false, keep: true }],
+      assigned: { attachments: [], ports: [], volumes: [{ name: 'data', volumeId }] },
+    });
+    const id = await runInstance(world, instances, withSize(10));
+    const { pid } = (await instances.inspect(id)).state;
+    await instances.ensure(world.order(id, 2), world.spec(forever, withSize(20)));
+    const sizeNow = async () =>
+      (await world.volumes.list(signal)).find((each) => each.id === volumeId)?.diskMib;
+    await until(async () => (await sizeNow()) === 20, { what: 'the new size' });
+    expect((await instances.inspect(id)).state.pid).toBe(pid);
   });
 
   it('are set on a paused guest, which stays paused', async () => {

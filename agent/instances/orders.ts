@@ -101,13 +101,21 @@ export function isRepeatedSpec(
   });
 }
 
+/** What can be set while a guest runs: its resources, and the sizes of its data volumes. */
+const limitsOf = ({ resources, volumes }: InstanceSpec) => [resources, volumes.map(({ sizeMib }) => sizeMib)];
+const withoutLimits = (spec: InstanceSpec) => ({
+  ...spec,
+  resources: {},
+  volumes: spec.volumes.map((claim) => ({ ...claim, sizeMib: 0 })),
+});
+
 /** Whether nothing of the guest but its limits would be another: also where nothing would. */
 export const differInLimitsAlone = (one: InstanceSpec, other: InstanceSpec): boolean =>
-  canonical({ ...one, resources: {} }) === canonical({ ...other, resources: {} });
+  canonical(withoutLimits(one)) === canonical(withoutLimits(other));
 
 /** Whether a guest of the one becomes a guest of the other by its limits. */
 export const changesLimitsAlone = (one: InstanceSpec, other: InstanceSpec): boolean =>
-  differInLimitsAlone(one, other) && canonical(one.resources) !== canonical(other.resources);
+  differInLimitsAlone(one, other) && canonical(limitsOf(one)) !== canonical(limitsOf(other));
 
 /**
  * Names the body of an order: everything but the request id. What a spec leaves as it is by itself is left
