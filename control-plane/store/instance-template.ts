@@ -59,19 +59,33 @@ export type SpecChange = 'none' | 'limits' | 'anew' | 'replace';
 export function changeOf(before: InstanceTemplate, after: InstanceTemplate): SpecChange {
   if (isSameData(alikeOf(before), alikeOf(after))) return 'none';
   if (isSameData(withoutLimits(before), withoutLimits(after))) return 'limits';
+  // The sizes of data volumes are set when a guest is made, which finds its root again under every runtime.
+  if (isSameData(withoutSizes(before), withoutSizes(after))) return 'anew';
   const isOwnRoot = after.runtime === 'lxc' && before.runtime === 'lxc';
-  return isOwnRoot && before.image === after.image && before.rootPool === after.rootPool ? 'anew' : 'replace';
+  return isOwnRoot && keepsRoot(before, after) ? 'anew' : 'replace';
 }
+
+/** A root has its image, its pool and its owner for ever: nodes refuse an order that says otherwise. */
+const keepsRoot = (before: InstanceTemplate, after: InstanceTemplate): boolean =>
+  before.image === after.image &&
+  before.rootPool === after.rootPool &&
+  before.security.privileged === after.security.privileged &&
+  (before.security.ownIdRange || !after.security.ownIdRange);
 
 const alikeOf = (template: InstanceTemplate & Partial<InstanceSpec>): InstanceTemplate => {
   const { displayName: _name, assigned: _assigned, ...alike } = template;
   return alike;
 };
 
-function withoutLimits(template: InstanceTemplate): unknown {
-  const { resources: _resources, volumes, ...rest } = alikeOf(template);
-  return { ...rest, volumes: volumes.map(({ sizeMib: _sizeMib, ...claim }) => claim) };
+function withoutLimits(template: InstanceTemplate): Omit<InstanceTemplate, 'resources'> {
+  const { resources: _resources, ...rest } = alikeOf(template);
+  return rest;
 }
+
+const withoutSizes = (template: InstanceTemplate): unknown => {
+  const { volumes, ...rest } = withoutLimits(template);
+  return { ...rest, volumes: volumes.map(({ sizeMib: _sizeMib, ...claim }) => claim) };
+};
 
 /**
  * The change needs no new look at what the image stands for. A container whose root is its own keeps its
