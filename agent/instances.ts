@@ -99,6 +99,7 @@ export async function openInstances(options: InstancesOptions): Promise<Instance
       changes.close();
       await turns;
       await Promise.all([...keepers.values()].map((keeper) => keeper.idle()));
+      await shop.snapshots.idle();
     },
   };
 }

@@ -26,9 +26,12 @@ export interface FleetOrders {
   stop(order: Order, graceMs: number | undefined, signal: AbortSignal): Promise<InstanceState>;
   /** Sent at most once for each request id. not-found; failed-precondition when nothing runs. */
   signal(order: Order, signalNumber: number, signal: AbortSignal): Promise<void>;
-  /** Freezes the guest until it is resumed, stopped or made anew. not-found; failed-precondition. */
+  /**
+   * Freezes the guest until it is resumed, stopped or made anew. not-found; failed-precondition; aborted while
+   * a snapshot of it is taken.
+   */
   pause(order: Order, signal: AbortSignal): Promise<InstanceState>;
-  /** not-found; failed-precondition when nothing lives. */
+  /** not-found; failed-precondition when nothing lives; aborted while a snapshot of it is taken. */
   resume(order: Order, signal: AbortSignal): Promise<InstanceState>;
   /** As Snapshots.take; not-found. */
   createSnapshot(
@@ -196,6 +199,13 @@ async function freeze(
   if (intent !== 'run') {
     throw new DroverError('failed-precondition', `instance ${order.instanceId} is stopped or on its way`, {
       subject: { instance: order.instanceId },
+    });
+  }
+  // It goes on when that is done, whatever was asked for meanwhile.
+  if (shop.snapshots.isFreezing(order.instanceId)) {
+    throw new DroverError('aborted', `a snapshot of ${order.instanceId} is being taken`, {
+      subject: { instance: order.instanceId },
+      nextStep: 'try again in a moment',
     });
   }
   const driver = driverOf(shop, spec.runtime);

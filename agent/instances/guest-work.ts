@@ -11,6 +11,8 @@ import { driverOf, imageSourceOf, type Workshop } from './tools.ts';
 
 /** A driver's own limits are shorter; this one ends what a broken driver would never end. */
 const longestCallMs = 120_000;
+/** A pool may have to copy all that its volumes hold. */
+const longestCopyMs = 4 * 60 * 60_000;
 
 /** What the host shows of the guest. */
 export async function look(
@@ -105,13 +107,14 @@ export async function setBack(
   record: InstanceRecord,
   seen: GuestState | 'absent',
   snapshot: SnapshotId,
+  interrupt: AbortSignal,
 ): Promise<void> {
-  const signal = (): AbortSignal => shop.clock.timeout(longestCallMs, shop.lifetime);
   await clearGuest(shop, record, seen, { keepLogs: true });
   await releaseVolumes(shop, record.volumes);
   const pool = shop.pools.of(record.rootPool);
-  await shop.act('volume.release', () => pool.release(record.id, signal()));
-  await shop.snapshots.setBack(record, snapshot, signal());
+  const releasing = shop.clock.timeout(longestCallMs, shop.lifetime);
+  await shop.act('volume.release', () => pool.release(record.id, releasing));
+  await shop.snapshots.setBack(record, snapshot, shop.clock.timeout(longestCopyMs, interrupt));
 }
 
 /** The limits of a living guest and the quotas of its volumes; gives what is not enforced. */
@@ -150,6 +153,8 @@ export async function removeAll(
   seen: GuestState | 'absent',
 ): Promise<void> {
   const { id, generation, rootPool } = record;
+  // One that is being taken would make anew what is removed, and keep the guest frozen until it is whole.
+  await shop.snapshots.abandon(id);
   await clearGuest(shop, record, seen, { keepLogs: false });
   await releaseVolumes(shop, record.volumes);
   const pools = rootPool === '' ? shop.pools.all : [shop.pools.of(rootPool)];

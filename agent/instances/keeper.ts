@@ -232,8 +232,9 @@ async function readAddresses({ networks, log }: Workshop, memory: Memory): Promi
 }
 
 function waitingMs(record: InstanceRecord, { failure, dueMs }: Memory, nowMs: number): number {
-  const restartMs =
-    record.intent === 'run' && record.run === 'ended' && !record.final ? Math.max(0, dueMs - nowMs) : 0;
+  const { intent, run, final, rollback } = record;
+  const isRestart = intent === 'run' && run === 'ended' && !final && rollback === undefined;
+  const restartMs = isRestart ? Math.max(0, dueMs - nowMs) : 0;
   return failure === undefined ? restartMs : Math.max(restartMs, failure.dueMs - nowMs, 0);
 }
 

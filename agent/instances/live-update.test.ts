@@ -79,7 +79,7 @@ describe('a generation with other limits', () => {
     });
     expect(phaseOf(instances, id)).toBe('running');
     await limited(instances, id);
-    expect((await instances.inspect(id)).state.message).toBe('');
+    await until(async () => (await instances.inspect(id)).state.message === '', { what: 'no refusal' });
     world.host.failNext('update', new DroverError('failed-precondition', 'it uses more already'));
     await instances.ensure(world.order(id, 3), world.spec(forever, { restart }));
     await until(() => world.host.calls.get('update') === 3, { what: 'a third attempt' });

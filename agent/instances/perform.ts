@@ -97,12 +97,12 @@ async function make(shop: Workshop, { memory, record, guest, update, interrupt }
 /**
  * A refusal ends the attempt, and a new guest goes on with the volumes as they are; else it is tried again.
  */
-async function rollBack(shop: Workshop, { record, guest, update }: Scene): Promise<void> {
+async function rollBack(shop: Workshop, { record, guest, update, interrupt }: Scene): Promise<void> {
   const { rollback } = record;
   if (rollback === undefined) return;
   let message = '';
   try {
-    await setBack(shop, record, guest, rollback);
+    await setBack(shop, record, guest, rollback, AbortSignal.any([interrupt, shop.lifetime]));
   } catch (error) {
     if (shop.lifetime.aborted || !isKind(error, 'not-found', 'failed-precondition')) throw error;
     message = error.message;

@@ -1,15 +1,17 @@
 import path from 'node:path';
 import { mkdir, readdir, rm } from 'node:fs/promises';
-import { DroverError, isKind } from '#shared/errors.ts';
+import { DroverError } from '#shared/errors.ts';
 import type { InstanceId, Snapshot, SnapshotId } from '#shared/model.ts';
 import { readIfThere, writeDurably } from '../host/durable-file.ts';
-import type { FoundSnapshot, VolumeDriver } from '../volumes/volume-driver.ts';
+import type { VolumeDriver } from '../volumes/volume-driver.ts';
 import { createPauses } from './pauses.ts';
 import type { InstanceRecord } from './record.ts';
 import { type NewSnapshot, noSuchSnapshot, type Snapshots } from './snapshots.ts';
-import { type FoundSet, formatNote, gatherSets } from './snapshot-note.ts';
+import { type FoundSet, formatNote } from './snapshot-note.ts';
+import { readSets, requireAll, requireAnswers, type SnapshotSets } from './snapshot-sets.ts';
+import { createSnapshotTurns, isLeaving } from './snapshot-turns.ts';
 import type { Workshop } from './tools.ts';
-import { claimOf, partsOf, type VolumePart } from './volume-parts.ts';
+import { partsOf, type VolumePart } from './volume-parts.ts';
 
 type Parts = Pick<
   Workshop,
@@ -18,31 +20,14 @@ type Parts = Pick<
 
 /** Above this a guest may have noticed: what it holds open is then not what it would have written. */
 const longestPauseMs = 1000;
+const cleanUpMs = 60_000;
 
 export function createSnapshots(shop: Parts, directory: string): Snapshots {
   const pauses = createPauses(shop, path.join(directory, 'frozen'));
-  const queues = new Map<InstanceId, Promise<unknown>>();
+  const turns = createSnapshotTurns(shop.lifetime);
   const taking = new Set<SnapshotId>();
 
-  /** One at a time for each instance. */
-  function inTurn<T>(id: InstanceId, work: () => Promise<T>): Promise<T> {
-    const before = queues.get(id) ?? Promise.resolve();
-    const mine = before.then(work, work);
-    const quiet = mine.catch(() => undefined).finally(() => queues.get(id) === quiet && queues.delete(id));
-    queues.set(id, quiet);
-    return mine;
-  }
-
   const pauseFile = (id: SnapshotId): string => path.join(directory, `${id}.json`);
-
-  async function readSets(signal: AbortSignal): Promise<FoundSet[]> {
-    const found: FoundSnapshot[] = [];
-    for (const pool of shop.pools.all) {
-      if (!(await canSnapshot(shop, pool))) continue;
-      found.push(...(await pool.snapshots(undefined, signal)));
-    }
-    return gatherSets(found, (volumeId) => claimOf(shop.heldRecords(), volumeId) ?? volumeId);
-  }
 
   /** How long the guest stood still; unknown is never told as consistent. */
   async function finish({ snapshot, atOnce }: FoundSet): Promise<Snapshot> {
@@ -51,13 +36,39 @@ export function createSnapshots(shop: Parts, directory: string): Snapshots {
     return { ...snapshot, ...told };
   }
 
-  async function setsOf(record: InstanceRecord, signal: AbortSignal): Promise<FoundSet[]> {
+  /**
+   * What a crash left of one that was being taken, or a way back of one that it took the root of. One that
+   * lost a data volume since is none: what is left of it is still good.
+   */
+  async function isHalf({ snapshot, isWhole, atOnce }: FoundSet): Promise<boolean> {
+    if (isWhole) return false;
+    const { id, instanceId, volumes } = snapshot;
+    if (!volumes.some(({ volumeId }) => volumeId === instanceId)) return true;
+    return !atOnce && (await readIfThere(pauseFile(id))) === undefined;
+  }
+
+  async function setsOf(record: InstanceRecord, { sets }: SnapshotSets): Promise<FoundSet[]> {
     const own = new Set<string>(partsOf(record).map(({ volumeId }) => volumeId));
-    return (await readSets(signal)).filter(({ snapshot, isWhole }) => {
-      const shared = snapshot.volumes.some(({ volumeId }) => own.has(volumeId));
-      // Of an instance of before, the data volumes may have come here; its root has not.
-      return shared && (isWhole || snapshot.instanceId !== record.id) && !taking.has(snapshot.id);
-    });
+    const shared = sets.filter(
+      ({ snapshot: { id, volumes } }) => !taking.has(id) && volumes.some(({ volumeId }) => own.has(volumeId)),
+    );
+    // Of an instance of before, the data volumes may have come here; its root has not.
+    const isShown = async (set: FoundSet): Promise<boolean> =>
+      set.snapshot.instanceId !== record.id || !(await isHalf(set));
+    return filtered(shared, isShown);
+  }
+
+  /** Whole or half, for as long as its instance is here. */
+  async function halvesIn({ sets }: SnapshotSets): Promise<FoundSet[]> {
+    const held = new Set<string>(shop.heldRecords().map(({ id }) => id));
+    const own = sets.filter(({ snapshot }) => held.has(snapshot.instanceId) && !taking.has(snapshot.id));
+    return filtered(own, isHalf);
+  }
+
+  async function knownOf(record: InstanceRecord, signal: AbortSignal): Promise<FoundSet[]> {
+    const all = await readSets(shop, signal);
+    requireAnswers(shop, record, all);
+    return setsOf(record, all);
   }
 
   async function takeNew(
@@ -87,7 +98,7 @@ export function createSnapshots(shop: Parts, directory: string): Snapshots {
     };
     if (atOnce) await snapAll();
     else await snapPaused(record, wanted.id, snapAll);
-    const set = (await readSets(signal)).find(({ snapshot }) => snapshot.id === wanted.id);
+    const set = (await readSets(shop, signal)).sets.find(({ snapshot }) => snapshot.id === wanted.id);
     if (set?.isWhole !== true)
       throw new DroverError('internal', `snapshot ${wanted.id} is not there after it was taken`);
     return finish(set);
@@ -106,94 +117,118 @@ export function createSnapshots(shop: Parts, directory: string): Snapshots {
       shop.log.warn({ event: 'snapshot.inconsistent', instanceId: record.id, snapshotId: id, pauseMs });
   }
 
+  /** First it counts as half, so that what a crash leaves of it is never shown. */
   async function removeParts({ snapshot }: FoundSet, signal: AbortSignal): Promise<void> {
+    await rm(pauseFile(snapshot.id), { force: true });
     for (const pool of shop.pools.all) {
-      if (!(await canSnapshot(shop, pool))) continue;
+      if (!(await shop.abilities.pool(pool)).has('snapshots')) continue;
       const held = new Set((await pool.list(signal)).map(({ id }) => id));
       for (const { volumeId } of snapshot.volumes) {
         if (!held.has(volumeId)) continue;
         await shop.act('snapshot.remove', () => pool.removeSnapshot(volumeId, snapshot.id, signal));
       }
     }
-    await rm(pauseFile(snapshot.id), { force: true });
   }
 
-  return {
-    take: (record, wanted, signal) =>
-      inTurn(record.id, async () => {
-        const sets = await setsOf(record, signal);
-        const known = sets.find(({ snapshot }) => snapshot.id === wanted.id);
-        if (known !== undefined) return finish(known);
-        if (sets.some(({ snapshot }) => snapshot.name === wanted.name))
-          throw new DroverError('already-exists', `there is a snapshot ${wanted.name} of ${record.id}`, {
-            subject: { instance: record.id, snapshot: wanted.name },
-            nextStep: 'choose another name, or remove that one',
-          });
-        taking.add(wanted.id);
-        try {
-          const half = (await readSets(signal)).find(({ snapshot }) => snapshot.id === wanted.id);
-          if (half !== undefined) await removeParts(half, signal);
-          return await takeNew(record, wanted, signal);
-        } catch (error) {
-          await removeHalf(wanted.id);
-          throw error;
-        } finally {
-          taking.delete(wanted.id);
-        }
-      }),
-    async list(of, signal) {
-      const sets = of === undefined ? await readSets(signal) : await setsOf(of, signal);
-      const whole = of === undefined ? sets.filter(({ snapshot }) => !taking.has(snapshot.id)) : sets;
-      return Promise.all(whole.map(finish));
-    },
-    setBack: (record, id, signal) =>
-      inTurn(record.id, async () => {
-        const set = (await setsOf(record, signal)).find(({ snapshot }) => snapshot.id === id);
-        if (set === undefined) throw noSuchSnapshot(record.id, id);
-        const parts = new Map(partsOf(record).map((part) => [part.volumeId, part.pool]));
-        for (const { volumeId } of set.snapshot.volumes) {
-          const pool = parts.get(volumeId);
-          if (pool === undefined) continue;
-          await shop.act('snapshot.set-back', () => shop.pools.of(pool).rollback(volumeId, id, signal));
-        }
-      }),
-    remove: (record, id, signal) =>
-      inTurn(record.id, async () => {
-        const set = (await setsOf(record, signal)).find(({ snapshot }) => snapshot.id === id);
-        if (set !== undefined) await removeParts(set, signal);
-      }),
-    async recover(signal) {
-      await pauses.resumeLeft(signal);
-      const held = new Set<string>(shop.heldRecords().map(({ id }) => id));
-      for (const set of await readSets(signal)) {
-        const { id, instanceId } = set.snapshot;
-        if (!set.isWhole && held.has(instanceId) && !taking.has(id)) await removeParts(set, signal);
-      }
-      await dropPauseFiles(directory, new Set((await readSets(signal)).map(({ snapshot }) => snapshot.id)));
-    },
-  };
+  async function take(record: InstanceRecord, wanted: NewSnapshot, signal: AbortSignal): Promise<Snapshot> {
+    checkStays(shop, record);
+    const all = await readSets(shop, signal);
+    requireAnswers(shop, record, all);
+    const sets = await setsOf(record, all);
+    const known = sets.find(({ snapshot }) => snapshot.id === wanted.id);
+    if (known !== undefined) return finish(known);
+    if (sets.some(({ snapshot }) => snapshot.name === wanted.name)) throw isNamed(record, wanted);
+    const half = all.sets.find(({ snapshot }) => snapshot.id === wanted.id);
+    if (half !== undefined) {
+      if (half.snapshot.instanceId !== record.id) throw isOthers(record, half);
+      requireAll(all);
+    }
+    taking.add(wanted.id);
+    try {
+      if (half !== undefined) await removeParts(half, signal);
+      return await takeNew(record, wanted, signal);
+    } catch (error) {
+      await removeHalf(wanted.id);
+      throw error;
+    } finally {
+      taking.delete(wanted.id);
+    }
+  }
 
   /** Whatever kept it from being whole: a full pool must be able to take the next one. */
   async function removeHalf(id: SnapshotId): Promise<void> {
-    const signal = shop.clock.timeout(60_000);
+    const signal = shop.clock.timeout(cleanUpMs);
     try {
-      const half = (await readSets(signal)).find(({ snapshot }) => snapshot.id === id);
+      const half = (await readSets(shop, signal)).sets.find(({ snapshot }) => snapshot.id === id);
       if (half !== undefined) await removeParts(half, signal);
     } catch (err) {
       shop.log.warn({ event: 'snapshot.half-left', snapshotId: id, err });
     }
   }
+
+  return {
+    take: (record, wanted, signal) => turns.next(record.id, signal, (own) => take(record, wanted, own)),
+    async list(of, signal) {
+      if (of !== undefined) return Promise.all((await knownOf(of, signal)).map(finish));
+      const all = await readSets(shop, signal);
+      const halves = new Set(await halvesIn(all));
+      const shown = all.sets.filter((set) => !halves.has(set) && !taking.has(set.snapshot.id));
+      return Promise.all(shown.map(finish));
+    },
+    setBack: (record, id, signal) =>
+      turns.next(record.id, signal, async (own) => {
+        const set = (await knownOf(record, own)).find(({ snapshot }) => snapshot.id === id);
+        if (set === undefined) throw noSuchSnapshot(record.id, id);
+        const parts = new Map(partsOf(record).map((part) => [part.volumeId, part.pool]));
+        for (const { volumeId } of set.snapshot.volumes) {
+          const pool = parts.get(volumeId);
+          if (pool === undefined) continue;
+          await shop.act('snapshot.set-back', () => shop.pools.of(pool).rollback(volumeId, id, own));
+        }
+      }),
+    remove: (record, id, signal) =>
+      turns.next(record.id, signal, async (own) => {
+        const set = (await knownOf(record, own)).find(({ snapshot }) => snapshot.id === id);
+        if (set !== undefined) await removeParts(set, own);
+      }),
+    isFreezing: pauses.isFreezing,
+    abandon: turns.end,
+    idle: turns.idle,
+    async recover(signal) {
+      await pauses.resumeLeft(signal);
+      const all = await readSets(shop, signal);
+      requireAll(all);
+      for (const set of await halvesIn(all)) await removeParts(set, signal);
+      await dropPauseFiles(directory, new Set(all.sets.map(({ snapshot }) => snapshot.id)));
+    },
+  };
 }
 
-async function canSnapshot({ abilities }: Parts, pool: VolumeDriver): Promise<boolean> {
-  try {
-    return (await abilities.pool(pool)).has('snapshots');
-  } catch (error) {
-    // Its own snapshots cannot be read now; those of other pools can.
-    if (isKind(error, 'unavailable')) return false;
-    throw error;
-  }
+async function filtered<T>(all: readonly T[], test: (one: T) => Promise<boolean>): Promise<T[]> {
+  const answers = await Promise.all(all.map(test));
+  return all.filter((_, place) => answers[place]);
 }
+
+/** It may have been removed while this waited for its turn. */
+function checkStays({ heldRecords }: Parts, { id }: InstanceRecord): void {
+  const now = heldRecords().find((record) => record.id === id);
+  if (now === undefined || now.intent === 'remove') throw isLeaving(id);
+}
+
+const isNamed = ({ id }: InstanceRecord, { name }: NewSnapshot): DroverError =>
+  new DroverError('already-exists', `there is a snapshot ${name} of ${id}`, {
+    subject: { instance: id, snapshot: name },
+    nextStep: 'choose another name, or remove that one',
+  });
+
+const isOthers = ({ id }: InstanceRecord, { snapshot }: FoundSet): DroverError =>
+  new DroverError(
+    'already-exists',
+    `snapshot ${snapshot.id} is one of ${snapshot.instanceId}, not of ${id}`,
+    {
+      subject: { instance: id, snapshot: snapshot.id },
+    },
+  );
 
 async function requireSnapshots(
   { abilities }: Parts,
