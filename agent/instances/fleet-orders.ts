@@ -27,8 +27,8 @@ export interface FleetOrders {
   /** Sent at most once for each request id. not-found; failed-precondition when nothing runs. */
   signal(order: Order, signalNumber: number, signal: AbortSignal): Promise<void>;
   /**
-   * Freezes the guest until it is resumed, stopped or made anew. not-found; failed-precondition; aborted while
-   * a snapshot of it is taken.
+   * Freezes the guest until it is resumed, stopped or made anew. not-found; failed-precondition; aborted
+   * while a snapshot of it is taken.
    */
   pause(order: Order, signal: AbortSignal): Promise<InstanceState>;
   /** not-found; failed-precondition when nothing lives; aborted while a snapshot of it is taken. */

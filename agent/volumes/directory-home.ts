@@ -31,6 +31,8 @@ export interface SnapshotRecord {
   readonly range: IdRange;
   /** Undefined: when it was written. */
   readonly createdAtMs?: number;
+  /** On the disk, when it was taken: nothing of it changes. Undefined: not measured. */
+  readonly bytes?: number;
 }
 
 export type SnapshotEntry = SnapshotRecord & { readonly id: SnapshotId; readonly createdAtMs: number };
@@ -104,7 +106,7 @@ export function createHomes(directory: string, run: HostCommands['run']): Homes 
     async makeHome(id, signal) {
       if (await exists(home(id))) await removeHome(id, signal);
       await mkdir(home(id), { recursive: true, mode: passable });
-      for (const each of [directory, home(id)]) await chmod(each, passable);
+      for (const each of [directory, home(id)]) await letPass(each);
       for (const place of mountPoints) await mkdir(path.join(home(id), place));
     },
     removeHome,
@@ -139,6 +141,12 @@ export async function exists(file: string): Promise<boolean> {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false;
     throw error;
   }
+}
+
+/** The directory may be one that somebody shares with us: what others may do there already, they may. */
+async function letPass(directory: string): Promise<void> {
+  const { mode } = await stat(directory);
+  if ((mode & passable) !== passable) await chmod(directory, (mode & 0o7777) | passable);
 }
 
 const emptyParts = ['upper', 'data', 'work/work', 'work', 'root', 'lower', ''];

@@ -12,7 +12,7 @@ import {
   toolError,
   type VolumeRecord,
 } from './directory-home.ts';
-import { readMounts } from './mounts.ts';
+import { type MountDetails, mountsAt, readMounts } from './mounts.ts';
 
 export interface DirectoryMounts {
   isMounted(id: VolumeId): Promise<boolean>;
@@ -60,8 +60,19 @@ export function createDirectoryMounts(homes: Homes, run: HostCommands['run']): D
     }
   }
 
+  /** mount(8) binds first and says nosuid and nodev then: one that was killed between them said nothing. */
+  async function unmountBare(id: VolumeId, signal: AbortSignal): Promise<void> {
+    const found = await mountsAt(await placeOf(id, 'root'));
+    const isBare = ({ options }: MountDetails): boolean =>
+      !['nodev', 'nosuid'].every((option) => options.split(',').includes(option));
+    if (found.some(isBare)) await unmount(id, 'root', signal);
+  }
+
+  const placeOf = async (id: VolumeId, place: MountPoint): Promise<string> =>
+    path.join(await realpath(home(id)).catch(() => home(id)), place);
+
   async function countMounts(id: VolumeId, place: MountPoint): Promise<number> {
-    const wanted = path.join(await realpath(home(id)).catch(() => home(id)), place);
+    const wanted = await placeOf(id, place);
     return (await readMounts()).filter(({ target }) => target === wanted).length;
   }
 
@@ -72,8 +83,9 @@ export function createDirectoryMounts(homes: Homes, run: HostCommands['run']): D
       await checkPassable(root);
       // Left by a tool that was killed between its mounts.
       await unmount(id, 'lower', signal);
-      if ((await countMounts(id, 'root')) > 0) return root;
       const isRoot = kindOf(record) === 'root';
+      if (!isRoot) await unmountBare(id, signal);
+      if ((await countMounts(id, 'root')) > 0) return root;
       const result = await (isRoot
         ? mountRoot(id, record, isShifted, signal)
         : mountData(id, record, signal));

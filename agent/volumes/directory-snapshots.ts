@@ -14,6 +14,7 @@ import {
   toolError,
   type VolumeRecord,
 } from './directory-home.ts';
+import { diskUsage } from './disk-usage.ts';
 import { checkNote, isTaken, noSnapshot, noVolume, otherNote } from './volume-id.ts';
 import type { IdRange, SnapshotNote } from './volume-driver.ts';
 
@@ -30,7 +31,7 @@ export interface DirectorySnapshots {
   keep(
     id: VolumeId,
     record: VolumeRecord,
-    entry: Omit<SnapshotEntry, 'createdAtMs' | 'sequence'> & { readonly createdAtMs?: number },
+    entry: Omit<SnapshotEntry, 'createdAtMs' | 'sequence' | 'bytes'> & { readonly createdAtMs?: number },
     signal: AbortSignal,
   ): Promise<void>;
 }
@@ -99,15 +100,17 @@ export function createDirectorySnapshots(homes: Homes, run: HostCommands['run'])
     await mkdir(home, { recursive: true, mode: 0o700 });
     // Owners and setuid bits in there are real: nobody comes to them but through us.
     await chmod(path.dirname(home), 0o700);
+    let bytes: number;
     try {
       await copy(homes.content(id, record), contentOf(id, entry.id), id, signal);
+      bytes = await diskUsage(run, [home], id, signal);
     } catch (error) {
       await removeTree(run, home, new AbortController().signal);
       throw error;
     }
     const sequence = ((await homes.listSnapshots(id)).at(-1)?.sequence ?? 0) + 1;
     const { id: _, ...told } = entry;
-    await writeDurably(path.join(home, 'snapshot.json'), JSON.stringify({ ...told, sequence }));
+    await writeDurably(path.join(home, 'snapshot.json'), JSON.stringify({ ...told, sequence, bytes }));
     await syncDirectory(path.dirname(home));
   }
 

@@ -2,7 +2,7 @@ import { chmod, chown, mkdir, readdir, readFile, stat, writeFile } from 'node:fs
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { systemClock } from '#shared/clock.ts';
-import type { Digest, InstanceId } from '#shared/model.ts';
+import type { Digest, InstanceId, SnapshotId } from '#shared/model.ts';
 import { systemRandom } from '#shared/random.ts';
 import { type VolumeWorld, volumeDriverConformance } from '../../test/conformance/volume-driver.ts';
 import { createFakeVolumeDriver } from '../../test/fakes/volume-driver.ts';
@@ -10,7 +10,7 @@ import { passableDirectory } from '../../test/passable-directory.ts';
 import { createHostCommands } from '../host/command.ts';
 import { createDirectoryDriver } from './directory.ts';
 import { probeIdmap } from './idmap-probe.ts';
-import { parseMounts, readMounts } from './mounts.ts';
+import { mountsAt, parseMounts, readMounts } from './mounts.ts';
 
 const { signal } = new AbortController();
 const { run, start } = createHostCommands({ clock: systemClock });
@@ -137,6 +137,45 @@ describe('directory driver', () => {
     await expect(world.driver.remove(text as InstanceId, signal)).rejects.toMatchObject({
       kind: 'invalid-argument',
     });
+  });
+
+  it('leaves a directory that is shared with others as open as it was', async () => {
+    await using world = await setUpDirectory();
+    await mkdir(world.volumes);
+    for (const [given, wanted] of [
+      [0o755, 0o755],
+      [0o700, 0o711],
+    ] as const) {
+      await chmod(world.volumes, given);
+      await world.driver.prepareData({ id, range, diskMib: 0 }, signal);
+      expect((await stat(world.volumes)).mode & 0o7777).toBe(wanted);
+      await world.driver.remove(id, signal);
+    }
+  });
+
+  it('mounts data anew where a killed tool did not come to its options', async () => {
+    await using world = await setUpDirectory();
+    const volume = { id, range, diskMib: 0 };
+    const { path: target } = await world.driver.prepareData(volume, signal);
+    await writeFile(path.join(target, 'kept'), '');
+    await world.driver.release(id, signal);
+    await run('mount', ['--bind', path.join(path.dirname(target), 'data'), target]);
+    await world.reopen().prepareData(volume, signal);
+    const [found, ...more] = await mountsAt(target);
+    expect([found?.options.split(',').includes('nosuid'), more]).toEqual([true, []]);
+    expect(await readdir(target)).toEqual(['kept']);
+  });
+
+  it('measures a snapshot once, when it is taken', async () => {
+    await using world = await setUpDirectory();
+    await world.driver.prepareData({ id, range, diskMib: 0 }, signal);
+    const snapshot = systemRandom.uuidV7() as SnapshotId;
+    await world.driver.snapshot([id], snapshot, 'note', signal);
+    const commands = createHostCommands({ clock: systemClock });
+    const counted = createDirectoryDriver({ directory: world.volumes, run: commands.run, start });
+    const [found] = await counted.snapshots(undefined, signal);
+    expect(found?.bytes).toBeGreaterThan(0);
+    expect(commands.spawns.get('du') ?? 0).toBe(0);
   });
 
   it('works below a directory whose name needs escaping', async () => {

@@ -4,18 +4,11 @@ import { asDroverError, DroverError } from '#shared/errors.ts';
 import type { PoolFacts, VolumeId } from '#shared/model.ts';
 import type { HostCommands } from '../host/command.ts';
 import { writeDurably } from '../host/durable-file.ts';
-import {
-  createHomes,
-  exists,
-  foundSnapshot,
-  kindOf,
-  passable,
-  toolError,
-  type VolumeRecord,
-} from './directory-home.ts';
+import { createHomes, exists, foundSnapshot, kindOf, passable, type VolumeRecord } from './directory-home.ts';
 import { createDirectoryMounts } from './directory-mounts.ts';
 import { createDirectorySnapshots } from './directory-snapshots.ts';
 import { createDirectoryStreams } from './directory-stream.ts';
+import { diskUsage } from './disk-usage.ts';
 import { checkSnapshotId, isMountedStill, noVolume } from './volume-id.ts';
 import type { FoundVolume, IdRange, RootRequest, VolumeCapability, VolumeDriver } from './volume-driver.ts';
 
@@ -30,7 +23,6 @@ export interface DirectoryDriverOptions {
   readonly idmap?: () => Promise<string>;
 }
 
-const usageMs = 5 * 60_000;
 const mib = 1024 * 1024;
 
 /**
@@ -96,21 +88,12 @@ export function createDirectoryDriver(options: DirectoryDriverOptions): VolumeDr
     return { id, kind: record === undefined ? 'root' : kindOf(record), range: record?.range, diskMib: 0 };
   }
 
-  async function measure(id: VolumeId, places: readonly string[], signal: AbortSignal): Promise<number> {
-    // du(1) walks by descriptor: a guest that swaps directories for links meanwhile leads it nowhere.
-    const args = ['-sxc', '--block-size=1', '--', ...places];
-    const result = await run('du', args, { signal, timeoutMs: usageMs });
-    const bytes = Number.parseInt(result.stdout.trimEnd().split('\n').at(-1) ?? '', 10);
-    // du fails for files that the guest removed under it, and still has its sum.
-    if (!Number.isSafeInteger(bytes)) throw toolError('du', result, id);
-    return bytes;
-  }
-
   async function snapshotsOf(id: VolumeId, signal: AbortSignal) {
     return Promise.all(
-      (await homes.listSnapshots(id)).map(async (entry) =>
-        foundSnapshot(id, entry, await measure(id, [homes.snapshotHome(id, entry.id)], signal)),
-      ),
+      (await homes.listSnapshots(id)).map(async (entry) => {
+        const bytes = entry.bytes ?? (await diskUsage(run, [homes.snapshotHome(id, entry.id)], id, signal));
+        return foundSnapshot(id, entry, bytes);
+      }),
     );
   }
 
@@ -146,7 +129,7 @@ export function createDirectoryDriver(options: DirectoryDriverOptions): VolumeDr
       if (record === undefined) throw noVolume(id);
       const kept = path.join(homes.home(id), 'snapshots');
       const places = [homes.content(id, record), ...((await exists(kept)) ? [kept] : [])];
-      return { bytes: await measure(id, places, signal) };
+      return { bytes: await diskUsage(run, places, id, signal) };
     },
     list: async () => Promise.all((await homes.list()).map(found)),
     snapshot: snapshots.snapshot,
