@@ -77,7 +77,9 @@ export function createZfsLayout(options: {
   async function probe(signal: AbortSignal): Promise<ZfsFeatures> {
     const answer = await tool.run(['version'], signal);
     if (/daemon|initialize|modules/.test(answer.stderr)) throw zfsError(answer);
-    return parseFeatures(answer);
+    const features = parseFeatures(answer);
+    if (features.flavour === 'openzfs') tool.allowMountsAtOnce();
+    return features;
   }
 
   async function ensureParent(signal: AbortSignal): Promise<void> {

@@ -1,6 +1,7 @@
 import type { Clock } from '#shared/clock.ts';
 import { DroverError } from '#shared/errors.ts';
 import type { CommandResult, HostCommands } from '../host/command.ts';
+import { createGate } from '../host/gate.ts';
 import { isBusy, kindOfWords, zfsError } from './zfs-error.ts';
 
 export interface Property {
@@ -25,6 +26,8 @@ export interface ZfsTool {
   changeBusy(args: readonly string[], dataset: string, signal: AbortSignal): Promise<void>;
   run(args: readonly string[], signal: AbortSignal, timeoutMs?: number): Promise<CommandResult>;
   zpool(args: readonly string[], signal: AbortSignal): Promise<CommandResult>;
+  /** From now on. */
+  allowMountsAtOnce(): void;
   /** By name, in the tool's order; what is not there is left out. `depth`: 0 for those alone, or 'all'. */
   get(
     names: readonly string[],
@@ -37,8 +40,16 @@ export interface ZfsTool {
 const readMs = 30_000;
 const changeMs = 60_000;
 const busyTries = 30;
+const firstBusyWaitMs = 10;
 const busyWaitMs = 100;
 const maxOutputBytes = 256 * 1024 * 1024;
+
+/**
+ * zfs-fuse 0.7 tells its listener of each mount in two writes to one pipe. Two at once may mix, and then
+ * whatever is mounted later hangs until the daemon is started again. All pools of a host have one daemon.
+ */
+const mounting = createGate(1);
+const mountingCommands = new Set(['clone', 'create', 'mount', 'rename', 'rollback']);
 
 export function createZfsTool(options: {
   readonly run: HostCommands['run'];
@@ -49,8 +60,11 @@ export function createZfsTool(options: {
   readonly findHolders: (dataset: string) => Promise<readonly string[]>;
 }): ZfsTool {
   const { clock, checkWrites, findHolders } = options;
-  const run: ZfsTool['run'] = (args, signal, timeoutMs = changeMs) =>
-    options.run('zfs', args, { signal, timeoutMs, maxOutputBytes });
+  let mountsAtOnce = false;
+  const run: ZfsTool['run'] = (args, signal, timeoutMs = changeMs) => {
+    const call = () => options.run('zfs', args, { signal, timeoutMs, maxOutputBytes });
+    return mountsAtOnce || !mountingCommands.has(args[0] ?? '') ? call() : mounting.pass(call);
+  };
 
   async function explainBusy(result: CommandResult, dataset: string): Promise<DroverError> {
     const holders = await findHolders(dataset);
@@ -64,6 +78,9 @@ export function createZfsTool(options: {
 
   return {
     run,
+    allowMountsAtOnce() {
+      mountsAtOnce = true;
+    },
     zpool: (args, signal) => options.run('zpool', args, { signal, timeoutMs: readMs }),
     async change(args, signal) {
       checkWrites();
@@ -77,7 +94,8 @@ export function createZfsTool(options: {
         if (result.exitCode === 0) return;
         if (!isBusy(result)) throw zfsError(result, { dataset });
         if (tries === busyTries) throw await explainBusy(result, dataset);
-        await clock.sleep(busyWaitMs, signal);
+        // It is often only the daemon, which lets go of a mount some moments later.
+        await clock.sleep(Math.min(busyWaitMs, firstBusyWaitMs * tries), signal);
       }
     },
     async get(names, properties, depth, signal) {

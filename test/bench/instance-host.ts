@@ -1,6 +1,6 @@
 import { once } from 'node:events';
-import { existsSync, readdirSync, readFileSync, rmdirSync } from 'node:fs';
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { existsSync, readdirSync, rmdirSync } from 'node:fs';
+import { mkdir, writeFile } from 'node:fs/promises';
 import type { AddressInfo } from 'node:net';
 import path from 'node:path';
 import { createServer, type TLSSocket } from 'node:tls';
@@ -17,8 +17,8 @@ import { plainGuestConfig } from '#shared/wire/guest-config.ts';
 import { emptyAssignment } from '#shared/wire/network.ts';
 import { openRelay } from '../../control-plane/backends/agent/relay.ts';
 import { buildBusybox, writeLayout } from '../image-builder.ts';
-import type { BaselineOptions } from './instance-baseline.ts';
 import { openProcess } from './instance-child.ts';
+import { groupsName, type SampleGuest } from './instance-sample.ts';
 
 export const fleetId = '0b8f5a52-5f0f-4c5e-9d43-0f4f6f6b0001';
 const idRange = { base: 1_000_000, size: 65_536 };
@@ -31,23 +31,35 @@ export interface BenchHost extends AsyncDisposable {
   /** How long the answer to one inspect took; undefined while there is nothing to inspect. */
   inspect(): Promise<number | undefined>;
   spawns(): Promise<Readonly<Record<string, number>>>;
-  /** A guest as the driver wrote it down. */
-  sample(): Promise<BaselineOptions>;
+  /** Reads a guest while it runs. */
+  sample<Sample>(read: (guest: SampleGuest) => Promise<Sample>): Promise<Sample>;
+}
+
+export interface HostOptions {
+  /** What differs from specFor. */
+  readonly spec?: Partial<InstanceSpec>;
+  /** More of the agent's configuration. */
+  readonly config?: object;
+  /** Leads into the namespaces of the host: "nsenter -t PID -m --". */
+  readonly enter?: readonly string[];
+  /** Whether a life has an order to stop before the one to remove. */
+  readonly stops?: boolean;
 }
 
 /** A real agent in its own process, and its control plane's side of the session here. */
-export async function openHost(folder: string): Promise<BenchHost> {
+export async function openHost(folder: string, options: HostOptions = {}): Promise<BenchHost> {
   await using cleanUp = new AsyncDisposableStack();
   const stateDir = path.join(folder, 'state');
-  cleanUp.defer(() => removeGroups(path.join(stateDir, 'incarnation')));
+  cleanUp.defer(() => removeGroups(stateDir));
   const { address, session } = await listen(folder, stateDir, cleanUp);
   const layout = path.join(folder, 'layout');
   const image = await buildBusybox();
   await writeLayout(layout, image, 'v1');
   const file = path.join(folder, 'agent.json');
-  const config = { stateDir, runDir: path.join(folder, 'run'), ociRoots: [folder], idRange };
-  await writeFile(file, JSON.stringify({ ...config, controlPlane: address }));
-  const agent = openProcess<Readonly<Record<string, number>>>('./instance-agent.ts', file);
+  const places = { stateDir, runDir: path.join(folder, 'run') };
+  const config = { ...places, ociRoots: [folder], idRange, controlPlane: address, ...options.config };
+  await writeFile(file, JSON.stringify(config));
+  const agent = openProcess<Readonly<Record<string, number>>>('./instance-agent.ts', file, options.enter);
   cleanUp.defer(() => agent.end());
   const client = await session;
   cleanUp.defer(() => client.close());
@@ -61,20 +73,21 @@ export async function openHost(folder: string): Promise<BenchHost> {
   });
   const reference = `oci:${layout}@${image.root.digest}`;
   for await (const { done } of client.pullImage({ reference, credential: '' })) if (done) break;
-  const guests = openGuests(client, reference);
+  const spec = { ...specFor(reference), ...options.spec };
+  const guests = openGuests(client, { spec, stops: options.stops === true });
   cleanUp.defer(() => guests.removeAll());
   const ending = cleanUp.move();
   return {
     live: () => guests.live(),
     inspect: () => guests.inspect(),
     spawns: () => agent.ask('spawns'),
-    async sample() {
-      let sample: BaselineOptions | undefined;
+    async sample<Sample>(read: (guest: SampleGuest) => Promise<Sample>) {
+      const found: Sample[] = [];
       await guests.live(async (id) => {
-        sample = await readSample(config, id, path.join(folder, 'bare'));
+        found.push(await read({ id, ...places, owner: idRange.base }));
       });
-      if (sample === undefined) throw new Error('no guest was there');
-      return sample;
+      if (found[0] === undefined) throw new Error('no guest was there');
+      return found[0];
     },
     [Symbol.asyncDispose]: () => ending.disposeAsync(),
   };
@@ -115,10 +128,10 @@ export async function listen(folder: string, stateDir: string, cleanUp: AsyncDis
   return { address, session };
 }
 
-function openGuests(client: Client, image: string) {
+function openGuests(client: Client, given: { readonly spec: InstanceSpec; readonly stops: boolean }) {
   const known = new Set<InstanceId>();
   const waiting = new Map<string, () => void>();
-  const spec = formatInstanceSpec(specFor(image));
+  const spec = formatInstanceSpec(given.spec);
   let turn = 0;
 
   async function watch(): Promise<void> {
@@ -151,6 +164,7 @@ function openGuests(client: Client, image: string) {
       known.add(id);
       await runs;
       await whileRunning(id);
+      if (given.stops) await client.stopInstance({ order: orderFor(id), graceMs: 0 }, { deadlineMs: 60_000 });
       await remove(id);
     },
     async inspect() {
@@ -194,40 +208,10 @@ export const specFor = (image: string): InstanceSpec => ({
   assigned: emptyAssignment,
 });
 
-async function readSample(
-  { stateDir, runDir }: { readonly stateDir: string; readonly runDir: string },
-  id: InstanceId,
-  directory: string,
-): Promise<BaselineOptions> {
-  const bundle = path.join(stateDir, 'guests', id);
-  const groups = groupsName(path.join(stateDir, 'incarnation'));
-  const blank = (text: string): string =>
-    text
-      .replaceAll(stateDir, '{STATE}')
-      .replaceAll(runDir, '{RUN}')
-      .replaceAll(id, '{ID}')
-      .replaceAll(`/${groups}`, '{GROUPS}');
-  const read = (file: string): Promise<string> => readFile(path.join(stateDir, file), 'utf8');
-  const pid = (await readFile(path.join(bundle, 'conmon.pid'), 'utf8')).trim();
-  const [, ...conmon] = (await readFile(`/proc/${pid}/cmdline`, 'utf8')).split('\0').slice(0, -1);
-  const { lower } = JSON.parse(await read(`volumes/${id}/volume.json`)) as { lower: string };
-  return {
-    directory,
-    cgroupPrefix: `/${groups}`,
-    lower,
-    owner: idRange.base,
-    config: blank(await read(`guests/${id}/config.json`)),
-    conmon: conmon.map(blank),
-  };
-}
-
-const groupsName = (incarnationFile: string): string =>
-  `drover-${readFileSync(incarnationFile, 'utf8').slice(0, 8)}`;
-
 /** The parent of the guests' groups, empty by now. */
-export function removeGroups(incarnationFile: string): void {
-  if (!existsSync(incarnationFile)) return;
-  const name = groupsName(incarnationFile);
+export function removeGroups(stateDir: string): void {
+  if (!existsSync(path.join(stateDir, 'incarnation'))) return;
+  const name = groupsName(stateDir);
   for (const hierarchy of ['.', ...readdirSync('/sys/fs/cgroup')]) {
     const group = path.join('/sys/fs/cgroup', hierarchy, name);
     if (existsSync(group)) rmdirSync(group);

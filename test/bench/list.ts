@@ -107,7 +107,7 @@ export async function run(): Promise<readonly Figure[]> {
   await using cleanUp = new AsyncDisposableStack();
   const folder = cleanUp.use(await passableDirectory('bench'));
   const [stateDir, runDir] = [path.join(folder.path, 'state'), path.join(folder.path, 'run')];
-  cleanUp.defer(() => removeGroups(path.join(stateDir, 'incarnation')));
+  cleanUp.defer(() => removeGroups(stateDir));
   await writeRecords(stateDir);
   const { address, session } = await listen(folder.path, stateDir, cleanUp);
   const file = path.join(folder.path, 'agent.json');
