@@ -8,10 +8,11 @@ import type { CopyChange, RolloutWorld } from './reconciler/rollout.ts';
 import type { Demand, NodeView } from './scheduler/plugin.ts';
 import { schedule } from './scheduler/schedule.ts';
 import { slotsFor } from './store/assign-volumes.ts';
-import { assign } from './store/bind-instance.ts';
 import { volumesOfWorkload } from './store/find-volumes.ts';
+import { changeOf } from './store/instance-template.ts';
 import { scratchTransaction } from './store/scratch.ts';
 import type { Snapshot } from './store/store.ts';
+import { assignedAfter } from './store/update-instance.ts';
 
 type View = Pick<FleetView, 'node' | 'nodes'>;
 
@@ -61,9 +62,8 @@ function obstacleToUpdate(
   const { node } = instance;
   if (node === undefined) return undefined;
   const updated = withChange(instance, change);
-  const refusal = refusalOf(() =>
-    assign(scratchTransaction(snapshot), updated, node, { newId: () => 'not-made' }, 0),
-  );
+  const how = { change: changeOf(instance.spec, change.template), node, newId: () => 'not-made' };
+  const refusal = refusalOf(() => assignedAfter(scratchTransaction(snapshot), updated, how, 0));
   if (refusal !== undefined) return refusal;
   const [slot] = slotsFor(snapshot, updated) ?? [];
   const grown = growth(demandOf(instance), demandOf(updated, slot));

@@ -8,7 +8,7 @@ import { nextStep, resolveStep } from '../reconciler/plan.ts';
 import { blockedChange, type RolloutAction, type RolloutWorld, rollout } from '../reconciler/rollout.ts';
 import type { NodeVerdict, NodeView } from '../scheduler/plugin.ts';
 import { runtimeOf } from '../scheduler/choose-runtime.ts';
-import { freeAddresses } from '../store/assign-addresses.ts';
+import { freeAddresses, freeLeft } from '../store/assign-addresses.ts';
 import { freeVolumes, type Slot, slotsFor } from '../store/assign-volumes.ts';
 import { pinImage } from '../store/instance-template.ts';
 import { storedRouting } from '../store/put-routing.ts';
@@ -191,6 +191,7 @@ function newVolumeId(run: Run): string {
 function settle(run: Run): void {
   for (const instance of instancesOf(run)) {
     const step = nextStep(instance, run.world);
+    if (step?.kind === 'let-go') freeLeft(run.tx, instance);
     if (step?.kind !== 'remove' && step?.kind !== 'forget') continue;
     const { node, metadata } = instance;
     if (node !== undefined)

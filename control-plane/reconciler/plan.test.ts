@@ -7,6 +7,22 @@ const away = 'h9' as NodeName;
 const world = { stale: ({ node }: Instance): boolean => node === away };
 const workload = workloadRecord();
 const instance = (changes: Partial<Instance> = {}): Instance => instanceRecord(workload, 1, changes);
+const leaving = [
+  {
+    network: 'lan',
+    bridge: 'drv-lan',
+    managedBridge: true,
+    interface: 'eth0',
+    mac: '02:00:00:00:00:01',
+    addresses: ['10.20.0.5/24'],
+    gateways: [],
+    mtu: 0,
+    vlan: 0,
+    masquerade: false,
+    nodePrivateSubnet: '',
+    routes: [],
+  },
+];
 const newerGeneration = { ...instance().metadata, generation: 2 };
 
 const claim = { name: 'data', mountPath: '/data', sizeMib: 10, pool: '', readOnly: false, keep: false };
@@ -72,6 +88,28 @@ describe('nextStep', () => {
     },
     { name: 'orders a newer generation', of: instance({ metadata: newerGeneration }), wanted: 'ensure' },
     { name: 'leaves alone what runs', of: instance(), wanted: undefined },
+    { name: 'gives back what an update left behind', of: instance({ leaving }), wanted: 'let-go' },
+    {
+      name: 'does so when it runs no more',
+      of: instance({ leaving, observed: stateRecord({ phase: 'exited' }) }),
+      wanted: 'let-go',
+    },
+    {
+      name: 'waits while the guest of before may run',
+      of: instance({ leaving, observed: stateRecord({ phase: 'preparing' }) }),
+      wanted: undefined,
+    },
+    {
+      name: 'waits while the update fails',
+      of: instance({ leaving, observed: stateRecord({ phase: 'failed' }) }),
+      wanted: undefined,
+    },
+    {
+      name: 'orders the update first',
+      of: instance({ leaving, metadata: newerGeneration }),
+      wanted: 'ensure',
+    },
+    { name: 'waits for a silent node', of: instance({ leaving, node: away }), wanted: undefined },
     {
       name: 'leaves a crash to the agent',
       of: instance({ observed: stateRecord({ phase: 'backing-off' }) }),

@@ -1,4 +1,4 @@
-import type { Instance, NodeName, Volume, Workload } from '#shared/model.ts';
+import type { Instance, NodeName, Phase, Volume, Workload } from '#shared/model.ts';
 import { currentResolution } from '../store/instance-template.ts';
 import { isAbandoned } from '../store/remove-volume.ts';
 import type { ReleasedInstance } from '../store/store.ts';
@@ -14,6 +14,8 @@ export type Step =
   | { readonly kind: 'place'; readonly instance: Instance }
   /** Tells the node what should be, once for each generation. */
   | { readonly kind: 'ensure'; readonly instance: Instance; readonly node: NodeName }
+  /** No guest of before an update runs any more: gives back the addresses that only that one had. */
+  | { readonly kind: 'let-go'; readonly instance: Instance }
   /** Stops and removes it on the node. When the order resolves, nothing is left there. */
   | { readonly kind: 'remove'; readonly instance: Instance; readonly node: NodeName }
   /** Deletes the record: nothing of it is anywhere. */
@@ -42,8 +44,18 @@ export function nextStep(instance: Instance, world: StepWorld): Step | undefined
   if (observed === undefined) return { kind: 'ensure', instance, node };
   if (observed === 'absent') return undefined; // It was there and is gone: another takes its place.
   if (observed.generation < instance.metadata.generation) return { kind: 'ensure', instance, node };
+  if (instance.leaving !== undefined && isOfItsGeneration(observed.phase))
+    return { kind: 'let-go', instance };
   return undefined; // Running, exited, backing off: the agent follows the restart policy, we only watch.
 }
+
+/** While a guest is made anew, or cannot be, the one of before may run: also where its node has the new order. */
+const isOfItsGeneration = (phase: Phase): boolean =>
+  phase === 'running' ||
+  phase === 'paused' ||
+  phase === 'exited' ||
+  phase === 'backing-off' ||
+  phase === 'stopped';
 
 /** The step that a data volume needs: none while it is wanted, had by an instance, or out of reach. Pure. */
 export function volumeStep(

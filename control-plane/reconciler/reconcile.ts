@@ -211,7 +211,9 @@ function passInstance(state: State, instance: Instance, world: RolloutWorld): vo
   const ofWorkload = `workload ${metadata.project}/${instance.workload}`;
   const groups = [{ name: ofWorkload, limit: limits.perWorkload }];
   if (node !== undefined) groups.push(groupOfNode(node));
-  startStep(state, step, `instance/${metadata.id}/${metadata.generation}`, groups);
+  // What an order has settled does not hold up what follows from it.
+  const about = step.kind === 'let-go' ? 'left' : 'instance';
+  startStep(state, step, `${about}/${metadata.id}/${metadata.generation}`, groups);
 }
 
 function passReleased(state: State, released: ReleasedInstance): void {

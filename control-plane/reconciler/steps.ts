@@ -8,6 +8,7 @@ import { type FleetView, isKnown } from '../fleet-view.ts';
 import { buildNodeViews } from '../node-views.ts';
 import { runtimeOf } from '../scheduler/choose-runtime.ts';
 import { schedule } from '../scheduler/schedule.ts';
+import { freeLeft } from '../store/assign-addresses.ts';
 import { recordOperationStep } from '../store/finish-operation.ts';
 import { forgetInstance, forgetReleased } from '../store/forget-instance.ts';
 import { pinImage } from '../store/instance-template.ts';
@@ -59,6 +60,14 @@ const executors: Executors = {
       const { id } = instance.metadata;
       await store.transact((tx) => recordObservation(tx, { node, id, observed: 'absent' }, clock.nowMs()));
     }
+  },
+  async 'let-go'({ instance }, { store }) {
+    const { id, project, generation } = instance.metadata;
+    await store.transact((tx) => {
+      const record = tx.get('instance', id, project);
+      // Another update may have come: its guest of before is still to go.
+      if (record?.metadata.generation === generation) freeLeft(tx, record);
+    });
   },
   async remove({ instance, node }, context) {
     await removeFromNode(targetOf(instance, node), context);

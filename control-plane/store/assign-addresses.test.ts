@@ -11,7 +11,7 @@ import type {
 } from '#shared/model.ts';
 import { networkDocument, subnet } from '../../test/fakes/networks.ts';
 import { instanceRecord, workloadRecord } from '../../test/fakes/records.ts';
-import { assignAddresses, freeAddresses } from './assign-addresses.ts';
+import { assignAddresses, freeAddresses, freeLeft, leavingOf } from './assign-addresses.ts';
 import { createMemoryJournal } from './memory.ts';
 import { openStore } from './open-store.ts';
 import { putNetwork } from './put-network.ts';
@@ -47,7 +47,8 @@ const instanceWith = (place: number, spec: Partial<InstanceSpec>): Instance => {
 function bind(tx: Transaction, instance: Instance, on = node): Pick<Assignment, 'attachments' | 'ports'> {
   const assigned = assignAddresses(tx, instance, on);
   const spec = { ...instance.spec, assigned: { ...instance.spec.assigned, ...assigned } };
-  tx.put('instance', instance.metadata.id, { ...instance, node: on, spec });
+  const leaving = leavingOf(instance, assigned);
+  tx.put('instance', instance.metadata.id, { ...instance, node: on, spec, leaving });
   return assigned;
 }
 const bindWith = (tx: Transaction, place: number, spec: Partial<InstanceSpec>, on = node) =>
@@ -200,7 +201,7 @@ describe('what an instance gets', () => {
 });
 
 describe('another spec for the same instance', () => {
-  it('keeps what it still asks for, and gives back the rest', async () => {
+  it('keeps what it still asks for, and gives back the rest once its guest of before is gone', async () => {
     const tx = await begin(networkDocument(), networkDocument('back', { subnets: [subnet('10.30.0.0/24')] }));
     const first = bindWith(tx, 1, { networks: [use('lan')], ports: [port(0), port(443)] });
     bindWith(tx, 2, { networks: [use('lan')], ports: [] });
@@ -214,6 +215,8 @@ describe('another spec for the same instance', () => {
     expect(second.attachments[1]?.mac).toBe(first.attachments[0]?.mac);
     expect(second.ports).toEqual([port(30_000)]);
     bind(tx, { ...bound(tx, 1), spec: { ...bound(tx, 1).spec, networks: [use('back')] } });
+    expect(tx.heldAddresses('lan', 4).map(({ instance }) => instance)).toEqual(['web-00001', 'web-00002']);
+    for (const _ of [1, 2]) freeLeft(tx, bound(tx, 1));
     expect(tx.heldAddresses('lan', 4).map(({ instance }) => instance)).toEqual(['web-00002']);
     expect(tx.list('address')).toHaveLength(4);
   });
@@ -224,6 +227,9 @@ describe('another spec for the same instance', () => {
     const record = bound(tx, 1);
     const moved = bind(tx, { ...record, spec: { ...record.spec, networks: [use('lan', '10.20.0.77')] } });
     expect(addressesOf(moved)).toEqual(['10.20.0.77/24']);
+    expect(addressesOf(bindWith(tx, 2, { networks: [use('lan')] }))).toEqual(['10.20.0.3/24']);
+    freeAddresses(tx, bound(tx, 2));
+    freeLeft(tx, bound(tx, 1));
     expect(tx.heldAddresses('lan', 4).map(({ address }) => address)).toEqual(['10.20.0.77']);
   });
 });
@@ -258,7 +264,7 @@ describe('host ports', () => {
 /** One random thing after another; what holds then. */
 describe('whatever is bound, changed and forgotten', () => {
   interface Step {
-    readonly kind: 'bind' | 'update' | 'forget';
+    readonly kind: 'bind' | 'update' | 'let-go' | 'forget';
     readonly place: number;
     readonly networks: readonly NetworkUse[];
     readonly ports: readonly PublishedPort[];
@@ -273,7 +279,7 @@ describe('whatever is bound, changed and forgotten', () => {
     ]);
   const ports = fc.subarray([0, 30_000, 30_001, 8080]).map((list) => list.map((hostPort) => port(hostPort)));
   const step: fc.Arbitrary<Step> = fc.record({
-    kind: fc.constantFrom('bind', 'bind', 'update', 'forget'),
+    kind: fc.constantFrom('bind', 'bind', 'update', 'let-go', 'forget'),
     place: fc.integer({ min: 1, max: 12 }),
     networks,
     ports,
@@ -287,6 +293,7 @@ describe('whatever is bound, changed and forgotten', () => {
     }
     if (kind === 'bind' && there === undefined) bind(tx, instanceWith(place, asked));
     if (kind === 'update' && there !== undefined) bind(tx, { ...there, spec: { ...there.spec, ...asked } });
+    if (kind === 'let-go' && there !== undefined) freeLeft(tx, there);
   }
 
   it('nothing is held twice, and the records are what the instances have', async () => {
@@ -308,17 +315,19 @@ describe('whatever is bound, changed and forgotten', () => {
           expect(tx.list('address')).toEqual(before);
         }
         const instances = tx.list('instance');
-        const had = instances.flatMap(({ metadata, spec }) =>
-          spec.assigned.attachments.flatMap(({ network, mac, addresses }) =>
-            [mac, ...addresses.map((text) => text.split('/')[0])].map(
-              (one) => `${network} ${one} ${metadata.id}`,
+        const had = new Set(
+          instances.flatMap(({ metadata, spec, leaving = [] }) =>
+            [...spec.assigned.attachments, ...leaving].flatMap(({ network, mac, addresses }) =>
+              [mac, ...addresses.map((text) => text.split('/')[0])].map(
+                (one) => `${network} ${one} ${metadata.id}`,
+              ),
             ),
           ),
         );
         const held = tx
           .list('address')
           .map(({ network, address, instanceId }) => `${network} ${address} ${instanceId}`);
-        expect(held.toSorted()).toEqual(had.toSorted());
+        expect(held.toSorted()).toEqual([...had].toSorted());
         expect(new Set(held.map((one) => one.split(' ')[1])).size).toBe(held.length);
         const numbers = instances.flatMap(({ spec }) => spec.assigned.ports.map(({ hostPort }) => hostPort));
         expect(new Set(numbers).size).toBe(numbers.length);

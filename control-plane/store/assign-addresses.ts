@@ -18,7 +18,7 @@ import type { HeldAddress, Transaction } from './store.ts';
 /**
  * The interfaces and host ports that an instance gets on the node, reserved for its life. What it has
  * already (`instance.spec.assigned`) it keeps as far as its spec still asks for it; what it no longer asks
- * for is free again. Repeating it changes nothing. failed-precondition, resource-exhausted: why it cannot
+ * for it holds until freeLeft. Repeating it changes nothing. failed-precondition, resource-exhausted: why it cannot
  * have them there, before anything is written.
  */
 export function assignAddresses(
@@ -29,7 +29,7 @@ export function assignAddresses(
   const { spec } = instance;
   const attachments = spec.networks.map((use, place) => attach(tx, instance, use, place));
   const ports = choosePorts(tx, instance, node);
-  holdAll(tx, instance, attachments);
+  hold(tx, instance, attachments);
   return { attachments, ports };
 }
 
@@ -38,18 +38,45 @@ export function assignAddresses(
  * nothing.
  */
 export function freeAddresses(tx: Transaction, instance: Instance): void {
-  holdAll(tx, instance, []);
+  free(tx, instance, everHeld(instance).flatMap(heldBy));
 }
 
 /** How many writes giving back costs at most. */
-export const heldCount = ({ spec }: Instance): number =>
-  spec.assigned.attachments.reduce((count, { addresses }) => count + addresses.length + 1, 0);
+export const heldCount = (instance: Instance): number => everHeld(instance).flatMap(heldBy).length;
+
+const everHeld = ({ spec, leaving = [] }: Instance): readonly Attachment[] => [
+  ...leaving,
+  ...spec.assigned.attachments,
+];
+
+/** Of what an instance had before it was assigned anew, the interfaces that hold something that it has no more. */
+export function leavingOf(
+  before: Instance,
+  { attachments }: Pick<Assignment, 'attachments'>,
+): readonly Attachment[] {
+  const keys = new Set(attachments.flatMap(heldBy).map(({ key }) => key));
+  return everHeld(before).filter((each) => heldBy(each).some(({ key }) => !keys.has(key)));
+}
+
+/** No guest of before can run any more: what only that one had is free. Repeating it changes nothing. */
+export function freeLeft(tx: Transaction, instance: Instance): void {
+  const { leaving = [], ...rest } = instance;
+  if (leaving.length === 0) return;
+  const keys = new Set(instance.spec.assigned.attachments.flatMap(heldBy).map(({ key }) => key));
+  free(
+    tx,
+    instance,
+    leaving.flatMap(heldBy).filter(({ key }) => !keys.has(key)),
+  );
+  tx.put('instance', instance.metadata.id, rest, instance.metadata.project);
+}
 
 function attach(tx: Transaction, instance: Instance, use: NetworkUse, place: number): Attachment {
   const { project } = instance.metadata;
   const network = tx.named('network', use.network, project);
   if (network === undefined) throw unknownNetwork(instance, use.network);
-  const before = instance.spec.assigned.attachments.find((each) => each.network === use.network);
+  const had = [...instance.spec.assigned.attachments, ...(instance.leaving ?? [])];
+  const before = had.find((each) => each.network === use.network);
   const { spec, metadata } = network;
   const mac = before?.mac ?? freeMac(tx, instance, place);
   const spaces = spec.subnets.flatMap((subnet) => spaceOf(subnet) ?? []);
@@ -124,16 +151,18 @@ function heldBy({
   ];
 }
 
-/** Makes what the instance holds this, and no more. */
-function holdAll(tx: Transaction, { metadata, spec }: Instance, attachments: readonly Attachment[]): void {
+function free(
+  tx: Transaction,
+  { metadata: { id, project } }: Instance,
+  held: readonly { readonly key: string }[],
+): void {
+  for (const { key } of held)
+    if (tx.get('address', key, project)?.instanceId === id) tx.delete('address', key, project);
+}
+
+function hold(tx: Transaction, { metadata }: Instance, attachments: readonly Attachment[]): void {
   const { id, name, project } = metadata;
-  const wanted = attachments.flatMap(heldBy);
-  const keys = new Set(wanted.map(({ key }) => key));
-  for (const { key } of spec.assigned.attachments.flatMap(heldBy)) {
-    if (!keys.has(key) && tx.get('address', key, project)?.instanceId === id)
-      tx.delete('address', key, project);
-  }
-  for (const one of wanted) {
+  for (const one of attachments.flatMap(heldBy)) {
     if (tx.get('address', one.key, project)?.instanceId === id) continue;
     const record: HeldAddress = { ...one, instanceId: id as InstanceId, instance: name };
     tx.put('address', one.key, record, project);

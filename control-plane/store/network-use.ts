@@ -3,11 +3,13 @@ import type { Instance, Network, NetworkUse, Workload } from '#shared/model.ts';
 import { addressKey, type AddressSpace, spaceOf, whyNotForGuests } from './address-space.ts';
 import type { HeldAddress, Snapshot } from './store.ts';
 
-/** Instances with an interface in the network, whatever they hold of it. */
+/** Instances whose guest has, or may still have, an interface in the network. */
 export const instancesIn = (snapshot: Pick<Snapshot, 'list'>, { metadata }: Network): readonly Instance[] =>
   snapshot
     .list('instance', metadata.project)
-    .filter(({ spec }) => spec.assigned.attachments.some(({ network }) => network === metadata.name));
+    .filter(({ spec, leaving = [] }) =>
+      [...spec.assigned.attachments, ...leaving].some(({ network }) => network === metadata.name),
+    );
 
 /** Workloads whose copies are to be in the network. */
 export const workloadsIn = (snapshot: Pick<Snapshot, 'list'>, { metadata }: Network): readonly Workload[] =>

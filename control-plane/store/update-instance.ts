@@ -1,4 +1,5 @@
-import type { Instance, Placement } from '#shared/model.ts';
+import type { Assignment, Instance, NodeName, Placement } from '#shared/model.ts';
+import { leavingOf } from './assign-addresses.ts';
 import { assign } from './bind-instance.ts';
 import { changeOf, type InstanceTemplate, type SpecChange } from './instance-template.ts';
 import type { Transaction } from './store.ts';
@@ -43,8 +44,15 @@ export function updateInstance(tx: Transaction, update: Update, nowMs: number): 
     placement,
     spec: change === 'none' ? record.spec : spec,
   };
-  const assigned = change === 'none' ? record.spec.assigned : assign(tx, updated, node, { newId }, nowMs);
-  tx.put('instance', id, { ...updated, spec: { ...updated.spec, assigned } }, project);
+  const assigned = assignedAfter(tx, updated, { change, node, newId }, nowMs);
+  const leaving = leavingOf(record, assigned);
+  const { leaving: _before, ...plain } = updated;
+  tx.put(
+    'instance',
+    id,
+    { ...plain, spec: { ...updated.spec, assigned }, ...(leaving.length > 0 && { leaving }) },
+    project,
+  );
   if (change === 'none') return;
   const { name } = metadata;
   tx.event(
@@ -57,4 +65,15 @@ export function updateInstance(tx: Transaction, update: Update, nowMs: number): 
     },
     project,
   );
+}
+
+/** What goes on running is told nothing of networks that changed meanwhile: it would have to be made anew. */
+export function assignedAfter(
+  tx: Transaction,
+  updated: Instance,
+  { change, node, newId }: { readonly change: SpecChange; readonly node: NodeName } & Pick<Update, 'newId'>,
+  nowMs: number,
+): Assignment {
+  const keepsAll = change === 'none' || change === 'limits';
+  return keepsAll ? updated.spec.assigned : assign(tx, updated, node, { newId }, nowMs);
 }

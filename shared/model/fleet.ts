@@ -1,7 +1,7 @@
 /** What the control plane keeps. */
 
 import type { Digest, InstanceId, NodeName } from './ids.ts';
-import type { CopySpec, Dns, InstanceSpec, Route } from './spec.ts';
+import type { Attachment, CopySpec, Dns, InstanceSpec, Route } from './spec.ts';
 import type { InstanceState, NodeFacts } from './state.ts';
 
 export interface Metadata {
@@ -81,6 +81,8 @@ export interface Instance {
   readonly placedBecause: string;
   /** 'absent': its node said that it holds no such instance. undefined: not reported yet. */
   readonly observed: InstanceState | 'absent' | undefined;
+  /** Interfaces of before an update, held until no guest of before can have them. Left out: none. */
+  readonly leaving?: readonly Attachment[];
 }
 
 /** One data volume as the store keeps it: a copy's slot of a workload, and where it lies. */

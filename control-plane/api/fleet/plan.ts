@@ -100,6 +100,8 @@ function describeNext(instance: Instance, { world, snapshot }: Moment): string {
       return `tell ${node} to run it`;
     case 'remove':
       return `stop and remove it on ${node}`;
+    case 'let-go':
+      return 'give back the addresses that it had before its update';
     case 'forget':
       return 'forget it: nothing of it is left';
     default: {
