@@ -88,18 +88,23 @@ describe('what is not ours', () => {
 
   it('a later snapshot keeps a volume from being set back', async () => {
     await using world = await openZfsWorld(host);
-    const [id, made] = [newId(), newSnapshot()];
+    const [id, made, later] = [newId(), newSnapshot(), newSnapshot()];
     await prepareData(world, id);
-    await world.driver.snapshot([id], made, '', signal);
+    for (const each of [made, later]) await world.driver.snapshot([id], each, '', signal);
     await world.driver.release(id, signal);
-    await host.zfs('snapshot', `${world.parent}/data/${id}@theirs`);
-    const setting = world.driver.rollback(id, made, signal);
-    await expect(setting).rejects.toMatchObject({
-      kind: 'failed-precondition',
-      message: expect.stringContaining('theirs'),
-    });
-    await destroy(host, `${world.parent}/data/${id}@theirs`);
+    const [name, clone] = [`${world.parent}/data/${id}`, `${world.parent}/theirs`];
+    await host.zfs('snapshot', `${name}@theirs`);
+    await host.zfs('clone', '-o', 'mountpoint=none', `${name}@${later}`, clone);
+    for (const theirs of [`${name}@theirs`, clone]) {
+      await expect(world.driver.rollback(id, made, signal)).rejects.toMatchObject({
+        kind: 'failed-precondition',
+        message: expect.stringContaining('theirs'),
+      });
+      expect((await world.driver.snapshots(id, signal)).map((each) => each.id)).toEqual([made, later]);
+      await destroy(host, theirs);
+    }
     await world.driver.rollback(id, made, signal);
+    expect((await world.driver.snapshots(id, signal)).map((each) => each.id)).toEqual([made]);
   });
 
   it('a dataset with one of our names is refused, and not listed', async () => {

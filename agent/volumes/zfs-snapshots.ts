@@ -100,6 +100,17 @@ export function createZfsSnapshots(layout: ZfsLayout, volumes: ZfsVolumes): ZfsS
     }
   }
 
+  /** Names, all of which may go: of others there are none, and nothing stands on ours. failed-precondition. */
+  async function laterThan(volume: ZfsVolume, { name }: ZfsSnapshot, signal: AbortSignal): Promise<string[]> {
+    const all = await tool.get([volume.name], [...snapshotProperties, 'userrefs'], 'all', signal);
+    const made = (one: Dataset | undefined): number => Number(one?.value('createtxg')) || 0;
+    const later = [...all.values()].filter(
+      (one) => one.name.startsWith(`${volume.name}@`) && made(one) > made(all.get(name)),
+    );
+    await volumes.checkParts(volume, later, signal);
+    return later.map((one) => one.name);
+  }
+
   async function drop(volume: ZfsVolume, name: string, signal: AbortSignal): Promise<void> {
     try {
       await tool.changeBusy(destroyArgs(name), name, signal);
@@ -144,9 +155,7 @@ export function createZfsSnapshots(layout: ZfsLayout, volumes: ZfsVolumes): ZfsS
       const volume = await volumes.need(id, signal);
       const wanted = await need(volume, snapshot, signal);
       if (await mounts.isMounted(volume.place)) throw isMountedStill(id);
-      const all = await of(volume, signal);
-      const later = all.slice(all.findIndex((each) => each.id === snapshot) + 1);
-      for (const each of later) await drop(volume, each.name, signal);
+      for (const name of await laterThan(volume, wanted, signal)) await drop(volume, name, signal);
       // While it is set back nobody can tell whose ids its files have: until then, of both.
       const [to, now] = [wanted.range.range, volume.range.range];
       const pending = isSameRange(to, now) ? wanted.range.from : now;

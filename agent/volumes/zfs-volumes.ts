@@ -45,6 +45,8 @@ export interface ZfsVolumes {
   need(id: VolumeId, signal: AbortSignal): Promise<ZfsVolume>;
   setQuota(id: VolumeId, diskMib: number, signal: AbortSignal): Promise<void>;
   list(signal: AbortSignal): Promise<FoundVolume[]>;
+  /** Of parts that are to go what is not ours is named, before anything is done. failed-precondition. */
+  checkParts(volume: ZfsVolume, parts: readonly Dataset[], signal: AbortSignal): Promise<void>;
 }
 
 const kinds = ['root', 'data'] as const;
@@ -178,7 +180,6 @@ export function createZfsVolumes(layout: ZfsLayout, images: ZfsImages): ZfsVolum
     for (const kind of kinds) await mounts.unmount(layout.place(kind, id), signal);
   }
 
-  /** What is not ours is named before anything is done. failed-precondition. */
   async function checkParts(
     volume: ZfsVolume,
     parts: readonly Dataset[],
@@ -212,6 +213,7 @@ export function createZfsVolumes(layout: ZfsLayout, images: ZfsImages): ZfsVolum
     find,
     need,
     release,
+    checkParts,
     async prepare(request, signal) {
       const { id, image } = request;
       const name = layout.volume('root', id);
