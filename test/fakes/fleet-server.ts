@@ -142,7 +142,16 @@ const fakeNetwork = Network.fromPartial({
 });
 
 const fleetHandlers: Handlers<typeof FleetServiceService> = {
-  console: refuseStream,
+  console: async function* (requests) {
+    yield { output: { $case: 'started', value: { execId: 'c1' } } };
+    yield { output: { $case: 'stdout', value: Buffer.from('login: ') } };
+    for await (const { input } of requests) {
+      const text = input?.$case === 'resize' ? `size ${input.value.columns}x${input.value.rows}` : '';
+      if (text !== '') yield { output: { $case: 'stdout', value: Buffer.from(text) } };
+      if (input?.$case !== 'stdin') continue;
+      yield { output: { $case: 'stdout', value: Buffer.concat([Buffer.from('heard '), input.value]) } };
+    }
+  },
   pauseInstance: async () => ({ state: undefined }),
   resumeInstance: async () => ({ state: undefined }),
   streamStats: () => each(GuestStats.fromPartial({ instanceId: 'i', displayName: 'web-x7k2p', pids: 2 })),
@@ -214,8 +223,11 @@ const fleetHandlers: Handlers<typeof FleetServiceService> = {
   exec: async function* (requests) {
     const typed: Uint8Array[] = [];
     yield { output: { $case: 'started', value: { execId: 'e1' } } };
+    yield { output: { $case: 'stderr', value: Buffer.from('$ ') } };
     for await (const { input } of requests) {
       if (input?.$case === 'stdin') typed.push(input.value);
+      // What a terminal makes the end of input.
+      if (input?.$case === 'stdin' && input.value.includes(4)) break;
       if (input?.$case === 'stdinEnd') break;
     }
     yield { output: { $case: 'stdout', value: Buffer.concat([Buffer.from('got '), ...typed]) } };

@@ -3,7 +3,7 @@ import { command } from '../command.ts';
 
 export const consoleCommand = command({
   name: 'console',
-  summary: "Look at an instance's own terminal and type into it; close the window or send SIGTERM to leave",
+  summary: "Look at an instance's own terminal and type into it; Ctrl-] leaves it",
   arguments: [{ name: '<instance>', help: 'its name or id', completes: 'instance' }],
   examples: ['console db-x7k2p'],
   async run({ args: [instance = ''] }, context) {
@@ -13,6 +13,7 @@ export const consoleCommand = command({
       });
     }
     const { runInside } = await import('../run-inside.ts');
+    context.terminal.note(`the terminal of ${instance}; Ctrl-] leaves it`);
     const { project } = context.global;
     const start = {
       instance,
