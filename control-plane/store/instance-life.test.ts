@@ -158,6 +158,16 @@ describe('each change of an instance', () => {
     expect(world.record()?.observed).toMatchObject({ phase: 'running' });
   });
 
+  it.each<[string, Partial<InstanceState>]>([
+    ['limits', { limits: { cpuMillicores: 500, memoryMib: 64, diskMib: 0, pids: 9 } }],
+    ['addresses', { addresses: ['10.20.0.5'] }],
+    ['what is not enforced', { notEnforced: ['disk'] }],
+  ])('knows %s that come after the start', async (_name, patch) => {
+    await using world = await createWorld();
+    for (const change of [bound, seen(state()), seen(state(patch))]) await world.act(change);
+    expect(world.record()?.observed).toMatchObject(patch);
+  });
+
   const exit = { code: 1, unknown: false, outOfMemory: false, atMs: 9 };
   it.each<[string, InstanceState | 'absent', string]>([
     ['a restart', state({ restarts: 1, startedAtMs: 6 }), 'instance.started'],

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import type { FleetEvent, Instance, InstanceState, NodeName } from '#shared/model.ts';
 import { recordOperationStep } from './finish-operation.ts';
 import type { Transaction } from './store.ts';
@@ -10,7 +11,7 @@ export interface Sighting {
 
 /**
  * Keeps what a node said of an instance, if it says something new: phase, exit, restarts, message, start,
- * generation, or that it is absent. What another node says of it is not true of it, and what nobody knows
+ * generation, limits, addresses, or that it is absent. What another node says of it is not true of it, and what nobody knows
  * has no record to keep it.
  */
 export function recordObservation(tx: Transaction, sighting: Sighting, nowMs: number): void {
@@ -42,9 +43,18 @@ export function isNews(before: Instance['observed'], now: InstanceState | 'absen
     before.startedAtMs !== now.startedAtMs ||
     before.exit?.atMs !== now.exit?.atMs ||
     before.exit?.code !== now.exit?.code ||
-    before.exit?.unknown !== now.exit?.unknown
+    before.exit?.unknown !== now.exit?.unknown ||
+    !isDeepStrictEqual(furnishing(before), furnishing(now))
   );
 }
+
+/** What it has on its host: it comes after the start, and changes without one. */
+const furnishing = ({ limits, notEnforced, addresses, rootPool }: InstanceState) => [
+  limits,
+  notEnforced,
+  addresses,
+  rootPool,
+];
 
 type Telling = Pick<FleetEvent, 'type' | 'severity' | 'message'>;
 
