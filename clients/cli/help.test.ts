@@ -23,19 +23,18 @@ function helpOf(words: readonly string[]): string {
 }
 
 describe('help', () => {
-  it.each(['', ...commands.map(({ name }) => name), 'node', 'image', 'network', 'context'].map((name) => [name]))(
-    'of "%s"',
-    (name) => {
-      const words = name === '' ? [] : name.split(' ');
-      const file = path.join(folder, `${['drover', ...words].join('-')}.txt`);
-      const text = helpOf(words);
-      if (write) {
-        mkdirSync(folder, { recursive: true });
-        writeFileSync(file, text);
-      }
-      expect(text).toBe(readFileSync(file, 'utf8'));
-    },
-  );
+  it.each(
+    ['', ...commands.map(({ name }) => name), 'node', 'image', 'network', 'context'].map((name) => [name]),
+  )('of "%s"', (name) => {
+    const words = name === '' ? [] : name.split(' ');
+    const file = path.join(folder, `${['drover', ...words].join('-')}.txt`);
+    const text = helpOf(words);
+    if (write) {
+      mkdirSync(folder, { recursive: true });
+      writeFileSync(file, text);
+    }
+    expect(text).toBe(readFileSync(file, 'utf8'));
+  });
 
   it.each(commands.map((one) => [one.name, one] as const))(
     '%s shows an example that begins with it',

@@ -112,10 +112,6 @@ const refuse = async (): Promise<never> => {
   throw new DroverError('unimplemented', 'not for people');
 };
 
-const refuseStream = async function* (): AsyncGenerator<never> {
-  yield await refuse();
-};
-
 const rules = [
   {
     name: 'system',
@@ -223,8 +219,9 @@ const fleetHandlers: Handlers<typeof FleetServiceService> = {
   exec: async function* (requests) {
     const typed: Uint8Array[] = [];
     yield { output: { $case: 'started', value: { execId: 'e1' } } };
-    yield { output: { $case: 'stderr', value: Buffer.from('$ ') } };
     for await (const { input } of requests) {
+      if (input?.$case === 'start' && input.value.tty)
+        yield { output: { $case: 'stdout', value: Buffer.from('$ ') } };
       if (input?.$case === 'stdin') typed.push(input.value);
       // What a terminal makes the end of input.
       if (input?.$case === 'stdin' && input.value.includes(4)) break;
