@@ -82,6 +82,7 @@ describe('the configuration', () => {
     ['a label of another shape', 'labels: { "a b": c }', 'labels'],
     ['a name in capitals', 'name: H1', 'name'],
     ['an address without a port', 'controlPlane: fleet', 'controlPlane'],
+    ['a firewall that is no truth', 'firewall: "yes"', 'firewall'],
     ['a cgroup that is not ours', 'cgroupPrefix: /system', 'cgroupPrefix'],
   ])('refuses %s', (_name, content, field) => {
     const fault = expect.objectContaining({

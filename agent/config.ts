@@ -48,6 +48,8 @@ export interface AgentConfig {
   readonly allowedDevices: readonly string[];
   /** Whether specs may ask for guests whose root is the host's. */
   readonly allowsPrivileged: boolean;
+  /** Whether guests are let through the host's own rules, where those forward nothing. */
+  readonly firewall: boolean;
   readonly logLevel: LogLevel;
 }
 
@@ -77,6 +79,7 @@ const defaults: AgentConfig = {
   cgroupPrefix: '',
   allowedDevices: ['/dev/fuse', '/dev/net/tun'],
   allowsPrivileged: false,
+  firewall: false,
   logLevel: 'info',
 };
 
@@ -170,6 +173,7 @@ const checks: { readonly [Key in keyof AgentConfig]: Check } = {
       isTexts(value) && (value as string[]).every((each) => /^\/dev(\/[A-Za-z0-9_-]+){1,3}$/.test(each)),
   ),
   allowsPrivileged: wanted('true or false', (value) => typeof value === 'boolean'),
+  firewall: wanted('true or false', (value) => typeof value === 'boolean'),
   logLevel: wanted(`one of ${logLevels.join(', ')}`, (value) => logLevels.includes(value as LogLevel)),
 };
 

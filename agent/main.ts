@@ -127,8 +127,8 @@ async function openParts(config: AgentConfig, life: Life, cleanUp: AsyncDisposab
   const pools = openPools({ ...places, commands: life.commands, clock, random: systemRandom });
   for (const pool of pools.all) cleanUp.defer(() => pool.close());
   const { incarnation, commands } = life;
-  const networks = createGuestNetworks({ stateDir, incarnation, run: commands.run, log });
-  const { allowedDevices, allowsPrivileged } = config;
+  const { allowedDevices, allowsPrivileged, firewall } = config;
+  const networks = createGuestNetworks({ stateDir, incarnation, run: commands.run, log, firewall });
   const host = { drivers, images, pools, networks, allowsPrivileged };
   const tools = { ...host, range, rangeCount: count, clock, random: systemRandom, log, bootId };
   const instances = await openInstances({ stateDir, fleetId: identity.fleetId, tools });

@@ -22,8 +22,8 @@ const program = path.join(import.meta.dirname, 'guest-network-child.ts');
 export interface NetworkHost extends GuestNetworkWorld {
   readonly incarnation: string;
   readonly stateDir: string;
-  /** Kills the agent and starts another. */
-  reopen(dieAt?: NetworkChildOptions['dieAt']): Promise<RemoteNetworks>;
+  /** Kills the agent and starts another, which may be told otherwise whether it has a firewall. */
+  reopen(dieAt?: NetworkChildOptions['dieAt'], firewall?: boolean): Promise<RemoteNetworks>;
   readonly networks: RemoteNetworks;
   /** On the host, its output; throws when it fails. */
   run(...command: readonly string[]): string;
@@ -55,8 +55,8 @@ export async function startNetworkHost(options: { readonly firewall?: boolean } 
     children.add(child);
     return child;
   };
-  const open = (dieAt?: NetworkChildOptions['dieAt']): RemoteNetworks =>
-    openRemote(host, { ...own, firewall, ...(dieAt === undefined ? {} : { dieAt }) });
+  const open = (dieAt?: NetworkChildOptions['dieAt'], isFirewalled = firewall): RemoteNetworks =>
+    openRemote(host, { ...own, firewall: isFirewalled, ...(dieAt === undefined ? {} : { dieAt }) });
   const inside = ['-t', `${await holderOf(host, start)}`, '-m', '-n', '--'];
   const quiet: ExecFileSyncOptionsWithStringEncoding = {
     encoding: 'utf8',
@@ -72,9 +72,9 @@ export async function startNetworkHost(options: { readonly firewall?: boolean } 
     get networks() {
       return networks;
     },
-    async reopen(dieAt) {
+    async reopen(dieAt, isFirewalled) {
       await networks.kill();
-      networks = open(dieAt);
+      networks = open(dieAt, isFirewalled);
       return networks;
     },
     newGuest: () => newGuest(start),

@@ -164,6 +164,17 @@ describe('guest networks on a host', () => {
     expect(await host.remains()).toEqual(before);
   });
 
+  it('takes back what let a guest through, also when that is no more asked for', async () => {
+    await using host = await startNetworkHost({ firewall: true });
+    const [id, guest] = [newInstanceId(), await host.newGuest()];
+    const network = { id, attachments: [dual(5)], ports: [portOf(18_080)] };
+    await host.networks.attach(network, guest, signal);
+    const networks = await host.reopen(undefined, false);
+    await networks.sweep(new Set([id]), signal);
+    await networks.detach(id, signal);
+    expect(await host.remains()).toEqual([]);
+  });
+
   it('has one default route where two networks have gateways', async () => {
     await using host = await startNetworkHost();
     const guest = await host.newGuest();

@@ -78,7 +78,8 @@ export function createGuestNetworks(options: GuestNetworksOptions): GuestNetwork
       await checkPortsFree(ports, id, others);
       const taken = others.flatMap(({ attachments }) => attachments);
       const attachments = decideAddresses(network.attachments, before?.attachments ?? [], taken);
-      const wanted: NetworkRecord = { id, attachments, ports, guest, made: true };
+      const passing = firewall ? { firewall } : {};
+      const wanted: NetworkRecord = { id, attachments, ports, guest, made: true, ...passing };
       const stands = isDeepStrictEqual(before, wanted) && (await interfaces.isConnected(wanted));
       if (!stands) {
         // What an earlier spec published would stay beside what this one does.
@@ -116,7 +117,7 @@ export function createGuestNetworks(options: GuestNetworksOptions): GuestNetwork
     ruleLane.pass(async () => {
       const target = { ...targetOf(record), netns: '' };
       if (record.ports.length > 0) await call('DEL', 'portmap', portsOf(record), target, signal);
-      if (!firewall) return;
+      if (!firewall && record.firewall !== true) return;
       if (record.ports.length > 0) await rules.admit(record.id, [], signal);
       await call('DEL', 'firewall', firewallConfig(name, configured(record.attachments), ''), target, signal);
     });
@@ -133,7 +134,8 @@ export function createGuestNetworks(options: GuestNetworksOptions): GuestNetwork
       );
       if (record.ports.length > 0 && others.every(({ ports }) => ports.length === 0))
         await rules.removeIdleChains('portmap', signal);
-      if (firewall && others.length === 0) await rules.removeIdleChains('firewall', signal);
+      const isLast = others.every((one) => one.firewall !== true);
+      if ((firewall || record.firewall === true) && isLast) await rules.removeIdleChains('firewall', signal);
     });
     await lane.pass(async () => {
       const others = await othersThan(record.id);
@@ -219,7 +221,7 @@ const configured = (attachments: readonly Attachment[]): ConfiguredInterface[] =
   attachments.map((one) => ({ interface: one.interface, addresses: [...one.addresses] }));
 
 const isSameHostPart = (one: NetworkRecord, other: NetworkRecord): boolean =>
-  isDeepStrictEqual(one.ports, other.ports) &&
+  isDeepStrictEqual([one.ports, one.firewall], [other.ports, other.firewall]) &&
   isDeepStrictEqual(configured(one.attachments), configured(other.attachments));
 
 const targetOf = ({ id, guest, attachments }: NetworkRecord) => ({

@@ -14,6 +14,8 @@ export interface NetworkRecord {
   readonly guest: { readonly pid: number; readonly netns: string } | undefined;
   /** All of it stands. */
   readonly made: boolean;
+  /** The host's own rules let it through; whatever the node says of that now, they go with it. */
+  readonly firewall?: boolean;
 }
 
 export interface NetworkRecords {
@@ -71,9 +73,10 @@ async function readAll(directory: string): Promise<Map<InstanceId, NetworkRecord
  */
 function parseRecord(text: string, id: InstanceId): NetworkRecord {
   try {
-    const { attachments, ports, guest, made } = JSON.parse(text) as NetworkRecord;
+    const { attachments, ports, guest, made, firewall } = JSON.parse(text) as NetworkRecord;
+    const passing = firewall === true ? { firewall } : {};
     if (Array.isArray(attachments) && Array.isArray(ports))
-      return { id, attachments, ports, guest, made: made === true };
+      return { id, attachments, ports, guest, made: made === true, ...passing };
   } catch {
     // It is told apart below.
   }
