@@ -35,7 +35,7 @@ async function poolHolding({ pools, lifetime }: Workshop, id: VolumeId): Promise
   return undefined;
 }
 
-/** Mounted, each with the guest's ids. failed-precondition: another instance has one. */
+/** Mounted, each with the guest's ids. failed-precondition: another instance has one, or may have. */
 export async function prepareVolumes(
   shop: Workshop,
   record: InstanceRecord,
@@ -48,6 +48,7 @@ export async function prepareVolumes(
     const id = assignedTo(spec, name);
     checkFree(shop, record.id, id);
     const pool = shop.pools.of(volumes.find((each) => each.id === id)?.pool ?? '');
+    if (record.bootId === '') await checkNotLost(shop, pool, id, signal);
     const wanted = { id, range: rangeOf(shop.range, record), diskMib: sizeMib };
     const made = await shop.act('data.prepare', () => pool.prepareData(wanted, signal));
     mounts.push({ source: made.path, target: mountPath, readOnly });
@@ -79,6 +80,17 @@ function checkFree(shop: Workshop, own: InstanceId, id: VolumeId): void {
     });
   }
   if (shop.removingVolumes.has(id)) throw new DroverError('aborted', `volume ${id} is being removed`);
+}
+
+/** One that is new here has no claim yet to what an instance without a record may have mounted. */
+async function checkNotLost(
+  shop: Workshop,
+  pool: VolumeDriver,
+  id: VolumeId,
+  signal: AbortSignal,
+): Promise<void> {
+  if (shop.lostInstances().length === 0) return;
+  if ((await pool.list(signal)).some((volume) => volume.id === id)) checkNoneLost(shop, `volume ${id}`);
 }
 
 /** The instance whose record names it. */

@@ -192,6 +192,25 @@ describe('an instance whose record is lost', () => {
     await next.removeVolume(from, volume, signal);
     await next.removeImage(digest, signal);
   });
+
+  it('keeps its volumes from instances that are new here', async () => {
+    await using world = await createAgentWorld();
+    const instances = await world.open();
+    const spec = withVolumes([claim('data'), newVolume()]);
+    const id = await runInstance(world, instances, spec);
+    const before = await world.volumes.list(signal);
+    await instances.close();
+    await world.loseRecord(id);
+    const next = await world.open();
+    const second = world.newId();
+    await next.ensure(world.order(second, 1), world.spec(forever, spec));
+    await reach(next, second, 'failed');
+    expect(next.list().find(({ state }) => state.instanceId === second)?.state.message).toMatch(/is lost/);
+    const kept = (await world.volumes.list(signal)).filter((one) => one.id !== (second as string));
+    expect(kept).toEqual(before);
+    await next.remove(world.order(id, 1), undefined, signal);
+    await reach(next, second, 'running');
+  });
 });
 
 describe('images', () => {

@@ -100,7 +100,7 @@ export function createZfsSnapshots(layout: ZfsLayout, volumes: ZfsVolumes): ZfsS
     }
   }
 
-  /** Names, all of which may go: of others there are none, and nothing stands on ours. failed-precondition. */
+  /** Names that may go: all are ours, and nothing stands on them. failed-precondition. */
   async function laterThan(volume: ZfsVolume, { name }: ZfsSnapshot, signal: AbortSignal): Promise<string[]> {
     const all = await tool.get([volume.name], [...snapshotProperties, 'userrefs'], 'all', signal);
     const made = (one: Dataset | undefined): number => Number(one?.value('createtxg')) || 0;
