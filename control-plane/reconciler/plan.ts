@@ -49,7 +49,7 @@ export function nextStep(instance: Instance, world: StepWorld): Step | undefined
   return undefined; // Running, exited, backing off: the agent follows the restart policy, we only watch.
 }
 
-/** While a guest is made anew, or cannot be, the one of before may run: also where its node has the new order. */
+/** While a guest is made anew, or cannot be, the one of before may run, whatever its node was ordered. */
 const isOfItsGeneration = (phase: Phase): boolean =>
   phase === 'running' ||
   phase === 'paused' ||

@@ -18,8 +18,8 @@ import type { HeldAddress, Transaction } from './store.ts';
 /**
  * The interfaces and host ports that an instance gets on the node, reserved for its life. What it has
  * already (`instance.spec.assigned`) it keeps as far as its spec still asks for it; what it no longer asks
- * for it holds until freeLeft. Repeating it changes nothing. failed-precondition, resource-exhausted: why it cannot
- * have them there, before anything is written.
+ * for it holds until freeLeft. Repeating it changes nothing. failed-precondition, resource-exhausted: why it
+ * cannot have them there, before anything is written.
  */
 export function assignAddresses(
   tx: Transaction,
@@ -49,7 +49,7 @@ const everHeld = ({ spec, leaving = [] }: Instance): readonly Attachment[] => [
   ...spec.assigned.attachments,
 ];
 
-/** Of what an instance had before it was assigned anew, the interfaces that hold something that it has no more. */
+/** What an instance had before it was assigned anew: the interfaces of which something is not held on. */
 export function leavingOf(
   before: Instance,
   { attachments }: Pick<Assignment, 'attachments'>,

@@ -11,8 +11,8 @@ export interface Sighting {
 
 /**
  * Keeps what a node said of an instance, if it says something new: phase, exit, restarts, message, start,
- * generation, limits, addresses, or that it is absent. What another node says of it is not true of it, and what nobody knows
- * has no record to keep it.
+ * generation, limits, addresses, or that it is absent. What another node says of it is not true of it, and
+ * what nobody knows has no record to keep it.
  */
 export function recordObservation(tx: Transaction, sighting: Sighting, nowMs: number): void {
   const record = tx.get('instance', sighting.id);

@@ -1,6 +1,14 @@
 import type { Clock } from '#shared/clock.ts';
 import { DroverError } from '#shared/errors.ts';
-import type { InstanceId, InstanceSpec, NodeVolume, Snapshot, SnapshotId, VolumeId } from '#shared/model.ts';
+import type {
+  InstanceId,
+  InstanceSpec,
+  NodeVolume,
+  Snapshot,
+  SnapshotId,
+  SnapshotKind,
+  VolumeId,
+} from '#shared/model.ts';
 
 /** Volumes and snapshots of a fake node. */
 export interface NodeStorage {
@@ -12,7 +20,12 @@ export interface NodeStorage {
   snapshots(id: InstanceId | undefined): Snapshot[];
   snapshot(
     id: InstanceId,
-    of: { readonly id: SnapshotId; readonly name: string; readonly generation: number },
+    of: {
+      readonly id: SnapshotId;
+      readonly name: string;
+      readonly generation: number;
+      readonly kind?: SnapshotKind;
+    },
   ): Snapshot;
   /** Later ones go. */
   rollback(id: InstanceId, snapshot: SnapshotId): void;
@@ -57,7 +70,7 @@ export function createNodeStorage(clock: Clock): NodeStorage {
     },
     snapshots: (id) =>
       [...taken].filter(([owner]) => id === undefined || owner === id).flatMap(([, all]) => all),
-    snapshot(id, { id: snapshotId, name, generation }) {
+    snapshot(id, { id: snapshotId, name, generation, kind = 'manual' }) {
       const all = taken.get(id) ?? [];
       const known = all.find((each) => each.id === snapshotId);
       if (known !== undefined) return known;
@@ -68,7 +81,7 @@ export function createNodeStorage(clock: Clock): NodeStorage {
         id: snapshotId,
         name,
         instanceId: id,
-        kind: 'manual',
+        kind,
         createdAtMs: clock.nowMs(),
         volumes: [{ volumeId: id, name: 'root' }, ...data].map((one) => ({ ...one, bytes: 0 })),
         crashInconsistent: false,

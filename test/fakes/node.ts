@@ -13,6 +13,7 @@ import type {
   NodeFacts,
   NodeName,
   Phase,
+  SnapshotId,
 } from '#shared/model.ts';
 import type { ExecStart, LogLine } from '#shared/streams.ts';
 import { isSameData } from '../../control-plane/store/canonical.ts';
@@ -210,8 +211,18 @@ export function createFakeNode(options: FakeNodeOptions): FakeNode {
     if (again) startLater(id, instance, restartMs);
   }
 
+  function snapshotBefore(id: InstanceId, generation: number): void {
+    const name = `before-update-${generation}`;
+    if (storage.snapshots(id).some((each) => each.name === name)) return;
+    const hex = createHash('sha256').update(`${id} ${name}`).digest('hex');
+    const snapshotId = `${hex.slice(0, 8)}-${hex.slice(8, 12)}-7000-8000-${hex.slice(12, 24)}` as SnapshotId;
+    storage.snapshot(id, { id: snapshotId, name, generation, kind: 'before-update' });
+  }
+
   function make(id: InstanceId, generation: number, spec: InstanceSpec): InstanceState {
     const before = instances.get(id);
+    if (before !== undefined && !isLimitsAlone(before.spec, spec))
+      snapshotBefore(id, before.state.generation);
     storage.take(id, spec);
     if (before?.state.phase === 'running' && isLimitsAlone(before.spec, spec)) {
       before.spec = spec;

@@ -139,12 +139,6 @@ describe('snapshots', () => {
     ).rejects.toMatchObject({ kind: 'not-found' });
   });
 
-  it('go back with the spec only where an update left one', async () => {
-    const request = { requestId: systemRandom.uuidV4(), project, target: 'web', name: '', restoreSpec: true };
-    const rolling = all(service.rollbackSnapshot(request, contextOf('RollbackSnapshot')));
-    await expect(rolling).rejects.toMatchObject({ kind: 'not-found' });
-  });
-
   it('refuse a target and a name that cannot be', async () => {
     await expect(create('nobody')).rejects.toMatchObject({ kind: 'not-found' });
     await expect(create('web', 'Not a name')).rejects.toMatchObject({ kind: 'invalid-argument' });

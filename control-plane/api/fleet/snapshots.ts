@@ -1,22 +1,20 @@
-import { createHash } from 'node:crypto';
 import { formatTime } from '#shared/clock.ts';
-import { asDroverError, DroverError } from '#shared/errors.ts';
-import {
+import type {
   CreateSnapshotRequest,
-  type ListSnapshotsRequest,
+  ListSnapshotsRequest,
   RemoveSnapshotRequest,
   RollbackSnapshotRequest,
-  type SnapshotResult,
+  SnapshotResult,
 } from '#shared/gen/drover/fleet/v1/fleet.ts';
 import type { Instance, InstanceId, NodeName, Snapshot, SnapshotId } from '#shared/model.ts';
-import { checkName, checkUuid, collectFaults, optionalName } from '#shared/wire/checks.ts';
-import { formatSnapshot } from '#shared/wire/storage.ts';
+import { checkName, optionalName } from '#shared/wire/checks.ts';
 import { fanOut } from '../fan-out.ts';
 import type { HandlerContext, HandlerDeps } from '../handler.ts';
 import { presentMoment } from '../messages.ts';
 import { findTargets, parseProject } from '../resolve-name.ts';
 import { nodeOfReachable } from './instances.ts';
-import { restoreSpec } from './restore-spec.ts';
+import { checkRequest, derivedId, done, failed, noSnapshot, orderOf } from './snapshot-results.ts';
+import { undoUpdate } from './undo-update.ts';
 
 const callMs = 120_000;
 const rollbackMs = 600_000;
@@ -72,18 +70,10 @@ export async function* rollbackSnapshot(
   context: HandlerContext,
   deps: HandlerDeps,
 ): AsyncGenerator<SnapshotResult> {
+  if (request.restoreSpec) return yield* undoUpdate(request, context, deps);
   const { requestId, named } = checkRequest(request, optionalName);
   const signal = deps.clock.timeout(rollbackMs, context.signal);
   const wanted = await wantedSnapshots(request, named, deps, signal);
-  if (request.restoreSpec) {
-    const message = RollbackSnapshotRequest.encode(request).finish();
-    await restoreSpec(
-      { ...request, requestId, message, instances: [...wanted.keys()] },
-      context,
-      deps,
-      signal,
-    );
-  }
   yield* onEach(request, deps, async (instance, node) => {
     const snapshot = wanted.get(instance.metadata.id);
     if (snapshot === undefined) throw noSnapshot(instance.metadata.name, named);
@@ -106,19 +96,6 @@ export async function* removeSnapshot(
     await deps.backendOf(node).removeSnapshot(orderOf(instance, node, requestId), snapshot.id, timeout);
     return snapshot;
   });
-}
-
-function checkRequest(
-  { requestId, name }: { readonly requestId: string; readonly name: string },
-  check: typeof checkName,
-): { requestId: string; named: string } {
-  const faults = collectFaults();
-  const checked = {
-    requestId: checkUuid(requestId, 'requestId', faults),
-    named: check(name, 'name', faults),
-  };
-  faults.throwIfAny('snapshot');
-  return checked;
 }
 
 async function* onEach(
@@ -160,46 +137,8 @@ async function wantedSnapshots(
   return wanted;
 }
 
-const noSnapshot = (target: string, name: string): DroverError =>
-  new DroverError(
-    'not-found',
-    name === ''
-      ? `no snapshot was taken of ${target} before an update`
-      : `there is no snapshot ${JSON.stringify(name)} of ${target}`,
-    { nextStep: `drover snapshot list ${target}` },
-  );
-
-/** A repeated request gives the same orders, which nodes carry out once. */
-const orderOf = ({ metadata }: Instance, node: NodeName, requestId: string) => ({
-  node,
-  instanceId: metadata.id as InstanceId,
-  generation: 0,
-  requestId: derivedId(requestId, `order ${metadata.id}`),
-});
-
-/** A UUID of version 8 (RFC 9562) that is always the same for the same request and purpose. */
-function derivedId(requestId: string, purpose: string): string {
-  const hex = createHash('sha256').update(requestId).update('\0').update(purpose).digest('hex');
-  const variant = ((Number.parseInt(hex[16] ?? '0', 16) & 3) | 8).toString(16);
-  const parts = [hex.slice(0, 8), hex.slice(8, 12), `8${hex.slice(13, 16)}`];
-  return [...parts, `${variant}${hex.slice(17, 20)}`, hex.slice(20, 32)].join('-');
-}
-
 /** "20260301-140502", in UTC. */
 const compactTime = (ms: number): string => {
   const text = formatTime(ms);
   return `${text.slice(0, 10).replaceAll('-', '')}-${text.slice(11, 19).replaceAll(':', '')}`;
 };
-
-const done = (instance: string, node: string, snapshot: Snapshot): SnapshotResult => ({
-  instance,
-  node,
-  snapshot: formatSnapshot(snapshot),
-  error: '',
-  errorKind: '',
-});
-
-function failed(instance: string, node: string, caught: unknown): SnapshotResult {
-  const { kind, message } = asDroverError(caught);
-  return { instance, node, snapshot: undefined, error: message, errorKind: kind };
-}

@@ -948,7 +948,10 @@ export interface RollbackSnapshotRequest {
   target: string;
   /** Its name. Empty: the newest one that was taken before an update. */
   name: string;
-  /** Also set the workload's spec back to what it was before that update. Only for a workload. */
+  /**
+   * Undo the last update of a workload: its spec, then the data of each copy that had taken it in. Without a name, to
+   * the snapshot of just that update: NOT_FOUND where it took none. FAILED_PRECONDITION where it was undone already.
+   */
   restoreSpec: boolean;
 }
 

@@ -1,0 +1,172 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { systemClock } from '#shared/clock.ts';
+import { DroverError } from '#shared/errors.ts';
+import { ApplyRequest, type SnapshotResult } from '#shared/gen/drover/fleet/v1/fleet.ts';
+import { systemRandom } from '#shared/random.ts';
+import { createFakeFleet, type FakeFleet } from '../../../test/fakes/backend.ts';
+import { type SimulatedControlPlane, startControlPlane } from '../../../test/simulation/control-plane.ts';
+import { until } from '../../../test/until.ts';
+import type { Backend } from '../../backends/backend.ts';
+import { createMemoryJournal } from '../../store/memory.ts';
+import { fleetService } from '../fleet-service.ts';
+import type { HandlerContext } from '../handler.ts';
+
+let fleet: FakeFleet;
+let control: SimulatedControlPlane;
+let service: ReturnType<typeof fleetService>;
+let calls: AbortController;
+/** Orders to set back do not come through. */
+let isCut: boolean;
+
+beforeEach(async () => {
+  fleet = createFakeFleet({ clock: systemClock });
+  const options = { clock: systemClock, random: systemRandom, backend: fleet.backend };
+  control = await startControlPlane({ ...options, journal: createMemoryJournal() });
+  const lxc = { name: 'lxc', version: '5.0.2', healthy: true, detail: '', capabilities: [] };
+  for (const name of ['h1', 'h2']) {
+    await control.enroll(name);
+    fleet.addNode(name, { startMs: 5, facts: { runtimes: [lxc, { ...lxc, name: 'crun' }] } });
+  }
+  isCut = false;
+  const backend: Backend = {
+    ...fleet.backend,
+    rollbackSnapshot: (...order) =>
+      isCut
+        ? Promise.reject(new DroverError('unavailable', 'cut'))
+        : fleet.backend.rollbackSnapshot(...order),
+  };
+  const { store, view, reconciler } = control;
+  service = fleetService({ store, view, wake: reconciler.wake, backendOf: () => backend, ...options });
+  calls = new AbortController();
+  await until(() => view.nodes().size === 2, { what: 'two nodes' });
+});
+
+afterEach(async () => {
+  calls.abort(new Error('the test has ended'));
+  await control.close();
+  await fleet.backend.close();
+});
+
+const contextOf = (method: string): HandlerContext => ({
+  signal: calls.signal,
+  method: `/drover.fleet.v1.FleetService/${method}`,
+  peer: undefined,
+  deadlineMs: undefined,
+  caller: { role: 'admin', name: 'root' },
+  certificateSerial: '',
+});
+
+const plain = {
+  image: 'registry.example/db:1',
+  runtime: 'lxc',
+  replicas: 2,
+  env: { VERSION: '1' },
+  update: { readyAfterMs: 0 },
+};
+
+const workload = () => control.store.snapshot().named('workload', 'db');
+const settled = () =>
+  until(
+    async () => {
+      const answer = await service.getWorkload({ project: '', name: 'db' }, contextOf('GetWorkload'));
+      return answer.workload?.status?.state === 'ready';
+    },
+    { what: 'db is ready' },
+  );
+
+async function apply(spec: object): Promise<void> {
+  const documents = [{ metadata: { name: 'db' }, spec: { ...plain, ...spec } }];
+  const request = ApplyRequest.fromPartial({ requestId: systemRandom.uuidV4(), documents });
+  await service.apply(request, contextOf('Apply'));
+}
+
+async function applied(spec: object): Promise<void> {
+  await apply(spec);
+  await settled();
+}
+
+const undo = (requestId = systemRandom.uuidV4()): AsyncIterable<SnapshotResult> =>
+  service.rollbackSnapshot(
+    { requestId, project: '', target: 'db', name: '', restoreSpec: true },
+    contextOf('RollbackSnapshot'),
+  );
+
+async function all(rows: AsyncIterable<SnapshotResult>): Promise<string[]> {
+  const found: string[] = [];
+  for await (const { snapshot, error } of rows) found.push(error || (snapshot?.name ?? ''));
+  return found.toSorted();
+}
+
+const snapshots = () =>
+  control.instances('db').map(({ metadata, node }) =>
+    fleet.nodes
+      .get(node ?? '')
+      ?.storage.snapshots(metadata.id as never)
+      .map(({ name }) => name),
+  );
+
+describe('undoing the last update', () => {
+  it('sets back the spec, then the data of every copy, once', async () => {
+    await applied({});
+    await applied({ env: { VERSION: '2' } });
+    const requestId = systemRandom.uuidV4();
+    expect(await all(undo(requestId))).toEqual(['before-update-1', 'before-update-1']);
+    await settled();
+    expect(workload()?.spec.env).toEqual({ VERSION: '1' });
+    // What was spoilt is gone, and with it the snapshot that the way back had taken of it.
+    expect(snapshots()).toEqual([['before-update-1'], ['before-update-1']]);
+
+    expect(await all(undo(requestId))).toEqual(['before-update-1', 'before-update-1']);
+    const { generation } = workload()?.metadata ?? {};
+    await expect(all(undo())).rejects.toMatchObject({ kind: 'failed-precondition' });
+    expect(workload()).toMatchObject({ metadata: { generation }, spec: { env: { VERSION: '1' } } });
+  });
+
+  it('finds the snapshot of before again when it was cut in between', async () => {
+    await applied({});
+    await applied({ env: { VERSION: '2' } });
+    const requestId = systemRandom.uuidV4();
+    isCut = true;
+    const told = 'its data was not set back: cut; then: drover snapshot rollback db-';
+    expect((await all(undo(requestId))).every((row) => row.startsWith(told))).toBe(true);
+    await settled();
+    const both = ['before-update-1', 'before-update-2'];
+    expect(snapshots()).toEqual([both, both]);
+    isCut = false;
+    expect(await all(undo(requestId))).toEqual(['before-update-1', 'before-update-1']);
+    expect(workload()?.spec.env).toEqual({ VERSION: '1' });
+  });
+
+  it('does not wait with the first copy for the last', async () => {
+    await applied({});
+    await applied({ env: { VERSION: '2' } });
+    await applied({ env: { VERSION: '3' }, update: { readyAfterMs: 300 } });
+    const rows = undo()[Symbol.asyncIterator]();
+    expect((await rows.next()).value).toMatchObject({ error: '' });
+    const old = control.instances('db').filter(({ spec }) => spec.env['VERSION'] === '3');
+    expect(old).toHaveLength(1);
+    expect((await rows.next()).value).toMatchObject({ error: '' });
+  });
+
+  it('refuses where the last update took no snapshot, rather than go back further', async () => {
+    await applied({});
+    await expect(all(undo())).rejects.toMatchObject({ kind: 'failed-precondition' });
+    await applied({ env: { VERSION: '2' } });
+    await applied({ env: { VERSION: '2' }, resources: { memoryMib: 64 } });
+    await expect(all(undo())).rejects.toMatchObject({ kind: 'not-found' });
+    expect(workload()?.spec).toMatchObject({ env: { VERSION: '2' }, resources: { memoryMib: 64 } });
+    expect(snapshots()).toEqual([['before-update-1'], ['before-update-1']]);
+  });
+
+  it('leaves the data of copies that the update had not reached', async () => {
+    await applied({});
+    await applied({ env: { VERSION: '2' } });
+    // Nothing can be resolved any more: the update reaches nobody.
+    for (const node of fleet.nodes.values())
+      for (let count = 0; count < 50; count += 1) node.failNext('resolve', new Error('no such image'));
+    await apply({ env: { VERSION: '2' }, image: 'registry.example/db:typo' });
+    expect(await all(undo())).toEqual([]);
+    expect(workload()?.spec.image).toBe(plain.image);
+    expect(snapshots()).toEqual([['before-update-1'], ['before-update-1']]);
+  });
+});
