@@ -1,6 +1,6 @@
 import type { FieldFault } from '#shared/errors.ts';
 import type { Matcher, Routing, RoutingRule } from '#shared/model.ts';
-import { covers, matcherFault, overlap } from './matcher.ts';
+import { covers, type Effort, matcherFault, overlap } from './matcher.ts';
 
 /** Every runtime that there is a driver or a backend for. */
 export const knownRuntimes = ['crun', 'lxc', 'proxmox-lxc', 'proxmox-vm'] as const;
@@ -11,6 +11,9 @@ export interface RoutingReport {
   /** What is worth knowing. */
   readonly warnings: readonly string[];
 }
+
+/** For a whole set: a second at most, whatever the patterns. */
+const effortOfAll = 10_000_000;
 
 /**
  * All that is wrong with a whole set of rules: unknown runtimes, patterns that cannot be read, rules that no
@@ -34,10 +37,11 @@ export function checkRouting(
     if (twin !== undefined) faults.push({ field: `${at}.name`, message: `"${rule.name}" is there twice` });
   }
   if (faults.length > 0) return { faults, warnings };
+  const effort = { left: effortOfAll };
   for (const [place, rule] of rules.entries()) {
     const earlier = rules.slice(0, place);
-    const cover = earlier.find((each) => ruleCovers(each, rule));
-    if (cover === undefined) warnings.push(...overlaps(earlier, rule));
+    const cover = earlier.find((each) => ruleCovers(each, rule, effort));
+    if (cover === undefined) warnings.push(...overlaps(earlier, rule, effort));
     else
       faults.push({
         field: `rules[${place}]`,
@@ -63,26 +67,26 @@ function matchersOf({ workload, labels, image }: RoutingRule): [string, Matcher]
 }
 
 /** Whatever the later rule matches, the earlier one matches before it. */
-function ruleCovers(earlier: RoutingRule, later: RoutingRule): boolean {
+function ruleCovers(earlier: RoutingRule, later: RoutingRule, effort: Effort): boolean {
   return (
-    covers(earlier.workload, later.workload) &&
-    covers(earlier.image, later.image) &&
+    covers(earlier.workload, later.workload, effort) &&
+    covers(earlier.image, later.image, effort) &&
     Object.entries(earlier.labels).every(([key, matcher]) => {
       const other = Object.hasOwn(later.labels, key) ? later.labels[key] : undefined;
       // A rule that looks at a label does not match workloads without it, whatever its pattern.
-      return other !== undefined && covers(matcher, other);
+      return other !== undefined && covers(matcher, other, effort);
     })
   );
 }
 
-function overlaps(earlier: readonly RoutingRule[], rule: RoutingRule): string[] {
+function overlaps(earlier: readonly RoutingRule[], rule: RoutingRule, effort: Effort): string[] {
   return earlier.flatMap((each) => {
     if (each.runtime === rule.runtime) return [];
     const keys = Object.keys(each.labels).filter((key) => Object.hasOwn(rule.labels, key));
     const meetings = [
-      overlap(each.workload, rule.workload),
-      overlap(each.image, rule.image),
-      ...keys.map((key) => overlap(each.labels[key], rule.labels[key])),
+      overlap(each.workload, rule.workload, effort),
+      overlap(each.image, rule.image, effort),
+      ...keys.map((key) => overlap(each.labels[key], rule.labels[key], effort)),
     ];
     if (meetings.includes('no')) return [];
     const may = meetings.includes('unknown') ? 'may overlap' : 'overlap';

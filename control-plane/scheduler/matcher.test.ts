@@ -1,3 +1,4 @@
+import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { Matcher } from '#shared/model.ts';
 import { covers, matcherFault, matchesText, overlap } from './matcher.ts';
@@ -73,5 +74,27 @@ describe('matcher', () => {
   ])('%o and %o overlap: %s', (one, other, expected) => {
     expect(overlap(one, other)).toBe(expected);
     expect(overlap(other, one)).toBe(expected);
+  });
+
+  it('tells the truth of all globs', () => {
+    const letters = (...of: string[]) => fc.array(fc.constantFrom(...of), { maxLength: 5 });
+    const anyGlob = letters('a', 'b', '*', '?').map((parts) => glob(parts.join('')));
+    const texts = ['', 'a', 'b', 'aa', 'ab', 'ba', 'bb', 'aba', 'abab', 'bbab', 'aabb', 'babab'];
+    fc.assert(
+      fc.property(anyGlob, anyGlob, (one, other) => {
+        const both = texts.some((text) => matchesText(one, text) && matchesText(other, text));
+        if (both) expect(overlap(one, other)).toBe('yes');
+        if (!covers(one, other)) return;
+        for (const text of texts) if (matchesText(other, text)) expect(matchesText(one, text)).toBe(true);
+      }),
+      { numRuns: 500 },
+    );
+  });
+
+  it('gives up where it would take too long to tell', () => {
+    const [one, other] = [glob(`${'*a*b'.repeat(120)}x`), glob(`${'*b*a'.repeat(120)}y`)];
+    expect(overlap(one, other, { left: 1000 })).toBe('unknown');
+    expect(covers(one, other, { left: 1000 })).toBe(false);
+    expect(overlap(regex('a+'), exact('aaaaaa'), { left: 1 })).toBe('unknown');
   });
 });

@@ -36,27 +36,71 @@ function compile({ kind, text }: Matcher): (text: string) => boolean {
 const globPart = (character: string): string =>
   character === '*' ? '.*' : character === '?' ? '.' : RE2JS.quote(character);
 
-/** Every text that `other` matches is matched by `matcher` too. False where nobody can tell. */
-export function covers(matcher: Matcher | undefined, other: Matcher | undefined): boolean {
-  if (matcher === undefined || isAny(matcher)) return true;
-  if (other === undefined) return false;
-  if (other.kind === 'exact') return matchesText(matcher, other.text);
-  if (matcher.kind === other.kind && matcher.text === other.text) return true;
-  return matcher.kind === 'glob' && other.kind === 'glob' && globCovers(matcher.text, other.text);
+/** How much comparing may cost, in steps of some ten nanoseconds; all that share it share what is left. */
+export interface Effort {
+  left: number;
 }
 
-/** Whether one text matches both; 'unknown' where a regular expression keeps anybody from telling. */
-export function overlap(one: Matcher | undefined, other: Matcher | undefined): 'yes' | 'no' | 'unknown' {
-  if (one === undefined || other === undefined) return 'yes';
-  if (one.kind === 'exact') return matchesText(other, one.text) ? 'yes' : 'no';
-  if (other.kind === 'exact') return matchesText(one, other.text) ? 'yes' : 'no';
-  if (covers(one, other) || covers(other, one)) return 'yes';
-  if (one.kind === 'regex' || other.kind === 'regex') return 'unknown';
-  return globsMeet(one.text, other.text) ? 'yes' : 'no';
+const effortOfOne = 2_000_000;
+
+/** False once nothing is left. */
+function spend(effort: Effort, steps: number): boolean {
+  effort.left -= steps;
+  return effort.left >= 0;
 }
+
+/** As matchesText; undefined: it costs too much to tell. */
+const tryMatch = (matcher: Matcher, text: string, effort: Effort): boolean | undefined =>
+  spend(effort, matcher.kind === 'exact' ? 1 : matcher.text.length * text.length)
+    ? matchesText(matcher, text)
+    : undefined;
+
+/** Every text that `other` matches is matched by `matcher` too. False where nobody can tell. */
+export function covers(
+  matcher: Matcher | undefined,
+  other: Matcher | undefined,
+  effort: Effort = { left: effortOfOne },
+): boolean {
+  if (matcher === undefined || isAny(matcher)) return true;
+  if (other === undefined) return false;
+  if (other.kind === 'exact') return tryMatch(matcher, other.text, effort) ?? false;
+  if (matcher.kind === other.kind && matcher.text === other.text) return true;
+  if (matcher.kind !== 'glob' || other.kind !== 'glob') return false;
+  return mayMeet(matcher.text, other.text) && globCovers(matcher.text, other.text, effort);
+}
+
+type Overlap = 'yes' | 'no' | 'unknown';
+
+/**
+ * Whether one text matches both; 'unknown' where a regular expression keeps anybody from telling, or it would
+ * cost too much.
+ */
+export function overlap(
+  one: Matcher | undefined,
+  other: Matcher | undefined,
+  effort: Effort = { left: effortOfOne },
+): Overlap {
+  if (one === undefined || other === undefined) return 'yes';
+  if (one.kind === 'exact') return answerOf(tryMatch(other, one.text, effort));
+  if (other.kind === 'exact') return answerOf(tryMatch(one, other.text, effort));
+  if (one.kind === other.kind && one.text === other.text) return 'yes';
+  if (isAny(one) || isAny(other)) return 'yes';
+  if (one.kind === 'regex' || other.kind === 'regex') return 'unknown';
+  return mayMeet(one.text, other.text) ? answerOf(globsMeet(one.text, other.text, effort)) : 'no';
+}
+
+const answerOf = (matches: boolean | undefined): Overlap =>
+  matches === undefined ? 'unknown' : matches ? 'yes' : 'no';
 
 const isAny = ({ kind, text }: Matcher): boolean =>
   (kind === 'glob' && /^\*+$/.test(text)) || (kind === 'regex' && text === '.*');
+
+/** Most globs begin with letters of their own: then there is nothing to walk. */
+function mayMeet(one: string, other: string): boolean {
+  const [left = '', right = ''] = [one, other].map((glob) => glob.split(/[*?]/, 1)[0]);
+  const length = Math.min(left.length, right.length);
+  return left.slice(0, length) === right.slice(0, length);
+}
 
 /** Stands for every character that neither glob names. */
 const otherCharacter = '\u0000';
@@ -65,17 +109,17 @@ const otherCharacter = '\u0000';
  * Inclusion of one glob in another, by walking the included one's positions with the sets of positions that
  * the other can be in. Answers false once that takes too long, which is the careful answer.
  */
-function globCovers(outer: string, inner: string): boolean {
+function globCovers(outer: string, inner: string, effort: Effort): boolean {
   const alphabet = alphabetOf(outer, inner);
   const seen = new Set<string>();
   const queue = [{ inside: closure(inner, [0]), outside: closure(outer, [0]) }];
-  for (let steps = 0; queue.length > 0; steps += 1) {
+  while (queue.length > 0) {
     const { inside, outside } = queue.pop() as (typeof queue)[number];
     const key = `${[...inside].join()}|${[...outside].join()}`;
     if (seen.has(key)) continue;
     seen.add(key);
     if (inside.has(inner.length) && !outside.has(outer.length)) return false;
-    if (steps > 5000) return false;
+    if (!spend(effort, alphabet.size * (inside.size + outside.size))) return false;
     for (const character of alphabet) {
       const next = step(inner, inside, character);
       if (next.size > 0) queue.push({ inside: next, outside: step(outer, outside, character) });
@@ -84,25 +128,34 @@ function globCovers(outer: string, inner: string): boolean {
   return true;
 }
 
-/** Whether some text matches both globs: a walk over pairs of positions. */
-function globsMeet(one: string, other: string): boolean {
-  const alphabet = alphabetOf(one, other);
-  const seen = new Set<number>();
-  const queue: [number, number][] = [[0, 0]];
-  while (queue.length > 0) {
-    const [left, right] = queue.pop() as [number, number];
-    const key = left * (patternMax + 2) + right;
-    if (seen.has(key)) continue;
-    seen.add(key);
-    const [lefts, rights] = [closure(one, [left]), closure(other, [right])];
-    if (lefts.has(one.length) && rights.has(other.length)) return true;
-    for (const character of alphabet) {
-      const next = [...step(other, rights, character)];
-      for (const nextLeft of step(one, lefts, character))
-        queue.push(...next.map((nextRight): [number, number] => [nextLeft, nextRight]));
-    }
+/** Whether some text matches both globs: a walk over pairs of positions. Undefined: it costs too much to tell. */
+function globsMeet(one: string, other: string, effort: Effort): boolean | undefined {
+  const width = other.length + 1;
+  const seen = new Set<number>([0]);
+  // Every pair of positions that can be reached together.
+  for (const pair of seen) {
+    const [left, right] = [Math.floor(pair / width), pair % width];
+    if (left === one.length && right === other.length) return true;
+    if (!spend(effort, 5)) return undefined;
+    for (const next of together([one, left], [other, right])) seen.add(next[0] * width + next[1]);
   }
   return false;
+}
+
+/** Where both can be after one more character, or after a star that ends. */
+function together(
+  [one, left]: readonly [string, number],
+  [other, right]: readonly [string, number],
+): readonly (readonly [number, number])[] {
+  const [a, b] = [one[left], other[right]];
+  const next: [number, number][] = [];
+  if (a === '*') next.push([left + 1, right]);
+  if (b === '*') next.push([left, right + 1]);
+  if (a === undefined || b === undefined) return next;
+  if (a === '*' && b !== '*') next.push([left, right + 1]);
+  if (b === '*' && a !== '*') next.push([left + 1, right]);
+  if (a !== '*' && b !== '*' && (a === b || a === '?' || b === '?')) next.push([left + 1, right + 1]);
+  return next;
 }
 
 const alphabetOf = (...globs: readonly string[]): Set<string> =>
