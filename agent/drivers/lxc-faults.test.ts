@@ -253,3 +253,31 @@ describe('leftovers', () => {
     await driver.remove(id, anySignal);
   });
 });
+
+describe('a guest that nests groups deeper than a path can be', () => {
+  const nest = `mkdir -p /tmp/m && mount -t cgroup -o pids pids /tmp/m && cd /tmp/m || exit 3
+name=$(printf 'a%.0s' $(seq 250)); i=0
+while [ $i -lt 25 ]; do mkdir $name && cd -P $name || exit 4; i=$((i+1)); done
+sleep 100000 & echo $! > cgroup.procs; echo nested; wait`;
+
+  it('is seen, frozen, and stopped all the same', async () => {
+    await using world = await setUpLxc();
+    const { driver } = world;
+    const id = await start(driver, await world.newGuest(['/bin/sh', '-c', nest]));
+    const said = async (): Promise<string> => {
+      const lines = await Array.fromAsync(
+        driver.logs(id, { follow: false, sinceMs: 0, stream: undefined, tail: undefined }, anySignal),
+      );
+      return lines.map(({ content }) => Buffer.from(content).toString()).join(' ');
+    };
+    await until(async () => (await said()).includes('nested'), { what: 'the groups' });
+    expect(world.payload.processes(id).length).toBe(2);
+    expect((await driver.inspect(id, anySignal)).phase).toBe('running');
+    await driver.pause(id, anySignal);
+    await driver.resume(id, anySignal);
+    await driver.stop(id, 0, anySignal);
+    expect((await driver.inspect(id, anySignal)).phase).toBe('stopped');
+    await driver.remove(id, anySignal);
+    expect(world.payload.exists(id)).toBe(false);
+  });
+});

@@ -4,15 +4,16 @@ import type { Clock } from '#shared/clock.ts';
 import { DroverError } from '#shared/errors.ts';
 import {
   cpuPeriodUs,
-  groupsWithin,
   readNumber,
   readText,
   readValue,
   tryWrite,
+  tryWriteNow,
   writing,
   type CgroupLimits,
   type CgroupTree,
 } from './cgroup-files.ts';
+import { visitGroups } from './cgroup-tree.ts';
 
 /** What lives in a group, as the kernel counts it. */
 export interface CgroupUsage {
@@ -161,12 +162,11 @@ function version2(clock: Clock, { groupOf }: CgroupTree): CgroupControl {
  * Version 1 lets SIGKILL wait until a frozen process is thawed, also one that the guest froze itself in a
  * group of its own.
  */
-export async function thawWithin(tree: CgroupTree, name: string): Promise<void> {
+export function thawWithin(tree: CgroupTree, name: string): void {
   const [controller, key, text] = tree.unified
     ? ['', 'cgroup.freeze', '0']
     : ['freezer', 'freezer.state', 'THAWED'];
-  for (const group of groupsWithin(tree.groupOf(controller, name)))
-    await tryWrite(path.join(group, key), text);
+  visitGroups(tree.groupOf(controller, name), (place) => void tryWriteNow(path.join(place, key), text));
 }
 
 async function untilFrozen(

@@ -1,6 +1,5 @@
-import { constants, readdirSync, readFileSync } from 'node:fs';
+import { constants, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
-import path from 'node:path';
 
 /** Zero where there is none. */
 export interface CgroupLimits {
@@ -30,21 +29,30 @@ export function childrenOf(group: string): string[] {
   }
 }
 
-/** The group and all groups in it, the outer ones first. */
-export const groupsWithin = (group: string): string[] => [
-  group,
-  ...childrenOf(group).flatMap((child) => groupsWithin(path.join(group, child))),
-];
-
 /** False where the file or its group is not there, and for a value that the kernel does not take. */
 export async function tryWrite(file: string, text: string): Promise<boolean> {
   try {
     await writeFile(file, text, { flag: writing });
     return true;
   } catch (error) {
-    if (['ENOENT', 'ENODEV', 'EINVAL'].includes((error as NodeJS.ErrnoException).code ?? '')) return false;
-    throw error;
+    return notTaken(error);
   }
+}
+
+/** The same, where a path is good for this moment alone. */
+export function tryWriteNow(file: string, text: string): boolean {
+  try {
+    writeFileSync(file, text, { flag: 'r+' });
+    return true;
+  } catch (error) {
+    return notTaken(error);
+  }
+}
+
+/** False; throws what is no answer of the kernel. */
+function notTaken(error: unknown): false {
+  if (['ENOENT', 'ENODEV', 'EINVAL'].includes((error as NodeJS.ErrnoException).code ?? '')) return false;
+  throw error;
 }
 
 export function readText(file: string): string | undefined {

@@ -12,6 +12,7 @@ import {
   tryWrite,
   type CgroupLimits,
 } from './cgroup-files.ts';
+import { removeGroups, visitGroups } from './cgroup-tree.ts';
 
 export type { CgroupLimits } from './cgroup-files.ts';
 
@@ -83,7 +84,7 @@ export function createCgroups(options: {
     await tryWrite(freezer, unified ? '1' : 'FROZEN');
     const pids = living();
     for (const pid of pids) killProcess(pid);
-    await thawWithin({ unified, groupOf }, name);
+    thawWithin({ unified, groupOf }, name);
     return pids.size;
   }
 
@@ -179,29 +180,22 @@ function checkName(name: string): string {
 }
 
 function processesBelow(group: string): number[] {
-  const text = readText(path.join(group, 'cgroup.procs'));
-  if (text === undefined) return [];
-  const own = text
-    .split('\n')
-    .filter((line) => line !== '')
-    .map(Number);
-  return [...own, ...childrenOf(group).flatMap((child) => processesBelow(path.join(group, child)))];
+  const pids: number[] = [];
+  visitGroups(group, (place) => {
+    const lines = (readText(path.join(place, 'cgroup.procs')) ?? '').split('\n');
+    for (const line of lines) if (line !== '') pids.push(Number(line));
+  });
+  return pids;
 }
 
 /** The kernel lets go of a group some moments after its last process: EBUSY passes. */
 async function removeTree(group: string, clock: Clock): Promise<void> {
-  for (const child of childrenOf(group)) await removeTree(path.join(group, child), clock);
   for (let attempt = 1; ; attempt += 1) {
-    try {
-      return await rmdir(group);
-    } catch (error) {
-      const { code } = error as NodeJS.ErrnoException;
-      if (code === 'ENOENT') return;
-      if (code !== 'EBUSY' || attempt === 20) {
-        throw new DroverError('unavailable', `cgroup ${group} cannot be removed: ${code}`, { cause: error });
-      }
-      await clock.sleep(10);
-    }
+    const left = removeGroups(group);
+    if (left === 'gone') return;
+    if (left !== 'EBUSY' || attempt === 20)
+      throw new DroverError('unavailable', `cgroup ${group} cannot be removed: ${left}`);
+    await clock.sleep(10);
   }
 }
 
