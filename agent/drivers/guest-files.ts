@@ -1,4 +1,5 @@
 import { readFileSync, readdirSync, statSync } from 'node:fs';
+import { unlink } from 'node:fs/promises';
 import path from 'node:path';
 import type { InstanceId, NetworkMode } from '#shared/model.ts';
 import { checkGuestId } from './guest-id.ts';
@@ -114,6 +115,13 @@ export const namesIn = (directory: string): string[] => {
     throw error;
   }
 };
+
+/** Succeeds when there is none. */
+export async function removeFile(file: string): Promise<void> {
+  await unlink(file).catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== 'ENOENT') throw error;
+  });
+}
 
 export function readNumberIfThere(file: string): number | undefined {
   const text = readTextIfThere(file)?.trim();

@@ -1,9 +1,9 @@
-import { rm } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
 import { DroverError, isKind } from '#shared/errors.ts';
 import type { InstanceId } from '#shared/model.ts';
 import { quotaUsOf } from '../host/cgroup-control.ts';
 import type { DriverContext } from './driver.ts';
-import { killQuietly } from './guest-files.ts';
+import { killQuietly, removeFile } from './guest-files.ts';
 import { startEnvironment } from './lxc-facts.ts';
 import { lxcError } from './lxc-log.ts';
 import type { LxcRecord } from './lxc-paths.ts';
@@ -25,9 +25,11 @@ export async function startLxcGuest(
   const { record, tool } = start;
   const { id } = record;
   const paths = view.paths.of(id);
-  // With anything of these left, LXC would take other groups, or fail.
-  await clearGroups(view, id);
-  for (const file of [paths.monitorLog, paths.memoryEvents]) await rm(file, { force: true });
+  // With anything of these left, LXC would take other groups, or fail. Before a first start nothing is.
+  if (existsSync(paths.started)) {
+    await clearGroups(view, id);
+    for (const file of [paths.monitorLog, paths.memoryEvents]) await removeFile(file);
+  }
   markStarted(view, id);
   const args = ['-P', view.paths.lxcPath, '-n', id, '-f', paths.config, '--', ...record.command];
   const options = { signal, timeoutMs: startTimeoutMs, env: startEnvironment };
@@ -47,7 +49,7 @@ export async function startLxcGuest(
     throw failure ?? new DroverError('internal', 'lxc-start says that it has started, and nothing runs');
   } catch (error) {
     await undoStart(view, id);
-    await rm(paths.started, { force: true });
+    for (const file of [paths.monitorLog, paths.memoryEvents, paths.started]) await removeFile(file);
     throw isKind(error, 'internal') ? asOutOfTime(error, failure) : error;
   }
 }
@@ -71,6 +73,17 @@ export async function clearGroups({ payload, monitors }: LxcView, id: InstanceId
     if (!groups.exists(id)) continue;
     await groups.kill(id, killTimeoutMs);
     await groups.remove(id);
+  }
+}
+
+/** The groups of a guest that has ended. */
+export async function removeGroups(view: LxcView, id: InstanceId): Promise<void> {
+  try {
+    await Promise.all([view.payload.remove(id), view.monitors.remove(id)]);
+  } catch (error) {
+    if (!isKind(error, 'unavailable')) throw error;
+    // In some hierarchy something of it lives.
+    await clearGroups(view, id);
   }
 }
 

@@ -110,8 +110,13 @@ function readEnd(view: LxcView, id: InstanceId): GuestState {
   const base = { id, pid: 0, startedAtMs: 0, limits: undefined } as const;
   const guest = view.paths.of(id);
   // Before the log: what a monitor writes last, it has written before it goes.
-  const isBusy = monitorLives(view, id) || startersOf(view, id).length > 0;
-  const run = readRun(view, id);
+  let isBusy = monitorLives(view, id);
+  let run = readRun(view, id);
+  // To look for them is to read of every process of the host; who has ended has none.
+  if (!isBusy && run.kind !== 'ended') {
+    isBusy = startersOf(view, id).length > 0;
+    run = readRun(view, id);
+  }
   const isCounting = isBusy && run.kind === 'ended' && run.code !== 0 && isMemoryAwaited(view, id);
   if (run.kind === 'ended' && !isCounting)
     return { ...base, phase: 'stopped', ...keepEnd(view, id, run.code) };

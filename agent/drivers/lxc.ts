@@ -7,7 +7,7 @@ import type { LogLine, LogOptions } from '#shared/streams.ts';
 import { createCgroups } from '../host/cgroup.ts';
 import { checkSignal, notRunning } from './crun-exec.ts';
 import type { DriverContext, GuestSpec, RuntimeDriver } from './driver.ts';
-import { killQuietly, namesIn } from './guest-files.ts';
+import { killQuietly, namesIn, removeFile } from './guest-files.ts';
 import { checkGuestId } from './guest-id.ts';
 import { innerCgroup } from './lxc-config.ts';
 import { lxcConsoles } from './lxc-console.ts';
@@ -17,7 +17,7 @@ import { lxcFacts, probeLxcHost, type LxcTools } from './lxc-facts.ts';
 import { lxcLivingGuests } from './lxc-living.ts';
 import { createLxcOutput } from './lxc-output.ts';
 import { lxcPaths } from './lxc-paths.ts';
-import { clearGroups, startLxcGuest } from './lxc-start.ts';
+import { removeGroups, startLxcGuest } from './lxc-start.ts';
 import {
   firstProcess,
   monitorLives,
@@ -79,17 +79,16 @@ export function lxcDriver(context: DriverContext, options: LxcOptions = {}): Run
     const guest = paths.of(id);
     for (const pid of readRecord(view, id) === undefined ? startersOf(view, id) : []) killQuietly(pid);
     await endAll(id);
-    await clearGroups(view, id);
-    for (const file of [guest.monitorLog, guest.memoryEvents]) await rm(file, { force: true });
-    await rm(guest.record, { force: true });
+    await removeGroups(view, id);
+    for (const file of [guest.monitorLog, guest.memoryEvents, guest.record]) await removeFile(file);
     await rm(guest.shared, { recursive: true, force: true });
     await rm(guest.directory, { recursive: true, force: true });
   }
 
   /** Nothing of it lives, nor is about to. */
   const isOver = (id: InstanceId): boolean =>
-    payload.processes(id).length === 0 &&
     !monitorLives(view, id) &&
+    payload.processes(id).length === 0 &&
     (readRun(view, id).kind === 'ended' || startersOf(view, id).length === 0);
 
   /** Kills what lives and gives its monitor time to say how it ended and to go. */
@@ -103,7 +102,7 @@ export function lxcDriver(context: DriverContext, options: LxcOptions = {}): Run
     for (let waitMs = 1; clock.monotonicMs() < endMs; waitMs += 1) {
       if (isOver(id)) return;
       // It may be about to boot the guest again.
-      if (waitMs % 20 === 0) await payload.kill(id, killTimeoutMs);
+      if (waitMs % 20 === 0 && payload.processes(id).length > 0) await payload.kill(id, killTimeoutMs);
       await clock.sleep(Math.min(waitMs, 20));
     }
     for (const pid of startersOf(view, id)) killQuietly(pid);

@@ -120,8 +120,9 @@ export function createRecords(directory: string): Records {
 
     async write(record) {
       const made = await mkdir(folder(record.id), { recursive: true, mode: 0o700 });
-      await writeDurably(path.join(folder(record.id), 'record.json'), encodeRecord(record));
-      if (made !== undefined) await syncDirectory(directory);
+      const file = path.join(folder(record.id), 'record.json');
+      const parent = made === undefined ? undefined : syncDirectory(directory);
+      await Promise.all([writeDurably(file, encodeRecord(record)), parent]);
     },
 
     async remove(id) {

@@ -95,8 +95,7 @@ export function createHomes(directory: string, run: HostCommands['run']): Homes 
       return raw === undefined ? undefined : (JSON.parse(raw) as VolumeRecord);
     },
     async write(id, record) {
-      await writeDurably(recordFile(id), JSON.stringify(record));
-      await syncDirectory(directory);
+      await Promise.all([writeDurably(recordFile(id), JSON.stringify(record)), syncDirectory(directory)]);
     },
     async forget(id) {
       await rm(recordFile(id), { force: true });

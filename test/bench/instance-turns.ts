@@ -31,6 +31,8 @@ export interface TurnsOptions {
   readonly serialLives: number;
   readonly rounds: number;
   readonly parallel: number;
+  /** Whether somebody looks at one instance after another in a crowd. */
+  readonly looks: boolean;
 }
 
 const inspectEveryMs = 10;
@@ -84,7 +86,7 @@ function printSpawns(who: string, before: Spawns, after: Spawns, lives: number):
 
 /** One life after another, and then many at once. */
 export async function takeTurns(host: BenchHost, bare: Bare, options: TurnsOptions): Promise<Turns> {
-  const { title, serialLives, rounds, parallel } = options;
+  const { title, serialLives, rounds, parallel, looks } = options;
   const bareMs = async (lives: number): Promise<number> => (await bare.ask(lives)).wallMs;
   const warmUp = [() => measure(host, 4), () => bareMs(4)] as const;
   for (let each = 0; each < 3; each++) await compare(1, ...warmUp);
@@ -97,7 +99,7 @@ export async function takeTurns(host: BenchHost, bare: Bare, options: TurnsOptio
   const inspectsMs: number[] = [];
   const crowd = await compare(
     rounds,
-    () => measureWatched(host, parallel, inspectsMs),
+    () => (looks ? measureWatched(host, parallel, inspectsMs) : measure(host, parallel)),
     () => bareMs(parallel),
   );
   const lives = serialLives + rounds * parallel;

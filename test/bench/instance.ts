@@ -23,7 +23,13 @@ export async function run(): Promise<readonly Figure[]> {
   await writeFile(file, JSON.stringify(sample));
   const bare: Bare = openProcess('./instance-baseline.ts', file);
   try {
-    const turns = await takeTurns(host, bare, { title: '', serialLives: 20, rounds: 3, parallel });
+    const turns = await takeTurns(host, bare, {
+      title: '',
+      serialLives: 20,
+      rounds: 3,
+      parallel,
+      looks: true,
+    });
     const { serial, crowd, inspectsMs } = turns;
     return [
       ...ratioFigures('serial-p50', serial, goal),
