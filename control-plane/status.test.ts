@@ -57,6 +57,11 @@ describe('workloadStatus', () => {
       wanted: { state: 'blocked', message: 'web-00001: 0 of 2 nodes fit.' },
     },
     {
+      name: 'blocked by a guest that somebody paused',
+      instances: [copy({ observed: stateRecord({ phase: 'paused' }) })],
+      wanted: { state: 'blocked', ready: 0, message: 'web-00001: paused' },
+    },
+    {
       name: 'blocked by a guest that fails',
       instances: [failing],
       wanted: {

@@ -118,7 +118,7 @@ function findBlocker(
 function isFailed(instance: Instance): boolean {
   const phase = currentState(instance)?.phase;
   if (phase === 'exited') return !isComplete(instance);
-  return phase === 'failed' || phase === 'backing-off' || phase === 'stopped';
+  return phase === 'failed' || phase === 'backing-off' || phase === 'stopped' || phase === 'paused';
 }
 
 function nowDoing(workload: Workload, instances: readonly Instance[], world: RolloutWorld): string {

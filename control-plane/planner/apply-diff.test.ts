@@ -124,6 +124,15 @@ describe('planApply', () => {
     ]);
   });
 
+  it('expects another tag to be another image', async () => {
+    const web = workloadRecord({ replicas: 1 });
+    const { steps } = await planOn(
+      { workloads: [web], instances: [instanceRecord(web, 1)] },
+      { ...web.spec, image: 'registry.example/web:2' },
+    );
+    expect(steps).toEqual(['resolve-image', 'place web-+1 h2', 'ensure web-+1 h2', 'remove web-00001 h1']);
+  });
+
   it('scales down without asking for the image again', async () => {
     const web = workloadRecord({ replicas: 2 });
     const instances = [instanceRecord(web, 1), instanceRecord(web, 2)];

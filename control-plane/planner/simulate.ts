@@ -112,8 +112,8 @@ function assumeResolved(run: Run): void {
   const workload = workloadOf(run);
   if (resolveStep(workload) === undefined) return;
   const { spec, resolved, metadata } = workload;
-  const pinned = resolved && pinImage(spec.image, resolved.digest);
-  const digest = pinned !== undefined && pinned === resolved?.image ? resolved.digest : noDigest;
+  const isSame = resolved !== undefined && resolved.reference === spec.image;
+  const digest = isSame ? resolved.digest : noDigest;
   const assumed = {
     generation: metadata.generation,
     image: spec.image.includes('@') ? spec.image : pinImage(spec.image, digest),

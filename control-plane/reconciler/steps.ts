@@ -163,7 +163,9 @@ async function forget(
 async function resolveImage(workload: Workload, context: StepContext): Promise<void> {
   const { store, backendOf, clock, signal } = context;
   const { spec, metadata } = workload;
-  const { runtime, runtimeBecause } = runtimeOf(workload, storedRouting(store.snapshot()));
+  const choice = runtimeOf(workload, storedRouting(store.snapshot()));
+  const { runtime } = choice;
+  const found = { ...choice, reference: spec.image };
   let failure = new DroverError('unavailable', `no connected node offers ${runtime}`);
   for (const node of nodesToAsk(workload, runtime, context)) {
     try {
@@ -171,9 +173,7 @@ async function resolveImage(workload: Workload, context: StepContext): Promise<v
       const { digest } = await backendOf(node).resolveImage(node, spec.image, spec.imageCredential, timeout);
       const image = pinImage(spec.image, digest);
       const { generation } = metadata;
-      await store.transact((tx) =>
-        resolveWorkload(tx, workload, { generation, image, digest, runtime, runtimeBecause }),
-      );
+      await store.transact((tx) => resolveWorkload(tx, workload, { ...found, generation, image, digest }));
       return;
     } catch (caught) {
       failure = asDroverError(caught);

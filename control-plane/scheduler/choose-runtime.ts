@@ -28,7 +28,8 @@ export function runtimeOf(
   if (spec.runtime !== '') return { runtime: spec.runtime, runtimeBecause: 'named in the spec' };
   if (resolved !== undefined) {
     const { runtime, runtimeBecause } = resolved;
-    return { runtime, runtimeBecause };
+    const wasNamed = runtimeBecause === 'named in the spec';
+    return { runtime, runtimeBecause: wasNamed ? 'named in the spec of before, and kept' : runtimeBecause };
   }
   return chooseRuntime({ name: metadata.name, labels: metadata.labels, image: spec.image }, routing);
 }

@@ -128,7 +128,7 @@ function globCovers(outer: string, inner: string, effort: Effort): boolean {
   return true;
 }
 
-/** Whether some text matches both globs: a walk over pairs of positions. Undefined: it costs too much to tell. */
+/** Whether some text matches both globs: a walk over pairs of positions. Undefined: it costs too much. */
 function globsMeet(one: string, other: string, effort: Effort): boolean | undefined {
   const width = other.length + 1;
   const seen = new Set<number>([0]);

@@ -88,18 +88,32 @@ const withoutSizes = (template: InstanceTemplate): unknown => {
 };
 
 /**
- * The change needs no new look at what the image stands for. A container whose root is its own keeps its
- * image until another one is named: a tag that has moved on must not cost it its root.
+ * What image and runtime stand for, where a change of the spec needs no new look; undefined where it does. A
+ * container whose root is its own keeps its image until another one is named and found: a tag that has moved
+ * on must not cost it its root, also when a change to what cannot be found is taken back.
  */
-export function keepsImage({ spec, resolved }: Workload, after: WorkloadSpec): boolean {
+export function keptResolution(workload: Workload, after: WorkloadSpec): Resolved | undefined {
+  const { spec, resolved } = workload;
+  if (resolved === undefined) return undefined;
+  const isSameRuntime = after.runtime === '' || after.runtime === resolved.runtime;
+  const isOwnRoot = resolved.runtime === 'lxc' && isSameRuntime;
+  if (isOwnRoot && (resolved.reference ?? spec.image) === after.image)
+    return { ...resolved, runtimeBecause: whyKept(resolved, spec, after) };
   const isSameImage =
     spec.image === after.image &&
     spec.runtime === after.runtime &&
     spec.imageCredential === after.imageCredential;
-  if (!isSameImage) return false;
-  if (resolved?.runtime === 'lxc') return true;
-  return changeOf(templateOf('', spec, spec), templateOf('', after, after)) !== 'replace';
+  if (!isSameImage || changeOf(templateOf('', spec, spec), templateOf('', after, after)) === 'replace')
+    return undefined;
+  return currentResolution(workload);
 }
+
+const whyKept = ({ runtimeBecause }: Resolved, before: WorkloadSpec, after: WorkloadSpec): string =>
+  after.runtime !== ''
+    ? 'named in the spec'
+    : before.runtime === ''
+      ? runtimeBecause
+      : 'named in the spec of before, and kept';
 
 /**
  * It has to be updated or replaced before the workload is as wanted. A change of replicas or of the update

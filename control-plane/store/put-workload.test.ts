@@ -97,6 +97,24 @@ describe('putWorkload', () => {
     expect([changed.metadata.generation, changed.resolved?.generation]).toEqual([3, 2]);
   });
 
+  it('keeps the image of a container of its own root until another one is found', async () => {
+    await using store = await disposable();
+    const { workload } = await put(store, { spec: { ...spec, runtime: 'lxc' } });
+    const reference = spec.image;
+    const resolved = { ...workloadRecord().resolved, generation: 1, runtime: 'lxc', reference };
+    await store.transact((tx) =>
+      tx.put('workload', workload.metadata.id, { ...workload, resolved } as typeof workload),
+    );
+    const typo = await put(store, { spec: { ...spec, runtime: 'lxc', image: 'registry.example/web:typo' } });
+    expect(typo.workload.resolved?.generation).toBe(1);
+    const { workload: back } = await put(store, { spec: { ...spec, runtime: '' } });
+    const runtimeBecause = 'named in the spec of before, and kept';
+    expect(back).toMatchObject({
+      metadata: { generation: 3 },
+      resolved: { ...resolved, generation: 3, runtimeBecause },
+    });
+  });
+
   it.each<{ name: string; changes: Partial<WorkloadDocument>; plan?: number; reason: string }>([
     { name: 'an old revision', changes: { expectedRevision: 77 }, reason: 'revision-changed' },
     {

@@ -4,7 +4,7 @@ import type { Change } from '#shared/wire/fleet.ts';
 import type { WorkloadDocument } from '#shared/wire/workload.ts';
 import { isSameData } from './canonical.ts';
 import { runningOperation } from './finish-operation.ts';
-import { currentResolution, keepsImage, sameTemplate } from './instance-template.ts';
+import { keptResolution, sameTemplate } from './instance-template.ts';
 import { putOperation } from './put-operation.ts';
 import { putClaims } from './put-volumes.ts';
 import type { Transaction } from './store.ts';
@@ -69,7 +69,7 @@ export function putWorkload(tx: Transaction, put: PutWorkload, nowMs: number): P
 export function withSpec(workload: Workload, spec: Workload['spec']): Workload {
   const generation = workload.metadata.generation + 1;
   const isSame = sameTemplate(workload.spec, spec);
-  const known = keepsImage(workload, spec) ? currentResolution(workload) : undefined;
+  const known = keptResolution(workload, spec);
   const before = { generation: workload.metadata.generation, spec: workload.spec };
   return {
     ...workload,

@@ -5,6 +5,8 @@ export interface Resolution {
   readonly generation: number;
   readonly image: string;
   readonly digest: Digest;
+  /** The image as the spec names it. */
+  readonly reference: string;
   readonly runtime: string;
   /** As in Workload.resolved. */
   readonly runtimeBecause: string;

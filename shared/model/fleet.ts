@@ -50,6 +50,8 @@ export interface Workload {
         readonly runtime: string;
         /** "named in the spec", "rule \"system\"", "no rule matches". */
         readonly runtimeBecause: string;
+        /** The image as the spec named it. Left out by earlier versions. */
+        readonly reference?: string;
       }
     | undefined;
   /** What it was before the last change that told copies something new; undefined: there was none. */

@@ -131,7 +131,8 @@ function checkClaims(messages: readonly WireVolumeClaim[], field: string, faults
     const at = `${field}[${place}]`;
     const { mountPath, readOnly, keep } = message;
     checkWorkingDir(mountPath, `${at}.mount`, faults);
-    if (!/^(\/[^/]+)+$/.test(mountPath) || /^\/(proc|sys|dev)(\/|$)/.test(mountPath))
+    const isPlain = /^(\/[^/]+)+$/.test(mountPath) && !mountPath.split('/').includes('.');
+    if (!isPlain || /^\/(proc|sys|dev)(\/|$)/.test(mountPath))
       faults.add(
         `${at}.mount`,
         `${show(mountPath)} cannot be mounted on; wanted such as "/var/lib/data", ` +

@@ -50,6 +50,7 @@ export function workloadRecord(
       digest,
       runtime: 'crun',
       runtimeBecause: 'named in the spec',
+      reference: spec.image ?? 'registry.example/web:1',
     },
     deletingSinceMs: undefined,
     resolveMessage: '',
