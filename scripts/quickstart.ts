@@ -11,8 +11,6 @@ import { checkAnswers, checkConfined, checkSystemContainer, instancesOf } from '
 
 const root = path.resolve(import.meta.dirname, '..');
 const once = process.argv.includes('--once');
-/** The command line's exit code for it. */
-const notFound = 5;
 const say = (line: string): void => console.error(`• ${line}`);
 
 if (process.getuid?.() !== 0) {
@@ -62,7 +60,7 @@ async function playHello(fleet: Fleet, image: string): Promise<string> {
   return first;
 }
 
-async function playSystem(fleet: Fleet, image: string): Promise<void> {
+async function playSystem(fleet: Fleet, image: string): Promise<string> {
   const tarball = await fleet.buildSystemRoot();
   say(`made ${tarball}`);
   await applyExample(fleet, 'network.yaml');
@@ -83,35 +81,46 @@ async function playSystem(fleet: Fleet, image: string): Promise<void> {
   say(await checkAnswers(fleet, system, neighbour));
   await show(fleet, 'snapshot', 'create', 'system', '--name', 'first');
   await show(fleet, 'snapshot', 'list', 'system');
+  return system.metadata.name;
 }
 
-async function play(fleet: Fleet): Promise<string> {
+/** Names of some that run. */
+interface Instances {
+  readonly hello: string;
+  readonly system: string;
+}
+
+async function play(fleet: Fleet): Promise<Instances> {
   const image = await fleet.publishImage('hello', '1');
   say(`published ${image}`);
-  const instance = await playHello(fleet, image);
-  await playSystem(fleet, image);
-  return instance;
+  const hello = await playHello(fleet, image);
+  return { hello, system: await playSystem(fleet, image) };
 }
 
+/** Also what somebody who looked around made. */
 async function removeAll(fleet: Fleet): Promise<void> {
-  say('removing the workloads and the network …');
-  const workloads = ['hello', 'system', 'neighbour'].map((name) => ['delete', name]);
-  for (const words of [...workloads, ['network', 'remove', 'lan']]) {
-    const wait = words[0] === 'delete' ? ['--wait', '--timeout', '60s'] : [];
-    const { code, stderr } = await fleet.drover([...words, '--yes', ...wait]);
-    // Whoever looked around may have removed it already.
-    if (code !== 0 && code !== notFound) throw new Error(`${words.join(' ')} ended with ${code}: ${stderr}`);
+  say('removing the workloads and the networks …');
+  for (const [list, ...remove] of [
+    ['workloads', 'delete', '--wait', '--timeout', '60s'],
+    ['networks', 'network', 'remove'],
+  ] as const) {
+    const { stdout } = await fleet.drover(['get', list, '-o', 'name']);
+    for (const name of stdout.split('\n').filter(Boolean)) {
+      const [command, ...words] = remove;
+      const { code, stderr } = await fleet.drover([command, ...words, name, '--yes']);
+      if (code !== 0) throw new Error(`${[...remove, name].join(' ')} ended with ${code}: ${stderr}`);
+    }
   }
 }
 
-function nextCommands(fleet: Fleet, instance: string): void {
+function nextCommands(fleet: Fleet, { hello, system }: Instances): void {
   const lines = [
     ...Object.entries(fleet.environment).map(([name, value]) => `export ${name}=${value}`),
     './drover get instances -o wide',
     './drover logs -f hello',
-    `./drover exec -it ${instance} /bin/sh`,
+    `./drover exec -it ${hello} /bin/sh`,
     './drover scale hello 5',
-    './drover console system',
+    `./drover console ${system}`,
     './drover stats system',
     './drover snapshot rollback system first --yes',
     './drover describe network lan',
@@ -134,9 +143,9 @@ async function main(): Promise<number> {
   let fleet: Fleet | undefined;
   try {
     fleet = await startFleet({ hosts: 2, say });
-    const instance = await play(fleet);
+    const instances = await play(fleet);
     if (!once) {
-      nextCommands(fleet, instance);
+      nextCommands(fleet, instances);
       await stopped;
     }
     await removeAll(fleet);

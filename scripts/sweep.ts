@@ -96,7 +96,10 @@ export function mountsUnder(folder: string, pid: number): string[] {
 }
 
 const inNetwork = (pid: number, tool: string, ...args: readonly string[]): string =>
-  execFileSync('nsenter', ['-t', `${pid}`, '-n', '--', tool, ...args], { encoding: 'utf8' });
+  execFileSync('nsenter', ['-t', `${pid}`, '-n', '--', tool, ...args], {
+    encoding: 'utf8',
+    stdio: ['ignore', 'pipe', 'ignore'],
+  });
 
 /** Interfaces of the host beside its loopback. */
 export const linksOf = (pid: number): string[] =>

@@ -92,7 +92,7 @@ export function zfsDaemon(options: {
     },
     async close() {
       if (pid === 0) return;
-      process.kill(pid, 'SIGCONT');
+      send(pid, 'SIGCONT');
       // What is not given back goes with the file.
       if (made !== undefined) await ask('zpool', ['export', made], exportMs).catch(() => '');
       await kill();
@@ -103,10 +103,15 @@ export function zfsDaemon(options: {
 /** Succeeds for what has ended. */
 export async function killAndWait(pid: number): Promise<void> {
   if (pid === 0) return;
-  try {
-    process.kill(pid, 'SIGKILL');
-  } catch {}
+  send(pid, 'SIGKILL');
   await until(() => isGone(pid), { what: `process ${pid} to end`, deadlineMs: 30_000 });
+}
+
+/** To what may have ended meanwhile. */
+function send(pid: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(pid, signal);
+  } catch {}
 }
 
 function isGone(pid: number): boolean {

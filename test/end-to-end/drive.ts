@@ -1,10 +1,11 @@
 /** What the end-to-end tests ask of a fleet, through the command line as a person would. */
-import { type ChildProcess, execFileSync } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, readFileSync, readdirSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import path from 'node:path';
 import { expect } from 'vitest';
 import type { Fleet } from '../../scripts/fleet.ts';
+import { guestGroups, monitorsOf, mountsUnder } from '../../scripts/sweep.ts';
 import { until } from '../until.ts';
 
 export interface InstanceRow {
@@ -84,29 +85,19 @@ export async function remove(fleet: Fleet, name: string): Promise<void> {
 }
 
 /** Everything on this machine that belongs to the fleet's guests: cgroups, monitors, mounts, directories. */
-export function traces(fleet: Fleet): string[] {
-  return fleet.hosts.flatMap(({ stateDir }) => {
-    const incarnation = readFileSync(path.join(stateDir, 'incarnation'), 'utf8').trim().slice(0, 8);
-    const pids = path.join('/sys/fs/cgroup/pids', `drover-${incarnation}`);
-    const groups = existsSync(pids) ? readdirSync(pids, { withFileTypes: true }) : [];
-    const mounts = readFileSync('/proc/self/mountinfo', 'utf8')
-      .split('\n')
-      .filter((line) => line.includes(`${stateDir}/`));
-    const held = ['instances', 'guests', 'volumes'].flatMap((kind) => {
-      const folder = path.join(stateDir, kind);
-      return existsSync(folder) ? readdirSync(folder).map((name) => `${kind}/${name}`) : [];
+export const traces = (fleet: Fleet): string[] =>
+  fleet.hosts.flatMap(({ stateDir, host }) => {
+    const held = ['instances', 'guests', 'volumes', 'lxc/guests', 'lxc/shared'].flatMap((kind) => {
+      const names = existsSync(path.join(stateDir, kind)) ? readdirSync(path.join(stateDir, kind)) : [];
+      return names.filter((name) => name !== 'write-probe').map((name) => `${kind}/${name}`);
     });
-    const monitors = execFileSync('ps', ['-eo', 'pid,args'], { encoding: 'utf8' })
-      .split('\n')
-      .filter((line) => line.includes('conmon') && line.includes(stateDir));
     return [
-      ...groups.filter((one) => one.isDirectory()).map((one) => `cgroup ${one.name}`),
-      ...mounts,
+      ...guestGroups(stateDir).map((group) => `cgroup ${group}`),
+      ...mountsUnder(stateDir, host.pid).map((target) => `mount ${target}`),
+      ...monitorsOf(stateDir).map((pid) => `monitor ${pid}`),
       ...held,
-      ...monitors,
     ];
   });
-}
 
 /** How the workload's only instance ended, once that is known. */
 export const exitOf = (fleet: Fleet, workload: string): Promise<unknown> =>
