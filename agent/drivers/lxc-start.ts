@@ -1,4 +1,3 @@
-import { existsSync } from 'node:fs';
 import { DroverError, isKind } from '#shared/errors.ts';
 import type { InstanceId } from '#shared/model.ts';
 import { quotaUsOf } from '../host/cgroup-control.ts';
@@ -25,11 +24,9 @@ export async function startLxcGuest(
   const { record, tool } = start;
   const { id } = record;
   const paths = view.paths.of(id);
-  // With anything of these left, LXC would take other groups, or fail. Before a first start nothing is.
-  if (existsSync(paths.started)) {
-    await clearGroups(view, id);
-    for (const file of [paths.monitorLog, paths.memoryEvents]) await removeFile(file);
-  }
+  // With anything of these left, LXC would take other groups, or fail.
+  await clearGroups(view, id);
+  for (const file of [paths.monitorLog, paths.memoryEvents]) await removeFile(file);
   markStarted(view, id);
   const args = ['-P', view.paths.lxcPath, '-n', id, '-f', paths.config, '--', ...record.command];
   const options = { signal, timeoutMs: startTimeoutMs, env: startEnvironment };
@@ -49,7 +46,7 @@ export async function startLxcGuest(
     throw failure ?? new DroverError('internal', 'lxc-start says that it has started, and nothing runs');
   } catch (error) {
     await undoStart(view, id);
-    for (const file of [paths.monitorLog, paths.memoryEvents, paths.started]) await removeFile(file);
+    await removeFile(paths.started);
     throw isKind(error, 'internal') ? asOutOfTime(error, failure) : error;
   }
 }
