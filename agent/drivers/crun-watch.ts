@@ -37,10 +37,15 @@ export function watchCrunGuests({ clock, log }: DriverContext, host: HostView): 
   function checkMonitors(): void {
     const ids = known();
     for (const id of ids) {
-      if (monitorLives(host, id)) continue;
-      const alive = cgroups.processes(id).length > 0;
-      if (orphans.get(id) !== alive) tell(id);
-      orphans.set(id, alive);
+      try {
+        if (monitorLives(host, id)) continue;
+        const alive = cgroups.processes(id).length > 0;
+        if (orphans.get(id) !== alive) tell(id);
+        orphans.set(id, alive);
+      } catch (error) {
+        // Whatever is wrong with one is none of the others' matter, and not the agent's end.
+        log.error({ event: 'guest.unseen', instanceId: id, err: asDroverError(error) });
+      }
     }
     for (const id of orphans.keys()) if (!ids.includes(id as InstanceId)) orphans.delete(id);
   }

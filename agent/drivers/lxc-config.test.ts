@@ -1,22 +1,22 @@
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
-import type { Attachment } from '#shared/model.ts';
+import type { Attachment, InstanceId } from '#shared/model.ts';
 import {
   environment,
   format,
-  hostInterfaceOf,
   lxcConfig,
   mountHookScript,
   systemCapabilities,
   type LxcConfigOptions,
   type LxcHost,
 } from './lxc-config.ts';
+import { hostInterfaceName } from '../host/guest-interface.ts';
 import { checkLxcKeys, signalNumberOf } from './lxc-keys.ts';
 
 const golden = (name: string): string =>
   path.join(import.meta.dirname, `../../test/golden/lxc-5.0.2/${name}.conf`);
 
-const id = '01890a5d-ac96-774b-bcce-b302099a8057';
+const id = '01890a5d-ac96-774b-bcce-b302099a8057' as InstanceId;
 const version1: LxcHost = {
   cgroupVersion: 1,
   limitsSwap: true,
@@ -125,8 +125,8 @@ describe('the configuration of a guest', () => {
   });
 
   it('names interfaces of the host within fifteen characters, from the random tail', () => {
-    expect(hostInterfaceOf(id, 7)).toBe('drv02099a80577');
-    expect(hostInterfaceOf(id, 7).length).toBeLessThanOrEqual(15);
+    expect(hostInterfaceName(id, 7)).toBe('drv02099a80577');
+    expect(hostInterfaceName(id, 7).length).toBeLessThanOrEqual(15);
   });
 
   it('keeps lxc-attach from log, output and environment', () => {

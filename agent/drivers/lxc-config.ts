@@ -1,7 +1,8 @@
 import { parseInterfaceAddress } from '#shared/addresses.ts';
 import { DroverError } from '#shared/errors.ts';
-import type { Attachment, NetworkMode, Resources } from '#shared/model.ts';
+import type { Attachment, InstanceId, NetworkMode, Resources } from '#shared/model.ts';
 import { quotaUsOf, sharesOf } from '../host/cgroup-control.ts';
+import { defaultGateways, hostInterfaceName } from '../host/guest-interface.ts';
 import type { IdRange } from '../images/image-source.ts';
 import type { GuestMount } from './driver.ts';
 import type { HostDevice } from './guest-devices.ts';
@@ -19,7 +20,7 @@ export interface LxcHost {
 }
 
 export interface LxcConfigOptions {
-  readonly id: string;
+  readonly id: InstanceId;
   readonly rootfs: string;
   readonly hostname: string;
   readonly range: IdRange;
@@ -244,11 +245,7 @@ for my $word (qw(${words})) {
 `;
 }
 
-/** At most 15 characters, from the random tail of the id. */
-export const hostInterfaceOf = (id: string, place: number): string =>
-  `drv${id.replaceAll('-', '').slice(-10)}${place}`;
-
-function network(id: string, { network: mode, attachments }: LxcConfigOptions): Line[] {
+function network(id: InstanceId, { network: mode, attachments }: LxcConfigOptions): Line[] {
   if (mode === 'host') return [['lxc.net.0.type', 'none']];
   if (mode === 'none' || attachments.length === 0) {
     return [
@@ -256,10 +253,13 @@ function network(id: string, { network: mode, attachments }: LxcConfigOptions): 
       ['lxc.net.0.flags', 'up'],
     ];
   }
-  return attachments.flatMap((attachment, place) => interfaceLines(id, attachment, place));
+  return attachments.flatMap((attachment, place) =>
+    // LXC fails where a second one says where the rest of the world is.
+    interfaceLines(id, { ...attachment, gateways: defaultGateways(attachments, attachment) }, place),
+  );
 }
 
-function interfaceLines(id: string, attachment: Attachment, place: number): Line[] {
+function interfaceLines(id: InstanceId, attachment: Attachment, place: number): Line[] {
   const key = (name: string): string => `lxc.net.${place}.${name}`;
   const { bridge, mac, mtu, vlan, addresses, gateways } = attachment;
   return [
@@ -268,7 +268,7 @@ function interfaceLines(id: string, attachment: Attachment, place: number): Line
     [key('flags'), 'up'],
     [key('name'), attachment.interface],
     [key('hwaddr'), mac],
-    [key('veth.pair'), hostInterfaceOf(id, place)],
+    [key('veth.pair'), hostInterfaceName(id, place)],
     ...lines(mtu > 0, [key('mtu'), `${mtu}`]),
     ...lines(vlan > 0, [key('veth.vlan.id'), `${vlan}`]),
     ...addresses.map((address): Line => {

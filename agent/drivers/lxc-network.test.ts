@@ -6,7 +6,7 @@ import { systemRandom } from '#shared/random.ts';
 import { emptyAssignment } from '#shared/wire/network.ts';
 import { inside } from '../../test/conformance/runtime-driver-world.ts';
 import { setUpLxc } from '../../test/lxc-host.ts';
-import { hostInterfaceOf } from './lxc-config.ts';
+import { hostInterfaceName } from '../host/guest-interface.ts';
 
 const anySignal = new AbortController().signal;
 const forEver = ['/bin/sleep', '100000'];
@@ -55,7 +55,7 @@ describe('the network of an LXC guest', () => {
     const routes = execFileSync('nsenter', ['-t', `${pid}`, '-n', 'ip', 'route'], { encoding: 'utf8' });
     expect(routes).toContain('default via 10.213.7.1 dev eth0');
     expect(routes).toContain('10.214.0.0/16 via 10.213.7.9 dev eth0');
-    const host = hostInterfaceOf(guest.id, 0);
+    const host = hostInterfaceName(guest.id, 0);
     expect(ip('link', 'show', 'master', bridge.name)).toContain(host);
     const before = await world.driver.stats(guest.id);
     ip('neigh', 'flush', 'dev', bridge.name);
@@ -66,6 +66,28 @@ describe('the network of an LXC guest', () => {
     expect(after.receivedBytes).toBeGreaterThanOrEqual(before.receivedBytes + 100);
     await world.driver.remove(guest.id, anySignal);
     expect(existsSync(`/sys/class/net/${host}`)).toBe(false);
+  });
+
+  it('has one default route where two networks have gateways', async () => {
+    await using world = await setUpLxc();
+    using bridge = newBridge();
+    using other = newBridge();
+    const second = {
+      ...attachmentTo(other.name),
+      interface: 'eth1',
+      mac: '02:0d:ab:00:00:06',
+      addresses: ['10.213.8.5/24'],
+      gateways: ['10.213.8.1'],
+      routes: [],
+    };
+    const assigned = { ...emptyAssignment, attachments: [attachmentTo(bridge.name), second] };
+    const guest = await world.newGuest(forEver, { network: 'bridged', assigned });
+    await world.driver.create(guest, anySignal);
+    await world.driver.start(guest.id, anySignal);
+    const { pid } = await world.driver.inspect(guest.id, anySignal);
+    const routes = execFileSync('nsenter', ['-t', `${pid}`, '-n', 'ip', 'route'], { encoding: 'utf8' });
+    expect(routes.match(/^default .*$/gm)).toEqual([expect.stringContaining('via 10.213.7.1 dev eth0')]);
+    expect(routes).toContain('10.213.8.0/24 dev eth1');
   });
 
   it('says which bridge is missing, and leaves the guest created', async () => {

@@ -1,4 +1,5 @@
 import { mkdirSync, statSync, truncateSync, watch, type FSWatcher } from 'node:fs';
+import { asDroverError } from '#shared/errors.ts';
 import type { InstanceId } from '#shared/model.ts';
 import type { DriverContext } from './driver.ts';
 import { namesIn } from './guest-files.ts';
@@ -17,7 +18,7 @@ const maxMonitorLogBytes = 1024 * 1024;
  * Tells when a guest may have changed by itself: the monitors write to logs in one directory, and a guest
  * without a monitor, for which nobody writes, is looked at now and then. Begins with the first reader.
  */
-export function watchLxcGuests({ clock }: DriverContext, view: LxcView): LxcWatch {
+export function watchLxcGuests({ clock, log }: DriverContext, view: LxcView): LxcWatch {
   const { paths, payload } = view;
   const callbacks = new Set<(id: InstanceId) => void>();
   const orphans = new Map<string, boolean>();
@@ -27,16 +28,23 @@ export function watchLxcGuests({ clock }: DriverContext, view: LxcView): LxcWatc
   const tell = (name: string): void => {
     for (const callback of callbacks) callback(name as InstanceId);
   };
+  function checkOne(id: InstanceId): void {
+    if (readRecord(view, id) === undefined) return;
+    const isAlive = payload.processes(id).length > 0;
+    const isOrphan = !monitorLives(view, id);
+    if (isOrphan && orphans.get(id) !== isAlive) tell(id);
+    if (isOrphan) orphans.set(id, isAlive);
+    else orphans.delete(id);
+    if (!isOrphan && isAlive) shorten(paths.of(id).monitorLog);
+  }
   function check(): void {
-    for (const name of namesIn(paths.guests).filter(isName)) {
-      const id = name as InstanceId;
-      if (readRecord(view, id) === undefined) continue;
-      const isAlive = payload.processes(id).length > 0;
-      const isOrphan = !monitorLives(view, id);
-      if (isOrphan && orphans.get(id) !== isAlive) tell(id);
-      if (isOrphan) orphans.set(id, isAlive);
-      else orphans.delete(id);
-      if (!isOrphan && isAlive) shorten(paths.of(id).monitorLog);
+    for (const id of namesIn(paths.guests).filter(isName) as InstanceId[]) {
+      try {
+        checkOne(id);
+      } catch (error) {
+        // Whatever is wrong with one is none of the others' matter, and not the agent's end.
+        log.error({ event: 'guest.unseen', instanceId: id, err: asDroverError(error) });
+      }
     }
     for (const id of orphans.keys()) if (!namesIn(paths.guests).includes(id)) orphans.delete(id);
   }

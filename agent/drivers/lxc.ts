@@ -30,6 +30,7 @@ import {
   type LxcView,
 } from './lxc-state.ts';
 import { watchLxcGuests } from './lxc-watch.ts';
+import { once } from './once.ts';
 
 export interface LxcOptions {
   readonly tools?: Partial<LxcTools>;
@@ -277,15 +278,3 @@ async function removeLocks(lxcPath: string): Promise<void> {
 }
 
 const isGuestId = (name: string): boolean => /^[a-z0-9][a-z0-9-]{0,40}$/.test(name);
-
-/** Keeps the first success; a failure is tried again by the next caller. */
-function once<T>(make: () => Promise<T>): () => Promise<T> {
-  let made: Promise<T> | undefined;
-  return () => {
-    made ??= make().catch((error: unknown) => {
-      made = undefined;
-      throw error;
-    });
-    return made;
-  };
-}

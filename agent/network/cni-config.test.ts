@@ -4,11 +4,11 @@ import { attachmentOf, portOf } from '../../test/conformance/guest-network.ts';
 import {
   bridgeAddresses,
   bridgeConfig,
-  defaultGateways,
   firewallConfig,
   loopbackConfig,
   portmapConfig,
 } from './cni-config.ts';
+import { defaultGateways } from '../host/guest-interface.ts';
 
 const name = 'drover-0a1b2c3d';
 const netns = '/proc/4711/ns/net';

@@ -30,15 +30,6 @@ export const subnetsOf = (attachment: Attachment): string[] =>
     return subnet === undefined ? [] : [formatCidr(subnet)];
   });
 
-/** A guest has one default route of each family: through the first interface that has a gateway of it. */
-export function defaultGateways(attachments: readonly Attachment[], at: Attachment): string[] {
-  return at.gateways.filter((gateway) => {
-    const family = familyOf(gateway);
-    const first = attachments.find((one) => one.gateways.some((other) => familyOf(other) === family));
-    return first?.interface === at.interface;
-  });
-}
-
 /** What the bridge plugin is told for one interface. `mtu` is the bridge's own where the network has none. */
 export function bridgeConfig(
   name: string,

@@ -1,9 +1,9 @@
 import { readlink } from 'node:fs/promises';
 import { DroverError } from '#shared/errors.ts';
 import type { Attachment, InstanceId } from '#shared/model.ts';
-import { hostInterfaceName } from '../host/guest-interface.ts';
+import { defaultGateways, hostInterfaceName } from '../host/guest-interface.ts';
 import { type IpBatch, isThere, readInterface } from './bridges.ts';
-import { bridgeConfig, defaultGateways, loopbackConfig } from './cni-config.ts';
+import { bridgeConfig, loopbackConfig } from './cni-config.ts';
 import type { CallPlugin, PluginResult } from './cni-plugin.ts';
 import type { NetworkRecord } from './network-records.ts';
 import { readVanishing } from './vanishing-file.ts';
