@@ -59,8 +59,6 @@ export type SpecChange = 'none' | 'limits' | 'anew' | 'replace';
 export function changeOf(before: InstanceTemplate, after: InstanceTemplate): SpecChange {
   if (isSameData(alikeOf(before), alikeOf(after))) return 'none';
   if (isSameData(withoutLimits(before), withoutLimits(after))) return 'limits';
-  // The sizes of data volumes are set when a guest is made, which finds its root again under every runtime.
-  if (isSameData(withoutSizes(before), withoutSizes(after))) return 'anew';
   const isOwnRoot = after.runtime === 'lxc' && before.runtime === 'lxc';
   return isOwnRoot && keepsRoot(before, after) ? 'anew' : 'replace';
 }
@@ -77,15 +75,11 @@ const alikeOf = (template: InstanceTemplate & Partial<InstanceSpec>): InstanceTe
   return alike;
 };
 
-function withoutLimits(template: InstanceTemplate): Omit<InstanceTemplate, 'resources'> {
-  const { resources: _resources, ...rest } = alikeOf(template);
-  return rest;
-}
-
-const withoutSizes = (template: InstanceTemplate): unknown => {
-  const { volumes, ...rest } = withoutLimits(template);
+/** What nodes set while a guest runs: its resources, and the sizes of its data volumes. */
+function withoutLimits(template: InstanceTemplate): unknown {
+  const { resources: _resources, volumes, ...rest } = alikeOf(template);
   return { ...rest, volumes: volumes.map(({ sizeMib: _sizeMib, ...claim }) => claim) };
-};
+}
 
 /**
  * What image and runtime stand for, where a change of the spec needs no new look; undefined where it does. A
