@@ -59,11 +59,19 @@ export function createCgroups(options: {
   const { clock, prefix, root = '/sys/fs/cgroup' } = options;
   if (!/^\/drover-[a-z0-9-]+$/.test(prefix)) throw new Error(`cgroup prefix ${prefix} is not "/drover-…"`);
   const unified = existsSync(path.join(root, 'cgroup.controllers'));
+  const known = new Set<string>();
+  const isHierarchy = (directory: string): boolean => {
+    if (known.has(directory)) return true;
+    if (!existsSync(path.join(directory, 'cgroup.procs'))) return false;
+    known.add(directory);
+    return true;
+  };
   const hierarchies = (): string[] => {
     if (unified) return [root];
+    // Some may be mounted while we run.
     return readdirSync(root)
       .map((name) => path.join(root, name))
-      .filter((directory) => existsSync(path.join(directory, 'cgroup.procs')));
+      .filter(isHierarchy);
   };
   // The same controller may be mounted as "cpu", "cpu,cpuacct" and a link from one to the other.
   const groupOf = (controller: string, name: string): string =>
@@ -74,10 +82,12 @@ export function createCgroups(options: {
   const processes = (name: string): number[] => processesBelow(groupOf('pids', checkName(name)));
 
   async function killOnce(name: string): Promise<number> {
+    const own = groups(name).filter((group) => existsSync(group));
+    if (own.length === 0) return 0;
     if (unified && (await tryWrite(path.join(groupOf('', name), 'cgroup.kill'), '1'))) {
       return processes(name).length;
     }
-    const living = (): Set<number> => new Set(groups(name).flatMap(processesBelow));
+    const living = (): Set<number> => new Set(own.flatMap(processesBelow));
     if (living().size === 0) return 0;
     const freezer = path.join(groupOf('freezer', name), unified ? 'cgroup.freeze' : 'freezer.state');
     // Frozen, so that nothing forks between the look and the signal.
@@ -138,7 +148,7 @@ export function createCgroups(options: {
       }
     },
     async remove(name) {
-      for (const group of groups(checkName(name))) await removeTree(group, clock);
+      await Promise.all(groups(checkName(name)).map((group) => removeTree(group, clock)));
     },
     exists: (name) => groups(checkName(name)).some((group) => existsSync(group)),
     list: () => [...new Set(hierarchies().flatMap((top) => childrenOf(path.join(top, prefix))))].sort(),
@@ -191,10 +201,17 @@ function processesBelow(group: string): number[] {
 /** The kernel lets go of a group some moments after its last process: EBUSY passes. */
 async function removeTree(group: string, clock: Clock): Promise<void> {
   for (let attempt = 1; ; attempt += 1) {
-    const left = removeGroups(group);
-    if (left === 'gone') return;
-    if (left !== 'EBUSY' || attempt === 20)
-      throw new DroverError('unavailable', `cgroup ${group} cannot be removed: ${left}`);
+    try {
+      return await rmdir(group);
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      if (code === 'ENOENT') return;
+      if (code !== 'EBUSY' || attempt > 20) {
+        throw new DroverError('unavailable', `cgroup ${group} cannot be removed: ${code}`, { cause: error });
+      }
+    }
+    // Busy by what is in it, or by what was.
+    if (removeGroups(group) === 'gone') return;
     await clock.sleep(10);
   }
 }
