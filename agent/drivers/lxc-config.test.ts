@@ -242,6 +242,7 @@ describe('keys that specs may set', () => {
     ['lxc.signal.halt', 'SIGPWR; x'],
     ['lxc.pty.max', '1 '],
     ['lxc.prlimit.nofile', '1:2:3'],
+    ['lxc.prlimit.rtprio', '99'],
     ['lxc.sysctl.net.ipv4.ip_forward', '1 = 2'],
     ['lxc.sysctl.net.../../kernel.x', '1'],
   ])('refuses %s = %s by name', (key, value) => {

@@ -17,7 +17,8 @@ const rules: readonly KeyRule[] = [
   { pattern: /^lxc\.tty\.max$/, value: /^\d$/, wanted: 'a number up to 9' },
   { pattern: /^lxc\.signal\.(halt|reboot|stop)$/, value: signalPattern, wanted: signalWords },
   {
-    pattern: /^lxc\.prlimit\.[a-z]{2,12}$/,
+    // Not rtprio: what runs in real time is held by no share and no quota of CPU, and goes before the host.
+    pattern: /^lxc\.prlimit\.(?!rtprio$)[a-z]{2,12}$/,
     value: /^(\d{1,18}|unlimited)(:(\d{1,18}|unlimited))?$/,
     wanted: 'a number or "unlimited", or two with ":" between them',
   },
