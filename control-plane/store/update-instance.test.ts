@@ -14,10 +14,11 @@ import type { Transaction } from './store.ts';
 import { updateInstance } from './update-instance.ts';
 
 const project = 'default';
-const newId = (): string => 'none';
+const newId = (): string => 'volume-1';
 const networks = [{ network: 'lan', addresses: ['10.20.0.5'] }];
+const claim = { name: 'data', mountPath: '/data', sizeMib: 10, pool: '', readOnly: false, keep: true };
 const system = (spec: Partial<WorkloadSpec>, generation = 1) => {
-  const all = { runtime: 'lxc', network: 'bridged', networks, ...spec } as const;
+  const all = { runtime: 'lxc', network: 'bridged', networks, volumes: [claim], ...spec } as const;
   const made = workloadRecord(all, { metadata: { generation } });
   return { ...made, resolved: made.resolved && { ...made.resolved, runtime: 'lxc' } };
 };
@@ -38,6 +39,7 @@ async function begin(): Promise<{
   putLan(tx, 1500);
   const made = instanceRecord(system({}), 1, { node: undefined });
   const copy = { ...made, spec: { ...made.spec, runtime: 'lxc' } };
+  tx.put('workload', 'workload-1', system({}));
   const { id } = copy.metadata;
   tx.put('instance', id, copy);
   bindInstance(tx, { id, project, node: 'h1' as NodeName, because: 'test', newId }, 1);
@@ -59,8 +61,10 @@ describe('an update where an instance is', () => {
     const { tx, now, update } = await begin();
     const before = now().spec;
     putLan(tx, 9000);
-    update({ resources: { ...before.resources, memoryMib: 999 } });
-    expect(now().spec).toEqual({ ...before, resources: { ...before.resources, memoryMib: 999 } });
+    const volumes = [{ ...claim, sizeMib: 20 }];
+    update({ resources: { ...before.resources, memoryMib: 999 }, volumes });
+    expect(now().spec).toEqual({ ...before, volumes, resources: { ...before.resources, memoryMib: 999 } });
+    expect(tx.get('volume', 'volume-1')).toMatchObject({ sizeMib: 20, instanceId: now().metadata.id });
     update({ env: { A: 'b' } });
     expect(now().spec.assigned.attachments[0]).toMatchObject({ mtu: 9000, addresses: ['10.20.0.5/24'] });
     expect(now().leaving).toBeUndefined();

@@ -1,5 +1,6 @@
 import type { Assignment, Instance, NodeName, Placement } from '#shared/model.ts';
 import { leavingOf } from './assign-addresses.ts';
+import { assignVolumes, takeSlot } from './assign-volumes.ts';
 import { assign } from './bind-instance.ts';
 import { changeOf, type InstanceTemplate, type SpecChange } from './instance-template.ts';
 import type { Transaction } from './store.ts';
@@ -74,6 +75,9 @@ export function assignedAfter(
   { change, node, newId }: { readonly change: SpecChange; readonly node: NodeName } & Pick<Update, 'newId'>,
   nowMs: number,
 ): Assignment {
-  const keepsAll = change === 'none' || change === 'limits';
-  return keepsAll ? updated.spec.assigned : assign(tx, updated, node, { newId }, nowMs);
+  const { assigned } = updated.spec;
+  if (change === 'none') return assigned;
+  if (change !== 'limits') return assign(tx, updated, node, { newId }, nowMs);
+  const slot = takeSlot(tx, updated, node, undefined);
+  return { ...assigned, volumes: assignVolumes(tx, updated, { node, slot, newId }, nowMs) };
 }
