@@ -70,13 +70,21 @@ async function readTable(rootfs: string, name: 'passwd' | 'group'): Promise<stri
     const text = await file.readFile('utf8');
     return text.split('\n').map((line) => line.split(':'));
   } catch (error) {
-    if (['ENOENT', 'ELOOP', 'ENOTDIR', 'ENXIO'].includes((error as NodeJS.ErrnoException).code ?? ''))
-      return [];
+    const { code = '' } = error as NodeJS.ErrnoException;
+    if (['ENOENT', 'ELOOP', 'ENOTDIR', 'ENXIO'].includes(code)) return [];
+    if (['ENOTCONN', 'EIO'].includes(code)) throw deadRoot(error);
     throw error;
   } finally {
     for (const handle of handles) await handle.close();
   }
 }
+
+/** A guest keeps the mounts that it began with, and a daemon that was killed takes its mounts with it. */
+const deadRoot = (cause: unknown): DroverError =>
+  new DroverError('unavailable', "the guest's root does not answer: what its pool ran on has died since", {
+    cause,
+    nextStep: 'start it anew when the pool is usable: drover kill INSTANCE --signal KILL',
+  });
 
 const refuse = (text: string, why: string): DroverError =>
   new DroverError('invalid-argument', `user ${JSON.stringify(text)}: ${why}`, { subject: { field: 'user' } });

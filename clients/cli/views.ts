@@ -91,6 +91,7 @@ export const nodeColumns = (nowMs: number): Column<Node>[] => [
         .map((one) => one.name)
         .join(',') ?? '',
   },
+  { title: 'CONDITIONS', value: ({ conditions }) => conditions.map(({ type }) => type).join(',') },
   { title: 'LABELS', wide: true, value: ({ metadata }) => labelsText(metadata?.labels) },
   { title: 'KERNEL', wide: true, value: ({ facts }) => facts?.kernel ?? '' },
   { title: 'CGROUPS', wide: true, value: ({ facts }) => facts?.cgroups ?? '' },
@@ -210,7 +211,10 @@ export const imageColumns = (nowMs: number): Column<NodeImage>[] => [
   { title: 'MESSAGE', value: ({ unreachable }) => unreachable },
 ];
 
-export const eventLine = ({ atMs, severity, type, message, revision }: Event): string => {
+/** The narrowest of what it is about; a message that names it by itself needs no other word. */
+export const eventLine = ({ atMs, severity, type, message, revision, subject }: Event): string => {
   const mark = severity === 'warning' ? '!' : ' ';
-  return `${formatTime(Number(atMs))} ${mark} ${`${revision}`.padStart(6)}  ${type.padEnd(22)} ${message}`;
+  const who = ['instance', 'workload', 'network', 'node'].map((kind) => subject[kind]).find(Boolean) ?? '';
+  const text = message.includes(who) ? message : `${who}: ${message}`;
+  return `${formatTime(Number(atMs))} ${mark} ${`${revision}`.padStart(6)}  ${type.padEnd(22)} ${text}`;
 };

@@ -1,8 +1,10 @@
 import { DroverError } from '#shared/errors.ts';
 import type { WorkloadStatus } from '#shared/gen/drover/fleet/v1/fleet.ts';
+import type { Resources } from '#shared/gen/drover/model/v1/model.ts';
 import { formatCpu, formatMib, formatTime } from '#shared/units.ts';
 import { type CommandContext, type Result, command } from '../command.ts';
 import { describeText } from '../output.ts';
+import { claimsText, poolsText, rootText } from '../storage-views.ts';
 import { exitText, interfacesText, labelsText, nodeState, phaseText, portsText } from '../views.ts';
 import { kindOf } from './get.ts';
 import { networkText } from './network.ts';
@@ -38,8 +40,10 @@ async function workloadText(name: string, context: CommandContext): Promise<Resu
         ['Image', spec?.image ?? ''],
         ['Digest', status?.imageDigest ?? ''],
         ['Runtime', runtimeText(status)],
-        ['Command', JSON.stringify(spec?.command ?? [])],
+        ['Command', spec?.command.length ? JSON.stringify(spec.command) : "(the image's own)"],
         ['Limits', limitsText(spec?.resources)],
+        ['Networks', spec?.guest?.networks.map(({ network }) => network).join(', ') ?? ''],
+        ['Volumes', claimsText(spec?.guest)],
         ['Placement', spec?.placement?.require.join('; ') ?? ''],
         ['Labels', labelsText(metadata?.labels)],
         ['Generation', `${metadata?.generation ?? 0}`],
@@ -52,17 +56,20 @@ async function workloadText(name: string, context: CommandContext): Promise<Resu
 const runtimeText = (status: WorkloadStatus | undefined): string =>
   status === undefined || status.runtime === '' ? '' : `${status.runtime} (${status.runtimeBecause})`;
 
-const limitsText = (
-  one: { cpuMillicores: number; memoryMib: number; diskMib: number; pids: number } | undefined,
-): string =>
+type Limits = Pick<Resources, 'cpuMillicores' | 'memoryMib' | 'pids'>;
+
+/** Of the guest's processes: the size of its root is the pool's to hold. */
+const guestLimitsText = ({ cpuMillicores, memoryMib, pids }: Limits): string =>
+  [
+    `cpu ${cpuMillicores ? formatCpu(cpuMillicores) : 'unlimited'}`,
+    `memory ${memoryMib ? formatMib(memoryMib) : 'unlimited'}`,
+    `pids ${pids}`,
+  ].join(', ');
+
+const limitsText = (one: (Limits & { readonly diskMib: number }) | undefined): string =>
   one === undefined
     ? ''
-    : [
-        `cpu ${one.cpuMillicores ? formatCpu(one.cpuMillicores) : 'unlimited'}`,
-        `memory ${one.memoryMib ? formatMib(one.memoryMib) : 'unlimited'}`,
-        `disk ${one.diskMib ? formatMib(one.diskMib) : 'unlimited'}`,
-        `pids ${one.pids}`,
-      ].join(', ');
+    : `${guestLimitsText(one)}, disk ${one.diskMib ? formatMib(one.diskMib) : 'unlimited'}`;
 
 async function instanceText(name: string, context: CommandContext): Promise<Result> {
   const { fleet, messages } = await context.connect();
@@ -92,9 +99,11 @@ async function instanceText(name: string, context: CommandContext): Promise<Resu
         [
           'Limits',
           observed?.limits
-            ? `${limitsText(observed.limits)} (read back from the host)`
+            ? `${guestLimitsText(observed.limits)} (read back from the host)`
             : limitsText(spec?.resources),
         ],
+        ['Root', rootText(instance)],
+        ['Volumes', claimsText(spec?.guest)],
         ['Not enforced', observed?.notEnforced.join(', ') ?? ''],
         ['Image', spec?.image ?? ''],
       ]),
@@ -127,6 +136,7 @@ async function nodeText(name: string, context: CommandContext): Promise<Result> 
         ],
         ['Disk', `${formatMib(facts?.diskMib ?? 0)}, ${formatMib(capacity?.diskFreeMib ?? 0)} free`],
         ['Runtimes', runtimes?.join('\n') ?? ''],
+        ['Pools', poolsText(node)],
         ['Kernel', `${facts?.kernel ?? ''} ${facts?.architecture ?? ''}`],
         ['Cgroups', facts?.cgroups ?? ''],
         ['Agent', facts?.agentVersion ?? ''],
