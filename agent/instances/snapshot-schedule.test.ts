@@ -29,6 +29,14 @@ describe('snapshots by schedule', () => {
       ['hourly-20260301-1400', 'daily-20260301', 'weekly-20260223'],
       [],
     ],
+    [
+      'one of a time to come keeps none from being taken now',
+      hourly,
+      [taken('hourly', '2036-03-01T14:00:00Z')],
+      now,
+      ['hourly-20260301-1400'],
+      [],
+    ],
     ['one in an hour is enough', hourly, [taken('hourly', '2026-03-01T14:00:00Z')], now, [], []],
     [
       'the next hour has its own',

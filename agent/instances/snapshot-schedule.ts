@@ -9,6 +9,7 @@ const weekMs = 7 * dayMs;
 /** 1 January 1970 was a Thursday: weeks begin on a Monday. */
 const firstMondayMs = 4 * dayMs;
 
+const lengthMs: Readonly<Record<ScheduledKind, number>> = { hourly: hourMs, daily: dayMs, weekly: weekMs };
 const scheduledKinds: readonly ScheduledKind[] = ['hourly', 'daily', 'weekly'];
 
 /** The hour, day or week that a moment lies in, by its first moment. */
@@ -27,7 +28,7 @@ export interface ScheduleDecision {
 /**
  * Which snapshots are due, and which are beyond what the schedule keeps. One of each kind for each hour, day
  * and week in UTC; what was missed while the agent was away is not made up for. A clock that was set back
- * takes none twice. Kinds that are not scheduled are left alone. Pure.
+ * by one of them takes none twice. Kinds that are not scheduled are left alone. Pure.
  */
 export function dueSnapshots(
   schedule: SnapshotSchedule,
@@ -43,7 +44,9 @@ export function dueSnapshots(
       .filter((each) => each.kind === kind)
       .toSorted((a, b) => a.createdAtMs - b.createdAtMs);
     const startMs = periodStartMs(kind, nowMs);
-    const isDue = !ofKind.some(({ createdAtMs }) => createdAtMs >= startMs);
+    // One of a time far ahead was taken before the clock was set right: it must not keep all until then away.
+    const endMs = startMs + 2 * lengthMs[kind];
+    const isDue = !ofKind.some(({ createdAtMs }) => createdAtMs >= startMs && createdAtMs < endMs);
     if (isDue) take.push({ kind, name: scheduledName(kind, startMs) });
     const excess = ofKind.length + (isDue ? 1 : 0) - keep;
     remove.push(...ofKind.slice(0, Math.max(0, excess)));
