@@ -12,7 +12,7 @@ import { ensureForwarding } from './forwarding.ts';
 import { createGuestInterfaces, guestNetnsOf } from './guest-interfaces.ts';
 import type { ConfiguredInterface, GuestNetwork, GuestNetworks } from './guest-network.ts';
 import { createHostRules } from './host-rules.ts';
-import { readNetworkFacts } from './network-facts.ts';
+import { createNetworkFacts } from './network-facts.ts';
 import { checkInstanceId } from './network-id.ts';
 import { createNetworkRecords, type NetworkRecord } from './network-records.ts';
 import { decideAddresses } from './node-private.ts';
@@ -54,7 +54,6 @@ export function createGuestNetworks(options: GuestNetworksOptions): GuestNetwork
   const ruleLane = createGate(1);
   /** Ids in a call: a sweep whose list is older leaves them. */
   const busy = new Set<InstanceId>();
-  let facts: Readonly<Record<string, string>> | undefined;
   let looked = false;
 
   const othersThan = async (id: InstanceId): Promise<NetworkRecord[]> =>
@@ -176,13 +175,7 @@ export function createGuestNetworks(options: GuestNetworksOptions): GuestNetwork
   }
 
   return {
-    async fingerprint(signal) {
-      facts ??= await readNetworkFacts({ run, ip, pluginDir, probe: `drvp${tail}` }, signal);
-      const found = facts;
-      // A kernel stays as it is; a tool that is missing may be installed.
-      if (found['portmap'] !== 'yes' || found['masquerade'] !== 'yes') facts = undefined;
-      return found;
-    },
+    fingerprint: createNetworkFacts({ run, ip, pluginDir, probe: `drvp${tail}` }),
     prepare: (network, signal) =>
       exclusively(network.id, async () => {
         const guest = (await records.get(network.id))?.guest;

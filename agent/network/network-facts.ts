@@ -14,11 +14,37 @@ export interface NetworkFactsOptions {
   readonly probe: string;
 }
 
-/** "yes", or why not, for each thing that networks may ask of a host. */
-export async function readNetworkFacts(
+type NetworkFacts = Readonly<Record<string, string>>;
+
+/**
+ * "yes", or why not, for each thing that networks may ask of a host. A kernel stays as it is: its bridges are
+ * tried until one is made. A tool that is missing may be installed: the rest is asked again until all is there.
+ */
+export function createNetworkFacts(
   options: NetworkFactsOptions,
+): (signal: AbortSignal) => Promise<NetworkFacts> {
+  let kernel: KernelFacts | undefined;
+  let found: NetworkFacts | undefined;
+  return async (signal) => {
+    if (found !== undefined) return found;
+    kernel ??= await probeBridge(options, signal);
+    const facts = await readNetworkFacts(options, kernel, signal);
+    if (kernel.bridge !== 'yes') kernel = undefined;
+    if (facts['portmap'] === 'yes' && facts['masquerade'] === 'yes') found = facts;
+    return facts;
+  };
+}
+
+interface KernelFacts {
+  readonly bridge: string;
+  readonly vlan: string;
+}
+
+async function readNetworkFacts(
+  options: NetworkFactsOptions,
+  { bridge, vlan }: KernelFacts,
   signal: AbortSignal,
-): Promise<Readonly<Record<string, string>>> {
+): Promise<NetworkFacts> {
   const { run, pluginDir } = options;
   const cni = await speaks(options, signal);
   const [portmap, firewall, iptables, nft] = await Promise.all([
@@ -27,7 +53,6 @@ export async function readNetworkFacts(
     answers(run, 'iptables-save', signal),
     answers(run, 'nft', signal),
   ]);
-  const { bridge, vlan } = await probeBridge(options, signal);
   const disabled = (await readVanishing('/proc/sys/net/ipv6/conf/all/disable_ipv6'))?.trim();
   const ipv6 = disabled === '0' ? 'yes' : 'it is switched off on this host';
   return {
@@ -78,10 +103,7 @@ async function speaks({ run, pluginDir }: NetworkFactsOptions, signal: AbortSign
 }
 
 /** Whether the kernel makes bridges, and whether those tell VLANs apart, is only known from one. */
-async function probeBridge(
-  { ip, probe }: NetworkFactsOptions,
-  signal: AbortSignal,
-): Promise<{ bridge: string; vlan: string }> {
+async function probeBridge({ ip, probe }: NetworkFactsOptions, signal: AbortSignal): Promise<KernelFacts> {
   const stale = (await isThere(probe)) ? [`link delete dev ${probe}`] : [];
   const failure = await ip([...stale, `link add name ${probe} type bridge`], signal).catch(
     (error: unknown) => asDroverError(error).message,
