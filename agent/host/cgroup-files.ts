@@ -1,4 +1,4 @@
-import { constants, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { constants, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 
 /** Zero where there is none. */
@@ -20,6 +20,8 @@ export const cpuPeriodUs = 100_000;
 export const writing = constants.O_WRONLY | constants.O_TRUNC;
 
 export function childrenOf(group: string): string[] {
+  // The kernel counts one link for each; a group has dozens of files, and most have no group within.
+  if (statSync(group, { throwIfNoEntry: false })?.nlink === 2) return [];
   try {
     const entries = readdirSync(group, { withFileTypes: true });
     return entries.filter((entry) => entry.isDirectory()).map(({ name }) => name);

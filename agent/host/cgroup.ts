@@ -191,6 +191,7 @@ function checkName(name: string): string {
 
 function processesBelow(group: string): number[] {
   const pids: number[] = [];
+  if (!existsSync(group)) return pids;
   visitGroups(group, (place) => {
     const lines = (readText(path.join(place, 'cgroup.procs')) ?? '').split('\n');
     for (const line of lines) if (line !== '') pids.push(Number(line));

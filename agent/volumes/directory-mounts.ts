@@ -12,7 +12,7 @@ import {
   toolError,
   type VolumeRecord,
 } from './directory-home.ts';
-import { type MountDetails, mountsAt, readMounts } from './mounts.ts';
+import { type MountDetails, mountsAt, mountsNaming } from './mounts.ts';
 
 export interface DirectoryMounts {
   isMounted(id: VolumeId): Promise<boolean>;
@@ -72,8 +72,18 @@ export function createDirectoryMounts(homes: Homes, run: HostCommands['run']): D
     path.join(await realpath(home(id)).catch(() => home(id)), place);
 
   async function countMounts(id: VolumeId, place: MountPoint): Promise<number> {
+    const near = await mountsNaming(id);
+    if (near.length === 0) return 0;
     const wanted = await placeOf(id, place);
-    return (await readMounts()).filter(({ target }) => target === wanted).length;
+    return near.filter(({ target }) => target === wanted).length;
+  }
+
+  /** Takes away what a tool left that was killed between its mounts. */
+  async function isMountedWhole(id: VolumeId, isRoot: boolean, signal: AbortSignal): Promise<boolean> {
+    if ((await mountsNaming(id)).length === 0) return false;
+    await unmount(id, 'lower', signal);
+    if (!isRoot) await unmountBare(id, signal);
+    return (await countMounts(id, 'root')) > 0;
   }
 
   return {
@@ -81,11 +91,8 @@ export function createDirectoryMounts(homes: Homes, run: HostCommands['run']): D
     async mount(id, record, isShifted, signal) {
       const root = path.join(home(id), 'root');
       await checkPassable(root);
-      // Left by a tool that was killed between its mounts.
-      await unmount(id, 'lower', signal);
       const isRoot = kindOf(record) === 'root';
-      if (!isRoot) await unmountBare(id, signal);
-      if ((await countMounts(id, 'root')) > 0) return root;
+      if (await isMountedWhole(id, isRoot, signal)) return root;
       const result = await (isRoot
         ? mountRoot(id, record, isShifted, signal)
         : mountData(id, record, signal));
@@ -94,6 +101,7 @@ export function createDirectoryMounts(homes: Homes, run: HostCommands['run']): D
       throw toolError(isRoot && isShifted ? 'the idmapped mount' : 'mount', result, id);
     },
     async release(id, signal) {
+      if ((await mountsNaming(id)).length === 0) return;
       for (const place of mountPoints) await unmount(id, place, signal);
     },
   };

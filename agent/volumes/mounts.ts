@@ -23,6 +23,12 @@ export async function mountsAt(place: string): Promise<MountDetails[]> {
   return all.filter(({ target }) => target === place);
 }
 
+/** Those whose line holds the word, which is of letters, digits and "-" alone: soon read where there are many. */
+export async function mountsNaming(word: string): Promise<MountDetails[]> {
+  const lines = (await readFile('/proc/self/mountinfo', 'utf8')).split('\n');
+  return parseMountDetails(lines.filter((line) => line.includes(word)).join('\n'));
+}
+
 export const parseMounts = (text: string): Mount[] =>
   parseMountDetails(text).map(({ target, type }) => ({ target, type }));
 
