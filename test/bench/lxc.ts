@@ -35,7 +35,7 @@ async function measure({ host: given, folder, readSample, ...options }: Kind): P
   await writeFile(file, JSON.stringify(sample));
   const bare: Bare = openProcess('./lxc-baseline.ts', file, given.enter);
   try {
-    return await takeTurns(host, bare, { ...options, parallel });
+    return await takeTurns(host, bare, { ...options, parallel, looks: false });
   } finally {
     await bare.end();
   }
@@ -46,7 +46,7 @@ const onOverlay = (folder: string): Kind => ({
   host: {},
   folder,
   serialLives: 20,
-  rounds: 3,
+  rounds: 5,
   readSample: (guest, directory) => readLxcSample(guest, directory),
 });
 
