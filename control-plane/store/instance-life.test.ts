@@ -208,6 +208,7 @@ describe('a workload', () => {
   const resolution = {
     generation: 1,
     image: 'i',
+    reference: 'i',
     digest: 'sha256:0' as Digest,
     runtime: 'crun',
     runtimeBecause: 'default',
