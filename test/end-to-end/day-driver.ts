@@ -51,6 +51,16 @@ export const insist = (
   });
 };
 
+/** Undoes a workload's last update; where its node did not answer in time, as the next step that it names. */
+export async function undoUpdate(fleet: Fleet, workload: string): Promise<void> {
+  const nextStep = /drover (snapshot rollback) (\S+) (\S+)/;
+  const isDecided = ({ code, stderr }: CommandOutcome): boolean => code === 0 || nextStep.test(stderr);
+  const { code, stderr } = await insist(fleet, ['rollback', workload, '--yes'], isDecided);
+  if (code === 0) return;
+  const [, , instance = '', snapshot = ''] = nextStep.exec(stderr) ?? [];
+  await insist(fleet, ['snapshot', 'rollback', instance, snapshot, '--yes']);
+}
+
 export const guestsOf = async (fleet: Fleet, workload: string): Promise<GuestRow[]> =>
   (await ask<GuestRow[]>(fleet, 'get', 'instances')).filter((one) => one.workload === workload);
 
