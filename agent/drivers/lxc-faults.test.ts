@@ -254,13 +254,18 @@ describe('leftovers', () => {
   });
 });
 
-describe('a guest that nests groups deeper than a path can be', () => {
-  const nest = `mkdir -p /tmp/m && mount -t cgroup -o pids pids /tmp/m && cd /tmp/m || exit 3
+describe('a guest that makes groups in its own', () => {
+  const deep = `mkdir -p /tmp/m && mount -t cgroup -o pids pids /tmp/m && cd /tmp/m || exit 3
 name=$(printf 'a%.0s' $(seq 250)); i=0
 while [ $i -lt 25 ]; do mkdir $name && cd -P $name || exit 4; i=$((i+1)); done
 sleep 100000 & echo $! > cgroup.procs; echo nested; wait`;
+  const wide = `mkdir -p /tmp/m && mount -t cgroup -o pids pids /tmp/m && cd /tmp/m || exit 3
+seq 3000 | xargs mkdir || exit 4; sleep 100000 & echo $! > 2999/cgroup.procs; echo nested; wait`;
 
-  it('is seen, frozen, and stopped all the same', async () => {
+  it.each([
+    ['deeper than a path can be', deep],
+    ['more than can be read', wide],
+  ])('is seen, frozen, and stopped all the same: %s', async (_name, nest) => {
     await using world = await setUpLxc();
     const { driver } = world;
     const id = await start(driver, await world.newGuest(['/bin/sh', '-c', nest]));

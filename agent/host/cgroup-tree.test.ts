@@ -33,6 +33,25 @@ describe('groups in groups', () => {
     expect(descriptors()).toBe(before);
   });
 
+  it('are left alone where they are too many, and go in parts', () => {
+    withTree(0, (top) => {
+      execFileSync('sh', ['-c', 'seq 2100 | xargs mkdir; mkdir 7/a 7/b'], { cwd: top });
+      let seen = 0;
+      const count = (): void => void (seen += 1);
+      expect(visitGroups(top, count, 2102)).toBe(false);
+      expect(seen).toBeLessThan(2103);
+      seen = 0;
+      expect(visitGroups(top, count, 2103)).toBe(true);
+      expect(seen).toBe(2103);
+      seen = 0;
+      expect([visitGroups(top, count, 10), seen]).toEqual([false, 0]);
+      const answers = [];
+      for (let left = 'more'; left === 'more'; answers.push(left)) left = removeGroups(top);
+      expect(answers.slice(-1)).toEqual(['gone']);
+      expect(answers.length).toBeGreaterThan(1);
+    });
+  });
+
   it('that are not there are gone', () => {
     withTree(0, (top) => {
       const none = path.join(top, 'none');

@@ -1,9 +1,11 @@
-import { closeSync, constants, openSync, rmdirSync } from 'node:fs';
+import { closeSync, constants, opendirSync, openSync, rmdirSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { childrenOf } from './cgroup-files.ts';
 
 /** The kernel takes no path above 4096, and a guest may make groups in its own as deep as it likes. */
 const longestPlace = 2000;
+/** Reading and removing hold up everything else; a guest may make groups in its own as many as it likes, too. */
+const mostAtOnce = 2000;
 
 /** Is given a path that is good during the call alone. */
 type Visit = (place: string) => void;
@@ -17,65 +19,115 @@ interface Step {
   readonly children: string[];
 }
 
-/** The group and all groups in it, the outer ones first. One that goes meanwhile is left out. */
-export const visitGroups = (top: string, visit: Visit): void => walk(top, { before: visit });
+interface Walk {
+  readonly before?: Visit;
+  readonly after?: Visit;
+  /** Of a place. Undefined: it ends here. */
+  childrenOf(place: string): string[] | undefined;
+}
 
-/** Removes all of it that is empty. Whether nothing is left; else the last reason why not. */
-export function removeGroups(top: string): 'gone' | string {
+/**
+ * The group and all groups in it, the outer ones first. One that goes meanwhile is left out. False: there are
+ * more than `most`, and some of them were visited.
+ */
+export function visitGroups(top: string, visit: Visit, most = Infinity): boolean {
+  let known = 1;
+  return walk(top, {
+    before: visit,
+    childrenOf(place) {
+      // One link for each, and two of its own.
+      const count = (statSync(place, { throwIfNoEntry: false })?.nlink ?? 2) - 2;
+      if (known + count > most) return undefined;
+      const children = childrenOf(place);
+      known += children.length;
+      return known > most ? undefined : children;
+    },
+  });
+}
+
+/**
+ * Removes what is empty, of thousands a part. 'gone': nothing is left. 'more': it is to be called again. Else
+ * the last reason why something stays.
+ */
+export function removeGroups(top: string): 'gone' | 'more' | string {
   let reason = 'gone';
-  walk(top, {
+  let removed = 0;
+  const isWhole = walk(top, {
+    childrenOf: (place) => (removed < mostAtOnce ? someChildrenOf(place) : undefined),
     after(entry) {
       try {
         rmdirSync(entry);
+        removed += 1;
       } catch (error) {
         const { code = '' } = error as NodeJS.ErrnoException;
         reason = code === 'ENOENT' ? reason : code;
       }
     },
   });
-  return reason;
+  return !isWhole || (removed >= mostAtOnce && reason !== 'gone') ? 'more' : reason;
 }
 
-/** Without recursion, for the same reason. */
-function walk(top: string, visits: { readonly before?: Visit; readonly after?: Visit }): void {
+function someChildrenOf(place: string): string[] {
+  if (statSync(place, { throwIfNoEntry: false })?.nlink === 2) return [];
+  const found: string[] = [];
+  try {
+    using directory = opendirSync(place);
+    for (let entry = directory.readSync(); entry !== null; entry = directory.readSync()) {
+      if (entry.isDirectory() && found.push(entry.name) === mostAtOnce) break;
+    }
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+  }
+  return found;
+}
+
+/** Without recursion: deep is deep. False: it was ended. */
+function walk(top: string, visits: Walk): boolean {
   const trail: Step[] = [];
-  const enter = (entry: string): void => {
-    const step = open(entry);
-    if (step === undefined) return;
+  const enter = (entry: string): boolean => {
+    const step = open(entry, visits);
+    if (step === undefined) return true;
+    if (step === 'ended') return false;
     trail.push(step);
     visits.before?.(step.place);
+    return true;
   };
   try {
-    enter(top);
+    if (!enter(top)) return false;
     for (let step = trail.at(-1); step !== undefined; step = trail.at(-1)) {
       const child = step.children.pop();
-      if (child !== undefined) enter(path.join(step.place, child));
-      else {
+      if (child === undefined) {
         trail.pop();
-        close(step);
+        close(step.descriptor);
         visits.after?.(step.entry);
-      }
+      } else if (!enter(path.join(step.place, child))) return false;
     }
+    return true;
   } finally {
-    for (const step of trail) close(step);
+    for (const step of trail) close(step.descriptor);
   }
 }
 
-function open(entry: string): Step | undefined {
-  if (entry.length <= longestPlace)
-    return { entry, place: entry, descriptor: undefined, children: childrenOf(entry) };
+function open(entry: string, visits: Walk): Step | 'ended' | undefined {
+  const descriptor = entry.length <= longestPlace ? undefined : openDirectory(entry);
+  if (descriptor === 'gone') return undefined;
+  const place = descriptor === undefined ? entry : `/proc/self/fd/${descriptor}`;
+  const children = visits.childrenOf(place);
+  if (children !== undefined) return { entry, place, descriptor, children };
+  close(descriptor);
+  return 'ended';
+}
+
+function openDirectory(entry: string): number | 'gone' {
   const { O_RDONLY, O_DIRECTORY, O_NOFOLLOW } = constants;
-  let descriptor: number;
   try {
-    descriptor = openSync(entry, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+    return openSync(entry, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
   } catch (error) {
-    if (['ENOENT', 'ENODEV'].includes((error as NodeJS.ErrnoException).code ?? '')) return undefined;
+    if (['ENOENT', 'ENODEV'].includes((error as NodeJS.ErrnoException).code ?? '')) return 'gone';
     throw error;
   }
-  const place = `/proc/self/fd/${descriptor}`;
-  return { entry, place, descriptor, children: childrenOf(place) };
 }
 
-function close({ descriptor }: Step): void {
+function close(descriptor: number | undefined): void {
   if (descriptor !== undefined) closeSync(descriptor);
 }

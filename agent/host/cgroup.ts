@@ -12,7 +12,8 @@ import {
   tryWrite,
   type CgroupLimits,
 } from './cgroup-files.ts';
-import { removeGroups, visitGroups } from './cgroup-tree.ts';
+import { processesBelow } from './cgroup-members.ts';
+import { removeGroups } from './cgroup-tree.ts';
 
 export type { CgroupLimits } from './cgroup-files.ts';
 
@@ -79,7 +80,8 @@ export function createCgroups(options: {
   const control = createCgroupControl(clock, { unified, groupOf });
   const groups = (name: string): string[] => hierarchies().map((top) => path.join(top, prefix, name));
 
-  const processes = (name: string): number[] => processesBelow(groupOf('pids', checkName(name)));
+  const placeOf = (name: string): string => `${prefix}/${checkName(name)}`;
+  const processes = (name: string): number[] => processesBelow(groupOf('pids', name), placeOf(name));
 
   async function killOnce(name: string): Promise<number> {
     const own = groups(name).filter((group) => existsSync(group));
@@ -87,7 +89,7 @@ export function createCgroups(options: {
     if (unified && (await tryWrite(path.join(groupOf('', name), 'cgroup.kill'), '1'))) {
       return processes(name).length;
     }
-    const living = (): Set<number> => new Set(own.flatMap(processesBelow));
+    const living = (): Set<number> => new Set(own.flatMap((group) => processesBelow(group, placeOf(name))));
     if (living().size === 0) return 0;
     const freezer = path.join(groupOf('freezer', name), unified ? 'cgroup.freeze' : 'freezer.state');
     // Frozen, so that nothing forks between the look and the signal.
@@ -112,7 +114,7 @@ export function createCgroups(options: {
 
   return {
     ...control,
-    path: (name) => `${prefix}/${checkName(name)}`,
+    path: placeOf,
     processes,
     limitsSwap: unified || existsSync(path.join(root, 'memory', 'memory.memsw.limit_in_bytes')),
     limits,
@@ -189,16 +191,6 @@ function checkName(name: string): string {
   return name;
 }
 
-function processesBelow(group: string): number[] {
-  const pids: number[] = [];
-  if (!existsSync(group)) return pids;
-  visitGroups(group, (place) => {
-    const lines = (readText(path.join(place, 'cgroup.procs')) ?? '').split('\n');
-    for (const line of lines) if (line !== '') pids.push(Number(line));
-  });
-  return pids;
-}
-
 /** The kernel lets go of a group some moments after its last process: EBUSY passes. */
 async function removeTree(group: string, clock: Clock): Promise<void> {
   for (let attempt = 1; ; attempt += 1) {
@@ -212,7 +204,9 @@ async function removeTree(group: string, clock: Clock): Promise<void> {
       }
     }
     // Busy by what is in it, or by what was.
-    if (removeGroups(group) === 'gone') return;
+    let left = removeGroups(group);
+    for (; left === 'more'; left = removeGroups(group)) await clock.turn();
+    if (left === 'gone') return;
     await clock.sleep(10);
   }
 }
