@@ -4,7 +4,7 @@ import { childrenOf } from './cgroup-files.ts';
 
 /** The kernel takes no path above 4096, and a guest may make groups in its own as deep as it likes. */
 const longestPlace = 2000;
-/** Reading and removing hold up everything else; a guest may make groups in its own as many as it likes, too. */
+/** Removing holds up everything else, and a guest may make as many groups in its own as it likes. */
 const mostAtOnce = 2000;
 
 /** Is given a path that is good during the call alone. */

@@ -18,7 +18,8 @@ type NetworkFacts = Readonly<Record<string, string>>;
 
 /**
  * "yes", or why not, for each thing that networks may ask of a host. A kernel stays as it is: its bridges are
- * tried until one is made. A tool that is missing may be installed: the rest is asked again until all is there.
+ * tried until one is made. A tool that is missing may be installed: the rest is asked again until all is
+ * there.
  */
 export function createNetworkFacts(
   options: NetworkFactsOptions,
