@@ -218,18 +218,47 @@ describe('a change of claims', () => {
     await world.claimsNow([claim('logs', { keep: true })]);
     await world.claimsNow([]);
     await world.forget(one);
-    expect(world.volume('web-logs-0')).toMatchObject({ keep: true, removingSinceMs: undefined });
+    expect(world.volume('web-logs-0')).toMatchObject({ removingSinceMs: undefined });
     expect(isAbandoned(world.volume('web-logs-0') as Volume, world.now())).toBe(false);
   });
 
-  it('retires at once what nobody has and nobody keeps', async () => {
+  it('writes down what is kept before the workload goes', async () => {
+    await using world = await createWorld([claim('logs', { keep: false })], 60);
+    for (let place = 1; place <= 60; place += 1) await world.bind(await world.add(place), 'h1', place - 1);
+    await world.claimsNow([claim('logs', { keep: true })]);
+    for (const each of world.store.snapshot().list('instance')) await world.forget(each);
+    const { name, project } = world.now().metadata;
+    await world.act((tx) => deleteWorkload(tx, { name, project, operationId: 'o', caller: 'test' }, 10));
+    const gone = () => world.act((tx) => forgetWorkload(tx, world.now(), 11));
+    expect([await gone(), await gone()]).toEqual([false, true]);
+    for (const volume of world.store.snapshot().list('volume')) {
+      expect(volume).toMatchObject({ keep: true, removingSinceMs: undefined });
+      expect(isAbandoned(volume, undefined)).toBe(false);
+    }
+  });
+
+  it('costs the same however many volumes there are', async () => {
+    await using world = await createWorld([logs], 150);
+    for (let place = 1; place <= 150; place += 1) await world.bind(await world.add(place), 'h1', place - 1);
+    await world.claimsNow([claim('logs', { keep: true })]);
+    await world.claimsNow([]);
+    expect(isAbandoned(world.volume('web-logs-7') as Volume, world.now())).toBe(false);
+    await world.claimsNow([logs]);
+    await world.claimsNow([]);
+    const last = world.volume('web-logs-149') as Volume;
+    expect(isAbandoned({ ...last, instanceId: undefined }, world.now())).toBe(true);
+  });
+
+  it('leaves to the reconciler what nobody has and nobody keeps', async () => {
     await using world = await createWorld([logs]);
     const one = await world.add(1);
     await world.bind(one, 'h1');
     await world.forget(one);
     expect(world.volume('web-logs-0')).toMatchObject({ removingSinceMs: undefined });
     await world.claimsNow([]);
-    expect(world.volume('web-logs-0')).toMatchObject({ removingSinceMs: 8 });
+    const left = world.volume('web-logs-0') as Volume;
+    expect(isAbandoned(left, world.now())).toBe(true);
+    await world.act((tx) => retireVolume(tx, left, 'test', 8));
     await world.claimsNow([logs]);
     const [two, three] = [await world.add(2), await world.add(3)];
     await world.bind(two, 'h1', 1);

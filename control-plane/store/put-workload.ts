@@ -1,12 +1,13 @@
 import { DroverError } from '#shared/errors.ts';
 import type { Workload } from '#shared/model.ts';
 import type { Change } from '#shared/wire/fleet.ts';
+import { ownRecord } from '#shared/wire/checks.ts';
 import type { WorkloadDocument } from '#shared/wire/workload.ts';
 import { isSameData } from './canonical.ts';
+import { checkClaims } from './check-claims.ts';
 import { runningOperation } from './finish-operation.ts';
 import { keptResolution, sameTemplate } from './instance-template.ts';
 import { putOperation } from './put-operation.ts';
-import { putClaims } from './put-volumes.ts';
 import type { Transaction } from './store.ts';
 
 /** Ids are drawn before the transaction, which may run more than once. */
@@ -54,7 +55,7 @@ export function putWorkload(tx: Transaction, put: PutWorkload, nowMs: number): P
     return { workloadId: id, change: 'changed', operationId: underWay };
   }
   const workload = withSpec({ ...before, metadata }, spec);
-  putClaims(tx, { workload: name, project }, before.spec.volumes, spec.volumes, nowMs);
+  checkClaims(tx, { workload: name, project }, spec.volumes);
   tx.put('workload', id, workload, project);
   const operation = { id: put.operationId, kind: 'apply', caller, total: spec.replicas } as const;
   putOperation(tx, workload, operation, nowMs);
@@ -75,10 +76,24 @@ export function withSpec(workload: Workload, spec: Workload['spec']): Workload {
     ...workload,
     spec,
     previous: isSame ? workload.previous : before,
+    ...dropClaims(workload, spec),
     metadata: { ...workload.metadata, generation },
     resolved: known === undefined ? workload.resolved : { ...known, generation },
     resolveMessage: '',
   };
+}
+
+/** Volumes of a claim that goes are kept, or not, as it said last. */
+function dropClaims(
+  { spec: { volumes: before }, droppedClaims = {} }: Workload,
+  { volumes: after }: Workload['spec'],
+): Pick<Workload, 'droppedClaims'> {
+  const isThere = (name: string): boolean => after.some((claim) => claim.name === name);
+  const said = [
+    ...Object.entries(droppedClaims),
+    ...before.map(({ name, keep }) => [name, { keep }] as const),
+  ].filter(([name]) => !isThere(name));
+  return said.length === 0 ? {} : { droppedClaims: ownRecord(said) };
 }
 
 function createWorkload(
@@ -104,7 +119,7 @@ function createWorkload(
     resolveMessage: '',
   };
   // Volumes of an earlier workload of the name, which were kept.
-  putClaims(tx, { workload: name, project }, [], spec.volumes, nowMs);
+  checkClaims(tx, { workload: name, project }, spec.volumes);
   tx.put('workload', workloadId, workload, project);
   putOperation(tx, workload, { id: operationId, kind: 'apply', caller, total: spec.replicas }, nowMs);
   const message = `${name} was created by ${caller}`;

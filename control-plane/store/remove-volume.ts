@@ -4,13 +4,24 @@ import { volumesOfWorkload } from './find-volumes.ts';
 import type { Transaction } from './store.ts';
 
 /**
+ * It stays when the workload goes. Said by the workload, of its claims and of those that went: that a claim
+ * says otherwise need not be written down for every copy's volume. Pure.
+ */
+export function isKept({ claim, keep }: Volume, workload: Workload | undefined): boolean {
+  const said = workload?.spec.volumes.find(({ name }) => name === claim);
+  const dropped = workload?.droppedClaims;
+  if (said !== undefined) return said.keep;
+  return dropped !== undefined && Object.hasOwn(dropped, claim) ? (dropped[claim]?.keep ?? keep) : keep;
+}
+
+/**
  * It is to be removed from its node as soon as no instance has it: somebody asked, or its claim is gone and
  * it was not to be kept. Pure.
  */
 export function isAbandoned(volume: Volume, workload: Workload | undefined): boolean {
   if (volume.instanceId !== undefined) return false;
   if (volume.removingSinceMs !== undefined) return true;
-  if (volume.keep) return false;
+  if (isKept(volume, workload)) return false;
   if (workload === undefined || workload.deletingSinceMs !== undefined) return true;
   return !workload.spec.volumes.some(({ name }) => name === volume.claim);
 }
@@ -51,19 +62,19 @@ export function forgetVolume(
 const volumesPerTransaction = 40;
 
 /**
- * Retires what a workload leaves behind and did not ask to keep, some at a time; false while there is more.
+ * Retires what a workload leaves behind and did not ask to keep, and writes down what it did, some at a time;
+ * false while there is more.
  */
-export function retireUnkept(
-  tx: Transaction,
-  { metadata }: Pick<Workload, 'metadata'>,
-  nowMs: number,
-): boolean {
-  const unkept = volumesOfWorkload(tx, metadata.name, metadata.project).filter(
-    ({ keep, removingSinceMs }) => !keep && removingSinceMs === undefined,
+export function retireUnkept(tx: Transaction, workload: Workload, nowMs: number): boolean {
+  const { name, project } = workload.metadata;
+  const left = volumesOfWorkload(tx, name, project).filter(
+    (volume) => volume.removingSinceMs === undefined && !(volume.keep && isKept(volume, workload)),
   );
-  for (const volume of unkept.slice(0, volumesPerTransaction))
-    retireVolume(tx, volume, `${metadata.name} is deleted, and its claim does not say keep`, nowMs);
-  return unkept.length <= volumesPerTransaction;
+  for (const volume of left.slice(0, volumesPerTransaction)) {
+    if (isKept(volume, workload)) tx.put('volume', volume.metadata.id, { ...volume, keep: true }, project);
+    else retireVolume(tx, volume, `${name} is deleted, and its claim does not say keep`, nowMs);
+  }
+  return left.length <= volumesPerTransaction;
 }
 
 /**

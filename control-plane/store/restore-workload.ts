@@ -1,8 +1,8 @@
 import { DroverError } from '#shared/errors.ts';
+import { checkClaims } from './check-claims.ts';
 import { checkNetworkUses } from './check-network-uses.ts';
 import { putOperation } from './put-operation.ts';
 import { beingDeleted, type PutResult, tellChange, withSpec } from './put-workload.ts';
-import { putClaims } from './put-volumes.ts';
 import type { Transaction } from './store.ts';
 
 export interface RestoreWorkload {
@@ -42,7 +42,7 @@ export function restoreWorkload(tx: Transaction, restore: RestoreWorkload, nowMs
   const { replicas } = before.spec;
   const spec = { ...previous.spec, replicas };
   const workload = { ...withSpec(before, spec), previous: undefined };
-  putClaims(tx, { workload: name, project }, before.spec.volumes, spec.volumes, nowMs);
+  checkClaims(tx, { workload: name, project }, spec.volumes);
   tx.put('workload', metadata.id, workload, project);
   checkNetworkUses(tx, [{ name, project, prefix: '' }]);
   putOperation(tx, workload, { id: operationId, kind: 'apply', caller, total: replicas }, nowMs);

@@ -56,6 +56,8 @@ export interface Workload {
     | undefined;
   /** What it was before the last change that told copies something new; undefined: there was none. */
   readonly previous?: { readonly generation: number; readonly spec: WorkloadSpec } | undefined;
+  /** What claims that went last said of keeping, by name. Left out: none went. */
+  readonly droppedClaims?: Readonly<Record<string, { readonly keep: boolean }>>;
   /** When the delete was asked; undefined while the workload is wanted. */
   readonly deletingSinceMs: number | undefined;
   /** Why the image could not be resolved, for people. Empty when all is well. */
@@ -101,6 +103,7 @@ export interface Volume {
   readonly instanceId: InstanceId | undefined;
   readonly sizeMib: number;
   readonly pool: string;
+  /** As it was when it was last written; what the workload says of its claim comes first. */
   readonly keep: boolean;
   /** When its removal was asked; undefined while it is wanted. */
   readonly removingSinceMs: number | undefined;

@@ -9,7 +9,7 @@ import type { Volume } from '#shared/model.ts';
 import { formatDataVolume } from '#shared/wire/data-volume.ts';
 import { isKnown } from '../../fleet-view.ts';
 import { volumesOfWorkload } from '../../store/find-volumes.ts';
-import { retireVolume } from '../../store/remove-volume.ts';
+import { isKept, retireVolume } from '../../store/remove-volume.ts';
 import type { Snapshot } from '../../store/store.ts';
 import { nextChange } from '../changes.ts';
 import { callerName, type HandlerContext, type HandlerDeps } from '../handler.ts';
@@ -33,9 +33,10 @@ export async function* listVolumes(
 const byName = (a: Volume, b: Volume): number => (a.metadata.name < b.metadata.name ? -1 : 1);
 
 export function volumeMessage(volume: Volume, snapshot: Snapshot): WireVolume {
-  const { instanceId, metadata } = volume;
+  const { instanceId, metadata, workload } = volume;
   const user = instanceId && (snapshot.get('instance', instanceId, metadata.project)?.metadata.name ?? '');
-  return formatDataVolume(volume, user ?? '');
+  const keep = isKept(volume, snapshot.named('workload', workload, metadata.project));
+  return formatDataVolume({ ...volume, keep }, user ?? '');
 }
 
 /** By full id, or by name. not-found, with the nearest name there is. */
