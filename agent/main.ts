@@ -139,6 +139,7 @@ async function openParts(config: AgentConfig, life: Life, cleanUp: AsyncDisposab
   const reports: NodeReports = await createNodeReports({
     node: { ...node, idmappedMounts, allowedDevices, allowsPrivileged },
     clock,
+    log,
     countInstances: () => instances.list().length,
     fingerprint: () => askAll(tools),
   });

@@ -1,5 +1,7 @@
 import { createBroadcast } from '#shared/broadcast.ts';
 import type { Clock } from '#shared/clock.ts';
+import { asDroverError } from '#shared/errors.ts';
+import type { Log } from '#shared/log.ts';
 import type { Condition, NodeCapacity, NodeFacts, PoolFacts } from '#shared/model.ts';
 import { createCapacityReader, readConditions, readFacts } from '../host/facts.ts';
 
@@ -33,8 +35,9 @@ export async function createNodeReports(options: {
   readonly fingerprint: () => Promise<Fingerprints>;
   readonly countInstances: () => number;
   readonly clock: Clock;
+  readonly log: Log;
 }): Promise<NodeReports> {
-  const { clock, node } = options;
+  const { clock, log, node } = options;
   const live = createBroadcast<NodeReport>({ capacity: 4 });
   const readCapacity = createCapacityReader(node.stateDir);
   /** One kind may hold for several pools, each with its name for a reason. */
@@ -66,6 +69,9 @@ export async function createNodeReports(options: {
       const same = JSON.stringify(next.facts) === JSON.stringify(current.facts);
       current = next;
       live.publish(same ? { ...next, facts: undefined } : next);
+    } catch (error) {
+      // What was last seen stays; a host that cannot be measured is not the agent's end.
+      log.error({ event: 'node.unmeasured', err: asDroverError(error) });
     } finally {
       measuring = false;
     }

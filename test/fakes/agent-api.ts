@@ -3,6 +3,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { credentials, Server, ServerCredentials } from '@grpc/grpc-js';
 import { systemClock } from '#shared/clock.ts';
+import { silentLog } from '#shared/log.ts';
 import { RuntimeServiceService } from '#shared/gen/drover/runtime/v1/runtime.ts';
 import type { InstanceId, InstanceSpec } from '#shared/model.ts';
 import { createClient } from '#shared/rpc-client.ts';
@@ -37,7 +38,8 @@ export async function openApi() {
     network: {},
   });
   const countInstances = (): number => instances.list().length;
-  const reports = await createNodeReports({ node, fingerprint, countInstances, clock: systemClock });
+  const measured = { node, fingerprint, countInstances };
+  const reports = await createNodeReports({ ...measured, clock: systemClock, log: silentLog });
   const gate = createSessionGate();
   const parts = {
     instances,
