@@ -133,7 +133,10 @@ export const rollback = command({
   examples: ['rollback db', 'rollback db --yes'],
   async run({ args: [workload = ''] }, context) {
     await confirm(`undo the last update of ${workload}, losing what came after it`, workload, context);
-    return rollBack({ target: workload, name: '', restoreSpec: true }, context);
+    const result = await rollBack({ target: workload, name: '', restoreSpec: true }, context);
+    if (result.names.length === 0 && result.exitCode === exitCode.done)
+      context.terminal.note(`workload ${workload}: its earlier spec is back; no data had to be set back`);
+    return { ...result, next: `drover describe workload ${workload}` };
   },
 });
 
