@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { appendFile, mkdtemp, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -43,6 +44,27 @@ const all = async (lines: AsyncIterable<LogLine>): Promise<string[]> =>
   (await Array.fromAsync(lines)).map(show);
 
 describe('output of LXC guests', () => {
+  it('is there when the disk is full, with the time of its last change', async () => {
+    const directory = await mkdtemp(path.join(tmpdir(), 'drover-output-'));
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=16k', 'tmpfs', directory]);
+    const output = createLxcOutput(directory, systemClock);
+    try {
+      await writeFile(output.fileOf('g'), 'one\r\n');
+      await utimes(output.fileOf('g'), 5, 5);
+      await writeFile(path.join(directory, 'fill'), new Uint8Array(64 * 1024)).catch(() => undefined);
+      output.begin();
+      // What is told of changes has nobody who would catch what it throws.
+      await appendFile(output.fileOf('g'), 'two\r\n');
+      await utimes(output.fileOf('g'), 5, 5);
+      const lines = output.read('g', everything, { isOver: () => true, signal: never });
+      expect(await all(lines)).toEqual(['5000 one', '5000 two']);
+    } finally {
+      output.close();
+      execFileSync('umount', ['-l', directory]);
+      await rm(directory, { recursive: true });
+    }
+  });
+
   it('has the time at which it was seen', async () => {
     await using world = await newOutput();
     await world.grow('one\r\ntwo\r\n', 2000);

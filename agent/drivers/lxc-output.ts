@@ -59,14 +59,23 @@ export function createLxcOutput(directory: string, clock: Clock): LxcOutput {
   const indexOf = (id: string): string => `${fileOf(id).slice(0, -4)}.index`;
 
   function stamp(id: string, atMs = clock.nowMs()): void {
+    try {
+      write(id, atMs);
+    } catch (error) {
+      // It is there all the same, with the time of its file's last change. Who fills the disk ends no agent.
+      if (!hasNoRoom(error)) throw error;
+    }
+  }
+  function write(id: string, atMs: number): void {
     const now = statIfThere(fileOf(id));
     if (now === undefined || now.size === 0n) return;
     const file = nameOf(now);
     const size = Number(now.size);
     const last = lasts.get(id) ?? readStamps(indexOf(id)).findLast((each) => each.file === file);
+    const isKnown = last?.file === file && last.size === size;
+    if (!isKnown) appendFileSync(indexOf(id), `${file} ${size} ${Math.round(atMs)}\n`, { mode: 0o600 });
     lasts.set(id, { file, size, atMs });
-    if (last?.file === file && last.size === size) return;
-    appendFileSync(indexOf(id), `${file} ${size} ${Math.round(atMs)}\n`, { mode: 0o600 });
+    if (isKnown) return;
     if ((statIfThere(indexOf(id))?.size ?? 0n) > maxIndexBytes) thin(id, readStamps(indexOf(id)));
   }
   /** Keeps what speaks of the two files that are there, and of the older half every eighth. */
@@ -145,6 +154,9 @@ async function* limited(
   }
   if (tail !== undefined) yield* kept.slice(Math.max(0, kept.length - tail));
 }
+
+const hasNoRoom = (error: unknown): boolean =>
+  ['ENOSPC', 'EDQUOT', 'EROFS', 'EIO'].includes((error as NodeJS.ErrnoException).code ?? '');
 
 const statIfThere = (file: string): BigIntStats | undefined =>
   statSync(file, { bigint: true, throwIfNoEntry: false });
