@@ -1,7 +1,7 @@
 import { closest } from 'fastest-levenshtein';
 import type { Network, NetworkUse, Workload } from '#shared/model.ts';
 import { collectFaults, type Faults } from '#shared/wire/checks.ts';
-import { chosenIn, countByFamily, holderOf, spacesOf, whyNotIn } from './network-use.ts';
+import { countByFamily, holderOf, spacesOf, whyNotIn } from './network-use.ts';
 import type { Snapshot } from './store.ts';
 
 export interface CheckedWorkload {
@@ -17,11 +17,12 @@ export interface CheckedWorkload {
  */
 export function checkNetworkUses(snapshot: Snapshot, checked: readonly CheckedWorkload[]): void {
   const faults = collectFaults();
+  const namers = findNamers(snapshot);
   for (const { name, project, prefix } of checked) {
     const workload = snapshot.named('workload', name, project);
     if (workload === undefined) continue;
     for (const [place, use] of workload.spec.networks.entries())
-      checkUse(snapshot, workload, { use, field: `${prefix}networks[${place}]` }, faults);
+      checkUse(snapshot, workload, { use, field: `${prefix}networks[${place}]`, namers }, faults);
   }
   const [first] = checked;
   faults.throwIfAny(checked.length === 1 ? `workload ${JSON.stringify(first?.name)}` : 'documents');
@@ -30,7 +31,7 @@ export function checkNetworkUses(snapshot: Snapshot, checked: readonly CheckedWo
 function checkUse(
   snapshot: Snapshot,
   workload: Workload,
-  { use, field }: { readonly use: NetworkUse; readonly field: string },
+  { use, field, namers }: { readonly use: NetworkUse; readonly field: string; readonly namers: Namers },
   faults: Faults,
 ): void {
   const { project } = workload.metadata;
@@ -44,7 +45,7 @@ function checkUse(
   if (use.addresses.length === 0) return;
   checkCopies(workload, network, { use, field }, faults);
   for (const [place, address] of use.addresses.entries()) {
-    const why = whyNotIn(network, address) || whoElse(snapshot, workload, network, address);
+    const why = whyNotIn(network, address) || whoElse(snapshot, workload, network, { address, namers });
     if (why !== '') faults.add(`${field}.addresses[${place}]`, `${address} ${why}`);
   }
 }
@@ -66,13 +67,43 @@ function checkCopies(
 }
 
 /** Empty: nobody but the workload itself. */
-function whoElse(snapshot: Snapshot, workload: Workload, network: Network, address: string): string {
+function whoElse(
+  snapshot: Snapshot,
+  workload: Workload,
+  network: Network,
+  { address, namers }: { readonly address: string; readonly namers: Namers },
+): string {
   const { project, name } = workload.metadata;
   const holder = holderOf(snapshot, network.metadata, address);
   const owner = holder && snapshot.get('instance', holder.instanceId, project)?.workload;
   if (holder !== undefined && owner !== name) return `is held by ${holder.instance}`;
-  const other = snapshot
-    .list('workload', project)
-    .find((each) => each.metadata.name !== name && chosenIn(each, network.metadata.name).includes(address));
-  return other === undefined ? '' : `is named by workload ${other.metadata.name}, too`;
+  const other = namers(project)
+    .get(`${network.metadata.name}/${address}`)
+    ?.find((each) => each !== name);
+  return other === undefined ? '' : `is named by workload ${other}, too`;
+}
+
+/** Workloads by "network/address" that they name, of one project. Thousands may: they are read once. */
+type Namers = (project: string) => ReadonlyMap<string, readonly string[]>;
+
+function findNamers(snapshot: Snapshot): Namers {
+  const found = new Map<string, ReadonlyMap<string, string[]>>();
+  return (project) => {
+    const known = found.get(project) ?? readNamers(snapshot, project);
+    found.set(project, known);
+    return known;
+  };
+}
+
+function readNamers(snapshot: Snapshot, project: string): ReadonlyMap<string, string[]> {
+  const namers = new Map<string, string[]>();
+  for (const { spec, metadata } of snapshot.list('workload', project))
+    for (const { network, addresses } of spec.networks)
+      for (const address of addresses) {
+        const key = `${network}/${address}`;
+        const names = namers.get(key) ?? [];
+        namers.set(key, names);
+        names.push(metadata.name);
+      }
+  return namers;
 }
