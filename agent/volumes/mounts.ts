@@ -23,7 +23,7 @@ export async function mountsAt(place: string): Promise<MountDetails[]> {
   return all.filter(({ target }) => target === place);
 }
 
-/** Those whose line holds the word, which is of letters, digits and "-" alone: soon read where there are many. */
+/** Those whose line holds the word, of letters, digits and "-" alone: soon read where there are many. */
 export async function mountsNaming(word: string): Promise<MountDetails[]> {
   const lines = (await readFile('/proc/self/mountinfo', 'utf8')).split('\n');
   return parseMountDetails(lines.filter((line) => line.includes(word)).join('\n'));
