@@ -29,7 +29,15 @@ const handlers = {
     signal.addEventListener('abort', () => (cancelled += 1));
     while (!signal.aborted) {
       produced += 1;
-      yield { digest: 'x'.repeat(1024), references: [], sizeBytes: 0n, lastUsedAtMs: 0n, ready: true };
+      const plain = {
+        references: [],
+        sizeBytes: 0n,
+        lastUsedAtMs: 0n,
+        ready: true,
+        usedBy: 0,
+        pinned: false,
+      };
+      yield { digest: 'x'.repeat(1024), ...plain };
     }
   },
   exec: async function* (requests: AsyncIterable<Parameters<typeof parseExecInput>[0]>) {
