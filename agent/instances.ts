@@ -54,6 +54,7 @@ const sweepMs = 30_000;
  */
 const networkSweepMs = 30_000;
 const snapshotRecoveryMs = 60_000;
+const snapshotRetryMs = 10 * 60_000;
 /** Numbers of one life of the agent; the number of lives stands above them. */
 const sequencesPerLife = 2 ** 32;
 
@@ -142,12 +143,19 @@ async function recover(shop: Workshop, changes: Changes, keepers: Keepers): Prom
   }
 }
 
-/** A pool that does not answer must not keep the agent waiting. */
-async function recoverSnapshots({ snapshots, clock, log }: Workshop): Promise<void> {
+/** A pool that does not answer must not keep the agent waiting: it is asked again beside everything else. */
+async function recoverSnapshots(shop: Workshop): Promise<void> {
+  const { snapshots, clock, log, lifetime } = shop;
   try {
-    await snapshots.recover(clock.timeout(snapshotRecoveryMs));
+    await snapshots.recover(clock.timeout(snapshotRecoveryMs, lifetime));
   } catch (error) {
+    if (lifetime.aborted) return;
     log.warn({ event: 'snapshots.unrecovered', err: asDroverError(error) });
+    const cancel = clock.after(snapshotRetryMs, () => {
+      lifetime.removeEventListener('abort', cancel);
+      void recoverSnapshots(shop);
+    });
+    lifetime.addEventListener('abort', cancel, { once: true });
   }
 }
 

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { type Clock, systemClock } from '#shared/clock.ts';
 import { DroverError } from '#shared/errors.ts';
 import type { InstanceId, InstanceSpec, SnapshotId, VolumeId } from '#shared/model.ts';
 import { systemRandom } from '#shared/random.ts';
@@ -68,6 +69,30 @@ describe('a pool that is away', () => {
     bringBack();
     instances = await world.open();
     expect(await instances.snapshots(id, signal)).toEqual([made]);
+  });
+
+  it('keeps half a snapshot only until it is back', async () => {
+    const after: Clock['after'] = (delayMs, work) => systemClock.after(Math.min(delayMs, 300), work);
+    await using world = await createAgentWorld({ clock: { ...systemClock, after } });
+    let instances = await world.open();
+    const id = await runInstance(world, instances, withData('other'));
+    const kept = await take(world, instances, id, 'kept');
+    await instances.close();
+    const dying = await world.open((at) => {
+      if (at === 'after snapshot.take') throw new Error('killed');
+    });
+    world.volumes.failWith('removeSnapshot', new DroverError('unavailable', 'killed'));
+    await take(world, dying, id, 'half').catch(() => undefined);
+    await dying.close();
+    world.volumes.failWith('removeSnapshot', undefined);
+    const parts = () => world.volumes.snapshots(id as unknown as VolumeId, signal);
+    expect((await parts()).length).toBe(2);
+    const bringBack = takeAway(world.otherVolumes);
+    instances = await world.open();
+    expect((await parts()).length).toBe(2);
+    bringBack();
+    await until(async () => (await parts()).length === 1, { what: 'half of it went' });
+    expect(await instances.snapshots(id, signal)).toEqual([kept]);
   });
 
   it('keeps a way back waiting, and gives it up for no other state', async () => {

@@ -65,6 +65,12 @@ export function createSnapshots(shop: Parts, directory: string): Snapshots {
     return filtered(own, isHalf);
   }
 
+  async function readAll(signal: AbortSignal): Promise<SnapshotSets> {
+    const all = await readSets(shop, signal);
+    requireAll(all);
+    return all;
+  }
+
   async function knownOf(record: InstanceRecord, signal: AbortSignal): Promise<FoundSet[]> {
     const all = await readSets(shop, signal);
     requireAnswers(shop, record, all);
@@ -196,10 +202,19 @@ export function createSnapshots(shop: Parts, directory: string): Snapshots {
     idle: turns.idle,
     async recover(signal) {
       await pauses.resumeLeft(signal);
-      const all = await readSets(shop, signal);
-      requireAll(all);
-      for (const set of await halvesIn(all)) await removeParts(set, signal);
-      await dropPauseFiles(directory, new Set(all.sets.map(({ snapshot }) => snapshot.id)));
+      for (const { snapshot } of await halvesIn(await readAll(signal))) {
+        // It may be whole by its turn, if it was asked for again.
+        await turns.next(snapshot.instanceId, signal, async (own) => {
+          const halves = await halvesIn(await readAll(own));
+          const half = halves.find((set) => set.snapshot.id === snapshot.id);
+          if (half !== undefined) await removeParts(half, own);
+        });
+      }
+      // Before the sets are read: one that is taken meanwhile keeps its own.
+      const stored = await pausesIn(directory);
+      const { sets } = await readAll(signal);
+      const kept = new Set([...sets.map(({ snapshot }) => snapshot.id), ...taking]);
+      for (const id of stored.difference(kept)) await rm(pauseFile(id), { force: true });
     },
   };
 }
@@ -262,10 +277,7 @@ function readPause(text: string): { pauseMs: number; crashInconsistent: boolean 
   }
 }
 
-async function dropPauseFiles(directory: string, kept: ReadonlySet<string>): Promise<void> {
+async function pausesIn(directory: string): Promise<Set<SnapshotId>> {
   const names = await readdir(directory).catch(() => []);
-  for (const name of names) {
-    const id = /^([0-9a-f-]{36})\.json$/.exec(name)?.[1];
-    if (id !== undefined && !kept.has(id)) await rm(path.join(directory, name), { force: true });
-  }
+  return new Set(names.flatMap((name) => (/^([0-9a-f-]{36})\.json$/.exec(name)?.[1] ?? []) as SnapshotId));
 }

@@ -5,7 +5,7 @@ import { type FaultHook, type Instances, openInstances, type Tools } from '../..
 import { createPools } from '../../agent/volumes/pools.ts';
 import type { VolumeCapability } from '../../agent/volumes/volume-driver.ts';
 import type { BeforeUpdate } from '../../agent/instances/tools.ts';
-import { systemClock } from '#shared/clock.ts';
+import { type Clock, systemClock } from '#shared/clock.ts';
 import { silentLog } from '#shared/log.ts';
 import type { InstanceId, InstanceSpec, Order } from '#shared/model.ts';
 import { systemRandom } from '#shared/random.ts';
@@ -25,6 +25,8 @@ export interface AgentWorldOptions {
   readonly driver?: FakeDriverOptions;
   readonly allowsPrivileged?: boolean;
   readonly rangeCount?: number;
+  /** The system's own, where it is left out. */
+  readonly clock?: Clock;
   /** Of the pools "local", the default, and "other". */
   readonly pools?: { readonly local?: PoolAbilities; readonly other?: PoolAbilities };
 }
@@ -34,7 +36,7 @@ type PoolAbilities = readonly VolumeCapability[];
 /** One node without a control plane: fake drivers, a real state directory, and as many lives of the agent as wanted. */
 export async function createAgentWorld(options: AgentWorldOptions = {}) {
   const folder = await mkdtemp(path.join(os.tmpdir(), 'drover-agent-'));
-  const clock = systemClock;
+  const { clock = systemClock } = options;
   const host = createFakeRuntimeHost(clock);
   const store = createFakeImageStore();
   const digest = store.publish(reference);
