@@ -25,7 +25,12 @@ export const noSnapshot = (target: string, name: string): DroverError =>
     name === ''
       ? `no snapshot was taken of ${target} before its last update`
       : `there is no snapshot ${JSON.stringify(name)} of ${target}`,
-    { nextStep: `drover snapshot list ${target}` },
+    {
+      nextStep:
+        name === ''
+          ? `apply the file that should be; drover snapshot list ${target} shows its earlier data`
+          : `drover snapshot list ${target}`,
+    },
   );
 
 /** A repeated request gives the same orders, which nodes carry out once. */
