@@ -36,6 +36,8 @@ export interface TurnsOptions {
 }
 
 const inspectEveryMs = 10;
+const warmUps = 4;
+const warmUpLives = 16;
 
 /** Both in turn, so that a host that changes its pace changes it for both. */
 async function compare(
@@ -88,8 +90,12 @@ function printSpawns(who: string, before: Spawns, after: Spawns, lives: number):
 export async function takeTurns(host: BenchHost, bare: Bare, options: TurnsOptions): Promise<Turns> {
   const { title, serialLives, rounds, parallel, looks } = options;
   const bareMs = async (lives: number): Promise<number> => (await bare.ask(lives)).wallMs;
-  const warmUp = [() => measure(host, 4), () => bareMs(4)] as const;
-  for (let each = 0; each < 3; each++) await compare(1, ...warmUp);
+  // An agent runs for months; a fresh process is slow in its first calls.
+  await compare(
+    warmUps,
+    () => measure(host, warmUpLives),
+    () => bareMs(warmUpLives),
+  );
   const before = [await host.spawns(), { ...(await bare.ask(0)).spawns }] as const;
   const serial = await compare(
     serialLives,
