@@ -51,7 +51,7 @@ export function zfsDaemon(options: {
   let made: string | undefined;
 
   async function ask(tool: string, args: readonly string[], timeout = 0): Promise<string> {
-    const [command = '', ...rest] = [...enter(), tool, ...args];
+    const [command, ...rest] = [...enter(), tool, ...args];
     return (await runFile(command, rest, { timeout, killSignal: 'SIGKILL' })).stdout;
   }
 
@@ -60,7 +60,7 @@ export function zfsDaemon(options: {
     rmSync(path.join(runDirectory, 'zfs'), { recursive: true, force: true });
     for (const name of ['zfs', 'lock']) mkdirSync(path.join(runDirectory, name), { recursive: true });
     const log = openSync(logFile, 'a');
-    const [command = '', ...rest] = [...enter(), 'zfs-fuse', '-n', '--no-kstat-mount'];
+    const [command, ...rest] = [...enter(), 'zfs-fuse', '-n', '--no-kstat-mount'];
     const child = spawn(command, rest, { stdio: ['ignore', log, log], detached: true });
     closeSync(log);
     child.unref();

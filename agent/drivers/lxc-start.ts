@@ -1,4 +1,4 @@
-import { DroverError, isKind } from '#shared/errors.ts';
+import { asDroverError, DroverError, isKind } from '#shared/errors.ts';
 import type { InstanceId } from '#shared/model.ts';
 import { quotaUsOf } from '../host/cgroup-control.ts';
 import type { DriverContext } from './driver.ts';
@@ -43,7 +43,8 @@ export async function startLxcGuest(
       await addRoutes(commands, view, record);
       return;
     }
-    throw failure ?? new DroverError('internal', 'lxc-start says that it has started, and nothing runs');
+    if (failure !== undefined) throw asDroverError(failure);
+    throw new DroverError('internal', 'lxc-start says that it has started, and nothing runs');
   } catch (error) {
     await undoStart(view, id);
     await removeFile(paths.started);

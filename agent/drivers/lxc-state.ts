@@ -167,8 +167,8 @@ const isMemoryAwaited = (view: LxcView, id: InstanceId): boolean =>
   (readTextIfThere(view.paths.of(id).memoryEvents) ?? '') === '';
 
 function wasOutOfMemory({ paths, payload }: LxcView, id: InstanceId): boolean {
-  const kept = readTextIfThere(paths.of(id).memoryEvents) ?? '';
-  return Number(/^oom_kill (\d+)$/m.exec(kept)?.[1] ?? 0) > 0 || payload.outOfMemory(id);
+  const kept = /^oom_kill (\d+)$/m.exec(readTextIfThere(paths.of(id).memoryEvents) ?? '')?.[1];
+  return kept === undefined ? payload.outOfMemory(id) : Number(kept) > 0;
 }
 
 const tailBytes = 256 * 1024;

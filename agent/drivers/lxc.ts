@@ -137,7 +137,8 @@ export function lxcDriver(context: DriverContext, options: LxcOptions = {}): Run
       throw new DroverError('already-exists', `${id} is there already`, { subject });
     making.add(id);
     try {
-      if (hasLeftovers(id)) await purge(id);
+      // Groups in which nothing lives go before the start.
+      if (existsSync(paths.of(id).directory) || payload.processes(id).length > 0) await purge(id);
       await createLxcGuest(context, view, plan, signal);
     } catch (error) {
       await purge(id);

@@ -49,7 +49,7 @@ export function visitGroups(top: string, visit: Visit, most = Infinity): boolean
  * Removes what is empty, of thousands a part. 'gone': nothing is left. 'more': it is to be called again. Else
  * the last reason why something stays.
  */
-export function removeGroups(top: string): 'gone' | 'more' | string {
+export function removeGroups(top: string): string {
   let reason = 'gone';
   let removed = 0;
   const isWhole = walk(top, {

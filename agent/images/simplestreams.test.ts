@@ -23,7 +23,11 @@ const product = (changes: object = {}) => ({
   ...changes,
 });
 const list = (...products: object[]): string =>
-  JSON.stringify({ format: 'products:1.0', datatype: 'image-downloads', products: { ...products } });
+  JSON.stringify({
+    format: 'products:1.0',
+    datatype: 'image-downloads',
+    products: Object.fromEntries(products.entries()),
+  });
 const refused = { kind: 'invalid-argument', reason: 'bad-image' };
 const thrown = (work: () => unknown): unknown => {
   try {

@@ -1,1 +1,1 @@
-export { createGuestNetworks, type GuestNetworksOptions } from './cni.ts';
+export { createGuestNetworks } from './cni.ts';

@@ -56,7 +56,7 @@ export const formatRange = (range: IdRange, from?: IdRange): string =>
 export function parseRange(text: string | undefined): RangeMark | undefined {
   const match = /^(\d{1,10})-(\d{1,10})(?:-from-(\d{1,10})-(\d{1,10}))?$/.exec(text ?? '');
   if (match === null) return undefined;
-  const [base = 0, size = 0] = [Number(match[1]), Number(match[2])];
+  const [base, size] = [Number(match[1]), Number(match[2])];
   const from = match[3] === undefined ? undefined : { base: Number(match[3]), size: Number(match[4]) };
   return { range: { base, size }, from };
 }

@@ -20,7 +20,7 @@ export function openProcess<Answer>(
   enter: readonly string[] = [],
 ): BenchProcess<Answer> {
   const program = fileURLToPath(new URL(module, import.meta.url));
-  const [command = '', ...args] = [...enter, process.execPath, program, argument];
+  const [command, ...args] = [...enter, process.execPath, program, argument];
   const child = spawn(command, args, { stdio: ['inherit', 'inherit', 'inherit', 'ipc'] });
   const gone = once(child, 'exit');
   const killLater = (): NodeJS.Timeout => setTimeout(() => child.kill('SIGKILL'), longestMs);
