@@ -51,7 +51,7 @@ export function zfsDaemon(options: {
   let made: string | undefined;
 
   async function ask(tool: string, args: readonly string[], timeout = 0): Promise<string> {
-    const [command, ...rest] = [...enter(), tool, ...args];
+    const [command = '', ...rest] = [...enter(), tool, ...args];
     return (await runFile(command, rest, { timeout, killSignal: 'SIGKILL' })).stdout;
   }
 
