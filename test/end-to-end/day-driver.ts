@@ -30,7 +30,7 @@ export interface NodeRow {
   readonly conditions?: readonly { readonly type: string; readonly message: string }[];
 }
 
-const patienceMs = 60_000;
+const patienceMs = 90_000;
 
 /** An agent that was just killed does not answer, and then the same command is given again. */
 export const insist = (

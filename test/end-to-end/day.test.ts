@@ -168,6 +168,11 @@ async function morning(): Promise<void> {
   await inside(fleet, 'database', 'echo one > /data/file; echo one > /scratch/file; echo one > /mark; sync');
   await inside(fleet, 'site', 'echo one > /pages/index.html; echo one > /cache/file; sync');
   await pageSays('one');
+  // Who looks for what is left must be able to see it.
+  const seen = await strangers(fleet, new Set());
+  const kinds = new Set(seen.map((trace) => trace.split(' ')[1]));
+  const every = ['cgroup', 'dataset', 'file', 'interface', 'mount', 'process', 'rules'];
+  expect([...kinds].toSorted()).toEqual(every);
 }
 
 async function snapshotAndRollBack(): Promise<void> {
@@ -362,12 +367,12 @@ async function findAgain(): Promise<void> {
   }).catch(async () => expect(await strangers(fleet, new Set(['foreign']))).toEqual([]));
 }
 
-it('keeps every promise through a day of operations', { timeout: 400_000 }, async () => {
+it('keeps every promise through a day of operations', { timeout: 480_000 }, async () => {
   console.log(`seed ${seedText}`);
   const random = seeded(Number(seedText) || 0);
   for (const host of fleet.hosts) canaries.set(host, await plantCanaries(host));
   const looks = await Promise.all([...canaries.values()].map((canary) => canary.look()));
-  const pace = calm ? { fromMs: 1e9, toMs: 1e9 } : { fromMs: 700, toMs: 3500 };
+  const pace = calm ? { fromMs: 1e9, toMs: 1e9 } : { fromMs: 1000, toMs: 4000 };
   kills = killAtRandom(fleet, random, pace);
   await step('make the morning’s guests', morning);
   await step('take snapshots and roll back', snapshotAndRollBack);
