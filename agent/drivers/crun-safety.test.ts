@@ -95,6 +95,8 @@ describe('a guest of crun', () => {
     for (const round of ['compiled by crun', 'compiled before']) {
       const id = await start(world);
       const { pid } = await world.driver.inspect(id, anySignal);
+      // Until then it is crun itself, which takes the filter last.
+      await until(() => !statusOf(pid)['Name']?.includes('crun'), { what: 'the program of the guest' });
       const status = statusOf(pid);
       const { NoNewPrivs, Seccomp, CapBnd, CapEff } = status;
       const wanted = {
