@@ -15,7 +15,8 @@ const servers = ports.map((port) => {
       [outer, inner],
     ] as const) {
       one.on('error', () => {});
-      one.on('close', () => other.destroy());
+      // What is still on its way to the other side gets there, unless this one broke.
+      one.on('close', (hadError) => (hadError ? other.destroy() : other.end()));
       one.pipe(other);
     }
   });

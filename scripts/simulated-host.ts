@@ -151,9 +151,11 @@ async function openLink(socket: string, port: number): Promise<Link> {
     ] as const) {
       open.add(one);
       one.on('error', () => {});
-      one.on('close', () => {
+      // What is still on its way to the other side gets there, unless this one broke.
+      one.on('close', (hadError) => {
         open.delete(one);
-        other.destroy();
+        if (hadError) other.destroy();
+        else other.end();
       });
       one.pipe(other);
     }

@@ -25,7 +25,7 @@ export interface NodeRow {
 /** Runs a command that must succeed and answers its JSON. */
 export async function ask<T>(fleet: Fleet, ...args: readonly string[]): Promise<T> {
   const { code, stdout, stderr } = await fleet.drover([...args, '-o', 'json']);
-  expect({ args, code, stderr: code === 0 ? '' : stderr }).toEqual({ args, code: 0, stderr: '' });
+  expect({ args, code, stderr: code === 0 ? '' : stderr || stdout }).toEqual({ args, code: 0, stderr: '' });
   return JSON.parse(stdout) as T;
 }
 
