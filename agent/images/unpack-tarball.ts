@@ -181,7 +181,9 @@ async function throughXz(
     await sink(output);
     const broken = await feeding;
     const exitCode = await unlessAborted(xz.exitCode, signal);
-    if (exitCode === 0 && broken === undefined) return;
+    // It has read all and gone before its pipe told us so; that all was read, the digest says.
+    const hasGoneFirst = (broken as NodeJS.ErrnoException | undefined)?.code === 'ERR_STREAM_PREMATURE_CLOSE';
+    if (exitCode === 0 && (broken === undefined || hasGoneFirst)) return;
     const words = (await stderr)
       .replaceAll(/[^ -~]/g, ' ')
       .slice(0, 200)
