@@ -148,10 +148,23 @@ async function feed(
     throw cause;
   }
 
-  function feedTar(chunks: AsyncIterable<Buffer>): Promise<void> {
-    return pipeline(watch(chunks), tar.input, { signal });
+  async function feedTar(chunks: AsyncIterable<Buffer>): Promise<void> {
+    let isWhole = false;
+    const whole = async function* (): AsyncGenerator<Buffer> {
+      yield* watch(chunks);
+      isWhole = true;
+    };
+    try {
+      await pipeline(whole, tar.input, { signal });
+    } catch (error) {
+      // It has read all and gone before its pipe told us so; its exit code is looked at afterwards.
+      if (!isWhole || !hasGoneFirst(error)) throw error;
+    }
   }
 }
+
+const hasGoneFirst = (error: unknown): boolean =>
+  (error as NodeJS.ErrnoException | undefined)?.code === 'ERR_STREAM_PREMATURE_CLOSE';
 
 function compressionOf(magic: Buffer): 'xz' | 'gzip' | 'zstd' | 'none' {
   const hex = magic.toString('hex');
@@ -181,9 +194,8 @@ async function throughXz(
     await sink(output);
     const broken = await feeding;
     const exitCode = await unlessAborted(xz.exitCode, signal);
-    // It has read all and gone before its pipe told us so; that all was read, the digest says.
-    const hasGoneFirst = (broken as NodeJS.ErrnoException | undefined)?.code === 'ERR_STREAM_PREMATURE_CLOSE';
-    if (exitCode === 0 && (broken === undefined || hasGoneFirst)) return;
+    // As tar may; that all was read, the digest says.
+    if (exitCode === 0 && (broken === undefined || hasGoneFirst(broken))) return;
     const words = (await stderr)
       .replaceAll(/[^ -~]/g, ' ')
       .slice(0, 200)
