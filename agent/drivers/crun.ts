@@ -10,6 +10,7 @@ import { crunExecs, notRunning } from './crun-exec.ts';
 import { crunFacts } from './crun-facts.ts';
 import { crunFilters } from './crun-filters.ts';
 import { crunLivingGuests } from './crun-living.ts';
+import { waitForEnd } from './living-guests.ts';
 import { planCrunGuest } from './crun-plan.ts';
 import { watchCrunGuests } from './crun-watch.ts';
 import type { DriverContext, GuestSpec, RuntimeDriver } from './driver.ts';
@@ -181,21 +182,10 @@ export function crunDriver(context: DriverContext, options: CrunOptions = {}): R
       killQuietly(pid, record.stopSignal);
       // A frozen one hears it now.
       await cgroups.thaw(id);
-      await waitForEnd(id, graceMs, signal);
+      await waitForEnd({ clock, cgroups }, id, graceMs, signal);
     }
     await kill(id);
     await settle(id);
-  }
-
-  async function waitForEnd(id: InstanceId, graceMs: number, signal: AbortSignal): Promise<void> {
-    const endMs = clock.monotonicMs() + graceMs;
-    for (let waitMs = 1; cgroups.processes(id).length > 0; waitMs = Math.min(25, waitMs * 2)) {
-      const leftMs = endMs - clock.monotonicMs();
-      if (leftMs <= 0) return;
-      await clock.sleep(Math.min(waitMs, leftMs), signal).catch((cause: unknown) => {
-        throw new DroverError('deadline-exceeded', `the wait for ${id} to stop was given up`, { cause });
-      });
-    }
   }
 
   async function* logs(id: InstanceId, wanted: LogOptions, signal: AbortSignal): AsyncIterable<LogLine> {

@@ -14,7 +14,7 @@ import { lxcConsoles } from './lxc-console.ts';
 import { createLxcGuest, planLxcGuest } from './lxc-create.ts';
 import { lxcExecs } from './lxc-exec.ts';
 import { lxcFacts, probeLxcHost, type LxcTools } from './lxc-facts.ts';
-import { lxcLivingGuests } from './lxc-living.ts';
+import { livingGuests, type LivingView, waitForEnd } from './living-guests.ts';
 import { createLxcOutput } from './lxc-output.ts';
 import { lxcPaths } from './lxc-paths.ts';
 import { removeGroups, startLxcGuest } from './lxc-start.ts';
@@ -170,20 +170,9 @@ export function lxcDriver(context: DriverContext, options: LxcOptions = {}): Run
       // A frozen process hears nothing.
       if (phase === 'paused') await payload.thaw(id);
       killQuietly(pid, record.stopSignal);
-      await waitForEnd(id, graceMs, signal);
+      await waitForEnd({ clock, cgroups: payload }, id, graceMs, signal);
     }
     await endAll(id);
-  }
-
-  async function waitForEnd(id: InstanceId, graceMs: number, signal: AbortSignal): Promise<void> {
-    const endMs = clock.monotonicMs() + graceMs;
-    for (let waitMs = 1; payload.processes(id).length > 0; waitMs = Math.min(25, waitMs * 2)) {
-      const leftMs = endMs - clock.monotonicMs();
-      if (leftMs <= 0) return;
-      await clock.sleep(Math.min(waitMs, leftMs), signal).catch((cause: unknown) => {
-        throw new DroverError('deadline-exceeded', `the wait for ${id} to stop was given up`, { cause });
-      });
-    }
   }
 
   async function* logs(id: InstanceId, wanted: LogOptions, signal: AbortSignal): AsyncIterable<LogLine> {
@@ -196,7 +185,7 @@ export function lxcDriver(context: DriverContext, options: LxcOptions = {}): Run
   return {
     name: 'lxc',
     network: 'native',
-    ...lxcLivingGuests(context, view),
+    ...livingGuests(livingView(context, view)),
     fingerprint: (signal) => lxcFacts(context, tools, host, payload.fault(), signal),
     create,
     start,
@@ -279,3 +268,11 @@ async function removeLocks(lxcPath: string): Promise<void> {
 }
 
 const isGuestId = (name: string): boolean => /^[a-z0-9][a-z0-9-]{0,40}$/.test(name);
+
+const livingView = ({ clock }: DriverContext, view: LxcView): LivingView => ({
+  clock,
+  cgroups: view.payload,
+  state: (id) => readLxcState(view, id),
+  firstProcess: (id) => firstProcess(view.payload.processes(id)),
+  isOnHostNetwork: (id) => requireRecord(view, id).network === 'host',
+});
