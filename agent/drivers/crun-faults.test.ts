@@ -1,11 +1,9 @@
-import { spawn } from 'node:child_process';
 import { chmod, mkdir, rename, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { systemClock } from '#shared/clock.ts';
-import type { InstanceId } from '#shared/model.ts';
 import { setUpCrun, type CrunWorld } from '../../test/crun-host.ts';
-import { until } from '../../test/until.ts';
+import { killGuestAgentAfter } from '../../test/kill-guest-agent.ts';
 import { crunDriver } from './crun.ts';
 
 const anySignal = new AbortController().signal;
@@ -141,32 +139,13 @@ describe('crun that misbehaves', () => {
 });
 
 /** Runs a life cycle in a process of its own and kills it with SIGKILL after a while. */
-async function killedAfter(
-  world: CrunWorld,
-  id: InstanceId,
-  rootfs: string,
-  delayMs: number,
-): Promise<string> {
-  const { stateDir, runDir, cgroupPrefix } = world.context;
-  const options = JSON.stringify({ stateDir, runDir, cgroupPrefix, id, rootfs });
-  const program = path.join(import.meta.dirname, '../../test/crun-agent.ts');
-  const child = spawn(process.execPath, [program, options], { stdio: ['ignore', 'pipe', 'inherit'] });
-  let said = '';
-  child.stdout.on('data', (chunk: Buffer) => (said += chunk.toString()));
-  await until(() => said.includes('begin'), { what: 'the agent began', deadlineMs: 20_000 });
-  await systemClock.sleep(delayMs);
-  child.kill('SIGKILL');
-  await until(() => child.signalCode !== null || child.exitCode !== null, { what: 'the agent died' });
-  return said;
-}
-
 describe('crun after kill -9 of the agent', () => {
   const delays = [0, 2, 5, 8, 11, 14, 17, 20, 24, 28, 32, 40, 50, 60, 75, 90, 110];
   it('comes to rest from every moment of a life cycle', { timeout: 120_000 }, async () => {
     await using world = await setUpCrun();
     for (const delayMs of delays) {
       const guest = await world.newGuest(forEver);
-      await killedAfter(world, guest.id, guest.rootfs, delayMs);
+      await killGuestAgentAfter(world.context, { runtime: 'crun', ...guest }, delayMs);
       const driver = world.reopen();
       const found = (await driver.list(anySignal)).filter(({ id }) => id === guest.id);
       if (found.length === 0) await driver.create(guest, anySignal);

@@ -6,7 +6,8 @@ import { describe, expect, it } from 'vitest';
 import { systemClock } from '#shared/clock.ts';
 import type { InstanceId } from '#shared/model.ts';
 import { ended, execStart, readSession } from '../../test/conformance/runtime-driver-world.ts';
-import { setUpLxc, type LxcWorld } from '../../test/lxc-host.ts';
+import { setUpLxc } from '../../test/lxc-host.ts';
+import { killGuestAgentAfter } from '../../test/kill-guest-agent.ts';
 import { until } from '../../test/until.ts';
 import type { GuestSpec, RuntimeDriver } from './driver.ts';
 import { lxcDriver } from './lxc.ts';
@@ -105,19 +106,6 @@ describe('lxc-start that misbehaves', () => {
   });
 });
 
-async function killedAfter({ context }: LxcWorld, guest: GuestSpec, delayMs: number): Promise<void> {
-  const { stateDir, runDir, cgroupPrefix } = context;
-  const options = JSON.stringify({ stateDir, runDir, cgroupPrefix, id: guest.id, rootfs: guest.rootfs });
-  const program = path.join(import.meta.dirname, '../../test/lxc-agent.ts');
-  const child = spawn(process.execPath, [program, options], { stdio: ['ignore', 'pipe', 'inherit'] });
-  let said = '';
-  child.stdout.on('data', (chunk: Buffer) => (said += chunk.toString()));
-  await until(() => said.includes('begin'), { what: 'the agent began', deadlineMs: 20_000 });
-  await systemClock.sleep(delayMs);
-  child.kill('SIGKILL');
-  await until(() => child.signalCode !== null || child.exitCode !== null, { what: 'the agent died' });
-}
-
 /** Whatever is there now can be brought to run, or has ended, and goes without a trace. */
 async function comeToRest(driver: RuntimeDriver, guest: GuestSpec): Promise<void> {
   const { id } = guest;
@@ -160,7 +148,7 @@ describe('LXC after kill -9', () => {
     await using world = await setUpLxc();
     for (const delayMs of delays) {
       const guest = await world.newGuest(forEver);
-      await killedAfter(world, guest, delayMs);
+      await killGuestAgentAfter(world.context, { runtime: 'lxc', ...guest }, delayMs);
       const driver = world.reopen();
       await comeToRest(driver, guest);
       await driver.close();

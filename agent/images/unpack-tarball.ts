@@ -14,6 +14,7 @@ import { type ImageLimits, refuse } from './manifest.ts';
 import { createTarScanner, type LayerSize, type TarScanner } from './scan-layer.ts';
 import { scanRoot } from './scan-root.ts';
 import { shiftIds } from './shift-ids.ts';
+import { unlessAborted } from './unless-aborted.ts';
 import { checkRoom } from './unpack.ts';
 
 const unpackMs = 30 * 60_000;
@@ -258,18 +259,6 @@ function tarError(stderr: string, exitCode: number): DroverError {
       reason: 'bad-image',
     },
   );
-}
-
-async function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  signal.throwIfAborted();
-  const { promise: aborted, reject } = Promise.withResolvers<never>();
-  const abort = (): void => reject(signal.reason);
-  signal.addEventListener('abort', abort, { once: true });
-  try {
-    return await Promise.race([promise, aborted]);
-  } finally {
-    signal.removeEventListener('abort', abort);
-  }
 }
 
 /** A backup or a unified image has the root one level down, beside files of another manager. */

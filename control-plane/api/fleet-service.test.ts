@@ -1,5 +1,4 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { systemClock } from '#shared/clock.ts';
 import {
   type ApplyResult,
   ListInstancesRequest,
@@ -13,12 +12,11 @@ import {
 } from '#shared/gen/drover/fleet/v1/fleet.ts';
 import { ExecInput, type ExecOutput, LogOptions } from '#shared/gen/drover/model/v1/model.ts';
 import { systemRandom } from '#shared/random.ts';
-import { createFakeFleet, type FakeFleet } from '../../test/fakes/backend.ts';
-import { type SimulatedControlPlane, startControlPlane } from '../../test/simulation/control-plane.ts';
+import { type ApiWorld, startApiWorld } from '../../test/api-world.ts';
+import type { FakeFleet } from '../../test/fakes/backend.ts';
+import type { SimulatedControlPlane } from '../../test/simulation/control-plane.ts';
 import { until } from '../../test/until.ts';
-import { createMemoryJournal } from '../store/memory.ts';
 import { fleetService } from './fleet-service.ts';
-import type { HandlerContext, HandlerDeps } from './handler.ts';
 import { operationService } from './operation-service.ts';
 
 type SpecChanges = Parameters<typeof WorkloadSpec.fromPartial>[0];
@@ -28,39 +26,18 @@ let fleet: FakeFleet;
 let control: SimulatedControlPlane;
 let service: ReturnType<typeof fleetService>;
 let operations: ReturnType<typeof operationService>;
-let calls: AbortController;
+let world: ApiWorld;
 
 beforeEach(async () => {
-  fleet = createFakeFleet({ clock: systemClock });
-  const options = { clock: systemClock, random: systemRandom, backend: fleet.backend };
-  control = await startControlPlane({ ...options, journal: createMemoryJournal() });
-  for (const name of ['h1', 'h2']) {
-    await control.enroll(name);
-    fleet.addNode(name, { startMs: 5 });
-  }
-  const { store, view, reconciler } = control;
-  const { wake } = reconciler;
-  const deps: HandlerDeps = { store, view, wake, backendOf: () => fleet.backend, ...options };
-  service = fleetService(deps);
-  operations = operationService(deps);
-  calls = new AbortController();
-  await until(() => view.nodes().size === 2, { what: 'two nodes' });
+  world = await startApiWorld();
+  ({ fleet, control } = world);
+  service = fleetService(world.deps);
+  operations = operationService(world.deps);
 });
 
-afterEach(async () => {
-  calls.abort(new Error('the test has ended'));
-  await control.close();
-  await fleet.backend.close();
-});
+afterEach(() => world.close());
 
-const contextOf = (method: string): HandlerContext => ({
-  signal: calls.signal,
-  method: `/drover.fleet.v1.FleetService/${method}`,
-  peer: undefined,
-  deadlineMs: undefined,
-  caller: { role: 'admin', name: 'root' },
-  certificateSerial: '',
-});
+const contextOf = (method: string) => world.contextOf(method);
 
 const documentOf = (name: string, spec: SpecChanges) => ({
   metadata: { name },

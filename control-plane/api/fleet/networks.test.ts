@@ -1,5 +1,4 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { systemClock } from '#shared/clock.ts';
 import {
   ApplyRequest,
   type Instance,
@@ -11,48 +10,28 @@ import {
 } from '#shared/gen/drover/fleet/v1/fleet.ts';
 import { NetworkMode } from '#shared/gen/drover/model/v1/model.ts';
 import { systemRandom } from '#shared/random.ts';
-import { createFakeFleet, type FakeFleet } from '../../../test/fakes/backend.ts';
-import { type SimulatedControlPlane, startControlPlane } from '../../../test/simulation/control-plane.ts';
+import { type ApiWorld, startApiWorld } from '../../../test/api-world.ts';
+import type { FakeFleet } from '../../../test/fakes/backend.ts';
+import type { SimulatedControlPlane } from '../../../test/simulation/control-plane.ts';
 import { until } from '../../../test/until.ts';
-import { createMemoryJournal } from '../../store/memory.ts';
 import { fleetService } from '../fleet-service.ts';
-import type { HandlerContext } from '../handler.ts';
 
 const project = '';
 let fleet: FakeFleet;
 let control: SimulatedControlPlane;
 let service: ReturnType<typeof fleetService>;
-let calls: AbortController;
+let world: ApiWorld;
 
 beforeEach(async () => {
-  fleet = createFakeFleet({ clock: systemClock });
-  const options = { clock: systemClock, random: systemRandom, backend: fleet.backend };
-  control = await startControlPlane({ ...options, journal: createMemoryJournal() });
   const crun = { name: 'crun', version: '1', healthy: true, detail: '', capabilities: ['network-bridged'] };
-  for (const name of ['h1', 'h2']) {
-    await control.enroll(name);
-    fleet.addNode(name, { startMs: 5, facts: { runtimes: [crun] } });
-  }
-  const { store, view, reconciler } = control;
-  service = fleetService({ store, view, wake: reconciler.wake, backendOf: () => fleet.backend, ...options });
-  calls = new AbortController();
-  await until(() => view.nodes().size === 2, { what: 'two nodes' });
+  world = await startApiWorld({ facts: { runtimes: [crun] } });
+  ({ fleet, control } = world);
+  service = fleetService(world.deps);
 });
 
-afterEach(async () => {
-  calls.abort(new Error('the test has ended'));
-  await control.close();
-  await fleet.backend.close();
-});
+afterEach(() => world.close());
 
-const contextOf = (method: string): HandlerContext => ({
-  signal: calls.signal,
-  method: `/drover.fleet.v1.FleetService/${method}`,
-  peer: undefined,
-  deadlineMs: undefined,
-  caller: { role: 'admin', name: 'root' },
-  certificateSerial: '',
-});
+const contextOf = (method: string) => world.contextOf(method);
 
 type Asked = Pick<Parameters<typeof PlanRequest.fromPartial>[0] & object, 'documents' | 'networks'>;
 const lan = (spec = {}) => ({
@@ -213,7 +192,9 @@ describe('networks', () => {
 
   it('are watched: made, less free with each instance, gone', async () => {
     const kinds = [ObjectKind.OBJECT_KIND_NETWORK];
-    const changes = service.watch(WatchRequest.fromPartial({ kinds }), contextOf('Watch'));
+    const calls = new AbortController();
+    const context = { ...contextOf('Watch'), signal: calls.signal };
+    const changes = service.watch(WatchRequest.fromPartial({ kinds }), context);
     const seen: WatchResponse['event'][] = [];
     const reading = (async () => {
       for await (const { event } of changes) seen.push(event);

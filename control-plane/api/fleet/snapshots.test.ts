@@ -1,52 +1,31 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { systemClock } from '#shared/clock.ts';
 import { DroverError } from '#shared/errors.ts';
 import { ApplyRequest, type SnapshotResult } from '#shared/gen/drover/fleet/v1/fleet.ts';
 import type { GuestStats } from '#shared/gen/drover/model/v1/model.ts';
 import { systemRandom } from '#shared/random.ts';
-import { createFakeFleet, type FakeFleet } from '../../../test/fakes/backend.ts';
-import { type SimulatedControlPlane, startControlPlane } from '../../../test/simulation/control-plane.ts';
+import { type ApiWorld, startApiWorld } from '../../../test/api-world.ts';
+import type { FakeFleet } from '../../../test/fakes/backend.ts';
+import type { SimulatedControlPlane } from '../../../test/simulation/control-plane.ts';
 import { until } from '../../../test/until.ts';
-import { createMemoryJournal } from '../../store/memory.ts';
 import { fleetService } from '../fleet-service.ts';
-import type { HandlerContext } from '../handler.ts';
 
 const project = '';
 let fleet: FakeFleet;
 let control: SimulatedControlPlane;
 let service: ReturnType<typeof fleetService>;
-let calls: AbortController;
+let world: ApiWorld;
 
 beforeEach(async () => {
-  fleet = createFakeFleet({ clock: systemClock });
-  const options = { clock: systemClock, random: systemRandom, backend: fleet.backend };
-  control = await startControlPlane({ ...options, journal: createMemoryJournal() });
-  for (const name of ['h1', 'h2']) {
-    await control.enroll(name);
-    fleet.addNode(name, { startMs: 5 });
-  }
-  const { store, view, reconciler } = control;
-  service = fleetService({ store, view, wake: reconciler.wake, backendOf: () => fleet.backend, ...options });
-  calls = new AbortController();
-  await until(() => view.nodes().size === 2, { what: 'two nodes' });
+  world = await startApiWorld();
+  ({ fleet, control } = world);
+  service = fleetService(world.deps);
   await apply({});
   await ready();
 });
 
-afterEach(async () => {
-  calls.abort(new Error('the test has ended'));
-  await control.close();
-  await fleet.backend.close();
-});
+afterEach(() => world.close());
 
-const contextOf = (method: string): HandlerContext => ({
-  signal: calls.signal,
-  method: `/drover.fleet.v1.FleetService/${method}`,
-  peer: undefined,
-  deadlineMs: undefined,
-  caller: { role: 'admin', name: 'root' },
-  certificateSerial: '',
-});
+const contextOf = (method: string) => world.contextOf(method);
 
 async function apply(env: Record<string, string>): Promise<void> {
   const spec = { image: 'registry.example/web:1', replicas: 2, env, update: { readyAfterMs: 0 } };

@@ -1,60 +1,37 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { systemClock } from '#shared/clock.ts';
 import { DroverError } from '#shared/errors.ts';
 import { ApplyRequest, type SnapshotResult } from '#shared/gen/drover/fleet/v1/fleet.ts';
 import { systemRandom } from '#shared/random.ts';
-import { createFakeFleet, type FakeFleet } from '../../../test/fakes/backend.ts';
-import { type SimulatedControlPlane, startControlPlane } from '../../../test/simulation/control-plane.ts';
+import { type ApiWorld, startApiWorld } from '../../../test/api-world.ts';
+import type { FakeFleet } from '../../../test/fakes/backend.ts';
+import type { SimulatedControlPlane } from '../../../test/simulation/control-plane.ts';
 import { until } from '../../../test/until.ts';
 import type { Backend } from '../../backends/backend.ts';
-import { createMemoryJournal } from '../../store/memory.ts';
 import { fleetService } from '../fleet-service.ts';
-import type { HandlerContext } from '../handler.ts';
 
 let fleet: FakeFleet;
 let control: SimulatedControlPlane;
 let service: ReturnType<typeof fleetService>;
-let calls: AbortController;
+let world: ApiWorld;
 /** Orders to set back do not come through. */
 let isCut: boolean;
 
 beforeEach(async () => {
-  fleet = createFakeFleet({ clock: systemClock });
-  const options = { clock: systemClock, random: systemRandom, backend: fleet.backend };
-  control = await startControlPlane({ ...options, journal: createMemoryJournal() });
-  const lxc = { name: 'lxc', version: '5.0.2', healthy: true, detail: '', capabilities: [] };
-  for (const name of ['h1', 'h2']) {
-    await control.enroll(name);
-    fleet.addNode(name, { startMs: 5, facts: { runtimes: [lxc, { ...lxc, name: 'crun' }] } });
-  }
   isCut = false;
-  const backend: Backend = {
-    ...fleet.backend,
+  const lxc = { name: 'lxc', version: '5.0.2', healthy: true, detail: '', capabilities: [] };
+  const through = (backend: Backend): Backend => ({
+    ...backend,
     rollbackSnapshot: (...order) =>
-      isCut
-        ? Promise.reject(new DroverError('unavailable', 'cut'))
-        : fleet.backend.rollbackSnapshot(...order),
-  };
-  const { store, view, reconciler } = control;
-  service = fleetService({ store, view, wake: reconciler.wake, backendOf: () => backend, ...options });
-  calls = new AbortController();
-  await until(() => view.nodes().size === 2, { what: 'two nodes' });
+      isCut ? Promise.reject(new DroverError('unavailable', 'cut')) : backend.rollbackSnapshot(...order),
+  });
+  world = await startApiWorld({ facts: { runtimes: [lxc, { ...lxc, name: 'crun' }] }, through });
+  ({ fleet, control } = world);
+  service = fleetService(world.deps);
 });
 
-afterEach(async () => {
-  calls.abort(new Error('the test has ended'));
-  await control.close();
-  await fleet.backend.close();
-});
+afterEach(() => world.close());
 
-const contextOf = (method: string): HandlerContext => ({
-  signal: calls.signal,
-  method: `/drover.fleet.v1.FleetService/${method}`,
-  peer: undefined,
-  deadlineMs: undefined,
-  caller: { role: 'admin', name: 'root' },
-  certificateSerial: '',
-});
+const contextOf = (method: string) => world.contextOf(method);
 
 const plain = {
   image: 'registry.example/db:1',

@@ -1,4 +1,4 @@
-import { crunDriver } from '../agent/drivers/crun.ts';
+import { runtimeDrivers } from '../agent/drivers/index.ts';
 import { createHostCommands } from '../agent/host/command.ts';
 import { systemClock } from '#shared/clock.ts';
 import { silentLog } from '#shared/log.ts';
@@ -8,14 +8,18 @@ import { newGuestSpec } from './guest-specs.ts';
 
 /** The part of an agent that a test kills: one life cycle, each step said on standard output. */
 const options = JSON.parse(process.argv[2] ?? '{}') as {
+  /** "crun". */
+  readonly runtime: string;
   readonly stateDir: string;
   readonly runDir: string;
   readonly cgroupPrefix: string;
   readonly id: InstanceId;
   readonly rootfs: string;
 };
-const { id, rootfs } = options;
-const driver = crunDriver({
+const { id, rootfs, runtime } = options;
+const openDriver = runtimeDrivers[runtime];
+if (openDriver === undefined) throw new Error(`no driver ${runtime}`);
+const driver = openDriver({
   ...options,
   allowedDevices: [],
   allowsPrivileged: false,
