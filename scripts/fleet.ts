@@ -85,10 +85,29 @@ export async function startFleet(options: {
       const pools = host.zfs === undefined ? 'a directory as its pool' : 'a ZFS pool of its own';
       options.say(`host ${name} joined, with ${pools} and the label zone=${labelsOf(number)['zone']}`);
     }
+    await hostsReady(fleet);
     return fleet;
   } catch (error) {
     await fleet.tearDown();
     throw error;
+  }
+}
+
+const readyMs = 60_000;
+
+/** What is applied before would go to the first host alone. */
+async function hostsReady(fleet: Fleet): Promise<void> {
+  const endMs = Date.now() + readyMs;
+  for (;;) {
+    const { stdout } = await succeed(fleet, ['get', 'nodes', '-o', 'json']);
+    const nodes = JSON.parse(stdout) as {
+      readonly ready?: boolean;
+      readonly metadata: { readonly name: string };
+    }[];
+    const waiting = nodes.filter(({ ready }) => ready !== true).map(({ metadata }) => metadata.name);
+    if (nodes.length === fleet.hosts.length && waiting.length === 0) return;
+    if (Date.now() > endMs) throw new Error(`not ready after ${readyMs / 1000} s: ${waiting.join(', ')}`);
+    await new Promise((resolve) => setTimeout(resolve, 200));
   }
 }
 

@@ -22,7 +22,7 @@ const packages = {
   'containernetworking-plugins': 'connects guests to bridges and publishes their ports',
   iptables: 'what the plugin for published ports works with',
   nftables: "lets guests out behind the node's address",
-  'zfs-fuse': 'ZFS pools in files, for the tests of volumes',
+  'zfs-fuse': 'ZFS pools in files, for the simulated hosts and the tests of volumes',
 };
 
 function say(line) {

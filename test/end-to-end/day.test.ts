@@ -41,7 +41,6 @@ beforeAll(async () => {
   fleet = await startFleet({ hosts: 2, poolMib: 256, say: () => {} });
   image = await fleet.publishImage('small', '1');
   tarball = await fleet.buildSystemRoot();
-  await nodesReady(fleet, 2);
 }, 120_000);
 
 afterAll(async () => {

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Fleet, startFleet } from '../../scripts/fleet.ts';
 import { prepareHost } from '../../scripts/host.ts';
 import { shellTarball } from '../image-server.ts';
-import { apply, ask, nodesReady, remove, running, specText } from './drive.ts';
+import { apply, ask, remove, running, specText } from './drive.ts';
 
 let fleet: Fleet;
 let undo: () => void;
@@ -36,7 +36,6 @@ beforeAll(async () => {
   mkdirSync(templates);
   writeFileSync(path.join(templates, 'shell.tar.xz'), (await shellTarball()).bytes);
   tarball = `tar:${templates}/shell.tar.xz`;
-  await nodesReady(fleet, 2);
 }, 120_000);
 
 afterAll(async () => {
