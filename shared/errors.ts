@@ -66,3 +66,9 @@ export function asDroverError(error: unknown): DroverError {
   const message = error instanceof Error ? error.message : String(error);
   return new DroverError('internal', message, { cause: error });
 }
+
+/** What an error says and what to do next, on one line: for where only text goes on. */
+export function wordsOf(error: unknown): string {
+  const { message, nextStep } = asDroverError(error);
+  return nextStep === '' ? message : `${message}; ${nextStep}`;
+}

@@ -1,4 +1,4 @@
-import { asDroverError, isKind } from '#shared/errors.ts';
+import { asDroverError, isKind, wordsOf } from '#shared/errors.ts';
 import type { InstanceId } from '#shared/model.ts';
 import type { GuestState } from '../drivers/driver.ts';
 import { makeGuest, removeAll, setBack, setLimits, startGuest, stopGuest } from './guest-work.ts';
@@ -150,7 +150,7 @@ export function failureOf(
   const delayMs = backoffMs(attempts, random.fraction());
   log.warn({ event: 'instance.failed', instanceId: id, err, delayMs });
   return {
-    message: err.nextStep === '' ? err.message : `${err.message}; ${err.nextStep}`,
+    message: wordsOf(err),
     attempts,
     nextAtMs: clock.nowMs() + delayMs,
     dueMs: clock.monotonicMs() + delayMs,

@@ -88,7 +88,7 @@ function messageOf({ damage, failure, limitsFailure, guest, record }: Sight, pha
 
 const portAdvice =
   'it failed on the network of the host, where ports below 1024 are closed to it; ' +
-  'if it needs one, set on the node: sysctl net.ipv4.ip_unprivileged_port_start=0';
+  'if it needs one, set on the node: sysctl net.ipv4.ip_unprivileged_port_start=80';
 
 /**
  * The refused bind is the program's own error, which nobody outside can see: the end of the run is all there
