@@ -5,7 +5,7 @@ import { DroverError } from '#shared/errors.ts';
 import type { Digest, Image } from '#shared/model.ts';
 import type { Random } from '#shared/random.ts';
 import type { HostCommands } from '../host/command.ts';
-import { readIfThere, syncDirectory, writeDurably } from '../host/durable-file.ts';
+import { namesIn, readIfThere, syncDirectory, writeDurably } from '../host/durable-file.ts';
 import { removeTree } from '../host/remove-tree.ts';
 import type { IdRange } from '../volumes/volume-driver.ts';
 import type { ImageConfig, PulledImage } from './image-source.ts';
@@ -215,14 +215,6 @@ async function makeFile(file: string): Promise<boolean> {
     if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false;
     throw error;
   }
-}
-
-/** None where the directory is not there yet. */
-async function namesIn(directory: string): Promise<string[]> {
-  return readdir(directory).catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'ENOENT') return [];
-    throw error;
-  });
 }
 
 /** False where there is no such file. */

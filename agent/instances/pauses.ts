@@ -1,9 +1,9 @@
-import { mkdir, readdir, rm } from 'node:fs/promises';
+import { mkdir, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { asDroverError, isKind } from '#shared/errors.ts';
 import type { InstanceId } from '#shared/model.ts';
 import type { GuestState, RuntimeDriver } from '../drivers/driver.ts';
-import { writeDurably } from '../host/durable-file.ts';
+import { namesIn, writeDurably } from '../host/durable-file.ts';
 import type { InstanceRecord } from './record.ts';
 import { driverOf, type Workshop } from './tools.ts';
 
@@ -103,8 +103,7 @@ export function createPauses(
       return { pauseMs: clock.monotonicMs() - beganMs, stoodStill: after === 'paused' };
     },
     async resumeLeft(signal) {
-      const names = await readdir(directory).catch(() => []);
-      for (const name of (names as InstanceId[]).filter(isInstanceId)) {
+      for (const name of (await namesIn(directory)).filter(isInstanceId)) {
         signal.throwIfAborted();
         await resumeSurely(name);
         log.warn({ event: 'guest.resumed', instanceId: name, reason: 'left frozen by a snapshot' });
@@ -113,4 +112,4 @@ export function createPauses(
   };
 }
 
-const isInstanceId = (name: string): boolean => /^[0-9a-f-]{36}$/.test(name);
+const isInstanceId = (name: string): name is InstanceId => /^[0-9a-f-]{36}$/.test(name);

@@ -1,8 +1,8 @@
 import path from 'node:path';
-import { mkdir, readdir, rm } from 'node:fs/promises';
+import { mkdir, rm } from 'node:fs/promises';
 import { DroverError } from '#shared/errors.ts';
 import type { InstanceId, Snapshot, SnapshotId } from '#shared/model.ts';
-import { readIfThere, writeDurably } from '../host/durable-file.ts';
+import { namesIn, readIfThere, writeDurably } from '../host/durable-file.ts';
 import type { VolumeDriver } from '../volumes/volume-driver.ts';
 import { createPauses } from './pauses.ts';
 import type { InstanceRecord } from './record.ts';
@@ -278,6 +278,6 @@ function readPause(text: string): { pauseMs: number; crashInconsistent: boolean 
 }
 
 async function pausesIn(directory: string): Promise<Set<SnapshotId>> {
-  const names = await readdir(directory).catch(() => []);
+  const names = await namesIn(directory);
   return new Set(names.flatMap((name) => (/^([0-9a-f-]{36})\.json$/.exec(name)?.[1] ?? []) as SnapshotId));
 }

@@ -1,9 +1,9 @@
-import { chmod, mkdir, readdir, rm, rmdir, stat } from 'node:fs/promises';
+import { chmod, mkdir, rm, rmdir, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { DroverError } from '#shared/errors.ts';
 import type { SnapshotId, VolumeId } from '#shared/model.ts';
 import type { CommandResult, HostCommands } from '../host/command.ts';
-import { readIfThere, syncDirectory, writeDurably } from '../host/durable-file.ts';
+import { namesIn, readIfThere, syncDirectory, writeDurably } from '../host/durable-file.ts';
 import { removeTree } from '../host/remove-tree.ts';
 import { checkSnapshotId, checkVolumeId, isSnapshotId, isVolumeId } from './volume-id.ts';
 import type { FoundSnapshot, IdRange, SnapshotNote } from './volume-driver.ts';
@@ -124,13 +124,6 @@ export const foundSnapshot = (
   { id, createdAtMs, note }: SnapshotEntry,
   bytes: number,
 ): FoundSnapshot => ({ id, volumeId, createdAtMs, note, bytes });
-
-async function namesIn(directory: string): Promise<string[]> {
-  return readdir(directory).catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'ENOENT') return [];
-    throw error;
-  });
-}
 
 export async function exists(file: string): Promise<boolean> {
   try {
