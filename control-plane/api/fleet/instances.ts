@@ -113,6 +113,7 @@ export function nodeOfReachable(instance: Instance, { world, snapshot }: Moment)
     throw new DroverError('unavailable', `${node}, the node of ${metadata.name}, does not answer`, {
       subject,
       reason: 'node-away',
+      nextStep: `drover describe node ${node}`,
     });
   return node;
 }
@@ -127,5 +128,6 @@ export function nodeOfRunning(instance: Instance, moment: Moment): NodeName {
   throw new DroverError('failed-precondition', `${name} does not run: ${why}`, {
     subject: { instance: name, node },
     reason: 'not-running',
+    nextStep: `drover describe instance ${name}`,
   });
 }

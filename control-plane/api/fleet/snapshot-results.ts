@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { asDroverError, DroverError } from '#shared/errors.ts';
+import { asDroverError, DroverError, wordsOf } from '#shared/errors.ts';
 import type { SnapshotResult } from '#shared/gen/drover/fleet/v1/fleet.ts';
 import type { Instance, InstanceId, NodeName, Snapshot } from '#shared/model.ts';
 import { checkUuid, collectFaults, type checkName } from '#shared/wire/checks.ts';
@@ -58,6 +58,6 @@ export const done = (instance: string, node: string, snapshot: Snapshot): Snapsh
 });
 
 export function failed(instance: string, node: string, caught: unknown): SnapshotResult {
-  const { kind, message } = asDroverError(caught);
-  return { instance, node, snapshot: undefined, error: message, errorKind: kind };
+  const { kind } = asDroverError(caught);
+  return { instance, node, snapshot: undefined, error: wordsOf(caught), errorKind: kind };
 }

@@ -118,6 +118,24 @@ describe('snapshots', () => {
     ).rejects.toMatchObject({ kind: 'not-found' });
   });
 
+  it.each(['rollbackSnapshot', 'removeSnapshot'] as const)(
+    'tell where %s could not look, with what to do, and go on with the others',
+    async (method) => {
+      await create('web', 'first');
+      const asleep = new DroverError('unavailable', 'the pool is asleep', { nextStep: 'wake it' });
+      fleet.nodes.get('h1')?.failNext('storage', asleep);
+      const request = { project, target: 'web', name: 'first', restoreSpec: false };
+      const results = await all<SnapshotResult>(
+        service[method]({ ...request, requestId: systemRandom.uuidV4() }, contextOf('RollbackSnapshot')),
+      );
+      const told = results.map(({ node, error, errorKind }) => ({ node, error, errorKind }));
+      expect(told.toSorted((a, b) => (a.node < b.node ? -1 : 1))).toEqual([
+        { node: 'h1', error: 'the pool is asleep; wake it', errorKind: 'unavailable' },
+        { node: 'h2', error: '', errorKind: '' },
+      ]);
+    },
+  );
+
   it('refuse a target and a name that cannot be', async () => {
     await expect(create('nobody')).rejects.toMatchObject({ kind: 'not-found' });
     await expect(create('web', 'Not a name')).rejects.toMatchObject({ kind: 'invalid-argument' });

@@ -1,4 +1,5 @@
 import { formatTime } from '#shared/clock.ts';
+import { DroverError } from '#shared/errors.ts';
 import type {
   CreateSnapshotRequest,
   ListSnapshotsRequest,
@@ -12,6 +13,7 @@ import { fanOut } from '../fan-out.ts';
 import type { HandlerContext, HandlerDeps } from '../handler.ts';
 import { presentMoment } from '../messages.ts';
 import { findTargets, parseProject } from '../resolve-name.ts';
+import { findSnapshots } from './find-snapshots.ts';
 import { nodeOfReachable } from './instances.ts';
 import { checkRequest, derivedId, done, failed, noSnapshot, orderOf } from './snapshot-results.ts';
 import { undoUpdate } from './undo-update.ts';
@@ -75,8 +77,7 @@ export async function* rollbackSnapshot(
   const signal = deps.clock.timeout(rollbackMs, context.signal);
   const wanted = await wantedSnapshots(request, named, deps, signal);
   yield* onEach(request, deps, async (instance, node) => {
-    const snapshot = wanted.get(instance.metadata.id);
-    if (snapshot === undefined) throw noSnapshot(instance.metadata.name, named);
+    const snapshot = wanted(instance);
     await deps.backendOf(node).rollbackSnapshot(orderOf(instance, node, requestId), snapshot.id, signal);
     return snapshot;
   });
@@ -90,8 +91,7 @@ export async function* removeSnapshot(
   const { requestId, named } = checkRequest(request, checkName);
   const wanted = await wantedSnapshots(request, named, deps, deps.clock.timeout(callMs, signal));
   yield* onEach(request, deps, async (instance, node) => {
-    const snapshot = wanted.get(instance.metadata.id);
-    if (snapshot === undefined) throw noSnapshot(instance.metadata.name, named);
+    const snapshot = wanted(instance);
     const timeout = deps.clock.timeout(callMs, signal);
     await deps.backendOf(node).removeSnapshot(orderOf(instance, node, requestId), snapshot.id, timeout);
     return snapshot;
@@ -116,25 +116,24 @@ async function* onEach(
   });
 }
 
-/** By the instance's id: the one of the name, else the newest that was taken before an update. */
+/** Of each instance the one of the name, else the newest that was taken before an update; not-found: nobody's. */
 async function wantedSnapshots(
   request: { readonly target: string; readonly project: string },
   name: string,
   deps: HandlerDeps,
   signal: AbortSignal,
-): Promise<ReadonlyMap<string, Snapshot>> {
+): Promise<(instance: Instance) => Snapshot> {
   const moment = presentMoment(deps);
-  const wanted = new Map<string, Snapshot>();
   const targets = findTargets(moment.snapshot, request.target, parseProject(request.project));
-  const look = async (instance: Instance): Promise<void> => {
-    if (instance.node === undefined || moment.world.stale(instance)) return;
-    const id = instance.metadata.id as InstanceId;
-    for await (const one of deps.backendOf(instance.node).listSnapshots(instance.node, id, signal))
-      if (name === '' ? one.kind === 'before-update' : one.name === name) wanted.set(id, one);
+  const isWanted = (one: Snapshot): boolean =>
+    name === '' ? one.kind === 'before-update' : one.name === name;
+  const found = await findSnapshots(targets, isWanted, deps, signal);
+  if (found.size === 0) throw noSnapshot(request.target, name);
+  return ({ metadata }) => {
+    const one = found.get(metadata.id) ?? noSnapshot(metadata.name, name);
+    if (one instanceof DroverError) throw one;
+    return one;
   };
-  for await (const _ of fanOut(targets, atOnce, look));
-  if (wanted.size === 0) throw noSnapshot(request.target, name);
-  return wanted;
 }
 
 /** "20260301-140502", in UTC. */

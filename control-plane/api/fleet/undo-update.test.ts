@@ -114,6 +114,32 @@ describe('undoing the last update', () => {
     expect(workload()?.spec.env).toEqual({ VERSION: '1' });
   });
 
+  it('tells why a copy goes back to none, again when asked again, and leaves the others', async () => {
+    await applied({});
+    await applied({ env: { VERSION: '2' } });
+    const requestId = systemRandom.uuidV4();
+    const [first] = control.instances('db');
+    const node = fleet.nodes.get(first?.node ?? '');
+    const full = new DroverError('unavailable', 'the pool is asleep', { nextStep: 'wake it' });
+    node?.failNext('storage', full);
+    const why = 'its data was not set back: the pool is asleep; wake it; then: drover snapshot list db-';
+    for (const _ of [1, 2])
+      expect(await all(undo(requestId))).toEqual(['before-update-1', expect.stringContaining(why)]);
+    expect(workload()?.spec.env).toEqual({ VERSION: '1' });
+  });
+
+  it('sets nothing back while no node answers that could have a snapshot', async () => {
+    await applied({});
+    await applied({ env: { VERSION: '2' } });
+    for (const node of fleet.nodes.values()) node.disconnect();
+    await until(() => [...control.view.nodes().values()].every(({ connected }) => !connected), {
+      what: 'all nodes are away',
+    });
+    const refusal = { kind: 'unavailable', nextStep: expect.stringContaining('drover describe node h') };
+    await expect(all(undo())).rejects.toMatchObject(refusal);
+    expect(workload()?.spec.env).toEqual({ VERSION: '2' });
+  });
+
   it('does not wait with the first copy for the last', async () => {
     await applied({});
     await applied({ env: { VERSION: '2' } });

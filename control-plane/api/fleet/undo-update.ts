@@ -1,4 +1,4 @@
-import { asDroverError, DroverError } from '#shared/errors.ts';
+import { asDroverError, DroverError, type ErrorKind, wordsOf } from '#shared/errors.ts';
 import { RollbackSnapshotRequest, type SnapshotResult } from '#shared/gen/drover/fleet/v1/fleet.ts';
 import type { Instance, InstanceId, NodeName, Snapshot, Workload } from '#shared/model.ts';
 import { optionalName } from '#shared/wire/checks.ts';
@@ -11,18 +11,23 @@ import { fanOut } from '../fan-out.ts';
 import { callerName, type HandlerContext, type HandlerDeps } from '../handler.ts';
 import { type Moment, presentMoment } from '../messages.ts';
 import { findWorkload, parseProject } from '../resolve-name.ts';
+import { findSnapshots } from './find-snapshots.ts';
 import { nodeOfReachable } from './instances.ts';
 import { checkRequest, done, failed, noSnapshot, orderOf } from './snapshot-results.ts';
 
 const undoMs = 600_000;
-const asksAtOnce = 16;
+
+/** The snapshot that a copy goes back to, or why it goes back to none. */
+type Way =
+  | { readonly id: string; readonly name: string }
+  | { readonly kind: ErrorKind; readonly because: string };
 
 /** Decided once for each request: a repeat would find later snapshots, of the data that is undone. */
 interface Decided {
   /** Of the workload, with its earlier spec. */
   readonly generation: number;
-  /** Snapshots by the ids of instances. */
-  readonly snapshots: Readonly<Record<string, { readonly id: string; readonly name: string }>>;
+  /** By the ids of instances. */
+  readonly ways: Readonly<Record<string, Way>>;
 }
 
 /**
@@ -47,78 +52,77 @@ export async function* undoUpdate(
   const updated = moment.snapshot
     .instancesOfWorkload(name, project)
     .filter((each) => each.intent === 'run' && each.node !== undefined && !isOutdated(each, workload));
-  const found = await snapshotsOf(updated, named, moment, deps, signal);
+  const isWanted = (one: Snapshot, { metadata }: Instance): boolean =>
+    named === ''
+      ? one.kind === 'before-update' && one.generation === metadata.generation - 1
+      : one.name === named;
+  const found = await findSnapshots(updated, isWanted, deps, signal);
 
   const restore = { project, name, operationId: random.uuidV7(), caller: callerName(context.caller) };
   const decided = await decide(deps, head, (tx): Decided => {
     const { generation } = workload.metadata;
     restoreWorkload(tx, { ...restore, expectedGeneration: generation }, clock.nowMs());
+    const ways = updated.map((each) => [each.metadata.id, wayOf(each, found, named)] as const);
     // What no copy has taken in yet has spoilt nothing: then the spec is all there is to set back.
-    if (updated.length > 0 && found.size === 0) throw noSnapshot(name, named);
-    const snapshots = Object.fromEntries([...found].map(([id, one]) => [id, { id: one.id, name: one.name }]));
-    return { generation: generation + 1, snapshots };
+    if (ways.length > 0 && ways.every(([, way]) => 'kind' in way))
+      throw [...found.values()].find((one) => one instanceof DroverError) ?? noSnapshot(name, named);
+    return { generation: generation + 1, ways: Object.fromEntries(ways) };
   });
-  const targets = [
-    ...new Set([...Object.keys(decided.snapshots), ...updated.map(({ metadata }) => metadata.id)]),
-  ];
-  yield* fanOut(targets, targets.length, (id) =>
-    setBack({ id, project, requestId, decided, found: found.get(id) }, deps, signal),
+  const { generation } = decided;
+  const undos = Object.entries(decided.ways).map(
+    ([id, way]): Undo => ({ id, way, project, workload: name, requestId, generation }),
   );
+  yield* fanOut(undos, undos.length, (undo) => setBack(undo, found.get(undo.id), deps, signal));
 }
 
-/** By the instance's id: the one of the name, else the one of before the generation that it has. */
-async function snapshotsOf(
-  instances: readonly Instance[],
-  name: string,
-  { world }: Moment,
-  deps: HandlerDeps,
-  signal: AbortSignal,
-): Promise<ReadonlyMap<string, Snapshot>> {
-  const found = new Map<string, Snapshot>();
-  const look = async (instance: Instance): Promise<void> => {
-    const { node, metadata } = instance;
-    if (node === undefined || world.stale(instance)) return;
-    const id = metadata.id as InstanceId;
-    for await (const one of deps.backendOf(node).listSnapshots(node, id, signal)) {
-      const isBefore = one.kind === 'before-update' && one.generation === metadata.generation - 1;
-      if (name === '' ? isBefore && one.instanceId === id : one.name === name) found.set(id, one);
-    }
-  };
-  for await (const _ of fanOut(instances, asksAtOnce, look));
-  return found;
+function wayOf(
+  { metadata: { id, name } }: Instance,
+  found: ReadonlyMap<string, Snapshot | DroverError>,
+  named: string,
+): Way {
+  const one = found.get(id);
+  if (one === undefined) {
+    const none = noSnapshot(name, named);
+    return { kind: none.kind, because: wordsOf(none) };
+  }
+  if (one instanceof DroverError)
+    return { kind: one.kind, because: `${wordsOf(one)}; then: drover snapshot list ${name}` };
+  return { id: one.id, name: one.name };
 }
 
 interface Undo {
   /** Of the instance. */
   readonly id: string;
+  readonly way: Way;
   readonly project: string;
+  readonly workload: string;
   readonly requestId: string;
-  readonly decided: Decided;
-  readonly found: Snapshot | undefined;
+  /** Of the workload, with its earlier spec. */
+  readonly generation: number;
 }
 
 async function setBack(
-  { id, project, requestId, decided, found }: Undo,
+  { id, way, project, workload, requestId, generation }: Undo,
+  found: Snapshot | DroverError | undefined,
   deps: HandlerDeps,
   signal: AbortSignal,
 ): Promise<SnapshotResult> {
-  const before = deps.store.snapshot().get('instance', id, project);
+  const find = (): Instance | undefined => deps.store.snapshot().get('instance', id, project);
+  const before = find();
   const name = before?.metadata.name ?? id;
-  const chosen = decided.snapshots[id];
+  const refuse = (kind: ErrorKind, because: string): SnapshotResult =>
+    failed(name, before?.node ?? '', new DroverError(kind, `its data was not set back: ${because}`));
+  if ('kind' in way) return refuse(way.kind, way.because);
   try {
-    if (chosen === undefined) throw noSnapshot(name, '');
-    const { instance, node } = await taken(id, project, decided.generation, deps, signal);
+    const { instance, node } = await taken(id, project, generation, deps, signal);
     const order = orderOf(instance, node, requestId);
-    const snapshotId = chosen.id as Snapshot['id'];
-    await deps.backendOf(node).rollbackSnapshot(order, snapshotId, signal);
-    return found?.id === chosen.id
-      ? done(name, node, found)
-      : { ...done(name, node, repeated(id, chosen)), instance: name };
+    await deps.backendOf(node).rollbackSnapshot(order, way.id as Snapshot['id'], signal);
+    const isSame = found !== undefined && !(found instanceof DroverError) && found.id === way.id;
+    return done(name, node, isSame ? found : repeated(id, way));
   } catch (caught) {
-    const error = asDroverError(caught);
-    const next = chosen === undefined ? '' : `; then: drover snapshot rollback ${name} ${chosen.name}`;
-    const message = `its data was not set back: ${error.message}${next}`;
-    return failed(name, before?.node ?? '', new DroverError(error.kind, message));
+    const isThere = find()?.intent === 'run';
+    const next = isThere ? `rollback ${name} ${way.name}` : `list ${workload}`;
+    return refuse(asDroverError(caught).kind, `${wordsOf(caught)}; then: drover snapshot ${next}`);
   }
 }
 
