@@ -1,6 +1,6 @@
-import { isKind } from '#shared/errors.ts';
 import type { Instance, NodeName } from '#shared/model.ts';
 import { demandOf } from './demand.ts';
+import { orRefusal } from './or-refusal.ts';
 import type { Demand, NodeVerdict, NodeView } from './scheduler/plugin.ts';
 import { type Decision, schedule } from './scheduler/schedule.ts';
 import { type Slot, slotsFor } from './store/assign-volumes.ts';
@@ -87,13 +87,4 @@ export function placeInstance(
   );
   if (typeof refusal === 'string') return refuse(refusal, choice);
   return { node, because, demand, explain: () => decision.explain() };
-}
-
-function orRefusal<T>(act: () => T): T | string {
-  try {
-    return act();
-  } catch (error) {
-    if (!isKind(error, 'failed-precondition', 'resource-exhausted')) throw error;
-    return error.message;
-  }
 }

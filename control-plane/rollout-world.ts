@@ -1,8 +1,8 @@
-import { isKind } from '#shared/errors.ts';
 import type { Instance, InstanceSpec, NodeName } from '#shared/model.ts';
 import { demandOf } from './demand.ts';
 import { type FleetView, isKnown } from './fleet-view.ts';
 import { buildNodeViews } from './node-views.ts';
+import { orRefusal } from './or-refusal.ts';
 import { withoutDemand } from './planner/node-room.ts';
 import type { CopyChange, RolloutWorld } from './reconciler/rollout.ts';
 import type { Demand, NodeView } from './scheduler/plugin.ts';
@@ -38,17 +38,6 @@ const withChange = (instance: Instance, { template, placement }: CopyChange): In
   return { ...instance, placement, spec: { ...template, displayName, assigned } };
 };
 
-/** What refuses; undefined when it goes well. */
-function refusalOf(act: () => unknown): string | undefined {
-  try {
-    act();
-    return undefined;
-  } catch (error) {
-    if (!isKind(error, 'failed-precondition', 'resource-exhausted')) throw error;
-    return error.message;
-  }
-}
-
 /**
  * Why its node cannot keep the instance with another spec: rules, room for what it grows by, or its own
  * things.
@@ -63,8 +52,8 @@ function obstacleToUpdate(
   if (node === undefined) return undefined;
   const updated = withChange(instance, change);
   const how = { change: changeOf(instance.spec, change.template), node, newId: () => 'not-made' };
-  const refusal = refusalOf(() => assignedAfter(scratchTransaction(snapshot), updated, how, 0));
-  if (refusal !== undefined) return refusal;
+  const assigned = orRefusal(() => assignedAfter(scratchTransaction(snapshot), updated, how, 0));
+  if (typeof assigned === 'string') return assigned;
   const [slot] = slotsFor(snapshot, updated) ?? [];
   const grown = growth(demandOf(instance), demandOf(updated, slot));
   // What is there already needs no node that takes something new.
@@ -119,11 +108,8 @@ function obstacleToReplacement(
   const { node } = instance;
   if (node === undefined) return undefined;
   const updated = withChange(instance, change);
-  let demand: Demand | undefined;
-  const refusal = refusalOf(() => {
-    demand = demandOf(updated, slotsFor(snapshot, updated)?.[0]);
-  });
-  if (refusal !== undefined || demand === undefined) return refusal;
+  const demand = orRefusal(() => demandOf(updated, slotsFor(snapshot, updated)?.[0]));
+  if (typeof demand === 'string') return demand;
   // Data volumes leave no choice.
   const choice =
     demand.anchor === undefined

@@ -46,6 +46,7 @@ const context = (): HandlerContext => ({
 });
 
 const reference = 'registry.example/web:1';
+const nextStep = 'make some';
 const digest = `sha256:${'a'.repeat(64)}` as Digest;
 const other = `sha256:${'b'.repeat(64)}` as Digest;
 const imagesOf = (node: string) => fleet.nodes.get(node)?.images ?? new Map<string, Digest>();
@@ -68,7 +69,9 @@ describe('a pull', () => {
   });
 
   it('names a node that fails, and goes on with the others', async () => {
-    fleet.nodes.get('h2')?.failNext('resolve', new DroverError('resource-exhausted', 'no room'));
+    fleet.nodes
+      .get('h2')
+      ?.failNext('resolve', new DroverError('resource-exhausted', 'no room', { nextStep }));
     const progress = await pull({});
     expect(
       progress
@@ -76,7 +79,10 @@ describe('a pull', () => {
         .map(({ node }) => node)
         .toSorted(),
     ).toEqual(['h1', 'h3']);
-    expect(progress.find(({ node }) => node === 'h2')).toMatchObject({ error: 'no room', done: false });
+    expect(progress.find(({ node }) => node === 'h2')).toMatchObject({
+      error: 'no room; make some',
+      done: false,
+    });
   });
 
   it('asks the next node what the reference is where one does not know it', async () => {
@@ -134,10 +140,12 @@ describe('a removal', () => {
   });
 
   it('names a node where it is used, and goes on', async () => {
-    fleet.nodes.get('h1')?.failNext('remove-image', new DroverError('failed-precondition', 'it is used'));
+    fleet.nodes
+      .get('h1')
+      ?.failNext('remove-image', new DroverError('failed-precondition', 'it is used', { nextStep }));
     const removals = await remove(digest);
     expect(removals.toSorted((a, b) => (a.node < b.node ? -1 : 1))).toMatchObject([
-      { node: 'h1', error: 'it is used' },
+      { node: 'h1', error: 'it is used; make some' },
       { node: 'h3', error: '' },
     ]);
   });

@@ -1,4 +1,4 @@
-import { asDroverError, DroverError, isKind } from '#shared/errors.ts';
+import { asDroverError, DroverError, isKind, wordsOf } from '#shared/errors.ts';
 import type {
   NodeImage,
   NodeImageRemoval,
@@ -50,7 +50,7 @@ async function* listImages(
       for await (const image of images) yield { node, image: formatImage(image), unreachable: '' };
     } catch (caught) {
       // Part of the answer: one host that is away must not hide the images of the others.
-      yield { node, image: undefined, unreachable: asDroverError(caught).message };
+      yield { node, image: undefined, unreachable: wordsOf(caught) };
     }
   }
 }
@@ -164,7 +164,7 @@ const pullFailure = (node: NodeName, error: DroverError): NodePullProgress => ({
   bytesTotal: 0n,
   done: false,
   digest: '',
-  error: error.message,
+  error: wordsOf(error),
 });
 
 const formatProgress = (
@@ -203,7 +203,7 @@ async function* removeImage(
       for (const digest of found) freed += await backendOf(name).removeImage(name, digest, timeout);
       if (found.length > 0) yield { node: name, freedBytes: BigInt(Math.round(freed)), error: '' };
     },
-    (name, error) => ({ node: name, freedBytes: 0n, error: error.message }),
+    (name, error) => ({ node: name, freedBytes: 0n, error: wordsOf(error) }),
   );
   for await (const removal of removals) {
     told += 1;

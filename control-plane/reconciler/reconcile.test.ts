@@ -66,7 +66,8 @@ function poisonable(inner: Backend) {
         );
       if (spec.workload !== poison.refused) return inner.ensureInstance(order, spec, signal);
       calls.refused += 1;
-      throw new DroverError('invalid-argument', 'the runtime does not know this spec');
+      const nextStep = 'choose another runtime';
+      throw new DroverError('invalid-argument', 'the runtime does not know this spec', { nextStep });
     },
     resolveImage(node, reference, credential, signal) {
       calls.resolve += 1;
@@ -343,13 +344,16 @@ describe('failures', () => {
   it('an image that nobody finds is said, and asked for less and less', async () => {
     await using world = await createWorld(['a']);
     for (let count = 0; count < 1000; count += 1)
-      world.a.failNext('resolve', new DroverError('not-found', 'no such image'));
+      world.a.failNext(
+        'resolve',
+        new DroverError('not-found', 'no such image', { nextStep: 'mend its name' }),
+      );
     await world.apply('poison', { replicas: 50 });
     await world.clock.advance(600 * secondMs);
-    expect(world.workload('poison')?.resolveMessage).toBe('no such image');
+    expect(world.workload('poison')?.resolveMessage).toBe('no such image; mend its name');
     expect(world.instances('poison')).toEqual([]);
     expect(world.operations('poison')[0]?.steps.map(({ message }) => message)).toEqual([
-      'image registry.example/web:1 is not resolved: no such image',
+      'image registry.example/web:1 is not resolved: no such image; mend its name',
     ]);
     expect(world.calls.resolve).toBeLessThan(50);
   });
@@ -367,7 +371,7 @@ describe('failures', () => {
       .list('event')
       .filter(({ type }) => type === 'order.failed');
     expect(told.map(({ message }) => message)).toEqual(
-      Array(10).fill('ensure failed: the runtime does not know this spec'),
+      Array(10).fill('ensure failed: the runtime does not know this spec; choose another runtime'),
     );
     await world.apply('web', { replicas: 3 });
     await world.clock.advance(secondMs);

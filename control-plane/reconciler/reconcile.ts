@@ -1,5 +1,5 @@
 import type { Clock } from '#shared/clock.ts';
-import { asDroverError, type DroverError } from '#shared/errors.ts';
+import { asDroverError, type DroverError, isKind, wordsOf } from '#shared/errors.ts';
 import type { Log } from '#shared/log.ts';
 import type { Instance, NodeName, Volume, Workload } from '#shared/model.ts';
 import type { Random } from '#shared/random.ts';
@@ -246,16 +246,12 @@ function startStep(state: State, step: Step, key: string, groups: readonly Group
 }
 
 /** People hear once that an order failed; a node that just did not answer is no news. */
-async function tellFailure(
-  state: State,
-  step: Step,
-  key: string,
-  { kind, message }: DroverError,
-): Promise<void> {
+async function tellFailure(state: State, step: Step, key: string, failure: DroverError): Promise<void> {
   if (step.kind !== 'ensure' && step.kind !== 'remove' && step.kind !== 'remove-volume') return;
-  if (kind === 'unavailable' || kind === 'deadline-exceeded' || state.attempts.hasFailed(key)) return;
+  if (isKind(failure, 'unavailable', 'deadline-exceeded') || state.attempts.hasFailed(key)) return;
   const { store, clock, context } = state;
   if (context.signal.aborted) return;
+  const message = wordsOf(failure);
   await store.transact((tx) => {
     if (step.kind === 'remove-volume') recordVolumeFailure(tx, step.volume, message, clock.nowMs());
     else recordStepFailure(tx, step.instance, { step: step.kind, message }, clock.nowMs());

@@ -1,5 +1,5 @@
 import type { Clock } from '#shared/clock.ts';
-import { asDroverError, DroverError, isKind } from '#shared/errors.ts';
+import { asDroverError, DroverError, isKind, wordsOf } from '#shared/errors.ts';
 import type { Instance, InstanceId, NodeName, Volume, VolumeId, Workload } from '#shared/model.ts';
 import type { Random } from '#shared/random.ts';
 import type { Backend } from '../backends/backend.ts';
@@ -180,8 +180,8 @@ async function resolveImage(workload: Workload, context: StepContext): Promise<v
     }
   }
   await store.transact((tx) => {
-    recordUnresolved(tx, workload, failure.message);
-    const message = `image ${spec.image} is not resolved: ${failure.message}`;
+    recordUnresolved(tx, workload, wordsOf(failure));
+    const message = `image ${spec.image} is not resolved: ${wordsOf(failure)}`;
     const { name, project } = metadata;
     recordOperationStep(tx, { workload: name, project, message }, clock.nowMs());
   });

@@ -175,7 +175,9 @@ describe('networks', () => {
     const { decision } = await service.explainInstance({ project, instance }, contextOf('ExplainInstance'));
     expect(decision).toMatchObject({
       node: '',
-      summary: 'network lan is full: 1 of 1 addresses are held, 10.20.0.2 to 10.20.0.2',
+      summary:
+        'network lan is full: 1 of 1 addresses are held, 10.20.0.2 to 10.20.0.2; ' +
+        'remove what needs none, or widen it; drover describe network lan says who holds which',
     });
     expect(decision?.verdicts).toHaveLength(2);
   });

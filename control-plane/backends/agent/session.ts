@@ -1,6 +1,6 @@
 import { credentials } from '@grpc/grpc-js';
 import type { Clock } from '#shared/clock.ts';
-import { asDroverError, DroverError, isKind } from '#shared/errors.ts';
+import { asDroverError, DroverError, isKind, wordsOf } from '#shared/errors.ts';
 import {
   type HelloResponse,
   type NodeReport,
@@ -156,9 +156,9 @@ export function createSession(options: SessionOptions): Session {
       } catch (caught) {
         const error = asDroverError(caught);
         if (connected === undefined && isKind(error, 'failed-precondition', 'invalid-argument')) {
-          refusal = error.message;
+          refusal = wordsOf(error);
         }
-        end(error.message);
+        end(wordsOf(error));
       }
       if (connected !== undefined) await put({ kind: 'disconnected', node, reason: endReason });
       await relay.closed;
