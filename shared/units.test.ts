@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import {
+  formatBytes,
   formatCpu,
   formatDuration,
   formatMib,
@@ -43,6 +44,16 @@ describe('sizes', () => {
     ['__proto__', 'wanted such as'],
   ])('refuses %j and helps', (text, hint) => expect(() => parseSizeMib(text)).toThrow(hint));
   it('writes what it reads', () => expect([formatMib(2048), formatMib(300)]).toEqual(['2GiB', '300MiB']));
+});
+
+describe('measured amounts', () => {
+  it.each([
+    [0n, '0KiB'],
+    [1n, '1KiB'],
+    [1024 ** 2 - 1, '1MiB'],
+    [3n * 1024n ** 2n + 1n, '4MiB'],
+    [2 * 1024 ** 3, '2GiB'],
+  ])('writes %s as %s', (bytes, text) => expect(formatBytes(bytes)).toBe(text));
 });
 
 describe('shares of cores', () => {

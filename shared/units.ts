@@ -55,6 +55,12 @@ export function formatMib(mib: number): string {
   return `${mib}MiB`;
 }
 
+/** An amount that was measured, rounded up: "12KiB", "300MiB". */
+export function formatBytes(bytes: number | bigint): string {
+  const kib = Math.ceil(Number(bytes) / 1024);
+  return kib < 1024 ? `${kib}KiB` : formatMib(Math.ceil(kib / 1024));
+}
+
 /** "500m" → 500, "2" → 2000, "0.5" → 500. invalid-argument. */
 export function parseCpuMillicores(text: string): number {
   const [, amount, milli] = /^(\d+(?:\.\d{1,3})?)(m)?$/.exec(text) ?? [];

@@ -88,7 +88,15 @@ async function setUp(disk: Disk = { freeBytes: 500, totalBytes: 1000 }) {
   let failure: DroverError | undefined;
   const collector = createImageCollector({
     images: [source],
-    pools: [{ listImages: async () => inPools.map((each) => ({ digest: each, bytes: 5 })) }],
+    pools: [
+      {
+        pool: 'away',
+        async listImages() {
+          throw new DroverError('unavailable', 'the daemon is gone');
+        },
+      },
+      { pool: 'default', listImages: async () => inPools.map((each) => ({ digest: each, bytes: 5 })) },
+    ],
     instances: {
       usedImages: () => used,
       async removeImage(wanted, given) {
@@ -144,10 +152,12 @@ describe('the collector', () => {
     expect(world.asked).toHaveLength(2);
   });
 
-  it('throws what is no such refusal', async () => {
+  it('goes on with the others when one cannot be removed', async () => {
     await using world = await setUp();
+    world.inPools.push(digestOf('9'));
     world.failWith(new DroverError('unavailable', 'the pool does not answer'));
-    await expect(world.collector.collect(signal)).rejects.toMatchObject({ kind: 'unavailable' });
+    expect(await world.collector.collect(signal)).toBe(0);
+    expect(world.asked).toHaveLength(2);
   });
 
   it('frees a disk that is nearly full, whatever the age', async () => {

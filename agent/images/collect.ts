@@ -75,9 +75,12 @@ export function chooseImages(images: readonly KeptImage[], collection: Collectio
   return chosen;
 }
 
+type ImagePool = Pick<VolumeDriver, 'pool' | 'listImages'>;
+type PoolImages = Awaited<ReturnType<VolumeDriver['listImages']>>;
+
 export interface ImageCollectorOptions {
   readonly images: readonly ImageSource[];
-  readonly pools: readonly Pick<VolumeDriver, 'listImages'>[];
+  readonly pools: readonly ImagePool[];
   /** From Instances: removeImage refuses with failed-precondition or aborted what a start has taken. */
   readonly instances: {
     usedImages(): ReadonlyMap<Digest, number>;
@@ -122,12 +125,22 @@ export function createImageCollector(options: ImageCollectorOptions): ImageColle
       }
     }
     for (const pool of pools) {
-      for (const { digest, bytes } of await pool.listImages(signal)) {
+      for (const { digest, bytes } of await listed(pool, signal)) {
         const known = found.get(digest) ?? { digest, references: [], bytes: 0, lastUsedAtMs: 0 };
         found.set(digest, { ...known, bytes: known.bytes + bytes });
       }
     }
     return [...found.values()];
+  }
+
+  /** Those of a pool that is away are collected once it is back. */
+  async function listed(pool: ImagePool, signal: AbortSignal): Promise<PoolImages> {
+    try {
+      return await pool.listImages(signal);
+    } catch (err) {
+      log.warn({ event: 'pool.unlisted', pool: pool.pool, err });
+      return [];
+    }
   }
 
   function noteUse(all: readonly KeptImage[], used: ReadonlySet<Digest>, nowMs: number): KeptImage[] {
@@ -146,8 +159,8 @@ export function createImageCollector(options: ImageCollectorOptions): ImageColle
       return freedBytes;
     } catch (error) {
       // A start took it meanwhile, or a root in a pool stands on it: it stays, and the others go.
-      if (!isKind(error, 'failed-precondition') && !isKind(error, 'aborted')) throw error;
-      log.debug({ event: 'image.kept', digest, err: error });
+      const isRefused = isKind(error, 'failed-precondition', 'aborted');
+      log[isRefused ? 'debug' : 'warn']({ event: 'image.kept', digest, err: error });
       return 0;
     }
   }

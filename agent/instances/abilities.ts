@@ -5,7 +5,7 @@ import type { VolumeDriver } from '../volumes/volume-driver.ts';
 
 /**
  * What drivers and pools can do, by the names that they announce. Each is asked once in the agent's life, and
- * again while it is not well: unavailable.
+ * again while it is not well: unavailable. A full pool does not know all that it can, so it is asked again.
  */
 export interface Abilities {
   runtime(driver: RuntimeDriver): Promise<ReadonlySet<string>>;
@@ -16,6 +16,7 @@ interface Facts {
   readonly healthy: boolean;
   readonly detail: string;
   readonly capabilities: readonly string[];
+  readonly freeMib?: number;
 }
 
 const askMs = 10_000;
@@ -26,10 +27,10 @@ export function createAbilities(clock: Clock): Abilities {
   async function ask(what: string, fingerprint: (signal: AbortSignal) => Promise<Facts>) {
     const before = known.get(what);
     if (before !== undefined) return before;
-    const { healthy, detail, capabilities } = await fingerprint(clock.timeout(askMs));
+    const { healthy, detail, capabilities, freeMib } = await fingerprint(clock.timeout(askMs));
     if (!healthy) throw new DroverError('unavailable', `${what}: ${detail || 'it is not well'}`);
     const found = new Set(capabilities);
-    known.set(what, found);
+    if (freeMib !== 0) known.set(what, found);
     return found;
   }
 

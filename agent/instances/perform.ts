@@ -105,7 +105,7 @@ async function rollBack(shop: Workshop, { record, guest, update, interrupt }: Sc
     await setBack(shop, record, guest, rollback, AbortSignal.any([interrupt, shop.lifetime]));
   } catch (error) {
     if (shop.lifetime.aborted || !isKind(error, 'not-found', 'failed-precondition')) throw error;
-    message = error.message;
+    message = wordsOf(error);
   }
   await update((now) => (now?.rollback === rollback ? rolledBack(now, rollback, message) : undefined));
 }

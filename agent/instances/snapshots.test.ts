@@ -159,6 +159,30 @@ describe('snapshots of an instance', () => {
     await reach(instances, id, 'running');
   });
 
+  it('tell which volumes are set back already where a later one refuses', async () => {
+    await using world = await createAgentWorld();
+    const instances = await world.open();
+    const id = await runInstance(world, instances, withData());
+    const made = await take(world, instances, id, 'first');
+    const { rollback } = world.volumes;
+    let calls = 0;
+    world.volumes.rollback = async (...args) => {
+      calls += 1;
+      if (calls === 1) return rollback(...args);
+      throw new DroverError('failed-precondition', 'a clone stands on it', { nextStep: 'remove the clone' });
+    };
+    await expect(instances.rollBack(world.order(id, 0), made.id, signal)).rejects.toMatchObject({
+      kind: 'failed-precondition',
+      message: expect.stringMatching(
+        `a clone stands on it; already set back: ${made.volumes[0]?.volumeId}; remove the clone, then roll back again`,
+      ),
+    });
+    world.volumes.rollback = rollback;
+    await reach(instances, id, 'running');
+    await instances.rollBack(world.order(id, 0), made.id, signal);
+    await reach(instances, id, 'running');
+  });
+
   it('go when they are removed, once and again', async () => {
     await using world = await createAgentWorld();
     const instances = await world.open();

@@ -1,7 +1,7 @@
 import path from 'node:path';
 import { mkdir, rm } from 'node:fs/promises';
-import { DroverError } from '#shared/errors.ts';
-import type { InstanceId, Snapshot, SnapshotId } from '#shared/model.ts';
+import { asDroverError, DroverError } from '#shared/errors.ts';
+import type { InstanceId, Snapshot, SnapshotId, VolumeId } from '#shared/model.ts';
 import { namesIn, readIfThere, writeDurably } from '../host/durable-file.ts';
 import type { VolumeDriver } from '../volumes/volume-driver.ts';
 import { createPauses } from './pauses.ts';
@@ -186,10 +186,16 @@ export function createSnapshots(shop: Parts, directory: string): Snapshots {
         const set = (await knownOf(record, own)).find(({ snapshot }) => snapshot.id === id);
         if (set === undefined) throw noSuchSnapshot(record.id, id);
         const parts = new Map(partsOf(record).map((part) => [part.volumeId, part.pool]));
+        const done: VolumeId[] = [];
         for (const { volumeId } of set.snapshot.volumes) {
           const pool = parts.get(volumeId);
           if (pool === undefined) continue;
-          await shop.act('snapshot.set-back', () => shop.pools.of(pool).rollback(volumeId, id, own));
+          try {
+            await shop.act('snapshot.set-back', () => shop.pools.of(pool).rollback(volumeId, id, own));
+          } catch (error) {
+            throw done.length === 0 ? error : halfBack(error, done);
+          }
+          done.push(volumeId);
         }
       }),
     remove: (record, id, signal) =>
@@ -235,6 +241,17 @@ const isNamed = ({ id }: InstanceRecord, { name }: NewSnapshot): DroverError =>
     subject: { instance: id, snapshot: name },
     nextStep: 'choose another name, or remove that one',
   });
+
+/** One moment for all of its volumes is what a snapshot is for: that it is not so now must be said. */
+function halfBack(error: unknown, done: readonly VolumeId[]): DroverError {
+  const { kind, message, nextStep, subject } = asDroverError(error);
+  const way = nextStep === '' ? 'remove what stands in the way' : nextStep;
+  return new DroverError(kind, `${message}; already set back: ${done.join(', ')}`, {
+    subject,
+    nextStep: `${way}, then roll back again so that all volumes are of one moment`,
+    cause: error,
+  });
+}
 
 const isOthers = ({ id }: InstanceRecord, { snapshot }: FoundSet): DroverError =>
   new DroverError(

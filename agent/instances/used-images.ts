@@ -1,4 +1,4 @@
-import { DroverError } from '#shared/errors.ts';
+import { DroverError, isKind } from '#shared/errors.ts';
 import type { Digest } from '#shared/model.ts';
 import { checkNoneLost } from './data-volumes.ts';
 import type { ImagesInUse } from './images-in-use.ts';
@@ -35,10 +35,20 @@ export async function removeImage(shop: Workshop, digest: Digest, signal: AbortS
   }
   checkNoneLost(shop, `image ${digest}`);
   return shop.imagesInUse.whileRemoving(digest, async () => {
-    for (const pool of shop.pools.all) await pool.removeImage(digest, signal);
+    const away: unknown[] = [];
+    for (const pool of shop.pools.all) {
+      try {
+        await pool.removeImage(digest, signal);
+      } catch (error) {
+        // Its copy goes once the pool is back: it is listed there.
+        if (!isKind(error, 'unavailable')) throw error;
+        away.push(error);
+      }
+    }
     let freed = 0;
     for (const source of shop.images)
       freed += await source.remove(digest, signal, () => usedBy() > 0 || shop.lostInstances().length > 0);
+    if (away.length > 0) throw away[0];
     return freed;
   });
 }

@@ -107,7 +107,9 @@ export function createBridges(options: {
     checkInterfaceName(bridge);
     const found = await isThere(bridge);
     if (found && !(await isThere(`${bridge}/bridge`)))
-      throw bridgeError('failed-precondition', bridge, 'is an interface of the host, and no bridge');
+      throw bridgeError('failed-precondition', bridge, 'is an interface of the host, and no bridge', {
+        nextStep: 'give the network another name, or another bridge',
+      });
     if (managedBridge) {
       if (!found) await makeOrExplain(attachment, signal);
       else if ((await readInterface(bridge, 'ifalias')) !== mark) throw notOurs(bridge);
@@ -177,7 +179,7 @@ const bridgeError = (
 
 const notOurs = (bridge: string): DroverError =>
   bridgeError('failed-precondition', bridge, 'is there already and was not made by this agent', {
-    nextStep: `remove it (ip link delete ${bridge}), or set managedBridge of the network to false`,
+    nextStep: `remove it (ip link delete ${bridge}), or use it: "bridge: ${bridge}" in the network`,
   });
 
 const noVlans = (bridge: string): DroverError =>

@@ -1,4 +1,4 @@
-import { chmod, chown, mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { chmod, chown, mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { systemClock } from '#shared/clock.ts';
@@ -104,6 +104,26 @@ describe('directory driver', () => {
       expect((await world.driver.list(signal)).map((each) => each.id)).toEqual([id]);
     } finally {
       await run('umount', [path.join(root.path, 'busy')]);
+    }
+  });
+
+  it('tells a full disk by its numbers, and what it can do once there is room', async () => {
+    await using home = await passableDirectory('volume-full');
+    await run('mount', ['-t', 'tmpfs', '-o', 'size=4M', 'tmpfs', home.path]);
+    try {
+      const driver = createDirectoryDriver({ directory: path.join(home.path, 'volumes'), run, start });
+      await driver.list(signal);
+      const fill = path.join(home.path, 'fill');
+      await expect(writeFile(fill, Buffer.alloc(5 * 1024 ** 2))).rejects.toMatchObject({ code: 'ENOSPC' });
+      const full = await driver.fingerprint(signal);
+      expect(full).toMatchObject({ healthy: true, sizeMib: 4, freeMib: 0 });
+      expect(full.capabilities).toContain('snapshots');
+      expect(full.detail).toContain('ENOSPC');
+      await rm(fill);
+      const after = await driver.fingerprint(signal);
+      expect(after.detail).toContain('snapshots by');
+    } finally {
+      await run('umount', [home.path]);
     }
   });
 

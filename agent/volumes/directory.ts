@@ -1,6 +1,6 @@
 import { chmod, chown, mkdir, rm, stat, statfs } from 'node:fs/promises';
 import path from 'node:path';
-import { asDroverError, DroverError } from '#shared/errors.ts';
+import { DroverError, wordsOf } from '#shared/errors.ts';
 import type { PoolFacts, VolumeId } from '#shared/model.ts';
 import type { HostCommands } from '../host/command.ts';
 import { writeDurably } from '../host/durable-file.ts';
@@ -24,6 +24,7 @@ export interface DirectoryDriverOptions {
 }
 
 const mib = 1024 * 1024;
+const fullCodes: ReadonlySet<string> = new Set(['ENOSPC', 'EDQUOT']);
 
 /**
  * Volumes in plain directories. Roots are overlays with the image below:
@@ -178,7 +179,10 @@ const isNoData = (id: VolumeId): DroverError =>
     subject: { volume: id },
   });
 
-/** Writes a file: a disk that became read-only still lists well. */
+/**
+ * Writes a file: a disk that became read-only still lists well, and one that takes no more is full, whatever
+ * its numbers say.
+ */
 function createFingerprint(options: {
   readonly directory: string;
   readonly run: HostCommands['run'];
@@ -195,18 +199,32 @@ function createFingerprint(options: {
     return { idmap: (await idmap?.()) ?? 'not tried', reflink: result.exitCode === 0 };
   }
 
+  /** Why it is full; undefined: it took the write. */
+  async function tryWrite(file: string): Promise<string | undefined> {
+    try {
+      await writeDurably(file, 'written to see whether the disk takes it\n');
+      return undefined;
+    } catch (error) {
+      if (!fullCodes.has((error as NodeJS.ErrnoException).code ?? '')) throw error;
+      return wordsOf(error);
+    }
+  }
+
   async function look(): Promise<Partial<PoolFacts> & { readonly freeMib: number }> {
     await mkdir(directory, { recursive: true, mode: passable });
     const file = path.join(directory, 'write-probe');
-    await writeDurably(file, 'written to see whether the disk takes it\n');
-    probing ??= probe(file);
-    probing.catch(() => (probing = undefined));
-    const found = await probing;
+    const full = await tryWrite(file);
     const { blocks, bavail, bsize } = await statfs(directory);
-    const detail = `snapshots by ${found.reflink ? 'reflink' : 'copy'}`;
+    const sizeMib = Math.floor((blocks * bsize) / mib);
+    const freeMib = full === undefined ? Math.floor((bavail * bsize) / mib) : 0;
+    // Without room the answer would be that of the full disk, and it is kept.
+    if (freeMib > 0) probing ??= probe(file);
+    probing?.catch(() => (probing = undefined));
+    const found = await probing;
+    const words = [full, found && `snapshots by ${found.reflink ? 'reflink' : 'copy'}`];
+    const detail = words.filter((each) => each !== undefined).join('; ');
     const capabilities: VolumeCapability[] = ['snapshots', 'send', 'cheap-clones'];
-    if (found.idmap === 'yes') capabilities.push('idmap');
-    const [sizeMib, freeMib] = [Math.floor((blocks * bsize) / mib), Math.floor((bavail * bsize) / mib)];
+    if (found?.idmap === 'yes') capabilities.push('idmap');
     return { healthy: true, detail, capabilities, sizeMib, freeMib };
   }
 
@@ -216,8 +234,7 @@ function createFingerprint(options: {
     try {
       return { ...facts, ...nothing, detail: '', ...(await look()) };
     } catch (error) {
-      const isFull = (error as NodeJS.ErrnoException).code === 'ENOSPC';
-      return { ...facts, ...nothing, healthy: isFull, detail: asDroverError(error).message.slice(0, 500) };
+      return { ...facts, ...nothing, detail: wordsOf(error).slice(0, 500) };
     }
   };
 }

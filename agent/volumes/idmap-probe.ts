@@ -1,6 +1,6 @@
 import { mkdir, rm, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { asDroverError } from '#shared/errors.ts';
+import { wordsOf } from '#shared/errors.ts';
 import type { Digest, InstanceId } from '#shared/model.ts';
 import type { HostCommands } from '../host/command.ts';
 import { createDirectoryDriver } from './directory.ts';
@@ -40,6 +40,6 @@ export async function probeIdmap(options: {
     }
   } catch (error) {
     // Whatever it is, it is the answer: this host cannot do it.
-    return `no: ${asDroverError(error).message}`.replaceAll(/\s+/g, ' ').slice(0, 200);
+    return `no: ${wordsOf(error)}`.replaceAll(/\s+/g, ' ').slice(0, 200);
   }
 }

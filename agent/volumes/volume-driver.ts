@@ -100,7 +100,10 @@ export interface VolumeDriver {
   readonly name: string;
   /** As the agent's configuration calls the pool. */
   readonly pool: string;
-  /** Never throws: what is wrong is an answer the scheduler reads. Tries a write where reads do not tell. */
+  /**
+   * Never throws: what is wrong is an answer the scheduler reads. Tries a write where reads do not tell.
+   * A full pool is well, with 0 free, and may not know all its capabilities until it has room.
+   */
   fingerprint(signal: AbortSignal): Promise<PoolFacts & { readonly freeMib: number }>;
 
   /** A mounted root over the image. Found again with what the guest wrote; the quota is set anew. */

@@ -1,5 +1,5 @@
 import type { Clock } from '#shared/clock.ts';
-import { asDroverError, DroverError, isKind } from '#shared/errors.ts';
+import { DroverError, isKind, wordsOf } from '#shared/errors.ts';
 import type { PoolFacts } from '#shared/model.ts';
 import type { VolumeCapability } from './volume-driver.ts';
 import type { ZfsLayout } from './zfs-layout.ts';
@@ -42,7 +42,7 @@ export function createWriteHealth(clock: Clock): WriteHealth {
       limit.addEventListener('abort', () => late.resolve('hangs'), { once: true });
       const wrote = write(limit).then(
         () => undefined,
-        (error: unknown) => (isKind(error, 'deadline-exceeded') ? 'hangs' : asDroverError(error).message),
+        (error: unknown) => (isKind(error, 'deadline-exceeded') ? 'hangs' : wordsOf(error)),
       );
       // A tool in uninterruptible sleep is not waited for.
       const outcome = await Promise.race([wrote, late.promise]);
@@ -118,7 +118,7 @@ export function createZfsFingerprint(options: {
     try {
       return { ...facts, ...(await look(signal)) };
     } catch (error) {
-      return { ...facts, detail: asDroverError(error).message.slice(0, 500) };
+      return { ...facts, detail: wordsOf(error).slice(0, 500) };
     }
   };
 }

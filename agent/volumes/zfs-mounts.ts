@@ -19,8 +19,9 @@ export interface ZfsMounts {
 
 const mountMs = 30_000;
 const answerMs = 5000;
-const unmountTries = 20;
-const unmountWaitMs = 100;
+/** A command of an agent that was killed may still have it, for the moment that it takes. */
+const busyTries = 20;
+const busyWaitMs = 100;
 
 export function createZfsMounts(run: HostCommands['run'], tool: ZfsTool, clock: Clock): ZfsMounts {
   const isMounted = async (place: string): Promise<boolean> => (await mountsAt(place)).length > 0;
@@ -59,10 +60,12 @@ export function createZfsMounts(run: HostCommands['run'], tool: ZfsTool, clock: 
       const [found] = await mountsAt(place);
       if (found !== undefined && (found.source !== dataset || !(await answers(place, signal))))
         await detach(place, signal);
-      if (!(await isMounted(place))) {
+      for (let tries = 1; !(await isMounted(place)); tries += 1) {
         const result = await tool.run(['mount', dataset], signal, mountMs);
         // The tool's exit code is a hint; the mount table is the truth.
-        if (!(await isMounted(place))) throw zfsError(result, { dataset });
+        if (await isMounted(place)) break;
+        if (!/busy/.test(result.stderr) || tries >= busyTries) throw zfsError(result, { dataset });
+        await clock.sleep(busyWaitMs, signal);
       }
       await restrict(place, nosuid, signal);
     },
@@ -70,9 +73,9 @@ export function createZfsMounts(run: HostCommands['run'], tool: ZfsTool, clock: 
       for (let tries = 1; await isMounted(place); tries += 1) {
         const result = await run('umount', ['--', place], { signal, timeoutMs: mountMs });
         if (result.exitCode === 0) continue;
-        if (!/busy/.test(result.stderr) || tries >= unmountTries)
+        if (!/busy/.test(result.stderr) || tries >= busyTries)
           throw new DroverError('unavailable', `umount: ${result.stderr.trim().slice(0, 300)}`);
-        await clock.sleep(unmountWaitMs, signal);
+        await clock.sleep(busyWaitMs, signal);
       }
     },
     async forget(place) {

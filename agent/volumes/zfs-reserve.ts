@@ -3,7 +3,7 @@ import { createArgs, destroyArgs } from './zfs-features.ts';
 import { mark } from './zfs-marks.ts';
 import type { ZfsTool } from './zfs-tool.ts';
 
-/** Some room that is kept back, so that marks can be set and volumes go when the pool is full. */
+/** Some room that is kept back, so that marks and sizes can still be set when the pool is full. */
 export interface ZfsReserve {
   /** Has it again, where there is room. */
   ensure(signal: AbortSignal): Promise<void>;

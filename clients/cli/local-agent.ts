@@ -20,9 +20,8 @@ export function openLocalAgent(socket: string): LocalAgent {
   const runtime = createClient(RuntimeServiceService, `unix:${socket}`, credentials.createInsecure());
 
   async function list(): Promise<InstanceState[]> {
-    const states: InstanceState[] = [];
     try {
-      for await (const state of runtime.listInstances({})) states.push(state);
+      return await Array.fromAsync(runtime.listInstances({}));
     } catch (cause) {
       throw new DroverError('unavailable', `no agent answers at ${socket}: ${(cause as Error).message}`, {
         reason: 'connection',
@@ -30,7 +29,6 @@ export function openLocalAgent(socket: string): LocalAgent {
         cause,
       });
     }
-    return states;
   }
 
   async function find(name: string): Promise<InstanceState> {

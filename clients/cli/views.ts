@@ -11,7 +11,7 @@ import type {
   Workload,
 } from '#shared/gen/drover/fleet/v1/fleet.ts';
 import type { ExitStatus, Phase } from '#shared/gen/drover/model/v1/model.ts';
-import { formatCpu, formatDuration, formatMib, formatTime } from '#shared/units.ts';
+import { formatBytes, formatCpu, formatDuration, formatMib, formatTime } from '#shared/units.ts';
 import type { Column } from './command.ts';
 
 const minuteMs = 60_000;
@@ -202,7 +202,7 @@ export const imageColumns = (nowMs: number): Column<NodeImage>[] => [
   { title: 'REFERENCE', value: ({ image }) => image?.references[0]?.replace(/@sha256:.*/, '') ?? '' },
   {
     title: 'SIZE',
-    value: ({ image }) => (image ? formatMib(Math.ceil(Number(image.sizeBytes) / 2 ** 20)) : ''),
+    value: ({ image }) => (image ? formatBytes(image.sizeBytes) : ''),
   },
   { title: 'READY', value: ({ image }) => (image?.ready ? 'yes' : 'no') },
   { title: 'INSTANCES', value: ({ image }) => (image ? `${image.usedBy}` : '') },

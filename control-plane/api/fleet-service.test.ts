@@ -60,17 +60,11 @@ async function ready(name: string, replicas = 1): Promise<string[]> {
   const status = async () =>
     (await service.getWorkload({ name, project }, contextOf('GetWorkload'))).workload?.status;
   await until(async () => (await status())?.state === 'ready', { what: `${name} ready` });
-  const listed = await collect(
+  const listed = await Array.fromAsync(
     service.listInstances(ListInstancesRequest.fromPartial({ workload: name }), contextOf('ListInstances')),
   );
   expect(listed).toHaveLength(replicas);
   return listed.map(({ metadata }) => metadata?.name ?? '');
-}
-
-async function collect<T>(items: AsyncIterable<T>): Promise<T[]> {
-  const all: T[] = [];
-  for await (const item of items) all.push(item);
-  return all;
 }
 
 /** Reads on until the condition holds of what came. */
@@ -90,7 +84,9 @@ describe('apply, scale and delete', () => {
   it('carries a workload out, and tells of its operation until it has ended', async () => {
     const { operationId, change, workload } = await apply('web', { replicas: 2 });
     expect([change, workload?.status?.state]).toEqual(['created', 'progressing']);
-    const seen = await collect(operations.watchOperation({ id: operationId }, contextOf('WatchOperation')));
+    const seen = await Array.fromAsync(
+      operations.watchOperation({ id: operationId }, contextOf('WatchOperation')),
+    );
     expect(seen.at(-1)).toMatchObject({
       state: OperationState.OPERATION_STATE_SUCCEEDED,
       done: 2,
@@ -127,7 +123,7 @@ describe('apply, scale and delete', () => {
       );
     await expect(remove('wbe')).rejects.toMatchObject({ kind: 'not-found', nextStep: 'did you mean "web"?' });
     const { operationId } = await remove('web');
-    await collect(operations.watchOperation({ id: operationId }, contextOf('WatchOperation')));
+    await Array.fromAsync(operations.watchOperation({ id: operationId }, contextOf('WatchOperation')));
     const { operation } = await operations.getOperation({ id: operationId }, contextOf('GetOperation'));
     expect(operation).toMatchObject({ kind: 'delete', done: 3, total: 3 });
     expect(control.instances('web')).toEqual([]);
@@ -213,7 +209,7 @@ describe('instances', () => {
       yield ExecInput.fromPartial({ input: { $case: 'stdin', value: Buffer.from('hello') } });
       yield ExecInput.fromPartial({ input: { $case: 'stdinEnd', value: true } });
     }
-    const outputs: ExecOutput[] = await collect(service.exec(input(), contextOf('Exec')));
+    const outputs: ExecOutput[] = await Array.fromAsync(service.exec(input(), contextOf('Exec')));
     expect(outputs[0]?.output?.$case).toBe('started');
     expect(outputs.at(-1)?.output?.$case).toBe('exit');
   });
@@ -222,7 +218,7 @@ describe('instances', () => {
     async function* input() {
       yield ExecInput.fromPartial({ input: { $case: 'stdinEnd', value: true } });
     }
-    await expect(collect(service.exec(input(), contextOf('Exec')))).rejects.toMatchObject({
+    await expect(Array.fromAsync(service.exec(input(), contextOf('Exec')))).rejects.toMatchObject({
       kind: 'invalid-argument',
     });
   });
@@ -231,7 +227,7 @@ describe('instances', () => {
     await apply('web', { replicas: 2 });
     const [first = ''] = await ready('web', 2);
     const read = (target: string) =>
-      collect(
+      Array.fromAsync(
         service.streamLogs({ project, target, options: LogOptions.fromPartial({}) }, contextOf('StreamLogs')),
       );
     const one = await read(first);
@@ -320,7 +316,7 @@ describe('watch', () => {
 
   it('refuses no kinds', async () => {
     const nothing = service.watch(WatchRequest.fromPartial({}), contextOf('Watch'));
-    await expect(collect(nothing)).rejects.toMatchObject({ kind: 'invalid-argument' });
+    await expect(Array.fromAsync(nothing)).rejects.toMatchObject({ kind: 'invalid-argument' });
   });
 
   it('follows events from a revision on', async () => {
@@ -331,7 +327,7 @@ describe('watch', () => {
     const seen = await readUntil(events, ({ type }) => type === 'instance.placed');
     expect(seen[0]).toMatchObject({ type: 'workload.created', subject: { workload: 'web' } });
     const kept = service.listEvents({ project, sinceRevision: 0n, follow: false }, contextOf('ListEvents'));
-    expect((await collect(kept)).length).toBeGreaterThanOrEqual(seen.length);
+    expect((await Array.fromAsync(kept)).length).toBeGreaterThanOrEqual(seen.length);
   });
 });
 

@@ -16,14 +16,9 @@ async function workloadText(name: string, context: CommandContext): Promise<Resu
   const { project } = context.global;
   const { workload } = await fleet.getWorkload({ project, name }, { deadlineMs: 10_000 });
   const { metadata, spec, status } = workload ?? {};
-  const copies: string[] = [];
-  for await (const one of fleet.listInstances({ project, workload: name, node: '' })) {
-    copies.push(
-      [one.metadata?.name ?? '', one.node || '(not placed)', phaseText(one), one.message]
-        .join('  ')
-        .trimEnd(),
-    );
-  }
+  const copies = await Array.fromAsync(fleet.listInstances({ project, workload: name, node: '' }), (one) =>
+    [one.metadata?.name ?? '', one.node || '(not placed)', phaseText(one), one.message].join('  ').trimEnd(),
+  );
   const { ready = 0, wanted = 0, running = 0, outdated = 0, unplaced = 0 } = status ?? {};
   return {
     data: workload === undefined ? null : messages.Workload.toJSON(workload),

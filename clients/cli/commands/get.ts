@@ -38,7 +38,7 @@ type List = (context: CommandContext, options: OptionValues) => Promise<Result>;
 const lists: Readonly<Record<Kind, List>> = {
   nodes: async (context, options) => {
     const { nodes, messages } = await context.connect();
-    const rows = await collect(nodes.listNodes({ selectors: [...manyOption(options, 'selector')] }));
+    const rows = await Array.fromAsync(nodes.listNodes({ selectors: [...manyOption(options, 'selector')] }));
     const columns = nodeColumns(context.clock.nowMs());
     const name = (row: Node): string => row.metadata?.name ?? '';
     return listResult({
@@ -52,7 +52,7 @@ const lists: Readonly<Record<Kind, List>> = {
   workloads: async (context, options) => {
     const { fleet, messages } = await context.connect();
     const { project } = context.global;
-    const rows = await collect(
+    const rows = await Array.fromAsync(
       fleet.listWorkloads({ project, selectors: [...manyOption(options, 'selector')] }),
     );
     const columns = workloadColumns(context.clock.nowMs());
@@ -69,14 +69,16 @@ const lists: Readonly<Record<Kind, List>> = {
     const { fleet, messages } = await context.connect();
     const workload = textOption(options, 'workload') ?? '';
     const node = textOption(options, 'node') ?? '';
-    const rows = await collect(fleet.listInstances({ project: context.global.project, workload, node }));
+    const rows = await Array.fromAsync(
+      fleet.listInstances({ project: context.global.project, workload, node }),
+    );
     const columns = instanceColumns(context.clock.nowMs());
     const name = (row: Instance): string => row.metadata?.name ?? '';
     return listResult({ rows, columns, json: messages.Instance.toJSON, name, empty: 'no instances' });
   },
   images: async (context, options) => {
     const { nodes, messages } = await context.connect();
-    const rows = await collect(nodes.listImages({ node: textOption(options, 'node') ?? '' }));
+    const rows = await Array.fromAsync(nodes.listImages({ node: textOption(options, 'node') ?? '' }));
     const columns = imageColumns(context.clock.nowMs());
     const name = (row: NodeImage): string => row.image?.digest ?? '';
     return listResult({ rows, columns, json: messages.NodeImage.toJSON, name, empty: 'no images' });
@@ -84,7 +86,7 @@ const lists: Readonly<Record<Kind, List>> = {
   volumes: async (context, options) => {
     const { fleet, messages } = await context.connect();
     const workload = textOption(options, 'workload') ?? '';
-    const rows = await collect(fleet.listVolumes({ project: context.global.project, workload }));
+    const rows = await Array.fromAsync(fleet.listVolumes({ project: context.global.project, workload }));
     const columns = volumeColumns(context.clock.nowMs());
     const name = (row: Volume): string => row.metadata?.name ?? '';
     return listResult({ rows, columns, json: messages.Volume.toJSON, name, empty: 'no data volumes' });
@@ -92,7 +94,9 @@ const lists: Readonly<Record<Kind, List>> = {
   operations: async (context, options) => {
     const { operations, messages } = await context.connect();
     const workload = textOption(options, 'workload') ?? '';
-    const rows = await collect(operations.listOperations({ project: context.global.project, workload }));
+    const rows = await Array.fromAsync(
+      operations.listOperations({ project: context.global.project, workload }),
+    );
     const columns = operationColumns(context.clock.nowMs());
     return listResult({
       rows,
@@ -104,7 +108,7 @@ const lists: Readonly<Record<Kind, List>> = {
   },
   networks: async (context) => {
     const { fleet, messages } = await context.connect();
-    const rows = await collect(fleet.listNetworks({ project: context.global.project }));
+    const rows = await Array.fromAsync(fleet.listNetworks({ project: context.global.project }));
     const columns = networkColumns(context.clock.nowMs());
     const name = (row: Network): string => row.metadata?.name ?? '';
     return listResult({
@@ -116,12 +120,6 @@ const lists: Readonly<Record<Kind, List>> = {
     });
   },
 };
-
-async function collect<T>(stream: AsyncIterable<T>): Promise<T[]> {
-  const rows: T[] = [];
-  for await (const row of stream) rows.push(row);
-  return rows;
-}
 
 /** "node", "nodes" and "no" all mean nodes, as long as they mean one thing. */
 export function kindOf(word: string): Kind {

@@ -1,6 +1,6 @@
 import { DroverError } from '#shared/errors.ts';
 import type { NodeImageRemoval, NodePullProgress } from '#shared/gen/drover/fleet/v1/fleet.ts';
-import { formatMib } from '#shared/units.ts';
+import { formatBytes } from '#shared/units.ts';
 import { type CommandContext, type Result, command, textOption } from '../command.ts';
 import { exitCode } from '../exit-code.ts';
 import { isLive, showProgress, type Waiting } from '../progress.ts';
@@ -8,7 +8,6 @@ import { escapeControls } from '../terminal.ts';
 import { get } from './get.ts';
 
 const nodeOption = { flags: '-n, --node <name>', help: 'only on this node; all that answer where left out' };
-const sizeOf = (bytes: bigint): string => formatMib(Math.ceil(Number(bytes) / 1024 ** 2));
 
 export const imageList = command({
   name: 'image list',
@@ -69,9 +68,7 @@ export const imagePull = command({
 async function namesOf(node: string, { connect }: CommandContext): Promise<string[]> {
   if (node !== '') return [node];
   const { nodes } = await connect();
-  const names: string[] = [];
-  for await (const { metadata } of nodes.listNodes({ selectors: [] })) names.push(metadata?.name ?? '');
-  return names;
+  return Array.fromAsync(nodes.listNodes({ selectors: [] }), ({ metadata }) => metadata?.name ?? '');
 }
 
 function createLine(node: string, context: CommandContext): Line {
@@ -99,9 +96,9 @@ function createLine(node: string, context: CommandContext): Line {
 
 function lineOf({ node, step, bytesDone, bytesTotal, error }: NodePullProgress): string {
   if (error !== '') return escapeControls(`${node}: failed: ${error}`);
-  const of = bytesTotal === 0n ? '' : ` of ${sizeOf(bytesTotal)}`;
-  const amount = bytesDone === 0n && bytesTotal === 0n ? '' : ` ${sizeOf(bytesDone)}${of}`;
-  return escapeControls(`${node}: ${step}${step === 'ready' ? ` ${sizeOf(bytesDone)}` : amount}`);
+  const of = bytesTotal === 0n ? '' : ` of ${formatBytes(bytesTotal)}`;
+  const amount = bytesDone === 0n && bytesTotal === 0n ? '' : ` ${formatBytes(bytesDone)}${of}`;
+  return escapeControls(`${node}: ${step}${step === 'ready' ? ` ${formatBytes(bytesDone)}` : amount}`);
 }
 
 function timedOut(signal: AbortSignal, { global, signal: own }: CommandContext): DroverError | undefined {
@@ -123,7 +120,7 @@ export const imageRemove = command({
     const rows: NodeImageRemoval[] = [];
     for await (const row of nodes.removeImage(request, { deadlineMs: context.global.timeoutMs })) {
       rows.push(row);
-      const how = row.error === '' ? `removed, ${sizeOf(row.freedBytes)} free` : `failed: ${row.error}`;
+      const how = row.error === '' ? `removed, ${formatBytes(row.freedBytes)} free` : `failed: ${row.error}`;
       context.terminal.note(`${row.node}: ${how}`);
     }
     return resultOf(rows, messages.NodeImageRemoval.toJSON);

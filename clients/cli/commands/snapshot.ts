@@ -1,6 +1,6 @@
 import { DroverError, type ErrorKind } from '#shared/errors.ts';
 import type { SnapshotResult } from '#shared/gen/drover/fleet/v1/fleet.ts';
-import { formatTime } from '#shared/units.ts';
+import { formatBytes, formatTime } from '#shared/units.ts';
 import { type Column, type CommandContext, type Result, command, textOption } from '../command.ts';
 import { confirm } from '../confirm.ts';
 import { exitCode, exitCodeOf } from '../exit-code.ts';
@@ -13,17 +13,15 @@ const target = {
 } as const;
 const snapshotName = { name: '<name>', help: 'the name of the snapshot' } as const;
 
-const bytesOf = ({ snapshot }: SnapshotResult): string => {
-  const bytes = (snapshot?.volumes ?? []).reduce((sum, one) => sum + Number(one.bytes), 0);
-  return bytes < 1024 * 1024 ? `${Math.ceil(bytes / 1024)}KiB` : `${Math.ceil(bytes / 1024 / 1024)}MiB`;
-};
+const sizeText = ({ snapshot }: SnapshotResult): string =>
+  snapshot === undefined ? '' : formatBytes(snapshot.volumes.reduce((sum, { bytes }) => sum + bytes, 0n));
 
 const columns: Column<SnapshotResult>[] = [
   { title: 'INSTANCE', value: ({ instance }) => instance },
   { title: 'SNAPSHOT', value: ({ snapshot, error }) => snapshot?.name ?? `(${error})` },
   { title: 'KIND', value: ({ snapshot }) => snapshot?.kind ?? '' },
   { title: 'TAKEN', value: ({ snapshot }) => (snapshot ? formatTime(Number(snapshot.createdAtMs)) : '') },
-  { title: 'SIZE', value: (row) => (row.snapshot ? bytesOf(row) : '') },
+  { title: 'SIZE', value: sizeText },
   {
     title: 'CONSISTENT',
     value: ({ snapshot }) => (snapshot === undefined ? '' : snapshot.crashInconsistent ? 'no' : 'yes'),
@@ -100,8 +98,7 @@ export const snapshotList = command({
   async run({ args: [of = ''] }, context) {
     const { fleet, messages } = await context.connect();
     const request = { project: context.global.project, target: of };
-    const rows: SnapshotResult[] = [];
-    for await (const row of fleet.listSnapshots(request, { deadlineMs: 60_000 })) rows.push(row);
+    const rows = await Array.fromAsync(fleet.listSnapshots(request, { deadlineMs: 60_000 }));
     return listResult({
       rows,
       columns,

@@ -1,11 +1,7 @@
 import type { GuestStats } from '#shared/gen/drover/model/v1/model.ts';
-import { formatMib } from '#shared/units.ts';
+import { formatBytes } from '#shared/units.ts';
 import { type Column, type CommandContext, command } from '../command.ts';
 import { listResult } from '../output.ts';
-
-const mib = 1024 * 1024;
-const bytesText = (bytes: bigint): string =>
-  bytes < BigInt(mib) ? `${Number(bytes) >> 10}KiB` : formatMib(Math.round(Number(bytes) / mib));
 
 /** Thousandths of one core that were used between two readings. */
 const usedMillicores = (now: GuestStats, before: GuestStats | undefined): number | undefined => {
@@ -22,10 +18,10 @@ const columns = (before: ReadonlyMap<string, GuestStats>): Column<GuestStats>[] 
       return used === undefined ? '-' : `${used}m`;
     },
   },
-  { title: 'MEMORY', value: ({ memoryBytes }) => bytesText(memoryBytes) },
+  { title: 'MEMORY', value: ({ memoryBytes }) => formatBytes(memoryBytes) },
   { title: 'PIDS', value: ({ pids }) => `${pids}` },
-  { title: 'RECEIVED', value: ({ receivedBytes }) => bytesText(receivedBytes) },
-  { title: 'SENT', value: ({ sentBytes }) => bytesText(sentBytes) },
+  { title: 'RECEIVED', value: ({ receivedBytes }) => formatBytes(receivedBytes) },
+  { title: 'SENT', value: ({ sentBytes }) => formatBytes(sentBytes) },
 ];
 
 const secondMs = 1000;
@@ -57,8 +53,8 @@ export const stats = command({
 async function read(target: string, context: CommandContext): Promise<GuestStats[]> {
   const { fleet } = await context.connect();
   const { project } = context.global;
-  const rows: GuestStats[] = [];
-  for await (const row of fleet.streamStats({ project, target, intervalMs: 0 }, { deadlineMs: 30_000 }))
-    rows.push(row);
+  const rows = await Array.fromAsync(
+    fleet.streamStats({ project, target, intervalMs: 0 }, { deadlineMs: 30_000 }),
+  );
   return rows.toSorted((a, b) => (a.displayName < b.displayName ? -1 : 1));
 }

@@ -10,12 +10,6 @@ async function* broken(): AsyncGenerator<number> {
   throw new Error('cut');
 }
 
-async function collect<T>(items: AsyncIterable<T>): Promise<T[]> {
-  const all: T[] = [];
-  for await (const item of items) all.push(item);
-  return all;
-}
-
 describe('mergeSorted', () => {
   it('keeps the order over all streams', async () => {
     const sources = [
@@ -23,7 +17,7 @@ describe('mergeSorted', () => {
       { name: 'b', items: stream(2, 3, 9) },
       { name: 'c', items: stream() },
     ];
-    const merged = await collect(mergeSorted(sources, (item) => BigInt(item)));
+    const merged = await Array.fromAsync(mergeSorted(sources, (item) => BigInt(item)));
     expect(merged.map(({ name, item }) => `${name}${item}`)).toEqual(['a1', 'b2', 'b3', 'a4', 'a5', 'b9']);
   });
 
@@ -32,7 +26,7 @@ describe('mergeSorted', () => {
       { name: 'a', items: stream(1, 4) },
       { name: 'b', items: broken() },
     ];
-    await expect(collect(mergeSorted(sources, (item) => BigInt(item)))).rejects.toThrow('cut');
+    await expect(Array.fromAsync(mergeSorted(sources, (item) => BigInt(item)))).rejects.toThrow('cut');
   });
 });
 
@@ -45,7 +39,7 @@ describe('mergeLive', () => {
       if (looks === 1) sources.push({ name: 'b', items: stream(3) });
       return looks < 3;
     };
-    const merged = await collect(mergeLive(() => sources, changed));
+    const merged = await Array.fromAsync(mergeLive(() => sources, changed));
     expect(merged.map(({ name, item }) => `${name}${item}`).toSorted()).toEqual(['a1', 'a2', 'b3']);
   });
 
@@ -55,6 +49,6 @@ describe('mergeLive', () => {
       () => [{ name: 'a', items: broken() }],
       () => never,
     );
-    await expect(collect(live)).rejects.toThrow('cut');
+    await expect(Array.fromAsync(live)).rejects.toThrow('cut');
   });
 });

@@ -56,13 +56,13 @@ const apply = (asked: Asked) =>
 const plan = (asked: Asked) => service.plan(PlanRequest.fromPartial(asked), contextOf('Plan'));
 const get = async () => (await service.getNetwork({ project, name: 'lan' }, contextOf('GetNetwork'))).network;
 
+const listed = (workload: string): Promise<Instance[]> => {
+  const request = ListInstancesRequest.fromPartial({ workload });
+  return Array.fromAsync(service.listInstances(request, contextOf('ListInstances')));
+};
+
 async function instancesOf(workload: string, count: number): Promise<Instance[]> {
-  const list = async (): Promise<Instance[]> => {
-    const all: Instance[] = [];
-    const request = ListInstancesRequest.fromPartial({ workload });
-    for await (const one of service.listInstances(request, contextOf('ListInstances'))) all.push(one);
-    return all;
-  };
+  const list = () => listed(workload);
   const isThere = async (): Promise<boolean> => {
     const all = await list();
     return all.length === count && all.every(({ node }) => node !== '');
@@ -163,10 +163,8 @@ describe('networks', () => {
 
   it('that are full are told by explain, too', async () => {
     await apply({ networks: [lan({ subnets: [{ cidr: '10.20.0.0/30' }] })], documents: [web()] });
-    const request = ListInstancesRequest.fromPartial({ workload: 'web' });
     const unplaced = async (): Promise<string | undefined> => {
-      const all: Instance[] = [];
-      for await (const one of service.listInstances(request, contextOf('ListInstances'))) all.push(one);
+      const all = await listed('web');
       const without = all.find(({ node, message }) => node === '' && message.includes('is full'));
       return all.length === 2 ? without?.metadata?.name : undefined;
     };

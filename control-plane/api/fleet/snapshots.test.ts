@@ -45,15 +45,10 @@ const ready = () =>
     { what: 'web is ready' },
   );
 
-async function all<T>(stream: AsyncIterable<T>): Promise<T[]> {
-  const found: T[] = [];
-  for await (const each of stream) found.push(each);
-  return found;
-}
-
 const create = (target: string, name = 'first', requestId = systemRandom.uuidV4()) =>
-  all(service.createSnapshot({ requestId, project, target, name }, contextOf('CreateSnapshot')));
-const list = (target = '') => all(service.listSnapshots({ project, target }, contextOf('ListSnapshots')));
+  Array.fromAsync(service.createSnapshot({ requestId, project, target, name }, contextOf('CreateSnapshot')));
+const list = (target = '') =>
+  Array.fromAsync(service.listSnapshots({ project, target }, contextOf('ListSnapshots')));
 const names = (results: readonly SnapshotResult[]) =>
   results.map(({ instance, snapshot }) => `${instance} ${snapshot?.name}`).toSorted();
 const copies = () => control.instances('web').map(({ metadata }) => metadata.name);
@@ -99,7 +94,7 @@ describe('snapshots', () => {
     await create('web', 'first');
     await create('web', 'second');
     const back = { requestId: systemRandom.uuidV4(), project, target: 'web', restoreSpec: false };
-    const rolled = await all(
+    const rolled = await Array.fromAsync(
       service.rollbackSnapshot({ ...back, name: 'first' }, contextOf('RollbackSnapshot')),
     );
     expect(rolled.map(({ error }) => error)).toEqual(['', '']);
@@ -109,10 +104,10 @@ describe('snapshots', () => {
         .toSorted(),
     );
     const remove = { requestId: systemRandom.uuidV4(), project, target: 'web', name: 'first' };
-    await all(service.removeSnapshot(remove, contextOf('RemoveSnapshot')));
+    await Array.fromAsync(service.removeSnapshot(remove, contextOf('RemoveSnapshot')));
     expect(await list('web')).toEqual([]);
     await expect(
-      all(
+      Array.fromAsync(
         service.removeSnapshot({ ...remove, requestId: systemRandom.uuidV4() }, contextOf('RemoveSnapshot')),
       ),
     ).rejects.toMatchObject({ kind: 'not-found' });
@@ -125,7 +120,7 @@ describe('snapshots', () => {
       const asleep = new DroverError('unavailable', 'the pool is asleep', { nextStep: 'wake it' });
       fleet.nodes.get('h1')?.failNext('storage', asleep);
       const request = { project, target: 'web', name: 'first', restoreSpec: false };
-      const results = await all<SnapshotResult>(
+      const results = await Array.fromAsync(
         service[method]({ ...request, requestId: systemRandom.uuidV4() }, contextOf('RollbackSnapshot')),
       );
       const told = results.map(({ node, error, errorKind }) => ({ node, error, errorKind }));
@@ -160,14 +155,14 @@ describe('a running copy', () => {
     const read = (target: string, intervalMs = 0): AsyncIterable<GuestStats> =>
       service.streamStats({ project, target, intervalMs }, contextOf('StreamStats'));
     const [instance = ''] = copies();
-    expect((await all(read(instance))).map(({ displayName }) => displayName)).toEqual([instance]);
-    expect(await all(read(''))).toHaveLength(2);
+    expect((await Array.fromAsync(read(instance))).map(({ displayName }) => displayName)).toEqual([instance]);
+    expect(await Array.fromAsync(read(''))).toHaveLength(2);
     const seen: string[] = [];
     for await (const { displayName } of read('web', 1000)) {
       seen.push(displayName);
       if (seen.length === 3) break;
     }
     expect(new Set(seen).size).toBe(2);
-    await expect(all(read('web', 10))).rejects.toMatchObject({ kind: 'invalid-argument' });
+    await expect(Array.fromAsync(read('web', 10))).rejects.toMatchObject({ kind: 'invalid-argument' });
   });
 });

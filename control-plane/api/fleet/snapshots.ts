@@ -116,7 +116,9 @@ async function* onEach(
   });
 }
 
-/** Of each instance the one of the name, else the newest that was taken before an update; not-found: nobody's. */
+/**
+ * Of each instance the one of the name, else the newest that was taken before an update; not-found: nobody's.
+ */
 async function wantedSnapshots(
   request: { readonly target: string; readonly project: string },
   name: string,

@@ -69,8 +69,7 @@ const undo = (requestId = systemRandom.uuidV4()): AsyncIterable<SnapshotResult> 
   );
 
 async function all(rows: AsyncIterable<SnapshotResult>): Promise<string[]> {
-  const found: string[] = [];
-  for await (const { snapshot, error } of rows) found.push(error || (snapshot?.name ?? ''));
+  const found = await Array.fromAsync(rows, ({ snapshot, error }) => error || (snapshot?.name ?? ''));
   return found.toSorted();
 }
 
