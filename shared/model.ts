@@ -8,3 +8,4 @@ export type * from './model/ids.ts';
 export type * from './model/spec.ts';
 export type * from './model/state.ts';
 export type * from './model/fleet.ts';
+export type * from './model/cluster.ts';

@@ -79,6 +79,8 @@ const kindTable: Readonly<Record<Kind, true>> = {
   volume: true,
   network: true,
   address: true,
+  cluster: true,
+  'cluster-guest': true,
   node: true,
   operation: true,
   event: true,

@@ -1,5 +1,7 @@
 import type { Family } from '#shared/addresses.ts';
 import type {
+  Cluster,
+  ClusterGuest,
   FleetEvent,
   Instance,
   InstanceId,
@@ -23,6 +25,8 @@ export interface Records {
   readonly node: Node;
   readonly operation: Operation;
   readonly event: FleetEvent;
+  readonly cluster: Cluster;
+  readonly 'cluster-guest': ClusterGuest;
   readonly 'join-token': JoinToken;
   readonly 'revoked-certificate': RevokedCertificate;
   readonly request: StoredRequest;
@@ -32,7 +36,7 @@ export interface Records {
 }
 export type Kind = keyof Records;
 /** Those whose names are unique in their project. */
-export type NamedKind = 'workload' | 'instance' | 'node' | 'volume' | 'network';
+export type NamedKind = 'workload' | 'instance' | 'node' | 'volume' | 'network' | 'cluster';
 
 /**
  * An instance that was given up with its node. Should its host come back, it is ours there and not wanted.

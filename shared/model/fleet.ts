@@ -169,6 +169,8 @@ export interface Node {
   readonly bootId: string;
   /** Serial number of the certificate that counts, lower-case hex. */
   readonly certificateSerial: string;
+  /** The cluster that brought it. Left out: it has an agent. */
+  readonly cluster?: string;
 }
 
 export type OperationState = 'running' | 'succeeded' | 'superseded';

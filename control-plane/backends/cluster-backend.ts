@@ -1,0 +1,72 @@
+import type {
+  ClusterGuestView,
+  ClusterSpec,
+  ClusterStatus,
+  InstanceId,
+  NodeName,
+  WorkloadSpec,
+} from '#shared/model.ts';
+import type { Backend, OrderHead } from './backend.ts';
+
+/** A guest that could become an instance. */
+export interface Adoptable {
+  readonly guest: ClusterGuestView;
+  /** What a person would have written for it: its plan changes nothing. */
+  readonly spec: WorkloadSpec;
+  /** What it has that a spec cannot say, and that stays as it is. For people. */
+  readonly notes: readonly string[];
+  /** Why it cannot be adopted, for people; empty: it can. */
+  readonly obstacles: readonly string[];
+  /** Of its configuration: an adoption that finds another one begins anew. */
+  readonly digest: string;
+}
+
+/** Where a guest's screen or terminal is, for a program of the person. */
+export interface ConsoleTicket {
+  /** The exact URL, ready to open or to connect to. */
+  readonly url: string;
+  /** 'vnc' or 'terminal'. */
+  readonly kind: 'vnc' | 'terminal';
+  /** The password that goes with it. Good for some seconds. */
+  readonly ticket: string;
+  readonly user: string;
+}
+
+/**
+ * A backend whose nodes come in clusters that somebody else runs: with guests that are not ours, that move
+ * between nodes by themselves, and that may become ours or stop being so. Its nodes are made and forgotten by
+ * it, as its clusters tell.
+ */
+export interface ClusterBackend extends Backend {
+  /**
+   * Tries addresses, certificate, credential and rights, and changes nothing. What is wrong is told in the
+   * status as far as it goes; throws what keeps it from telling: unavailable, unauthenticated, and
+   * failed-precondition for a certificate that is not the one that was pinned.
+   */
+  test(name: string, spec: ClusterSpec, signal: AbortSignal): Promise<ClusterStatus>;
+  /** SHA-256 of the certificate that a server shows, unverified, for a person to compare. unavailable. */
+  fingerprintOf(endpoint: string, signal: AbortSignal): Promise<string>;
+  /** From memory. Undefined: there is no such cluster. */
+  status(cluster: string): ClusterStatus | undefined;
+  /** From memory: all guests of one cluster, or of all. */
+  guests(cluster: string | undefined): readonly ClusterGuestView[];
+  /** not-found; unavailable. */
+  inspectGuest(cluster: string, vmid: number, signal: AbortSignal): Promise<Adoptable>;
+  /**
+   * Writes our mark, and nothing else. aborted: its configuration is not the one of the digest any more;
+   * already-exists: it is an instance already.
+   */
+  adopt(
+    guest: { readonly cluster: string; readonly vmid: number; readonly digest: string },
+    instance: { readonly id: InstanceId; readonly generation: number; readonly displayName: string },
+    signal: AbortSignal,
+  ): Promise<void>;
+  /** Takes our mark away; the guest stays as it is, and runs on. May be repeated. */
+  release(order: OrderHead, signal: AbortSignal): Promise<void>;
+  /**
+   * Moves a guest to another node of its cluster; resolves when it is there. failed-precondition names what
+   * keeps it where it is.
+   */
+  migrate(order: OrderHead, target: NodeName, signal: AbortSignal): Promise<void>;
+  consoleTicket(order: OrderHead, signal: AbortSignal): Promise<ConsoleTicket>;
+}

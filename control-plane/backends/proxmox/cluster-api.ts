@@ -1,0 +1,86 @@
+import type { ClusterSpec } from '#shared/model.ts';
+import type { MethodName, ParametersOf } from './schema/methods.ts';
+
+export interface CallOptions {
+  readonly signal: AbortSignal;
+  /** Ask this node's own API first: "pve2". Any node serves the whole cluster. */
+  readonly via?: string;
+  /** Above it the call is given up, and its outcome is unknown. 30 s where left out. */
+  readonly timeoutMs?: number;
+}
+
+/** A file that is sent as multipart: its length must be known. */
+export interface UploadFile {
+  readonly name: string;
+  readonly bytes: number;
+  open(): AsyncIterable<Uint8Array>;
+}
+
+/**
+ * The API of one cluster, whichever of its nodes answers. Throws DroverError alone:
+ *
+ * - invalid-argument: a parameter is refused (400), each named; nothing was done.
+ * - unauthenticated (401), permission-denied (403), unimplemented (501): nothing was done.
+ * - not-found: there is no such guest, storage, snapshot or task here. The guest may have moved: resolve its
+ *   node anew before it is declared gone.
+ * - already-exists, failed-precondition: a refusal, as the cluster words it ("CT 101 already running").
+ * - aborted, reason "locked" or "digest": a lock or a lost race; may be tried again.
+ * - resource-exhausted: no space, no free VMID.
+ * - unavailable: reason "no-quorum": nothing was done; reason "node-unreachable" (595, 596, 599): the node
+ *   behind the one that answers is away, and the outcome is unknown; reason "connection": no endpoint
+ *   answers. `acted` in the subject says 'no' where the call was never sent.
+ * - deadline-exceeded: no answer in time, and the outcome is unknown.
+ *
+ * Reads are repeated at another endpoint when a connection is lost; writes are only where nothing was sent.
+ */
+export interface ClusterApi {
+  /** The `data` of the answer, as it came: whoever asks checks it. Path and other parameters together. */
+  call<Name extends MethodName>(
+    method: Name,
+    parameters: ParametersOf<Name>,
+    options: CallOptions,
+  ): Promise<unknown>;
+  /** Multipart, fields before the file; gives the UPID. Not repeated. */
+  upload(
+    target: { readonly node: string; readonly storage: string; readonly content: string },
+    file: UploadFile,
+    checks: { readonly sha256?: string },
+    options: CallOptions,
+  ): Promise<string>;
+  /** What there is, in the order in which it would be asked, with what is wrong with each. */
+  endpoints(): readonly { readonly address: string; readonly problem: string }[];
+  /** More endpoints of the same cluster, learned from it, and fingerprints where it told them. */
+  learn(endpoints: readonly { readonly address: string; readonly fingerprint?: string }[]): void;
+  close(): Promise<void>;
+}
+
+export type OpenClusterApi = (name: string, spec: ClusterSpec) => ClusterApi;
+
+export interface TaskEnd {
+  readonly upid: string;
+  /** Above zero: it did what was asked, with warnings. */
+  readonly warnings: number;
+  /** The last lines of its log, for people. */
+  readonly log: readonly string[];
+}
+
+export interface WaitOptions {
+  readonly signal: AbortSignal;
+  /** Lines of its log as they grow. */
+  readonly onLog?: (line: string) => void;
+}
+
+/**
+ * Tasks of one cluster. Many are followed with few requests: intervals grow, and the list of running tasks
+ * of a node serves all that wait for tasks there.
+ */
+export interface Tasks {
+  /**
+   * Resolves when the task has ended well. Throws what it failed of, by the same kinds as ClusterApi, with
+   * its log in the message's tail; unavailable with the reason "task-lost" where its end cannot be known:
+   * look at the guest then. The signal ends the waiting, not the task.
+   */
+  wait(upid: string, options: WaitOptions): Promise<TaskEnd>;
+  /** Asks the task to stop. One that has ended stays as it is. */
+  abort(upid: string, signal: AbortSignal): Promise<void>;
+}

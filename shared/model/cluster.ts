@@ -1,0 +1,108 @@
+/** Clusters of hypervisors that have an API of their own. */
+
+import type { Metadata } from './fleet.ts';
+import type { InstanceId, NodeName } from './ids.ts';
+
+/** How a server's certificate is known. Nothing else is trusted. */
+export type ClusterTrust =
+  /** PEM of the authority that signed the certificate of every node. */
+  | { readonly kind: 'authority'; readonly pem: string }
+  /** SHA-256 of each node's certificate, upper-case hex with colons. */
+  | { readonly kind: 'fingerprints'; readonly sha256: readonly string[] };
+
+export type ClusterCredential =
+  /** tokenId: "drover@pve!fleet"; secret: a UUID. */
+  | { readonly kind: 'token'; readonly tokenId: string; readonly secret: string }
+  /** user: "drover@pve". */
+  | { readonly kind: 'password'; readonly user: string; readonly password: string };
+
+export interface ClusterSpec {
+  /** "10.0.0.11:8006"; those that a person gave. The others are learned from the cluster itself. */
+  readonly endpoints: readonly string[];
+  readonly trust: ClusterTrust;
+  /** Never leaves the control plane. */
+  readonly credential: ClusterCredential;
+}
+
+/** A cluster as the store keeps it. */
+export interface Cluster {
+  readonly metadata: Metadata;
+  readonly spec: ClusterSpec;
+  /** Set when its removal was asked: nothing is asked of it any more. */
+  readonly removingSinceMs: number | undefined;
+}
+
+/**
+ * A guest of a cluster that is an instance of ours, or will be: written before it is made, so that what was
+ * begun is found again after a crash. Its id is the instance's.
+ */
+export interface ClusterGuest {
+  readonly instanceId: InstanceId;
+  readonly cluster: string;
+  /** Reserved by us until the guest is gone. */
+  readonly vmid: number;
+  readonly kind: 'lxc' | 'qemu';
+  /** Where it was last seen, or is to be made. */
+  readonly node: NodeName;
+  /** The newest generation that was taken in. */
+  readonly generation: number;
+  /** What was last asked: 'run', 'stop', 'remove', or 'removed': nothing is left, and no order counts. */
+  readonly intent: 'run' | 'stop' | 'remove' | 'removed';
+  /** SHA-256 over the spec that was last taken in; hex. Empty: none yet. */
+  readonly specDigest: string;
+  /** It was there before us: its removal by us needs the person's word, and release leaves it as it was. */
+  readonly adopted: boolean;
+  readonly changedAtMs: number;
+}
+
+/** Whether a call may do what Drover wants of it. */
+export interface ClusterRight {
+  /** "VM.Allocate". */
+  readonly privilege: string;
+  /** "/vms". */
+  readonly path: string;
+  readonly granted: boolean;
+  /** What does not work without it, for people. */
+  readonly neededFor: string;
+}
+
+/** What is known of a cluster right now. */
+export interface ClusterStatus {
+  readonly name: string;
+  /** As it calls itself. */
+  readonly clusterName: string;
+  /** "8.4.21". Empty: not known yet. */
+  readonly version: string;
+  readonly connected: boolean;
+  readonly quorate: boolean;
+  /** The endpoints in the order in which they would be asked, with what is wrong with each; empty: nothing. */
+  readonly endpoints: readonly { readonly address: string; readonly problem: string }[];
+  readonly nodes: readonly NodeName[];
+  readonly guests: number;
+  readonly ownGuests: number;
+  readonly lastSeenAtMs: number;
+  /** What is wrong, for people; empty: nothing. */
+  readonly message: string;
+  readonly rights: readonly ClusterRight[];
+}
+
+/** One guest of a cluster, ours or not. */
+export interface ClusterGuestView {
+  readonly cluster: string;
+  readonly vmid: number;
+  readonly kind: 'lxc' | 'qemu';
+  /** The last known name. */
+  readonly name: string;
+  readonly node: NodeName;
+  /** As the cluster says: "running", "stopped", "paused", "unknown". */
+  readonly status: string;
+  readonly template: boolean;
+  readonly tags: readonly string[];
+  readonly cpuCount: number;
+  readonly memoryMib: number;
+  readonly diskMib: number;
+  /** Undefined: not ours. */
+  readonly instanceId: InstanceId | undefined;
+  /** HA's state: "started"; empty: not managed. */
+  readonly haState: string;
+}
