@@ -9,7 +9,7 @@ import { systemRandom } from '#shared/random.ts';
 import type { UnpackedImage } from '../../agent/volumes/volume-driver.ts';
 import { openZfsHost, type ZfsHost } from '../zfs-host.ts';
 import { openZfsWorld, type ZfsWorld } from '../zfs-world.ts';
-import { type Figure, median } from './figure.ts';
+import { type Figure, median } from './parts/figure.ts';
 
 const rounds = 30;
 const warmUps = 3;

@@ -5,11 +5,11 @@
 import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { passableDirectory } from '../passable-directory.ts';
-import { type Figure, median } from './figure.ts';
-import { openProcess } from './instance-child.ts';
-import { openHost } from './instance-host.ts';
-import { readCrunSample } from './instance-sample.ts';
-import { type Bare, percentile, ratioFigures, round2, takeTurns } from './instance-turns.ts';
+import { type Figure, median } from './parts/figure.ts';
+import { openProcess } from './parts/instance-child.ts';
+import { openHost } from './parts/instance-host.ts';
+import { readCrunSample } from './parts/instance-sample.ts';
+import { type Bare, percentile, ratioFigures, round2, takeTurns } from './parts/instance-turns.ts';
 
 const parallel = 32;
 const goal = 1.5;

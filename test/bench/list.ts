@@ -14,9 +14,9 @@ import { version, wireMinor } from '#shared/version.ts';
 import { encodeRecord, type InstanceRecord } from '../../agent/instances/record.ts';
 import { passableDirectory } from '../passable-directory.ts';
 import { until } from '../until.ts';
-import { type Figure, median } from './figure.ts';
-import { openProcess } from './instance-child.ts';
-import { fleetId, listen, removeGroups, specFor } from './instance-host.ts';
+import { type Figure, median } from './parts/figure.ts';
+import { openProcess } from './parts/instance-child.ts';
+import { fleetId, listen, removeGroups, specFor } from './parts/instance-host.ts';
 
 const count = 1000;
 const rounds = 15;

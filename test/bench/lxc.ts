@@ -8,11 +8,11 @@ import path from 'node:path';
 import { hasZfsFuse } from '../../scripts/zfs-daemon.ts';
 import { passableDirectory } from '../passable-directory.ts';
 import { openZfsHost, type ZfsHost } from '../zfs-host.ts';
-import type { Figure } from './figure.ts';
-import { openProcess } from './instance-child.ts';
-import { type HostOptions, openHost } from './instance-host.ts';
-import { type LxcSample, readLxcSample, type SampleGuest } from './instance-sample.ts';
-import { type Bare, ratioFigures, takeTurns, type Turns } from './instance-turns.ts';
+import type { Figure } from './parts/figure.ts';
+import { openProcess } from './parts/instance-child.ts';
+import { type HostOptions, openHost } from './parts/instance-host.ts';
+import { type LxcSample, readLxcSample, type SampleGuest } from './parts/instance-sample.ts';
+import { type Bare, ratioFigures, takeTurns, type Turns } from './parts/instance-turns.ts';
 
 const parallel = 32;
 const serialGoal = 2;

@@ -3,12 +3,11 @@ import { globSync } from 'node:fs';
 import path from 'node:path';
 import Table from 'cli-table3';
 import { prepareHost } from '../../scripts/host.ts';
-import { type Benchmark, type Figure, formatGoal, isMet } from './figure.ts';
+import { type Benchmark, type Figure, formatGoal, isMet } from './parts/figure.ts';
 
-const notBenchmarks = new Set(['run', 'figure']);
 const names = globSync('*.ts', { cwd: import.meta.dirname })
   .map((file) => path.basename(file, '.ts'))
-  .filter((name) => !notBenchmarks.has(name) && !name.includes('-'))
+  .filter((name) => name !== 'run')
   .toSorted();
 
 const met = (figure: Figure): string => {

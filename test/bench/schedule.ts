@@ -2,7 +2,7 @@
 import type { NodeView } from '../../control-plane/scheduler/plugin.ts';
 import { schedule } from '../../control-plane/scheduler/schedule.ts';
 import { demand, nodeView, pool } from '../fakes/scheduling.ts';
-import { type Figure, median } from './figure.ts';
+import { type Figure, median } from './parts/figure.ts';
 
 const roundMs = 400;
 const rounds = 7;

@@ -11,7 +11,7 @@ import { systemClock } from '#shared/clock.ts';
 import { openStore } from '../../control-plane/store/open-store.ts';
 import { createSqliteJournal } from '../../control-plane/store/sqlite.ts';
 import type { JoinToken, Store } from '../../control-plane/store/store.ts';
-import { type Figure, median } from './figure.ts';
+import { type Figure, median } from './parts/figure.ts';
 
 const roundMs = 700;
 const rounds = 9;

@@ -15,8 +15,8 @@ import { version, wireMinor } from '#shared/version.ts';
 import { formatInstanceSpec, formatOrder } from '#shared/wire/instance.ts';
 import { plainGuestConfig } from '#shared/wire/guest-config.ts';
 import { emptyAssignment } from '#shared/wire/network.ts';
-import { openRelay } from '../../control-plane/backends/agent/relay.ts';
-import { buildBusybox, writeLayout } from '../image-builder.ts';
+import { openRelay } from '../../../control-plane/backends/agent/relay.ts';
+import { buildBusybox, writeLayout } from '../../image-builder.ts';
 import { openProcess } from './instance-child.ts';
 import { groupsName, type SampleGuest } from './instance-sample.ts';
 

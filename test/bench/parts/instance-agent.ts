@@ -1,7 +1,7 @@
 /** A whole agent in a process of its own, that says how often it has spawned each tool. */
 import { createLog } from '#shared/log.ts';
-import { readConfig } from '../../agent/config.ts';
-import { startAgent } from '../../agent/main.ts';
+import { readConfig } from '../../../agent/config.ts';
+import { startAgent } from '../../../agent/main.ts';
 
 const { config } = readConfig(['--config', process.argv[2] ?? ''], {});
 const ending = new AbortController();
