@@ -75,7 +75,7 @@ export interface ClusterStatus {
   readonly version: string;
   readonly connected: boolean;
   readonly quorate: boolean;
-  /** The endpoints in the order in which they would be asked, with what is wrong with each; empty: nothing. */
+  /** Endpoints in the order in which they would be asked, with what is wrong with each; empty: nothing. */
   readonly endpoints: readonly { readonly address: string; readonly problem: string }[];
   readonly nodes: readonly NodeName[];
   readonly guests: number;

@@ -68,7 +68,7 @@ export interface GuestChanges {
   readonly unset: readonly string[];
   /** Disks that grow, by their key, to a size. */
   readonly grow: readonly { readonly disk: string; readonly sizeGib: number }[];
-  /** What no guest that is there can be changed to, one sentence each; where there is one, nothing is done. */
+  /** What no guest that is there can be changed to, a sentence each. Where there is one, nothing is done. */
   readonly refused: readonly string[];
 }
 

@@ -1,0 +1,56 @@
+import { type GuestCalls, type GuestPlace, guestCall } from './guest-kind.ts';
+
+/** What is not its host's own, nor the link's. */
+export const isAddressOutside = (address: string): boolean =>
+  address !== '' && !/^(127\.|169\.254\.|::1$|fe[89ab][0-9a-f]:)/.test(address);
+
+/** The calls about one container. */
+export function lxcCalls({ node, vmid }: GuestPlace): GuestCalls {
+  const place = { node, vmid };
+  return {
+    status: () => guestCall('GET /nodes/{node}/lxc/{vmid}/status/current', place),
+    config: () => guestCall('GET /nodes/{node}/lxc/{vmid}/config', place),
+    pending: () => guestCall('GET /nodes/{node}/lxc/{vmid}/pending', place),
+    configure: ({ set, unset }, digest) =>
+      guestCall('PUT /nodes/{node}/lxc/{vmid}/config', {
+        ...place,
+        ...set,
+        ...(unset.length > 0 && { delete: unset.join(',') }),
+        ...(digest !== '' && { digest }),
+      }),
+    grow: (disk, sizeGib) =>
+      guestCall('PUT /nodes/{node}/lxc/{vmid}/resize', {
+        ...place,
+        disk: disk as 'rootfs',
+        size: `${sizeGib}G`,
+      }),
+    start: () => guestCall('POST /nodes/{node}/lxc/{vmid}/status/start', place),
+    shutdown: (timeoutS) =>
+      guestCall('POST /nodes/{node}/lxc/{vmid}/status/shutdown', { ...place, timeout: timeoutS }),
+    stop: () => guestCall('POST /nodes/{node}/lxc/{vmid}/status/stop', place),
+    // Freezing goes through CRIU there, which ends the processes of most containers.
+    pause: () => undefined,
+    resume: () => undefined,
+    // Unreferenced disks of the number may be somebody's who detached them.
+    destroy: () => guestCall('DELETE /nodes/{node}/lxc/{vmid}', { ...place, purge: true }),
+    snapshots: () => guestCall('GET /nodes/{node}/lxc/{vmid}/snapshot', place),
+    takeSnapshot: (snapname, description) =>
+      guestCall('POST /nodes/{node}/lxc/{vmid}/snapshot', { ...place, snapname, description }),
+    rollback: (snapname, startAfter) =>
+      guestCall('POST /nodes/{node}/lxc/{vmid}/snapshot/{snapname}/rollback', {
+        ...place,
+        snapname,
+        ...(startAfter && { start: true }),
+      }),
+    removeSnapshot: (snapname) =>
+      guestCall('DELETE /nodes/{node}/lxc/{vmid}/snapshot/{snapname}', { ...place, snapname }),
+    migrate: (target, isRunning) =>
+      guestCall('POST /nodes/{node}/lxc/{vmid}/migrate', {
+        ...place,
+        target,
+        ...(isRunning && { restart: true }),
+      }),
+    migratePreconditions: () => undefined,
+    addresses: () => guestCall('GET /nodes/{node}/lxc/{vmid}/interfaces', place),
+  };
+}

@@ -1,0 +1,122 @@
+import type { VolumeClaim, WorkloadSpec } from '#shared/model.ts';
+import { plainGuestConfig } from '#shared/wire/guest-config.ts';
+import type { Configuration, FindContext, FoundSpec } from './guest-kind.ts';
+import { useOf } from './interfaces.ts';
+import { lxcLimits, storageOfVolume } from './lxc-limits.ts';
+import { indexedKeys, interfacesOf } from './lxc-network.ts';
+import { isOn, numberOf, parseDiskMib, parseList, parseProperties, textOf } from './properties.ts';
+
+/** What a document that says nothing of them gets. */
+const usual = { stopGraceMs: 10_000, readyAfterMs: 1000, pids: 4096 } as const;
+
+/** A container as a person would have written it. */
+export function foundLxcSpec(config: Configuration, context: FindContext): FoundSpec {
+  const uses = interfacesOf(config).map((each) => useOf(each.name, each, context.networks));
+  const mounts = mountsOf(config);
+  const { limits } = lxcLimits(config);
+  const isStarted = isOn(config['onboot']);
+  const spec: WorkloadSpec = {
+    ...plainGuestConfig,
+    image: `proxmox:guest/${context.vmid}`,
+    runtime: 'proxmox-lxc',
+    replicas: 1,
+    placement: { require: [], strategy: 'spread' },
+    update: { readyAfterMs: usual.readyAfterMs },
+    command: [],
+    env: {},
+    user: '',
+    workingDir: '',
+    imageCredential: '',
+    resources: { ...limits, pids: usual.pids },
+    network: uses.length === 0 ? 'none' : 'bridged',
+    networks: uses.flatMap(({ use }) => use ?? []),
+    restart: { policy: isStarted ? 'always' : 'never', maxAttempts: 0 },
+    stopGraceMs: usual.stopGraceMs,
+    rootPool: storageOfVolume(parseProperties(config['rootfs'], 'volume').get('volume')),
+    volumes: mounts.claims,
+    dns: { servers: parseList(config['nameserver']), search: parseList(config['searchdomain']), options: [] },
+    security: {
+      ...plainGuestConfig.security,
+      privileged: !isOn(config['unprivileged']),
+      nesting: isOn(parseProperties(config['features']).get('nesting')),
+    },
+    startOrder: numberOf(parseProperties(config['startup'], 'order').get('order')),
+  };
+  return {
+    spec,
+    notes: [...notesOf(config), ...mounts.notes],
+    obstacles: [
+      ...obstaclesOf(config),
+      ...uses.map(({ obstacle }) => obstacle).filter((text) => text !== ''),
+    ],
+  };
+}
+
+function obstaclesOf(config: Configuration): string[] {
+  const lock = textOf(config['lock']);
+  const isOnStorage = storageOfVolume(parseProperties(config['rootfs'], 'volume').get('volume')) !== '';
+  return [
+    ...(isOn(config['template']) ? ['it is a template: an image, and no guest'] : []),
+    ...(lock === '' ? [] : [`it is locked (${lock}): something is being done with it`]),
+    ...(isOnStorage ? [] : ['its root is on no storage of the cluster']),
+  ];
+}
+
+/** Keys that a spec says, that the cluster keeps for itself, or that say nothing. */
+const known = new Set(
+  (
+    'arch cores cpulimit description digest features hostname lock lxc memory nameserver onboot ostype ' +
+    'parent rootfs searchdomain snapshots startup swap tags template unprivileged'
+  ).split(' '),
+);
+const isKnown = (key: string): boolean => known.has(key) || /^(net|mp|unused)\d+$/.test(key);
+
+function notesOf(config: Configuration): string[] {
+  const swapMib = numberOf(config['swap'], 512);
+  const features = [...parseProperties(config['features']).keys()].filter((key) => key !== 'nesting');
+  const others = Object.keys(config).filter((key) => !isKnown(key));
+  const startup = [...parseProperties(config['startup'], 'order').keys()].filter((key) => key !== 'order');
+  const cores = numberOf(config['cores']);
+  const hasBoth = cores > 0 && numberOf(config['cpulimit']) > 0;
+  return [
+    ...(textOf(config['hostname']) === '' ? [] : [`it is called ${textOf(config['hostname'])} inside`]),
+    ...(hasBoth ? [`it sees ${cores} cores`] : []),
+    ...(swapMib === 0 ? [] : [`it has ${swapMib} MiB of swap`]),
+    ...(features.length === 0 ? [] : [`its features ${features.join(', ')} stay`]),
+    ...(startup.length === 0 ? [] : [`its startup keeps ${startup.join(', ')}`]),
+    ...interfacesOf(config)
+      .filter(({ properties }) => properties.has('hwaddr'))
+      .map(({ name, properties }) => `${name} keeps its hardware address ${properties.get('hwaddr')}`),
+    ...indexedKeys(config, 'unused').map((key) => `${key} stays: ${textOf(config[key])}`),
+    ...(others.length === 0 ? [] : [`what a spec cannot say stays: ${others.toSorted().join(', ')}`]),
+  ];
+}
+
+/** Mount points on storages are data volumes; others are left as they are. */
+function mountsOf(config: Configuration): { claims: VolumeClaim[]; notes: string[] } {
+  const claims: VolumeClaim[] = [];
+  const notes: string[] = [];
+  for (const key of indexedKeys(config, 'mp')) {
+    const properties = parseProperties(config[key], 'volume');
+    const mountPath = properties.get('mp') ?? '';
+    const pool = storageOfVolume(properties.get('volume'));
+    const sizeMib = parseDiskMib(properties.get('size'));
+    if (pool === '' || sizeMib === 0 || !/^\/[^\s]*$/.test(mountPath)) {
+      notes.push(`${key} stays as it is: ${textOf(config[key])}`);
+      continue;
+    }
+    const taken = new Set(claims.map(({ name }) => name));
+    const name = nameFor(mountPath, key, taken);
+    const readOnly = isOn(properties.get('ro'));
+    claims.push({ name, mountPath, sizeMib, pool, readOnly, keep: false });
+  }
+  return { claims, notes };
+}
+
+/** "/srv/data" is "data"; where that is taken or no name, "mp0". */
+function nameFor(mountPath: string, key: string, taken: ReadonlySet<string>): string {
+  const last = (mountPath.split('/').at(-1) ?? '').toLowerCase();
+  return /^[a-z0-9]([a-z0-9-]{0,28}[a-z0-9])?$/.test(last) && !taken.has(last) && last !== 'root'
+    ? last
+    : key;
+}
