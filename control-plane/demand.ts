@@ -1,6 +1,7 @@
 import type { CopySpec, Instance } from '#shared/model.ts';
 import type { Demand, PoolDemand } from './scheduler/plugin.ts';
 import type { Slot } from './store/assign-volumes.ts';
+import type { Snapshot } from './store/store.ts';
 
 type Asked = Pick<Instance, 'workload' | 'placement'> & {
   readonly spec: CopySpec & Pick<Instance['spec'], 'runtime' | 'image'>;
@@ -8,7 +9,11 @@ type Asked = Pick<Instance, 'workload' | 'placement'> & {
 };
 
 /** What an instance asks of a node; with the slot that it has or would take, also for its data volumes. */
-export const demandOf = ({ workload, spec, placement, metadata }: Asked, slot?: Slot): Demand => ({
+export const demandOf = (
+  { workload, spec, placement, metadata }: Asked,
+  slot?: Slot,
+  bridges: readonly string[] = [],
+): Demand => ({
   workload,
   runtime: spec.runtime,
   image: spec.image,
@@ -20,7 +25,16 @@ export const demandOf = ({ workload, spec, placement, metadata }: Asked, slot?: 
   devices: spec.devices,
   ports: spec.ports,
   holder: metadata?.id ?? '',
+  bridges,
 });
+
+/** Bridges of the networks that the spec names, as far as there are such networks. */
+export const bridgesOf = (
+  snapshot: Pick<Snapshot, 'named'>,
+  { networks }: Pick<CopySpec, 'networks'>,
+  project?: string,
+): string[] =>
+  networks.flatMap(({ network }) => snapshot.named('network', network, project)?.spec.bridge ?? []);
 
 function anchorOf(slot: Slot | undefined): Demand['anchor'] {
   const node = slot?.anchor?.node;

@@ -1,5 +1,5 @@
 import type { Instance, NodeName } from '#shared/model.ts';
-import { demandOf } from './demand.ts';
+import { bridgesOf, demandOf } from './demand.ts';
 import { orRefusal } from './or-refusal.ts';
 import type { Demand, NodeVerdict, NodeView } from './scheduler/plugin.ts';
 import { type Decision, schedule } from './scheduler/schedule.ts';
@@ -24,7 +24,7 @@ function chooseNode(
   nodes: readonly NodeView[],
 ): Choice {
   const choose = (slot: Slot | undefined): Choice => {
-    const demand = demandOf(instance, slot);
+    const demand = demandOf(instance, slot, bridgesOf(snapshot, instance.spec, instance.metadata.project));
     return { demand, decision: schedule(demand, nodes), slot };
   };
   const slots = slotsFor(snapshot, instance);
@@ -45,7 +45,8 @@ function chooseNode(
 /** What an instance asks of a node, with the slot that it has, or would be tried first. Pure. */
 export function demandIn(snapshot: Pick<Snapshot, 'get' | 'named' | 'list'>, instance: Instance): Demand {
   const slots = orRefusal(() => slotsFor(snapshot, instance));
-  return demandOf(instance, typeof slots === 'string' ? undefined : slots?.[0]);
+  const bridges = bridgesOf(snapshot, instance.spec, instance.metadata.project);
+  return demandOf(instance, typeof slots === 'string' ? undefined : slots?.[0], bridges);
 }
 
 export interface Placed {

@@ -1,5 +1,5 @@
 import type { Instance, InstanceSpec, NodeName } from '#shared/model.ts';
-import { demandOf } from './demand.ts';
+import { bridgesOf, demandOf } from './demand.ts';
 import { type FleetView, isKnown } from './fleet-view.ts';
 import { buildNodeViews } from './node-views.ts';
 import { orRefusal } from './or-refusal.ts';
@@ -55,7 +55,8 @@ function obstacleToUpdate(
   const assigned = orRefusal(() => assignedAfter(scratchTransaction(snapshot), updated, how, 0));
   if (typeof assigned === 'string') return assigned;
   const [slot] = slotsFor(snapshot, updated) ?? [];
-  const grown = growth(demandOf(instance), demandOf(updated, slot));
+  const bridges = bridgesOf(snapshot, updated.spec, updated.metadata.project);
+  const grown = growth(demandOf(instance), demandOf(updated, slot, bridges));
   // What is there already needs no node that takes something new.
   const nodes = nodeAlone(node, view, snapshot).map((each) => ({ ...each, ready: true, cordoned: false }));
   const [verdict] = schedule(grown, nodes).explain();
@@ -108,7 +109,8 @@ function obstacleToReplacement(
   const { node } = instance;
   if (node === undefined) return undefined;
   const updated = withChange(instance, change);
-  const demand = orRefusal(() => demandOf(updated, slotsFor(snapshot, updated)?.[0]));
+  const bridges = bridgesOf(snapshot, updated.spec, updated.metadata.project);
+  const demand = orRefusal(() => demandOf(updated, slotsFor(snapshot, updated)?.[0], bridges));
   if (typeof demand === 'string') return demand;
   // Data volumes leave no choice.
   const choice =

@@ -53,7 +53,11 @@ export interface ClusterBackend extends Backend {
   /** not-found; unavailable. */
   inspectGuest(cluster: string, vmid: number, signal: AbortSignal): Promise<Adoptable>;
   /**
-   * Writes our mark, and nothing else. aborted: its configuration is not the one of the digest any more;
+   * Writes our mark, and nothing else. The records of the workload, of its instance and of the guest
+   * (`adopted`, with an empty `specDigest`) are there already: until this has resolved, the guest is neither
+   * told nor absent. It resolves when the mark is there and the guest's record has the digest of the
+   * instance's spec, so that an order of this generation finds nothing to do. Where it throws, the records
+   * are taken back. aborted: its configuration is not the one of the digest any more;
    * already-exists: it is an instance already.
    */
   adopt(
@@ -61,7 +65,11 @@ export interface ClusterBackend extends Backend {
     instance: { readonly id: InstanceId; readonly generation: number; readonly displayName: string },
     signal: AbortSignal,
   ): Promise<void>;
-  /** Takes our mark away; the guest stays as it is, and runs on. May be repeated. */
+  /**
+   * Takes our mark away; the guest stays as it is, and runs on. May be repeated. The instance's record is
+   * gone already, the guest's is there still, and goes when this has resolved. not-found: there is no such
+   * record.
+   */
   release(order: OrderHead, signal: AbortSignal): Promise<void>;
   /**
    * Moves a guest to another node of its cluster; resolves when it is there. failed-precondition names what

@@ -1,5 +1,11 @@
 import type { Instance, Placement, Workload } from '#shared/model.ts';
-import { changeOf, type InstanceTemplate, isExclusive, type SpecChange } from '../store/instance-template.ts';
+import {
+  changeOf,
+  hasOwnRoot,
+  type InstanceTemplate,
+  isExclusive,
+  type SpecChange,
+} from '../store/instance-template.ts';
 
 /** What is to become of one copy. */
 export interface CopyChange {
@@ -41,7 +47,7 @@ function wayOf(instance: Instance, { spec }: Workload, template: InstanceTemplat
     const because = obstacleTo('update');
     if (because === undefined) return { kind: 'update', change };
     // Its root or its volumes are its own: it stays as it is rather than lose them.
-    if (template.runtime === 'lxc' || isExclusive(spec)) return { kind: 'blocked', because };
+    if (hasOwnRoot(template.runtime) || isExclusive(spec)) return { kind: 'blocked', because };
   }
   const because = isExclusive(spec) ? obstacleTo('replace') : undefined;
   return because === undefined ? { kind: 'replace' } : { kind: 'blocked', because };

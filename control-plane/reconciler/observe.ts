@@ -5,7 +5,7 @@ import type { NodeName } from '#shared/model.ts';
 import type { Backend, Observation } from '../backends/backend.ts';
 import type { LiveNode, WritableFleetView } from '../fleet-view.ts';
 import { recordConditionChange, recordNode, recordPresence } from '../store/record-node.ts';
-import { isNews, recordObservation, type Sighting } from '../store/record-observation.ts';
+import { hasMoved, isNews, recordObservation, type Sighting } from '../store/record-observation.ts';
 import type { Store, Transaction } from '../store/store.ts';
 import { changedConditions, withSkew } from './conditions.ts';
 import { startImageWatch } from './observe-images.ts';
@@ -91,9 +91,11 @@ function createIntake(
   }
 
   async function commitSightings(sightings: readonly Sighting[]): Promise<void> {
-    const news = sightings.filter(({ id, observed }) => {
-      const record = store.snapshot().get('instance', id);
-      return record === undefined || isNews(record.observed, observed);
+    const snapshot = store.snapshot();
+    const news = sightings.filter((sighting) => {
+      const record = snapshot.get('instance', sighting.id);
+      if (record === undefined || isNews(record.observed, sighting.observed)) return true;
+      return hasMoved(snapshot, record, sighting);
     });
     for (let from = 0; from < news.length; from += sightingsPerCommit) {
       const some = news.slice(from, from + sightingsPerCommit);
@@ -169,7 +171,8 @@ function createIntake(
     let isOurs = false;
     await commit((tx) => {
       isOurs = recordNode(tx, { name, facts, incarnation, bootId }, clock.nowMs());
-      const message = `agent ${facts.agentVersion}`;
+      const cluster = tx.named('node', name)?.cluster;
+      const message = `${cluster === undefined ? 'agent' : `cluster ${cluster},`} ${facts.agentVersion}`;
       recordPresence(tx, name, { isConnected: true, message }, clock.nowMs());
     });
     return isOurs;

@@ -3,7 +3,7 @@ import { asDroverError, DroverError, isKind, wordsOf } from '#shared/errors.ts';
 import type { Instance, InstanceId, NodeName, Volume, VolumeId, Workload } from '#shared/model.ts';
 import type { Random } from '#shared/random.ts';
 import type { Backend } from '../backends/backend.ts';
-import { demandOf } from '../demand.ts';
+import { bridgesOf, demandOf } from '../demand.ts';
 import { type FleetView, isKnown } from '../fleet-view.ts';
 import { buildNodeViews } from '../node-views.ts';
 import { runtimeOf } from '../scheduler/choose-runtime.ts';
@@ -191,8 +191,10 @@ async function resolveImage(workload: Workload, context: StepContext): Promise<v
 function nodesToAsk(workload: Workload, runtime: string, { store, view }: StepContext): NodeName[] {
   const { spec, metadata } = workload;
   const { placement } = spec;
-  const demand = demandOf({ workload: metadata.name, spec: { ...spec, runtime, image: '' }, placement });
-  const best = schedule(demand, buildNodeViews(store.snapshot(), view.nodes())).node;
+  const snapshot = store.snapshot();
+  const asked = { workload: metadata.name, spec: { ...spec, runtime, image: '' }, placement };
+  const demand = demandOf(asked, undefined, bridgesOf(snapshot, spec, metadata.project));
+  const best = schedule(demand, buildNodeViews(snapshot, view.nodes())).node;
   const offering = [...view.nodes().values()]
     .filter(
       (node) => isKnown(node) && node.facts.runtimes.some((each) => each.name === runtime && each.healthy),

@@ -20,6 +20,8 @@ export interface Demand {
   readonly ports: readonly PublishedPort[];
   /** Id of the instance that asks; empty: none yet. What it has already is no obstacle. */
   readonly holder: string;
+  /** Bridges of the networks that it is to be in. Left out: none. */
+  readonly bridges?: readonly string[];
 }
 
 export interface PoolDemand {
@@ -56,6 +58,8 @@ export interface NodeView {
   readonly copies: ReadonlyMap<string, number>;
   /** Digests and references of the images that are ready on it. */
   readonly images: ReadonlySet<string>;
+  /** The only bridges there are. Empty, or left out: it makes those that are asked for. */
+  readonly bridges?: ReadonlySet<string>;
 }
 
 export interface TakenPort extends PublishedPort {

@@ -56,10 +56,14 @@ export const isExclusive = ({ volumes, networks, ports }: CopySpec): boolean =>
  */
 export type SpecChange = 'none' | 'limits' | 'anew' | 'replace';
 
+/** Its root lives as long as the instance: a change makes its guest anew around it, where that can be. */
+export const hasOwnRoot = (runtime: string): boolean =>
+  runtime === 'lxc' || runtime === 'proxmox-lxc' || runtime === 'proxmox-vm';
+
 export function changeOf(before: InstanceTemplate, after: InstanceTemplate): SpecChange {
   if (isSameData(alikeOf(before), alikeOf(after))) return 'none';
   if (isSameData(withoutLimits(before), withoutLimits(after))) return 'limits';
-  const isOwnRoot = after.runtime === 'lxc' && before.runtime === 'lxc';
+  const isOwnRoot = hasOwnRoot(after.runtime) && before.runtime === after.runtime;
   return isOwnRoot && keepsRoot(before, after) ? 'anew' : 'replace';
 }
 
@@ -90,7 +94,7 @@ export function keptResolution(workload: Workload, after: WorkloadSpec): Resolve
   const { spec, resolved } = workload;
   if (resolved === undefined) return undefined;
   const isSameRuntime = after.runtime === '' || after.runtime === resolved.runtime;
-  const isOwnRoot = resolved.runtime === 'lxc' && isSameRuntime;
+  const isOwnRoot = hasOwnRoot(resolved.runtime) && isSameRuntime;
   if (isOwnRoot && (resolved.reference ?? spec.image) === after.image)
     return { ...resolved, runtimeBecause: whyKept(resolved, spec, after) };
   const isSameImage =

@@ -1,7 +1,8 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { FleetEvent, Instance, InstanceState, NodeName } from '#shared/model.ts';
+import { volumesOfWorkload } from './find-volumes.ts';
 import { recordOperationStep } from './finish-operation.ts';
-import type { Transaction } from './store.ts';
+import type { Snapshot, Transaction } from './store.ts';
 
 export interface Sighting {
   readonly node: NodeName;
@@ -12,11 +13,14 @@ export interface Sighting {
 /**
  * Keeps what a node said of an instance, if it says something new: phase, exit, restarts, message, start,
  * generation, limits, addresses, or that it is absent. What another node says of it is not true of it, and
- * what nobody knows has no record to keep it.
+ * what nobody knows has no record to keep it. Guests of clusters alone move by themselves: then the record
+ * follows.
  */
 export function recordObservation(tx: Transaction, sighting: Sighting, nowMs: number): void {
-  const record = tx.get('instance', sighting.id);
-  if (record === undefined || record.node !== sighting.node) return;
+  const found = tx.get('instance', sighting.id);
+  if (found === undefined) return;
+  const record = hasMoved(tx, found, sighting) ? rebind(tx, found, sighting.node, nowMs) : found;
+  if (record.node !== sighting.node) return;
   if (!isNews(record.observed, sighting.observed)) return;
   const { project, name } = record.metadata;
   tx.put('instance', sighting.id, { ...record, observed: sighting.observed }, project);
@@ -31,6 +35,33 @@ export function recordObservation(tx: Transaction, sighting: Sighting, nowMs: nu
   tx.event({ atMs: nowMs, subject, ...telling }, project);
   const message = `${name} on ${sighting.node}: ${telling.message}`;
   recordOperationStep(tx, { workload: record.workload, project, message }, nowMs);
+}
+
+/** It is seen on another node of the cluster that its own node is of. What is absent there says nothing. */
+export function hasMoved(
+  snapshot: Pick<Snapshot, 'named'>,
+  { node: from }: Pick<Instance, 'node'>,
+  { node, observed }: Sighting,
+): boolean {
+  if (from === undefined || from === node || observed === 'absent') return false;
+  const cluster = snapshot.named('node', from)?.cluster;
+  return cluster !== undefined && snapshot.named('node', node)?.cluster === cluster;
+}
+
+/** The instance with its data volumes, where its guest is now. */
+function rebind(tx: Transaction, record: Instance, node: NodeName, nowMs: number): Instance {
+  const { metadata, workload, node: from = '' } = record;
+  const { id, name, project } = metadata;
+  const message = `from ${from} to ${node}`;
+  const moved: Instance = { ...record, node, boundAtMs: nowMs, placedBecause: `its guest moved ${message}` };
+  tx.put('instance', id, moved, project);
+  if (record.spec.assigned.volumes.length > 0)
+    for (const volume of volumesOfWorkload(tx, workload, project))
+      if (volume.instanceId === id) tx.put('volume', volume.metadata.id, { ...volume, node }, project);
+  const subject = { instance: name, instanceId: id, workload, node };
+  tx.event({ atMs: nowMs, type: 'instance.moved', severity: 'info', subject, message }, project);
+  recordOperationStep(tx, { workload, project, message: `${name} moved ${message}` }, nowMs);
+  return moved;
 }
 
 export function isNews(before: Instance['observed'], now: InstanceState | 'absent'): boolean {

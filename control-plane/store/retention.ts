@@ -9,6 +9,8 @@ const retention = {
   /** Of those that have ended. */
   operations: 1000,
   releasedInstances: 10_000,
+  /** Guests of clusters of which nothing is left. */
+  removedGuests: 10_000,
 } as const;
 
 /** The keys of records that need not be kept any longer, at most `limit` of them. Pure. */
@@ -17,6 +19,9 @@ export function findExpired(replica: Replica, nowMs: number, limit: number): rea
   const events = all('event');
   const requests = all('request');
   const released = all('released-instance');
+  const gone = all('cluster-guest')
+    .filter(({ record }) => (record as Records['cluster-guest']).intent === 'removed')
+    .toSorted((a, b) => changedAtMs(a) - changedAtMs(b));
   const ended = all('operation').filter(({ record }) => (record as Records['operation']).state !== 'running');
   return [
     ...events.slice(0, Math.max(0, events.length - retention.events)),
@@ -24,6 +29,7 @@ export function findExpired(replica: Replica, nowMs: number, limit: number): rea
     ...beyondTheirCallersShare(requests),
     ...ended.slice(0, Math.max(0, ended.length - retention.operations)),
     ...released.slice(0, Math.max(0, released.length - retention.releasedInstances)),
+    ...gone.slice(0, Math.max(0, gone.length - retention.removedGuests)),
     ...all('join-token').filter(({ record }) => (record as Records['join-token']).expiresAtMs < nowMs),
     ...all('revoked-certificate').filter(
       ({ record }) => (record as Records['revoked-certificate']).expiresAtMs < nowMs,
@@ -32,6 +38,8 @@ export function findExpired(replica: Replica, nowMs: number, limit: number): rea
     .slice(0, limit)
     .map(({ kind, project, id }) => recordKey(kind, project, id));
 }
+
+const changedAtMs = ({ record }: Stored): number => (record as Records['cluster-guest']).changedAtMs;
 
 function beyondTheirCallersShare(requests: readonly Stored[]): Stored[] {
   if (requests.length <= retention.requestsPerCaller) return [];

@@ -97,5 +97,6 @@ function idOfRecord(record: Records[Kind]): string {
   if ('metadata' in record) return record.metadata.id;
   if ('id' in record) return record.id;
   if ('key' in record) return record.key;
+  if ('vmid' in record) return record.instanceId;
   return JSON.stringify(record);
 }

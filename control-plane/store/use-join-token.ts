@@ -28,6 +28,7 @@ export function useJoinToken(tx: Transaction, use: UseJoinToken, nowMs: number):
   if (token === undefined || token.expiresAtMs <= nowMs) throw tokenRefused();
   const before = tx.named('node', token.node);
   if (before !== undefined && !token.replace) throw tokenRefused();
+  if (before?.cluster !== undefined) throw tokenRefused();
   if (before !== undefined) revokeNodeCertificates(tx, before, use.certificateLifeMs, nowMs);
   tx.delete('join-token', use.secretHash);
   const node: Node = {

@@ -93,6 +93,8 @@ export interface NodeFacts {
   readonly pools: readonly PoolFacts[];
   readonly allowedDevices: readonly string[];
   readonly allowsPrivileged: boolean;
+  /** The only bridges that guests can have there. None, or left out: the node makes those that are named. */
+  readonly bridges?: readonly string[];
 }
 
 export interface NodeCapacity {

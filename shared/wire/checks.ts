@@ -62,7 +62,12 @@ const urlImage = new RegExp(
 );
 const serverImage =
   /^lxc:[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?(?:\/[a-z0-9][a-z0-9._-]{0,63}){1,6}(?:@sha256:[0-9a-f]{64})?$/;
-const pathImages = [layoutImage, tarballImage, urlImage, serverImage];
+/** On a storage of a cluster: "proxmox:local:vztmpl/debian-12.tar.zst"; or a guest, by name or number. */
+const clusterPlace = '[A-Za-z][A-Za-z0-9._-]{0,63}:(?:vztmpl|import|iso)|template|guest';
+const clusterImage = new RegExp(
+  `^proxmox:(?:${clusterPlace})/[A-Za-z0-9][A-Za-z0-9._+-]{0,199}(?:@sha256:[0-9a-f]{64})?$`,
+);
+const pathImages = [layoutImage, tarballImage, urlImage, serverImage, clusterImage];
 const user = /^(?:[a-z_][a-z0-9_-]{0,31}|[0-9]{1,10})(?::(?:[a-z_][a-z0-9_-]{0,31}|[0-9]{1,10}))?$/;
 
 export function checkName(text: string, field: string, faults: Faults): string {
@@ -134,7 +139,8 @@ export function checkImage(text: string, field: string, faults: Faults): string 
   if (!known || text.includes('/../') || text.includes('/./')) {
     const wanted =
       'wanted such as "registry.example/web:1.4", "oci:/path/to/layout", "tar:/path/to/rootfs.tar.xz", ' +
-      '"https://host/rootfs.tar.xz@sha256:…" or "lxc:server/debian/12"';
+      '"https://host/rootfs.tar.xz@sha256:…", "lxc:server/debian/12" or ' +
+      '"proxmox:local:vztmpl/debian-12.tar.zst"';
     faults.add(field, `${show(text)} is not an image; ${wanted}`);
   }
   return text;

@@ -83,6 +83,7 @@ export const formatNode = (node: Node, status: NodeStatus): WireNode => ({
   instances: status.instances,
   lastSeenAtMs: BigInt(Math.round(status.lastSeenAtMs)),
   incarnation: node.incarnation,
+  cluster: node.cluster ?? '',
 });
 
 const operationStates: Readonly<Record<OperationState, WireOperationState>> = {

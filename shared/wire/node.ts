@@ -26,6 +26,7 @@ import {
   collectFaults,
   ownRecord,
   parseDigest,
+  show,
 } from '#shared/wire/checks.ts';
 import { cleanLine } from '#shared/wire/instance.ts';
 
@@ -56,9 +57,17 @@ export function parseNodeFacts(message: WireNodeFacts | undefined): NodeFacts {
       .slice(0, 64)
       .map((one) => checkDevice(one, 'allowedDevices', faults)),
     allowsPrivileged: message.allowsPrivileged,
+    bridges: message.bridges.slice(0, 1024).map((one) => checkInterface(one, 'bridges', faults)),
   };
   faults.throwIfAny('facts');
   return facts;
+}
+
+/** A name that the kernel gives an interface, as far as hypervisors make use of it. */
+function checkInterface(text: string, field: string, faults: Faults): string {
+  if (!/^[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,13}[A-Za-z0-9_])?$/.test(text))
+    faults.add(field, `${show(text)} is not the name of an interface`);
+  return text;
 }
 
 function parsePoolFacts(message: WirePoolFacts, faults: Faults): PoolFacts {
@@ -96,6 +105,7 @@ export const formatNodeFacts = (facts: NodeFacts): WireNodeFacts => ({
   extra: { ...facts.extra },
   pools: facts.pools.map((one) => ({ ...one, capabilities: [...one.capabilities] })),
   allowedDevices: [...facts.allowedDevices],
+  bridges: [...(facts.bridges ?? [])],
 });
 
 /** Unset: nothing is known, so nothing is free. */

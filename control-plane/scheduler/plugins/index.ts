@@ -1,5 +1,6 @@
 import type { Filter, Score } from '../plugin.ts';
 import { binPack } from './bin-pack.ts';
+import { bridgesHere } from './bridges-here.ts';
 import { emptiest } from './emptiest.ts';
 import { enoughCpu } from './enough-cpu.ts';
 import { enoughDisk } from './enough-disk.ts';
@@ -25,6 +26,7 @@ export const filters: readonly Filter[] = [
   runtimeOffered,
   labelSelectors,
   featuresOffered,
+  bridgesHere,
   poolHere,
   enoughDisk,
   portsFree,

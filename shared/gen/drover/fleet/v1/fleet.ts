@@ -470,6 +470,8 @@ export interface Node {
   lastSeenAtMs: bigint;
   /** Random id of the agent's state. */
   incarnation: string;
+  /** Name of the cluster that brought it. Empty: it has an agent. */
+  cluster: string;
 }
 
 /** WorkloadDocument is one document of a file. */
@@ -866,6 +868,36 @@ export interface ExplainInstanceResponse {
   runtimeBecause: string;
 }
 
+/** ExplainPortabilityRequest names a workload and a runtime. */
+export interface ExplainPortabilityRequest {
+  /** Empty means "default". */
+  project: string;
+  /** Name of the workload. */
+  workload: string;
+  /** Where it would go: "proxmox-lxc". */
+  runtime: string;
+}
+
+/** ExplainPortabilityResponse is a report for people. */
+export interface ExplainPortabilityResponse {
+  /** The runtime that it has. */
+  from: string;
+  /** The runtime that was asked about. */
+  to: string;
+  /** One for each thing that was looked at. */
+  findings: PortabilityFinding[];
+}
+
+/** PortabilityFinding is what becomes of one thing. */
+export interface PortabilityFinding {
+  /** "id map", "hostname", "image". */
+  subject: string;
+  /** "carries over", "changes" or "stands in the way". */
+  outcome: string;
+  /** For people. */
+  detail: string;
+}
+
 /** SignalInstanceRequest is a signal for one instance. */
 export interface SignalInstanceRequest {
   /** Empty means "default". */
@@ -1260,6 +1292,28 @@ export interface UncordonNodeRequest {
 export interface UncordonNodeResponse {
   /** As it is now. */
   node: Node | undefined;
+}
+
+/** DrainNodeRequest names one node. */
+export interface DrainNodeRequest {
+  /** Its name. */
+  name: string;
+  /** When to give up what has not moved by then, in milliseconds, at most 24 hours. Zero: 1 hour. */
+  deadlineMs: number;
+}
+
+/** DrainProgress is how far one instance is. */
+export interface DrainProgress {
+  /** As people call it. */
+  instance: string;
+  /** "moving", "moved" or "stays". */
+  state: string;
+  /** Where it goes. Empty while that is not known, or where it stays. */
+  target: string;
+  /** For people: how it moves, or why it stays. */
+  message: string;
+  /** Kind of the error that it stays for: "failed-precondition". Empty where it moves. */
+  errorKind: string;
 }
 
 /** RemoveNodeRequest names one node. */
@@ -2864,6 +2918,7 @@ function createBaseNode(): Node {
     instances: 0,
     lastSeenAtMs: 0n,
     incarnation: "",
+    cluster: "",
   };
 }
 
@@ -2904,6 +2959,9 @@ export const Node: MessageFns<Node> = {
     }
     if (message.incarnation !== "") {
       writer.uint32(90).string(message.incarnation);
+    }
+    if (message.cluster !== "") {
+      writer.uint32(98).string(message.cluster);
     }
     return writer;
   },
@@ -3009,6 +3067,14 @@ export const Node: MessageFns<Node> = {
             message.incarnation = reader.string();
             continue;
           }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.cluster = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3040,6 +3106,7 @@ export const Node: MessageFns<Node> = {
         ? BigInt(object.last_seen_at_ms)
         : 0n,
       incarnation: isSet(object.incarnation) ? globalThis.String(object.incarnation) : "",
+      cluster: isSet(object.cluster) ? globalThis.String(object.cluster) : "",
     };
   },
 
@@ -3078,6 +3145,9 @@ export const Node: MessageFns<Node> = {
     if (message.incarnation !== "") {
       obj.incarnation = message.incarnation;
     }
+    if (message.cluster !== "") {
+      obj.cluster = message.cluster;
+    }
     return obj;
   },
 
@@ -3107,6 +3177,7 @@ export const Node: MessageFns<Node> = {
       ? BigInt(object.lastSeenAtMs)
       : 0n;
     message.incarnation = object.incarnation ?? "";
+    message.cluster = object.cluster ?? "";
     return message;
   },
 };
@@ -6863,6 +6934,311 @@ export const ExplainInstanceResponse: MessageFns<ExplainInstanceResponse> = {
     message.nextStep = object.nextStep ?? "";
     message.placedBecause = object.placedBecause ?? "";
     message.runtimeBecause = object.runtimeBecause ?? "";
+    return message;
+  },
+};
+
+function createBaseExplainPortabilityRequest(): ExplainPortabilityRequest {
+  return { project: "", workload: "", runtime: "" };
+}
+
+export const ExplainPortabilityRequest: MessageFns<ExplainPortabilityRequest> = {
+  encode(message: ExplainPortabilityRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.project !== "") {
+      writer.uint32(10).string(message.project);
+    }
+    if (message.workload !== "") {
+      writer.uint32(18).string(message.workload);
+    }
+    if (message.runtime !== "") {
+      writer.uint32(26).string(message.runtime);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ExplainPortabilityRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseExplainPortabilityRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.project = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.workload = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.runtime = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ExplainPortabilityRequest {
+    return {
+      project: isSet(object.project) ? globalThis.String(object.project) : "",
+      workload: isSet(object.workload) ? globalThis.String(object.workload) : "",
+      runtime: isSet(object.runtime) ? globalThis.String(object.runtime) : "",
+    };
+  },
+
+  toJSON(message: ExplainPortabilityRequest): unknown {
+    const obj: any = {};
+    if (message.project !== "") {
+      obj.project = message.project;
+    }
+    if (message.workload !== "") {
+      obj.workload = message.workload;
+    }
+    if (message.runtime !== "") {
+      obj.runtime = message.runtime;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<ExplainPortabilityRequest>): ExplainPortabilityRequest {
+    return ExplainPortabilityRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ExplainPortabilityRequest>): ExplainPortabilityRequest {
+    const message = createBaseExplainPortabilityRequest();
+    message.project = object.project ?? "";
+    message.workload = object.workload ?? "";
+    message.runtime = object.runtime ?? "";
+    return message;
+  },
+};
+
+function createBaseExplainPortabilityResponse(): ExplainPortabilityResponse {
+  return { from: "", to: "", findings: [] };
+}
+
+export const ExplainPortabilityResponse: MessageFns<ExplainPortabilityResponse> = {
+  encode(message: ExplainPortabilityResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.from !== "") {
+      writer.uint32(10).string(message.from);
+    }
+    if (message.to !== "") {
+      writer.uint32(18).string(message.to);
+    }
+    for (const v of message.findings) {
+      PortabilityFinding.encode(v!, writer.uint32(26).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ExplainPortabilityResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseExplainPortabilityResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.from = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.to = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.findings.push(PortabilityFinding.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ExplainPortabilityResponse {
+    return {
+      from: isSet(object.from) ? globalThis.String(object.from) : "",
+      to: isSet(object.to) ? globalThis.String(object.to) : "",
+      findings: globalThis.Array.isArray(object?.findings)
+        ? object.findings.map((e: any) => PortabilityFinding.fromJSON(e))
+        : [],
+    };
+  },
+
+  toJSON(message: ExplainPortabilityResponse): unknown {
+    const obj: any = {};
+    if (message.from !== "") {
+      obj.from = message.from;
+    }
+    if (message.to !== "") {
+      obj.to = message.to;
+    }
+    if (message.findings?.length) {
+      obj.findings = message.findings.map((e) => PortabilityFinding.toJSON(e));
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<ExplainPortabilityResponse>): ExplainPortabilityResponse {
+    return ExplainPortabilityResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ExplainPortabilityResponse>): ExplainPortabilityResponse {
+    const message = createBaseExplainPortabilityResponse();
+    message.from = object.from ?? "";
+    message.to = object.to ?? "";
+    message.findings = object.findings?.map((e) => PortabilityFinding.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBasePortabilityFinding(): PortabilityFinding {
+  return { subject: "", outcome: "", detail: "" };
+}
+
+export const PortabilityFinding: MessageFns<PortabilityFinding> = {
+  encode(message: PortabilityFinding, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.subject !== "") {
+      writer.uint32(10).string(message.subject);
+    }
+    if (message.outcome !== "") {
+      writer.uint32(18).string(message.outcome);
+    }
+    if (message.detail !== "") {
+      writer.uint32(26).string(message.detail);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PortabilityFinding {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePortabilityFinding();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.subject = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.outcome = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.detail = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): PortabilityFinding {
+    return {
+      subject: isSet(object.subject) ? globalThis.String(object.subject) : "",
+      outcome: isSet(object.outcome) ? globalThis.String(object.outcome) : "",
+      detail: isSet(object.detail) ? globalThis.String(object.detail) : "",
+    };
+  },
+
+  toJSON(message: PortabilityFinding): unknown {
+    const obj: any = {};
+    if (message.subject !== "") {
+      obj.subject = message.subject;
+    }
+    if (message.outcome !== "") {
+      obj.outcome = message.outcome;
+    }
+    if (message.detail !== "") {
+      obj.detail = message.detail;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<PortabilityFinding>): PortabilityFinding {
+    return PortabilityFinding.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<PortabilityFinding>): PortabilityFinding {
+    const message = createBasePortabilityFinding();
+    message.subject = object.subject ?? "";
+    message.outcome = object.outcome ?? "";
+    message.detail = object.detail ?? "";
     return message;
   },
 };
@@ -11017,6 +11393,232 @@ export const UncordonNodeResponse: MessageFns<UncordonNodeResponse> = {
   fromPartial(object: DeepPartial<UncordonNodeResponse>): UncordonNodeResponse {
     const message = createBaseUncordonNodeResponse();
     message.node = (object.node !== undefined && object.node !== null) ? Node.fromPartial(object.node) : undefined;
+    return message;
+  },
+};
+
+function createBaseDrainNodeRequest(): DrainNodeRequest {
+  return { name: "", deadlineMs: 0 };
+}
+
+export const DrainNodeRequest: MessageFns<DrainNodeRequest> = {
+  encode(message: DrainNodeRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.deadlineMs !== 0) {
+      writer.uint32(16).uint32(message.deadlineMs);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DrainNodeRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDrainNodeRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.deadlineMs = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): DrainNodeRequest {
+    return {
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+      deadlineMs: isSet(object.deadlineMs)
+        ? globalThis.Number(object.deadlineMs)
+        : isSet(object.deadline_ms)
+        ? globalThis.Number(object.deadline_ms)
+        : 0,
+    };
+  },
+
+  toJSON(message: DrainNodeRequest): unknown {
+    const obj: any = {};
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    if (message.deadlineMs !== 0) {
+      obj.deadlineMs = Math.round(message.deadlineMs);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<DrainNodeRequest>): DrainNodeRequest {
+    return DrainNodeRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<DrainNodeRequest>): DrainNodeRequest {
+    const message = createBaseDrainNodeRequest();
+    message.name = object.name ?? "";
+    message.deadlineMs = object.deadlineMs ?? 0;
+    return message;
+  },
+};
+
+function createBaseDrainProgress(): DrainProgress {
+  return { instance: "", state: "", target: "", message: "", errorKind: "" };
+}
+
+export const DrainProgress: MessageFns<DrainProgress> = {
+  encode(message: DrainProgress, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.instance !== "") {
+      writer.uint32(10).string(message.instance);
+    }
+    if (message.state !== "") {
+      writer.uint32(18).string(message.state);
+    }
+    if (message.target !== "") {
+      writer.uint32(26).string(message.target);
+    }
+    if (message.message !== "") {
+      writer.uint32(34).string(message.message);
+    }
+    if (message.errorKind !== "") {
+      writer.uint32(42).string(message.errorKind);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DrainProgress {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDrainProgress();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.instance = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.state = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.target = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.message = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.errorKind = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): DrainProgress {
+    return {
+      instance: isSet(object.instance) ? globalThis.String(object.instance) : "",
+      state: isSet(object.state) ? globalThis.String(object.state) : "",
+      target: isSet(object.target) ? globalThis.String(object.target) : "",
+      message: isSet(object.message) ? globalThis.String(object.message) : "",
+      errorKind: isSet(object.errorKind)
+        ? globalThis.String(object.errorKind)
+        : isSet(object.error_kind)
+        ? globalThis.String(object.error_kind)
+        : "",
+    };
+  },
+
+  toJSON(message: DrainProgress): unknown {
+    const obj: any = {};
+    if (message.instance !== "") {
+      obj.instance = message.instance;
+    }
+    if (message.state !== "") {
+      obj.state = message.state;
+    }
+    if (message.target !== "") {
+      obj.target = message.target;
+    }
+    if (message.message !== "") {
+      obj.message = message.message;
+    }
+    if (message.errorKind !== "") {
+      obj.errorKind = message.errorKind;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<DrainProgress>): DrainProgress {
+    return DrainProgress.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<DrainProgress>): DrainProgress {
+    const message = createBaseDrainProgress();
+    message.instance = object.instance ?? "";
+    message.state = object.state ?? "";
+    message.target = object.target ?? "";
+    message.message = object.message ?? "";
+    message.errorKind = object.errorKind ?? "";
     return message;
   },
 };

@@ -643,6 +643,8 @@ export interface NodeFacts {
   allowedDevices: string[];
   /** Whether specs may ask for privileged guests. */
   allowsPrivileged: boolean;
+  /** The only bridges that guests can have there. None: the node makes those that networks name. */
+  bridges: string[];
 }
 
 export interface NodeFacts_LabelsEntry {
@@ -4436,6 +4438,7 @@ function createBaseNodeFacts(): NodeFacts {
     pools: [],
     allowedDevices: [],
     allowsPrivileged: false,
+    bridges: [],
   };
 }
 
@@ -4485,6 +4488,9 @@ export const NodeFacts: MessageFns<NodeFacts> = {
     }
     if (message.allowsPrivileged !== false) {
       writer.uint32(120).bool(message.allowsPrivileged);
+    }
+    for (const v of message.bridges) {
+      writer.uint32(130).string(v!);
     }
     return writer;
   },
@@ -4628,6 +4634,14 @@ export const NodeFacts: MessageFns<NodeFacts> = {
             message.allowsPrivileged = reader.bool();
             continue;
           }
+          case 16: {
+            if (tag !== 130) {
+              break;
+            }
+
+            message.bridges.push(reader.string());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -4711,6 +4725,9 @@ export const NodeFacts: MessageFns<NodeFacts> = {
         : isSet(object.allows_privileged)
         ? globalThis.Boolean(object.allows_privileged)
         : false,
+      bridges: globalThis.Array.isArray(object?.bridges)
+        ? object.bridges.map((e: any) => globalThis.String(e))
+        : [],
     };
   },
 
@@ -4773,6 +4790,9 @@ export const NodeFacts: MessageFns<NodeFacts> = {
     if (message.allowsPrivileged !== false) {
       obj.allowsPrivileged = message.allowsPrivileged;
     }
+    if (message.bridges?.length) {
+      obj.bridges = message.bridges;
+    }
     return obj;
   },
 
@@ -4812,6 +4832,7 @@ export const NodeFacts: MessageFns<NodeFacts> = {
     message.pools = object.pools?.map((e) => PoolFacts.fromPartial(e)) || [];
     message.allowedDevices = object.allowedDevices?.map((e) => e) || [];
     message.allowsPrivileged = object.allowsPrivileged ?? false;
+    message.bridges = object.bridges?.map((e) => e) || [];
     return message;
   },
 };
