@@ -1,6 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import type { NodeName, Volume, VolumeClaim } from '#shared/model.ts';
 import { instanceRecord, workloadRecord } from '../test/fakes/records.ts';
+import { plainClusterOptions } from '#shared/wire/cluster-options.ts';
+import { plainVmOptions } from '#shared/wire/vm-options.ts';
 import { demandOf, featuresOf } from './demand.ts';
 
 const claim = (name: string, pool: string, sizeMib: number): VolumeClaim => ({
@@ -45,5 +47,16 @@ describe('a demand', () => {
     });
     expect(featuresOf(spec)).toEqual(['network-bridged', 'devices', 'nesting', 'privileged', 'lxc-keys']);
     expect(featuresOf(workloadRecord().spec)).toEqual([]);
+  });
+
+  it.each([
+    [{ vm: plainVmOptions }, ['vm-options']],
+    [{ cluster: { ...plainClusterOptions, tags: ['a'] } }, ['cluster-options']],
+    [
+      { cluster: { ...plainClusterOptions, sshKeys: ['ssh-ed25519 AAAA'] } },
+      ['cluster-options', 'container-options'],
+    ],
+  ])('names what only clusters have: %j', (parts, features) => {
+    expect(featuresOf(workloadRecord(parts).spec)).toEqual(features);
   });
 });

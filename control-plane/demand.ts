@@ -1,4 +1,4 @@
-import type { CopySpec, Instance } from '#shared/model.ts';
+import type { ClusterOptions, CopySpec, Instance } from '#shared/model.ts';
 import type { Demand, PoolDemand } from './scheduler/plugin.ts';
 import type { Slot } from './store/assign-volumes.ts';
 import type { Snapshot } from './store/store.ts';
@@ -57,9 +57,13 @@ function storageOf({ rootPool, resources, volumes }: CopySpec, slot: Slot | unde
   return [...parts.values()];
 }
 
+/** What a cluster can say of containers and not of virtual machines. */
+const hasContainerOptions = ({ sshKeys, features }: ClusterOptions): boolean =>
+  sshKeys.length > 0 || features.keyctl || features.fuse || features.mount.length > 0;
+
 /** Capabilities of a runtime that a spec needs; see RuntimeFacts. */
 export function featuresOf(spec: CopySpec): string[] {
-  const { network, devices, security, lxcKeys, volumes } = spec;
+  const { network, devices, security, lxcKeys, volumes, vm, cluster } = spec;
   const needs: readonly (readonly [feature: string, isNeeded: boolean])[] = [
     ['network-bridged', network === 'bridged'],
     ['devices', devices.length > 0],
@@ -67,6 +71,9 @@ export function featuresOf(spec: CopySpec): string[] {
     ['privileged', security.privileged],
     ['lxc-keys', Object.keys(lxcKeys).length > 0],
     ['mounts', volumes.length > 0],
+    ['vm-options', vm !== undefined],
+    ['cluster-options', cluster !== undefined],
+    ['container-options', cluster !== undefined && hasContainerOptions(cluster)],
   ];
   return needs.filter(([, isNeeded]) => isNeeded).map(([feature]) => feature);
 }

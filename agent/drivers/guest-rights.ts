@@ -27,6 +27,8 @@ export function checkRights(guest: GuestSpec, policy: RightsPolicy): void {
     [privileged, 'privileged', 'privileged guests'],
     [Object.keys(spec.lxcKeys).length > 0, 'lxc-keys', 'keys of LXC'],
     [mounts.length > 0, 'mounts', 'mounted volumes'],
+    [spec.vm !== undefined, 'vm-options', 'virtual machine for "vm" to be about'],
+    [spec.cluster !== undefined, 'cluster-options', 'cluster for "cluster" to be about'],
   ];
   for (const [asked, capability, what] of asks) {
     if (!asked || policy.capabilities.includes(capability)) continue;

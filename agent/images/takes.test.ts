@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { checkImage, parseOne } from '#shared/wire/checks.ts';
+import { imageSourceOf } from '../instances/tools.ts';
 import { parseReference } from './reference.ts';
 import { parseTemplateReference } from './template-reference.ts';
 
@@ -37,6 +38,30 @@ describe('references to images', () => {
   });
 
   it.each([
+    'proxmox:local:vztmpl/debian-12-standard_12.7-1_amd64.tar.zst',
+    `proxmox:local-lvm:import/noble.qcow2@${digest}`,
+    'proxmox:nas_2:iso/alpine-3.20.iso',
+    'proxmox:template/debian-12',
+    'proxmox:template/9000',
+    'proxmox:guest/101',
+  ])('%s passes the fleet, is for clusters, and is read by no source of a node', (text) => {
+    expect(parseOne('the image', (faults) => checkImage(text, 'image', faults))).toBe(text);
+    expect([reads(parseReference, text), reads(parseTemplateReference, text)]).toEqual([false, false]);
+    expect(() => imageSourceOf({ images: [] }, text)).toThrow(/image of a Proxmox cluster/);
+  });
+
+  it.each([
+    'proxmox:',
+    'proxmox:local',
+    'proxmox:local:vztmpl/',
+    'proxmox:local:vztmpl/../x',
+    'proxmox:local:vztmpl/a/b',
+    'proxmox:local:images/x.qcow2',
+    'proxmox:local:iso/a,b.iso',
+    'proxmox:-local:iso/a.iso',
+    'proxmox:template/',
+    'proxmox:template/a b',
+    'proxmox:/etc/passwd',
     'tar:web.tar',
     'tar:/srv/../etc/shadow',
     'tar:/srv/./web.tar',

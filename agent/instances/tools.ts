@@ -111,5 +111,13 @@ export function imageSourceOf(
 ): ImageSource {
   const source = images.find((candidate) => candidate.takes(reference));
   if (source !== undefined) return source;
+  if (reference.startsWith('proxmox:')) throw ofClusters(reference);
   throw new DroverError('invalid-argument', `no source of images here reads ${JSON.stringify(reference)}`);
 }
+
+const ofClusters = (reference: string): DroverError =>
+  new DroverError(
+    'unimplemented',
+    `${JSON.stringify(reference)} is an image of a Proxmox cluster, and this is a plain host`,
+    { nextStep: 'name the runtime "proxmox-lxc" or "proxmox-vm", or an image that hosts can fetch' },
+  );

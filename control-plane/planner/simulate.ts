@@ -13,7 +13,7 @@ import { freeVolumes, type Slot, slotsFor } from '../store/assign-volumes.ts';
 import { pinImage } from '../store/instance-template.ts';
 import { storedRouting } from '../store/put-routing.ts';
 import type { Transaction } from '../store/store.ts';
-import { updateDetails, updateInstance } from '../store/update-instance.ts';
+import { updateDetail, updateInstance } from '../store/update-instance.ts';
 import { withDemand, withoutDemand } from './node-room.ts';
 
 export interface PlannedStep {
@@ -169,7 +169,12 @@ function update(run: Run, { instance, template, change }: Extract<RolloutAction,
   if (updated?.node === undefined || change === 'none') return;
   const freed = withoutDemand(run.nodes, updated.node, before);
   run.nodes = withDemand(freed, updated.node, demandOf(updated, slotOf(run, updated)));
-  run.steps.push({ kind: 'update', instance: name, node: updated.node, detail: updateDetails[change] });
+  run.steps.push({
+    kind: 'update',
+    instance: name,
+    node: updated.node,
+    detail: updateDetail(change, template),
+  });
 }
 
 /** What cannot be done, once all that can is. */

@@ -1,6 +1,7 @@
 import { stringify } from 'yaml';
 import type { GuestConfig, PublishedPort, WorkloadSpec } from '#shared/model.ts';
 import { formatCpu, formatDuration, formatMib } from '#shared/units.ts';
+import { clusterFields, vmFields } from './cluster-fields.ts';
 
 /** What a document says, without its name. */
 export interface Described {
@@ -71,6 +72,8 @@ function guestFields(spec: GuestConfig): (readonly [string, unknown])[] {
     ['security.dropCapabilities', security.dropCapabilities],
     ['startOrder', counted(spec.startOrder)],
     ...entries('lxc', spec.lxcKeys),
+    ...(spec.vm === undefined ? [] : vmFields(spec.vm)),
+    ...(spec.cluster === undefined ? [] : clusterFields(spec.cluster)),
   ];
 }
 

@@ -9,7 +9,7 @@ import type { InstanceTemplate } from '../store/instance-template.ts';
 import { putInstances } from '../store/put-instances.ts';
 import { retireInstances } from '../store/retire-instances.ts';
 import type { Snapshot, Store, Transaction } from '../store/store.ts';
-import { updateDetails, updateInstance } from '../store/update-instance.ts';
+import { updateDetail, updateInstance } from '../store/update-instance.ts';
 import { type RolloutAction, type RolloutWorld, rollout } from './rollout.ts';
 
 /** A commit has at most 128 operations; what is left over is done by the next pass. */
@@ -83,7 +83,7 @@ function update(
   const { placement } = spec;
   const newId = (): string => random.uuidV7();
   updateInstance(tx, { id, project, template, placement, workloadGeneration, newId }, nowMs);
-  const message = `${name} is updated on ${instance.node}: ${updateDetails[change]}`;
+  const message = `${name} is updated on ${instance.node}: ${updateDetail(change, template)}`;
   if (change !== 'none') recordOperationStep(tx, { workload, project, message }, nowMs);
 }
 

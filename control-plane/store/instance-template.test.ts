@@ -1,6 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import type { WorkloadSpec } from '#shared/model.ts';
 import { plainGuestConfig } from '#shared/wire/guest-config.ts';
+import { plainClusterOptions } from '#shared/wire/cluster-options.ts';
+import { plainVmOptions } from '#shared/wire/vm-options.ts';
 import { workloadRecord } from '../../test/fakes/records.ts';
 import { changeOf, type InstanceTemplate, instanceTemplate, type SpecChange } from './instance-template.ts';
 
@@ -44,9 +46,12 @@ describe('changeOf', () => {
     ['its rights', {}, { security: { ...security, privileged: true } }, 'replace', 'replace'],
     ['whose ids its root has', {}, mine, 'replace', 'replace'],
     ['that ids of its own are no longer asked for', mine, {}, 'anew', 'replace'],
+    ['its machine', {}, { vm: { ...plainVmOptions, numa: true } }, 'anew', 'replace'],
+    ['where it is in its cluster', { cluster: plainClusterOptions }, {}, 'anew', 'replace'],
   ])('of %s', (_what, before, after, ofContainer, ofOthers) => {
     const change = (runtime: string): SpecChange =>
       changeOf(templateOf(before, runtime), templateOf(after, runtime));
     expect([change('lxc'), change('crun')]).toEqual([ofContainer, ofOthers]);
+    expect([change('proxmox-lxc'), change('proxmox-vm')]).toEqual([ofContainer, ofContainer]);
   });
 });

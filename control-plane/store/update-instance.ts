@@ -15,12 +15,20 @@ export interface Update {
   newId(): string;
 }
 
-/** For people: what an update in place does to the guest. */
-export const updateDetails: Readonly<Record<Exclude<SpecChange, 'replace'>, string>> = {
+const updateDetails: Readonly<Record<Exclude<SpecChange, 'replace'>, string>> = {
   none: 'nothing changes for it',
   limits: 'limits set while it runs',
   anew: 'made anew on the same root, after a snapshot',
 };
+
+/** For people: what an update in place does to the guest. */
+export const updateDetail = (
+  change: Exclude<SpecChange, 'replace'>,
+  { runtime }: InstanceTemplate,
+): string =>
+  change === 'anew' && runtime.startsWith('proxmox-')
+    ? 'its configuration changes; what cannot while it runs does at its next start'
+    : updateDetails[change];
 
 /**
  * Gives an instance another spec where it is: its name, its node and what is its own stay. Its generation
@@ -62,7 +70,7 @@ export function updateInstance(tx: Transaction, update: Update, nowMs: number): 
       type: 'instance.updated',
       severity: 'info',
       subject: { instance: name, instanceId: id, workload: record.workload, node },
-      message: `generation ${workloadGeneration} of ${record.workload}: ${updateDetails[change]}`,
+      message: `generation ${workloadGeneration} of ${record.workload}: ${updateDetail(change, template)}`,
     },
     project,
   );

@@ -72,6 +72,76 @@ export interface Security {
   readonly dropCapabilities: readonly string[];
 }
 
+/** How the root and the data volumes of a virtual machine are attached. */
+export interface VmDisks {
+  /** Of the root; data volumes are always on scsi. */
+  readonly bus: 'scsi' | 'virtio' | 'sata' | 'ide';
+  /** Empty: the cluster's default. */
+  readonly cache: '' | 'none' | 'writethrough' | 'writeback' | 'directsync' | 'unsafe';
+  readonly discard: boolean;
+  readonly ssd: boolean;
+  readonly iothread: boolean;
+}
+
+/** Who may log in. Addresses and name servers are the instance's own. */
+export interface CloudInit {
+  /** Empty: the image's own. */
+  readonly user: string;
+  /** Public ones, as in authorized_keys. */
+  readonly sshKeys: readonly string[];
+}
+
+/** About the machine of a guest that is a virtual one. */
+export interface VmOptions {
+  /** "host". Empty: the cluster's default. */
+  readonly cpuType: string;
+  /** Zero: one. */
+  readonly sockets: number;
+  /** Of each socket. Zero: resources.cpu, rounded up. */
+  readonly cores: number;
+  /** What its memory may shrink to. Zero: it does not shrink. */
+  readonly balloonMib: number;
+  readonly numa: boolean;
+  readonly bios: 'seabios' | 'ovmf';
+  /** "q35". Empty: the cluster's default. */
+  readonly machine: string;
+  readonly tpm: boolean;
+  /** The guest agent is asked. */
+  readonly agent: boolean;
+  readonly serial: boolean;
+  /** "std". Empty: the cluster's default. */
+  readonly display: string;
+  /** "win11". Empty: "l26". */
+  readonly osType: string;
+  /** How a template is copied. */
+  readonly clone: 'full' | 'linked';
+  /** Left out: there is no drive for it. */
+  readonly cloudInit?: CloudInit;
+  readonly disk: VmDisks;
+}
+
+/** What a container of a cluster may do beyond the default. */
+export interface ContainerFeatures {
+  readonly keyctl: boolean;
+  readonly fuse: boolean;
+  /** "nfs". */
+  readonly mount: readonly string[];
+}
+
+/** About a guest in its cluster. */
+export interface ClusterOptions {
+  /** Empty: none. */
+  readonly pool: string;
+  readonly tags: readonly string[];
+  /** For root in a container. Public ones, as in authorized_keys. */
+  readonly sshKeys: readonly string[];
+  readonly features: ContainerFeatures;
+  /** Its node starts it when it boots, unless it is never to be started again. */
+  readonly onBoot: boolean;
+  /** The cluster refuses to remove it. */
+  readonly protection: boolean;
+}
+
 /** The part of a spec about storage, network and rights; the same for every copy of a workload. */
 export interface GuestConfig {
   /** Empty: the node's default. */
@@ -89,6 +159,10 @@ export interface GuestConfig {
   readonly startOrder: number;
   /** From a short list. */
   readonly lxcKeys: Readonly<Record<string, string>>;
+  /** For runtimes of virtual machines. Left out: all as it is by itself. */
+  readonly vm?: VmOptions;
+  /** For runtimes of clusters. Left out: all as it is by itself. */
+  readonly cluster?: ClusterOptions;
 }
 
 /** One interface of a guest, ready to be configured. */

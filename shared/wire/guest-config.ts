@@ -24,6 +24,8 @@ import {
   ownRecord,
   show,
 } from '#shared/wire/checks.ts';
+import { checkClusterOptions, formatClusterOptions } from '#shared/wire/cluster-options.ts';
+import { checkVmOptions, formatVmOptions } from '#shared/wire/vm-options.ts';
 import { checkAddress, checkDns, checkPort, formatDns, portsClash } from '#shared/wire/network.ts';
 
 /** What a spec that says nothing of it gets. */
@@ -91,6 +93,8 @@ export function checkGuestConfig(
     security: checkSecurity(message?.security, within('security'), faults),
     startOrder: checkRange(message?.startOrder ?? 0, [0, most.startOrder], within('startOrder'), faults),
     lxcKeys: checkLxcKeys(message?.lxcKeys ?? {}, within('lxc'), faults),
+    ...said('vm', checkVmOptions(message?.vm, within('vm'), faults)),
+    ...said('cluster', checkClusterOptions(message?.cluster, within('cluster'), faults)),
   };
   refuseTwice(config.devices, within('devices'), faults);
   refusePortsTwice(config.ports, within('ports'), faults);
@@ -112,7 +116,13 @@ export const formatGuestConfig = (config: GuestConfig): WireGuestConfig => ({
   },
   startOrder: config.startOrder,
   lxcKeys: { ...config.lxcKeys },
+  vm: config.vm && formatVmOptions(config.vm),
+  cluster: config.cluster && formatClusterOptions(config.cluster),
 });
+
+/** What says nothing is left out: a spec with it and one without are the same. */
+const said = <Key extends string, Value>(key: Key, value: Value | undefined): { [K in Key]?: Value } =>
+  value === undefined ? {} : ({ [key]: value } as { [K in Key]?: Value });
 
 function refuseTwice(texts: readonly string[], field: string, faults: Faults): void {
   for (const [place, text] of texts.entries())

@@ -126,6 +126,8 @@ const guest = {
   volumes: [{ name: 'data', mountPath: '/data' }],
   networks: [{ network: 'lan' }],
   ports: [{ guestPort: 80, protocol: 'tcp' }],
+  vm: { cpuType: 'host', cloudInit: { user: 'admin' } },
+  cluster: { tags: ['web'] },
 };
 const cases: readonly Case[] = [
   {
@@ -230,9 +232,9 @@ const cases: readonly Case[] = [
 
 /** What may stand in a field that names something, whatever the field. */
 const harmless = /^[A-Za-z0-9_](?:[A-Za-z0-9._:-]*[A-Za-z0-9_])?$/;
-/** Labels have a prefix and images a host before the slash. */
+/** Labels have a prefix, images a host and pools of a cluster another one before the slash. */
 const harmlessWithSlash = /^[A-Za-z0-9]+\/[A-Za-z0-9]+$/;
-const slashed = /(^|\.)(labels|image)$/;
+const slashed = /(^|\.)(labels|image|cluster\.pool)$/;
 
 /** Undefined when the parser took it, the error when it refused it; anything else is a bug. */
 function refusalOf(one: Case, message: object): DroverError | undefined {

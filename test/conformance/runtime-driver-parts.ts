@@ -4,7 +4,9 @@ import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 import type { GuestMount, GuestSpec } from '../../agent/drivers/driver.ts';
 import type { InstanceId, InstanceSpec } from '#shared/model.ts';
+import { plainClusterOptions } from '#shared/wire/cluster-options.ts';
 import { plainGuestConfig } from '#shared/wire/guest-config.ts';
+import { plainVmOptions } from '#shared/wire/vm-options.ts';
 import { testRange } from '../guest-specs.ts';
 import { passableDirectory } from '../passable-directory.ts';
 import {
@@ -258,6 +260,12 @@ const asks: readonly Ask[] = [
   },
   { capability: 'lxc-keys', word: /lxc/i, changes: { lxcKeys: { 'lxc.prlimit.nofile': '1024' } } },
   { capability: 'mounts', word: /mount|volume/, parts: { mounts: [mountOf('/srv')] } },
+  { capability: 'vm-options', word: /"vm"/, changes: { vm: { ...plainVmOptions, numa: true } } },
+  {
+    capability: 'cluster-options',
+    word: /"cluster"/,
+    changes: { cluster: { ...plainClusterOptions, onBoot: false } },
+  },
 ];
 
 function notAnnounced(setUp: SetUpDriver): void {

@@ -33,6 +33,7 @@ interface Quantities {
   readonly cpu: number | undefined;
   readonly memory: number | undefined;
   readonly disk: number | undefined;
+  readonly balloon: number | undefined;
   readonly readyAfter: number | undefined;
   readonly grace: number | undefined;
 }
@@ -61,6 +62,7 @@ export function readQuantities(value: Readonly<Record<string, unknown>>): {
     cpu: read('resources', 'cpu', parseCpuMillicores),
     memory: read('resources', 'memory', parseSizeMib),
     disk: read('resources', 'disk', parseSizeMib),
+    balloon: read('vm', 'balloon', parseSizeMib),
     readyAfter: read('update', 'readyAfter', parseDurationMs),
     grace: read('stop', 'grace', parseDurationMs),
   };

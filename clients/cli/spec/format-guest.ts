@@ -1,5 +1,5 @@
 import { type FieldFault, isKind } from '#shared/errors.ts';
-import type { GuestConfig } from '#shared/gen/drover/model/v1/model.ts';
+import type { ClusterOptions, GuestConfig, VmOptions } from '#shared/gen/drover/model/v1/model.ts';
 import { parseSizeMib } from '#shared/units.ts';
 
 type Section = Readonly<Record<string, unknown>>;
@@ -68,9 +68,58 @@ export function formatGuest(file: Section): GuestConfig {
     lxcKeys: Object.fromEntries(
       Object.entries(sectionOf(file['lxc'])).map(([key, one]) => [key, String(one)]),
     ),
+    vm: isSaid(file['vm']) ? formatVm(sectionOf(file['vm'])) : undefined,
+    cluster: isSaid(file['cluster']) ? formatCluster(sectionOf(file['cluster'])) : undefined,
   };
 }
 
+function formatVm(vm: Section): VmOptions {
+  const cloudInit = sectionOf(vm['cloudInit']);
+  const disk = sectionOf(vm['disk']);
+  return {
+    cpuType: textOf(vm['cpuType']),
+    sockets: numberOf(vm['sockets']),
+    cores: numberOf(vm['cores']),
+    balloonMib: sizeOf(vm['balloon']),
+    numa: vm['numa'] === true,
+    bios: textOf(vm['bios']),
+    machine: textOf(vm['machine']),
+    tpm: vm['tpm'] === true,
+    agent: vm['agent'] !== false,
+    serial: vm['serial'] === true,
+    display: textOf(vm['display']),
+    osType: textOf(vm['osType']),
+    clone: textOf(vm['clone']),
+    cloudInit: isSaid(vm['cloudInit'])
+      ? { user: textOf(cloudInit['user']), sshKeys: textsOf(cloudInit['sshKeys']) }
+      : undefined,
+    disk: {
+      bus: textOf(disk['bus']),
+      cache: textOf(disk['cache']),
+      discard: disk['discard'] === true,
+      ssd: disk['ssd'] === true,
+      iothread: disk['iothread'] === true,
+    },
+  };
+}
+
+function formatCluster(cluster: Section): ClusterOptions {
+  const features = sectionOf(cluster['features']);
+  return {
+    pool: textOf(cluster['pool']),
+    tags: textsOf(cluster['tags']),
+    sshKeys: textsOf(cluster['sshKeys']),
+    features: {
+      keyctl: features['keyctl'] === true,
+      fuse: features['fuse'] === true,
+      mount: textsOf(features['mount']),
+    },
+    onBoot: cluster['onBoot'] !== false,
+    protection: cluster['protection'] === true,
+  };
+}
+
+const isSaid = (value: unknown): boolean => value !== undefined && value !== null;
 const sizeOf = (value: unknown): number =>
   typeof value === 'string' || typeof value === 'number' ? parseSizeMib(String(value)) : 0;
 const textOf = (value: unknown): string => (typeof value === 'string' ? value : '');

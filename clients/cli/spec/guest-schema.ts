@@ -1,13 +1,6 @@
-import { section, size, stringMap, text, texts } from './schema-parts.ts';
+import { clusterSection, vmSection } from './cluster-schema.ts';
+import { count, flag, section, size, stringMap, text, texts } from './schema-parts.ts';
 
-const count = (maximum: number, description: string): object => ({
-  type: 'integer',
-  minimum: 0,
-  maximum,
-  default: 0,
-  description,
-});
-const flag = (description: string): object => ({ type: 'boolean', default: false, description });
 const list = (items: object, description: string): object => ({ type: 'array', items, description });
 
 const volume = {
@@ -79,4 +72,6 @@ export const guestSchema = {
   }),
   startOrder: count(1000, 'Lower starts first after a reboot of the node.'),
   lxc: stringMap('Keys for the lxc runtime, from a short list: "lxc.pty.max".'),
+  vm: vmSection,
+  cluster: clusterSection,
 } as const;

@@ -12,6 +12,27 @@ export const texts = (description: string): object => ({
   description,
 });
 
+export const count = (maximum: number, description: string): object => ({
+  type: 'integer',
+  minimum: 0,
+  maximum,
+  default: 0,
+  description,
+});
+
+export const flag = (description: string, isSo = false): object => ({
+  type: 'boolean',
+  default: isSo,
+  description,
+});
+
+/** The first is what is so by itself; an empty one is not said. */
+export const choice = (choices: readonly string[], description: string): object => {
+  const [plain = '', ...others] = choices;
+  const said = plain === '' ? others : choices;
+  return { enum: said, ...(plain !== '' && { default: plain }), description };
+};
+
 export const duration = (description: string): object => ({
   ...text(`${description} Such as "10s" or "1h30m".`),
   examples: ['10s', '1h30m'],

@@ -23,10 +23,11 @@ export const workloadSchema = {
     annotations: stringMap('Free text for tools; never interpreted.'),
     image: text(
       '"registry.example/web:1.4", "registry.example/web@sha256:…", "oci:/path" or "tar:/path" on the ' +
-        'nodes, "https://host/rootfs.tar.xz@sha256:…", or "lxc:server/debian/12".',
+        'nodes, "https://host/rootfs.tar.xz@sha256:…", "lxc:server/debian/12", or ' +
+        '"proxmox:storage:vztmpl/name".',
     ),
     imageCredential: text('Name of a registry credential that the nodes hold.'),
-    runtime: text('What runs it: "crun" or "lxc". May be left out.'),
+    runtime: text('What runs it: "crun", "lxc", "proxmox-lxc" or "proxmox-vm". May be left out.'),
     replicas: { type: 'integer', minimum: 0, maximum: 1000, default: 1, description: 'Copies wanted.' },
     command: {
       type: 'array',

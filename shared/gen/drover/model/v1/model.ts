@@ -330,7 +330,7 @@ export interface InstanceSpec {
   runtime: string;
   /**
    * What to run, always with its digest: "host:port/name@sha256:…", "oci:/path@sha256:…", "tar:/path@sha256:…",
-   * "https://host/path@sha256:…" or "lxc:SERVER/alias@sha256:…".
+   * "https://host/path@sha256:…", "lxc:SERVER/alias@sha256:…" or, on clusters alone, "proxmox:…@sha256:…".
    */
   image: string;
   /** Replaces the image's entrypoint and command. Empty: the image's own. */
@@ -400,11 +400,107 @@ export interface GuestConfig {
   startOrder: number;
   /** Keys for the lxc driver's configuration, from a short list: "lxc.pty.max" → "64". Refused by other drivers. */
   lxcKeys: { [key: string]: string };
+  /** For runtimes of virtual machines; refused by others. Unset: all as it is by itself. */
+  vm:
+    | VmOptions
+    | undefined;
+  /** For runtimes of clusters; refused by others. Unset: all as it is by itself. */
+  cluster: ClusterOptions | undefined;
 }
 
 export interface GuestConfig_LxcKeysEntry {
   key: string;
   value: string;
+}
+
+/** VmOptions are about the machine of a guest that is a virtual one. */
+export interface VmOptions {
+  /** "host". Empty: the cluster's default. */
+  cpuType: string;
+  /** 1 to 4. Zero: one. */
+  sockets: number;
+  /** Of each socket, at most 8192. Zero: resources.cpu_millicores, rounded up to whole ones. */
+  cores: number;
+  /** What its memory may shrink to, in MiB, when the node is short of it. Zero: it does not shrink. */
+  balloonMib: number;
+  /** Tells the guest of memory nodes, one for each socket. */
+  numa: boolean;
+  /** "seabios" or "ovmf". Empty: "seabios". */
+  bios: string;
+  /** "q35", "pc-i440fx-9.0". Empty: the cluster's default. */
+  machine: string;
+  /** A TPM 2.0, with its state on the root's pool. */
+  tpm: boolean;
+  /** The guest agent is asked. Unset: it is. */
+  agent?:
+    | boolean
+    | undefined;
+  /** A serial port, where a console can be had. */
+  serial: boolean;
+  /** "std", "virtio", "serial0", "none". Empty: the cluster's default. */
+  display: string;
+  /** What runs inside: "l26", "win11". Empty: "l26". */
+  osType: string;
+  /** How a template is copied: "full" or "linked". Empty: "full". */
+  clone: string;
+  /** A drive with what cloud-init reads. Unset: none. */
+  cloudInit:
+    | CloudInit
+    | undefined;
+  /** How disks are attached. Unset: all as it is by itself. */
+  disk: VmDisks | undefined;
+}
+
+/** CloudInit says who may log in. Addresses are those of the instance, name servers those of its dns. No passwords. */
+export interface CloudInit {
+  /** Empty: the image's own. */
+  user: string;
+  /** Public keys as in authorized_keys, without options. At most 32. */
+  sshKeys: string[];
+}
+
+/** VmDisks is how the root and the data volumes of a virtual machine are attached. */
+export interface VmDisks {
+  /** Of the root: "scsi", "virtio", "sata" or "ide". Empty: "scsi". Data volumes are always on scsi. */
+  bus: string;
+  /** "none", "writethrough", "writeback", "directsync" or "unsafe". Empty: the cluster's default. */
+  cache: string;
+  /** What the guest frees is free on its storage. */
+  discard: boolean;
+  /** Shown to the guest as a solid state disk. Not on virtio. */
+  ssd: boolean;
+  /** A thread of its own for each disk. On scsi and virtio alone. */
+  iothread: boolean;
+}
+
+/** ClusterOptions are about a guest in its cluster. */
+export interface ClusterOptions {
+  /** A resource pool of the cluster. Empty: none. */
+  pool: string;
+  /** Lower case, at most 32. Those that begin with "drover" are not for specs. */
+  tags: string[];
+  /** Public keys for root in a container, as in authorized_keys, without options. At most 32. */
+  sshKeys: string[];
+  /** What a container may do beyond the default. Unset: nothing. */
+  features:
+    | ContainerFeatures
+    | undefined;
+  /** Its node starts it when it boots, unless restart says never. Unset: it does. */
+  onBoot?:
+    | boolean
+    | undefined;
+  /** The cluster refuses to remove it or its disks. */
+  protection: boolean;
+}
+
+/** ContainerFeatures are what a container of a cluster may do beyond the default; nesting is in security. */
+export interface ContainerFeatures {
+  /** The keyctl system call. */
+  keyctl: boolean;
+  /** File systems in user space. */
+  fuse: boolean;
+  /** Kinds of file systems that may be mounted inside: "nfs". At most 8. */
+  mount: string[];
 }
 
 /** VolumeClaim asks for one data volume for each copy. The volume outlives its instance. */
@@ -2045,6 +2141,8 @@ function createBaseGuestConfig(): GuestConfig {
     security: undefined,
     startOrder: 0,
     lxcKeys: {},
+    vm: undefined,
+    cluster: undefined,
   };
 }
 
@@ -2080,6 +2178,12 @@ export const GuestConfig: MessageFns<GuestConfig> = {
     globalThis.Object.entries(message.lxcKeys).forEach(([key, value]: [string, string]) => {
       GuestConfig_LxcKeysEntry.encode({ key: key as any, value }, writer.uint32(82).fork()).join();
     });
+    if (message.vm !== undefined) {
+      VmOptions.encode(message.vm, writer.uint32(90).fork()).join();
+    }
+    if (message.cluster !== undefined) {
+      ClusterOptions.encode(message.cluster, writer.uint32(98).fork()).join();
+    }
     return writer;
   },
 
@@ -2179,6 +2283,22 @@ export const GuestConfig: MessageFns<GuestConfig> = {
             }
             continue;
           }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.vm = VmOptions.decode(reader, reader.uint32());
+            continue;
+          }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.cluster = ClusterOptions.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2239,6 +2359,8 @@ export const GuestConfig: MessageFns<GuestConfig> = {
           {},
         )
         : {},
+      vm: isSet(object.vm) ? VmOptions.fromJSON(object.vm) : undefined,
+      cluster: isSet(object.cluster) ? ClusterOptions.fromJSON(object.cluster) : undefined,
     };
   },
 
@@ -2280,6 +2402,12 @@ export const GuestConfig: MessageFns<GuestConfig> = {
         });
       }
     }
+    if (message.vm !== undefined) {
+      obj.vm = VmOptions.toJSON(message.vm);
+    }
+    if (message.cluster !== undefined) {
+      obj.cluster = ClusterOptions.toJSON(message.cluster);
+    }
     return obj;
   },
 
@@ -2310,6 +2438,10 @@ export const GuestConfig: MessageFns<GuestConfig> = {
       },
       {},
     );
+    message.vm = (object.vm !== undefined && object.vm !== null) ? VmOptions.fromPartial(object.vm) : undefined;
+    message.cluster = (object.cluster !== undefined && object.cluster !== null)
+      ? ClusterOptions.fromPartial(object.cluster)
+      : undefined;
     return message;
   },
 };
@@ -2395,6 +2527,815 @@ export const GuestConfig_LxcKeysEntry: MessageFns<GuestConfig_LxcKeysEntry> = {
     const message = createBaseGuestConfig_LxcKeysEntry();
     message.key = object.key ?? "";
     message.value = object.value ?? "";
+    return message;
+  },
+};
+
+function createBaseVmOptions(): VmOptions {
+  return {
+    cpuType: "",
+    sockets: 0,
+    cores: 0,
+    balloonMib: 0,
+    numa: false,
+    bios: "",
+    machine: "",
+    tpm: false,
+    agent: undefined,
+    serial: false,
+    display: "",
+    osType: "",
+    clone: "",
+    cloudInit: undefined,
+    disk: undefined,
+  };
+}
+
+export const VmOptions: MessageFns<VmOptions> = {
+  encode(message: VmOptions, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.cpuType !== "") {
+      writer.uint32(10).string(message.cpuType);
+    }
+    if (message.sockets !== 0) {
+      writer.uint32(16).uint32(message.sockets);
+    }
+    if (message.cores !== 0) {
+      writer.uint32(24).uint32(message.cores);
+    }
+    if (message.balloonMib !== 0) {
+      writer.uint32(32).uint32(message.balloonMib);
+    }
+    if (message.numa !== false) {
+      writer.uint32(40).bool(message.numa);
+    }
+    if (message.bios !== "") {
+      writer.uint32(50).string(message.bios);
+    }
+    if (message.machine !== "") {
+      writer.uint32(58).string(message.machine);
+    }
+    if (message.tpm !== false) {
+      writer.uint32(64).bool(message.tpm);
+    }
+    if (message.agent !== undefined) {
+      writer.uint32(72).bool(message.agent);
+    }
+    if (message.serial !== false) {
+      writer.uint32(80).bool(message.serial);
+    }
+    if (message.display !== "") {
+      writer.uint32(90).string(message.display);
+    }
+    if (message.osType !== "") {
+      writer.uint32(98).string(message.osType);
+    }
+    if (message.clone !== "") {
+      writer.uint32(106).string(message.clone);
+    }
+    if (message.cloudInit !== undefined) {
+      CloudInit.encode(message.cloudInit, writer.uint32(114).fork()).join();
+    }
+    if (message.disk !== undefined) {
+      VmDisks.encode(message.disk, writer.uint32(122).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): VmOptions {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseVmOptions();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.cpuType = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.sockets = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.cores = reader.uint32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.balloonMib = reader.uint32();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.numa = reader.bool();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.bios = reader.string();
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.machine = reader.string();
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.tpm = reader.bool();
+            continue;
+          }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.agent = reader.bool();
+            continue;
+          }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.serial = reader.bool();
+            continue;
+          }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.display = reader.string();
+            continue;
+          }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.osType = reader.string();
+            continue;
+          }
+          case 13: {
+            if (tag !== 106) {
+              break;
+            }
+
+            message.clone = reader.string();
+            continue;
+          }
+          case 14: {
+            if (tag !== 114) {
+              break;
+            }
+
+            message.cloudInit = CloudInit.decode(reader, reader.uint32());
+            continue;
+          }
+          case 15: {
+            if (tag !== 122) {
+              break;
+            }
+
+            message.disk = VmDisks.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): VmOptions {
+    return {
+      cpuType: isSet(object.cpuType)
+        ? globalThis.String(object.cpuType)
+        : isSet(object.cpu_type)
+        ? globalThis.String(object.cpu_type)
+        : "",
+      sockets: isSet(object.sockets) ? globalThis.Number(object.sockets) : 0,
+      cores: isSet(object.cores) ? globalThis.Number(object.cores) : 0,
+      balloonMib: isSet(object.balloonMib)
+        ? globalThis.Number(object.balloonMib)
+        : isSet(object.balloon_mib)
+        ? globalThis.Number(object.balloon_mib)
+        : 0,
+      numa: isSet(object.numa) ? globalThis.Boolean(object.numa) : false,
+      bios: isSet(object.bios) ? globalThis.String(object.bios) : "",
+      machine: isSet(object.machine) ? globalThis.String(object.machine) : "",
+      tpm: isSet(object.tpm) ? globalThis.Boolean(object.tpm) : false,
+      agent: isSet(object.agent) ? globalThis.Boolean(object.agent) : undefined,
+      serial: isSet(object.serial) ? globalThis.Boolean(object.serial) : false,
+      display: isSet(object.display) ? globalThis.String(object.display) : "",
+      osType: isSet(object.osType)
+        ? globalThis.String(object.osType)
+        : isSet(object.os_type)
+        ? globalThis.String(object.os_type)
+        : "",
+      clone: isSet(object.clone) ? globalThis.String(object.clone) : "",
+      cloudInit: isSet(object.cloudInit)
+        ? CloudInit.fromJSON(object.cloudInit)
+        : isSet(object.cloud_init)
+        ? CloudInit.fromJSON(object.cloud_init)
+        : undefined,
+      disk: isSet(object.disk) ? VmDisks.fromJSON(object.disk) : undefined,
+    };
+  },
+
+  toJSON(message: VmOptions): unknown {
+    const obj: any = {};
+    if (message.cpuType !== "") {
+      obj.cpuType = message.cpuType;
+    }
+    if (message.sockets !== 0) {
+      obj.sockets = Math.round(message.sockets);
+    }
+    if (message.cores !== 0) {
+      obj.cores = Math.round(message.cores);
+    }
+    if (message.balloonMib !== 0) {
+      obj.balloonMib = Math.round(message.balloonMib);
+    }
+    if (message.numa !== false) {
+      obj.numa = message.numa;
+    }
+    if (message.bios !== "") {
+      obj.bios = message.bios;
+    }
+    if (message.machine !== "") {
+      obj.machine = message.machine;
+    }
+    if (message.tpm !== false) {
+      obj.tpm = message.tpm;
+    }
+    if (message.agent !== undefined) {
+      obj.agent = message.agent;
+    }
+    if (message.serial !== false) {
+      obj.serial = message.serial;
+    }
+    if (message.display !== "") {
+      obj.display = message.display;
+    }
+    if (message.osType !== "") {
+      obj.osType = message.osType;
+    }
+    if (message.clone !== "") {
+      obj.clone = message.clone;
+    }
+    if (message.cloudInit !== undefined) {
+      obj.cloudInit = CloudInit.toJSON(message.cloudInit);
+    }
+    if (message.disk !== undefined) {
+      obj.disk = VmDisks.toJSON(message.disk);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<VmOptions>): VmOptions {
+    return VmOptions.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<VmOptions>): VmOptions {
+    const message = createBaseVmOptions();
+    message.cpuType = object.cpuType ?? "";
+    message.sockets = object.sockets ?? 0;
+    message.cores = object.cores ?? 0;
+    message.balloonMib = object.balloonMib ?? 0;
+    message.numa = object.numa ?? false;
+    message.bios = object.bios ?? "";
+    message.machine = object.machine ?? "";
+    message.tpm = object.tpm ?? false;
+    message.agent = object.agent ?? undefined;
+    message.serial = object.serial ?? false;
+    message.display = object.display ?? "";
+    message.osType = object.osType ?? "";
+    message.clone = object.clone ?? "";
+    message.cloudInit = (object.cloudInit !== undefined && object.cloudInit !== null)
+      ? CloudInit.fromPartial(object.cloudInit)
+      : undefined;
+    message.disk = (object.disk !== undefined && object.disk !== null) ? VmDisks.fromPartial(object.disk) : undefined;
+    return message;
+  },
+};
+
+function createBaseCloudInit(): CloudInit {
+  return { user: "", sshKeys: [] };
+}
+
+export const CloudInit: MessageFns<CloudInit> = {
+  encode(message: CloudInit, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.user !== "") {
+      writer.uint32(10).string(message.user);
+    }
+    for (const v of message.sshKeys) {
+      writer.uint32(18).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CloudInit {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCloudInit();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.user = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.sshKeys.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): CloudInit {
+    return {
+      user: isSet(object.user) ? globalThis.String(object.user) : "",
+      sshKeys: globalThis.Array.isArray(object?.sshKeys)
+        ? object.sshKeys.map((e: any) => globalThis.String(e))
+        : globalThis.Array.isArray(object?.ssh_keys)
+        ? object.ssh_keys.map((e: any) => globalThis.String(e))
+        : [],
+    };
+  },
+
+  toJSON(message: CloudInit): unknown {
+    const obj: any = {};
+    if (message.user !== "") {
+      obj.user = message.user;
+    }
+    if (message.sshKeys?.length) {
+      obj.sshKeys = message.sshKeys;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<CloudInit>): CloudInit {
+    return CloudInit.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<CloudInit>): CloudInit {
+    const message = createBaseCloudInit();
+    message.user = object.user ?? "";
+    message.sshKeys = object.sshKeys?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBaseVmDisks(): VmDisks {
+  return { bus: "", cache: "", discard: false, ssd: false, iothread: false };
+}
+
+export const VmDisks: MessageFns<VmDisks> = {
+  encode(message: VmDisks, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.bus !== "") {
+      writer.uint32(10).string(message.bus);
+    }
+    if (message.cache !== "") {
+      writer.uint32(18).string(message.cache);
+    }
+    if (message.discard !== false) {
+      writer.uint32(24).bool(message.discard);
+    }
+    if (message.ssd !== false) {
+      writer.uint32(32).bool(message.ssd);
+    }
+    if (message.iothread !== false) {
+      writer.uint32(40).bool(message.iothread);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): VmDisks {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseVmDisks();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.bus = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.cache = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.discard = reader.bool();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.ssd = reader.bool();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.iothread = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): VmDisks {
+    return {
+      bus: isSet(object.bus) ? globalThis.String(object.bus) : "",
+      cache: isSet(object.cache) ? globalThis.String(object.cache) : "",
+      discard: isSet(object.discard) ? globalThis.Boolean(object.discard) : false,
+      ssd: isSet(object.ssd) ? globalThis.Boolean(object.ssd) : false,
+      iothread: isSet(object.iothread) ? globalThis.Boolean(object.iothread) : false,
+    };
+  },
+
+  toJSON(message: VmDisks): unknown {
+    const obj: any = {};
+    if (message.bus !== "") {
+      obj.bus = message.bus;
+    }
+    if (message.cache !== "") {
+      obj.cache = message.cache;
+    }
+    if (message.discard !== false) {
+      obj.discard = message.discard;
+    }
+    if (message.ssd !== false) {
+      obj.ssd = message.ssd;
+    }
+    if (message.iothread !== false) {
+      obj.iothread = message.iothread;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<VmDisks>): VmDisks {
+    return VmDisks.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<VmDisks>): VmDisks {
+    const message = createBaseVmDisks();
+    message.bus = object.bus ?? "";
+    message.cache = object.cache ?? "";
+    message.discard = object.discard ?? false;
+    message.ssd = object.ssd ?? false;
+    message.iothread = object.iothread ?? false;
+    return message;
+  },
+};
+
+function createBaseClusterOptions(): ClusterOptions {
+  return { pool: "", tags: [], sshKeys: [], features: undefined, onBoot: undefined, protection: false };
+}
+
+export const ClusterOptions: MessageFns<ClusterOptions> = {
+  encode(message: ClusterOptions, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.pool !== "") {
+      writer.uint32(10).string(message.pool);
+    }
+    for (const v of message.tags) {
+      writer.uint32(18).string(v!);
+    }
+    for (const v of message.sshKeys) {
+      writer.uint32(26).string(v!);
+    }
+    if (message.features !== undefined) {
+      ContainerFeatures.encode(message.features, writer.uint32(34).fork()).join();
+    }
+    if (message.onBoot !== undefined) {
+      writer.uint32(40).bool(message.onBoot);
+    }
+    if (message.protection !== false) {
+      writer.uint32(48).bool(message.protection);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ClusterOptions {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseClusterOptions();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.pool = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.tags.push(reader.string());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.sshKeys.push(reader.string());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.features = ContainerFeatures.decode(reader, reader.uint32());
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.onBoot = reader.bool();
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.protection = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ClusterOptions {
+    return {
+      pool: isSet(object.pool) ? globalThis.String(object.pool) : "",
+      tags: globalThis.Array.isArray(object?.tags) ? object.tags.map((e: any) => globalThis.String(e)) : [],
+      sshKeys: globalThis.Array.isArray(object?.sshKeys)
+        ? object.sshKeys.map((e: any) => globalThis.String(e))
+        : globalThis.Array.isArray(object?.ssh_keys)
+        ? object.ssh_keys.map((e: any) => globalThis.String(e))
+        : [],
+      features: isSet(object.features) ? ContainerFeatures.fromJSON(object.features) : undefined,
+      onBoot: isSet(object.onBoot)
+        ? globalThis.Boolean(object.onBoot)
+        : isSet(object.on_boot)
+        ? globalThis.Boolean(object.on_boot)
+        : undefined,
+      protection: isSet(object.protection) ? globalThis.Boolean(object.protection) : false,
+    };
+  },
+
+  toJSON(message: ClusterOptions): unknown {
+    const obj: any = {};
+    if (message.pool !== "") {
+      obj.pool = message.pool;
+    }
+    if (message.tags?.length) {
+      obj.tags = message.tags;
+    }
+    if (message.sshKeys?.length) {
+      obj.sshKeys = message.sshKeys;
+    }
+    if (message.features !== undefined) {
+      obj.features = ContainerFeatures.toJSON(message.features);
+    }
+    if (message.onBoot !== undefined) {
+      obj.onBoot = message.onBoot;
+    }
+    if (message.protection !== false) {
+      obj.protection = message.protection;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<ClusterOptions>): ClusterOptions {
+    return ClusterOptions.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ClusterOptions>): ClusterOptions {
+    const message = createBaseClusterOptions();
+    message.pool = object.pool ?? "";
+    message.tags = object.tags?.map((e) => e) || [];
+    message.sshKeys = object.sshKeys?.map((e) => e) || [];
+    message.features = (object.features !== undefined && object.features !== null)
+      ? ContainerFeatures.fromPartial(object.features)
+      : undefined;
+    message.onBoot = object.onBoot ?? undefined;
+    message.protection = object.protection ?? false;
+    return message;
+  },
+};
+
+function createBaseContainerFeatures(): ContainerFeatures {
+  return { keyctl: false, fuse: false, mount: [] };
+}
+
+export const ContainerFeatures: MessageFns<ContainerFeatures> = {
+  encode(message: ContainerFeatures, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.keyctl !== false) {
+      writer.uint32(8).bool(message.keyctl);
+    }
+    if (message.fuse !== false) {
+      writer.uint32(16).bool(message.fuse);
+    }
+    for (const v of message.mount) {
+      writer.uint32(26).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ContainerFeatures {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseContainerFeatures();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.keyctl = reader.bool();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.fuse = reader.bool();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.mount.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ContainerFeatures {
+    return {
+      keyctl: isSet(object.keyctl) ? globalThis.Boolean(object.keyctl) : false,
+      fuse: isSet(object.fuse) ? globalThis.Boolean(object.fuse) : false,
+      mount: globalThis.Array.isArray(object?.mount) ? object.mount.map((e: any) => globalThis.String(e)) : [],
+    };
+  },
+
+  toJSON(message: ContainerFeatures): unknown {
+    const obj: any = {};
+    if (message.keyctl !== false) {
+      obj.keyctl = message.keyctl;
+    }
+    if (message.fuse !== false) {
+      obj.fuse = message.fuse;
+    }
+    if (message.mount?.length) {
+      obj.mount = message.mount;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<ContainerFeatures>): ContainerFeatures {
+    return ContainerFeatures.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ContainerFeatures>): ContainerFeatures {
+    const message = createBaseContainerFeatures();
+    message.keyctl = object.keyctl ?? false;
+    message.fuse = object.fuse ?? false;
+    message.mount = object.mount?.map((e) => e) || [];
     return message;
   },
 };
