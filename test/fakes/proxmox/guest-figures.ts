@@ -1,0 +1,84 @@
+/** What a guest's rows in lists show, read from its configuration and from what runs. */
+import type { Guest, World } from './world.ts';
+
+export interface GuestFigures {
+  readonly name: string;
+  readonly status: 'running' | 'stopped';
+  readonly uptime: number;
+  readonly cpus: number;
+  readonly maxMemoryBytes: number;
+  readonly maxSwapBytes: number;
+  readonly maxDiskBytes: number;
+  readonly cpu: number;
+  readonly memoryBytes: number;
+  readonly diskBytes: number;
+  readonly netInBytes: number;
+  readonly netOutBytes: number;
+  readonly template: boolean;
+  readonly tags: string | undefined;
+  readonly lock: string | undefined;
+  readonly pid: number | undefined;
+}
+
+const mebibyte = 1024 ** 2;
+
+export function guestFigures(guest: Guest, world: World): GuestFigures {
+  const { config, usage } = guest;
+  const running = guest.status === 'running';
+  const startedAtMs = guest.startedAtMs ?? world.clock.nowMs();
+  return {
+    name: nameOf(guest),
+    status: guest.status,
+    uptime: running ? Math.floor((world.clock.nowMs() - startedAtMs) / 1000) : 0,
+    cpus: cpusOf(guest, world),
+    maxMemoryBytes: Number(config.memory?.split(/\D/)[0] ?? 512) * mebibyte,
+    maxSwapBytes: guest.kind === 'lxc' ? Number(config.swap ?? 512) * mebibyte : 0,
+    maxDiskBytes: diskOf(guest, world),
+    cpu: running ? usage.cpu : 0,
+    memoryBytes: running ? usage.memoryBytes : 0,
+    diskBytes: running && guest.kind === 'lxc' ? usage.diskBytes : 0,
+    netInBytes: running ? usage.netInBytes : 0,
+    netOutBytes: running ? usage.netOutBytes : 0,
+    template: config.template === '1',
+    tags: config.tags,
+    lock: config.lock,
+    pid: running ? guest.pid : undefined,
+  };
+}
+
+function nameOf({ kind, config, vmid }: Guest): string {
+  if (kind === 'lxc') return config.hostname ?? `CT${vmid}`;
+  return config.name ?? `VM ${vmid}`;
+}
+
+/** A container without a limit has those of its node; a machine has its sockets' cores. */
+function cpusOf({ kind, config, node }: Guest, world: World): number {
+  const ofNode = world.nodes.get(node)?.cpus ?? 1;
+  if (kind === 'lxc') return Number(config.cores ?? config.cpulimit ?? ofNode) || ofNode;
+  return Number(config.vcpus ?? Number(config.sockets ?? 1) * Number(config.cores ?? 1));
+}
+
+/** Of the root volume, or of the disk that a machine starts from. */
+function diskOf({ kind, config }: Guest, world: World): number {
+  if (kind === 'lxc') return sizeIn(config.rootfs ?? '') || freeSpaceBytes(world);
+  const first = /^order=([a-z]+\d+)/.exec(config.boot ?? '')?.[1];
+  const drives = Object.keys(config)
+    .filter((key) => /^(scsi|virtio|sata|ide)\d+$/.test(key))
+    .sort();
+  return sizeIn(config[first ?? drives[0] ?? ''] ?? '');
+}
+
+/** A volume without a quota is as large as what it lies on. */
+const freeSpaceBytes = (_world: World): number => 4 * 1024 ** 3;
+
+const units: Readonly<Record<string, number>> = {
+  K: 1024,
+  M: mebibyte,
+  G: 1024 * mebibyte,
+  T: mebibyte ** 2,
+};
+
+export function sizeIn(property: string): number {
+  const match = /(?:^|,)size=(\d+(?:\.\d+)?)([KMGT]?)/.exec(property);
+  return match === null ? 0 : Number(match[1]) * (units[match[2] ?? ''] ?? 1);
+}
