@@ -41,7 +41,7 @@ let failed = 0;
 let passed = 0;
 try {
   // Everything that needs no running part; each counts as one test.
-  for (const script of ['check', 'lint', 'format:check', 'knip', 'proto:check']) {
+  for (const script of ['check', 'lint', 'format:check', 'knip', 'proto:check', 'proxmox:check']) {
     const code = await run('npm', ['run', '--silent', script]);
     console.error(`${code === 0 ? 'ok' : 'FAILED'}: npm run ${script}`);
     if (code === 0) passed += 1;

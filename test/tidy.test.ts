@@ -7,7 +7,7 @@ import { version } from '#shared/version.ts';
 
 const root = path.resolve(import.meta.dirname, '..');
 const files = globSync('{shared,agent,control-plane,clients,scripts,test}/**/*.ts', { cwd: root })
-  .filter((file) => !file.startsWith('shared/gen/'))
+  .filter((file) => !/^(shared|control-plane\/backends\/proxmox\/schema)\/gen\//.test(file))
   .concat('drover.ts')
   .sort();
 const isTest = (file: string): boolean => file.endsWith('.test.ts') || file.startsWith('test/');
