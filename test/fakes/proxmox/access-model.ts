@@ -1,7 +1,7 @@
 /** Users, tokens, roles and ACLs, as a world keeps them. */
 import type { Random } from '#shared/random.ts';
 import { specialRoles } from './roles.ts';
-import type { Caller } from './route.ts';
+import type { Caller } from './caller.ts';
 
 export interface Token {
   readonly name: string;

@@ -1,24 +1,5 @@
 /** What a guest's rows in lists show, read from its configuration and from what runs. */
-import type { Guest, World } from './world.ts';
-
-export interface GuestFigures {
-  readonly name: string;
-  readonly status: 'running' | 'stopped';
-  readonly uptime: number;
-  readonly cpus: number;
-  readonly maxMemoryBytes: number;
-  readonly maxSwapBytes: number;
-  readonly maxDiskBytes: number;
-  readonly cpu: number;
-  readonly memoryBytes: number;
-  readonly diskBytes: number;
-  readonly netInBytes: number;
-  readonly netOutBytes: number;
-  readonly template: boolean;
-  readonly tags: string | undefined;
-  readonly lock: string | undefined;
-  readonly pid: number | undefined;
-}
+import type { Guest, GuestFigures, World } from './world.ts';
 
 const mebibyte = 1024 ** 2;
 

@@ -1,19 +1,7 @@
 /** What answers a call: a table of handlers by method and path, as the API names them. */
-import type { Task, TaskBody } from './task-engine.ts';
+import type { Caller } from './caller.ts';
+import type { TaskBody } from './task-engine.ts';
 import type { World } from './world.ts';
-
-/** Who calls, as authenticated. */
-export interface Caller {
-  /** "alice@pve". */
-  readonly user: string;
-  /** The name of the token: "t1". Undefined for tickets. */
-  readonly token?: string;
-  /** "alice@pve!t1", or the user: what UPIDs and the log name. */
-  readonly authId: string;
-}
-
-/** root@pam with a ticket: HA and the node itself act as this. */
-export const rootCaller: Caller = { user: 'root@pam', authId: 'root@pam' };
 
 export interface Call {
   /** Path, query and body in one, as text ("1" for true); checked by the schema before the handler runs. */
@@ -69,5 +57,3 @@ export class TextAnswer {
     this.text = text;
   }
 }
-
-export type { Task, TaskBody };

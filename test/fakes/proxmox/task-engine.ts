@@ -1,7 +1,7 @@
 /** Forked task workers: UPIDs, logs, ends, in virtual time. */
 import type { Clock } from '#shared/clock.ts';
 import type { FileLocks } from './locks.ts';
-import type { Caller } from './route.ts';
+import type { Caller } from './caller.ts';
 
 /** What a worker may do. All waiting is in virtual time, and ends where the worker is told to stop. */
 export interface TaskControl {
