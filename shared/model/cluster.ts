@@ -2,6 +2,7 @@
 
 import type { Metadata } from './fleet.ts';
 import type { InstanceId, NodeName } from './ids.ts';
+import type { InstanceSpec } from './spec.ts';
 
 /** How a server's certificate is known. Nothing else is trusted. */
 export type ClusterTrust =
@@ -53,6 +54,12 @@ export interface ClusterGuest {
   /** It was there before us: its removal by us needs the person's word, and release leaves it as it was. */
   readonly adopted: boolean;
   readonly changedAtMs: number;
+  /** What was last asked for. Left out: adopted, and nothing was asked since; or nothing is left. */
+  readonly spec?: InstanceSpec;
+  /** It was seen: when it is gone, it is gone, and is not made again. */
+  readonly made?: boolean;
+  /** The newest generation that it was made to be as, and started for. Left out: none. */
+  readonly appliedGeneration?: number;
 }
 
 /** Whether a call may do what Drover wants of it. */

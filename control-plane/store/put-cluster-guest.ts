@@ -1,0 +1,161 @@
+import { createHash } from 'node:crypto';
+import { DroverError } from '#shared/errors.ts';
+import type { ClusterGuest, InstanceId, InstanceSpec, NodeName } from '#shared/model.ts';
+import { canonicalText } from './canonical.ts';
+import type { Transaction } from './store.ts';
+
+export interface GuestClaim {
+  readonly instanceId: InstanceId;
+  readonly generation: number;
+  readonly cluster: string;
+  readonly kind: ClusterGuest['kind'];
+  readonly node: NodeName;
+  readonly spec: InstanceSpec;
+  /** A number that no guest has, the claimed ones left out. */
+  chooseVmid(claimed: ReadonlySet<number>): number;
+}
+
+/**
+ * Takes in what an instance is to be, before anything is done about it: a new one gets its number. Repeating
+ * a generation changes nothing. failed-precondition with the reason stale-generation or removed;
+ * invalid-argument with generation-reused.
+ */
+export function claimGuest(tx: Transaction, claim: GuestClaim, nowMs: number): ClusterGuest {
+  const { instanceId, generation, cluster, spec } = claim;
+  const specDigest = createHash('sha256').update(canonicalText(spec)).digest('hex');
+  const record = tx.get('cluster-guest', instanceId);
+  if (record === undefined) {
+    const vmid = claim.chooseVmid(claimedVmids(tx, cluster));
+    const { kind, node } = claim;
+    const intent = 'run' as const;
+    const taken = { instanceId, cluster, vmid, kind, node, generation, intent, specDigest };
+    return put(tx, { ...taken, adopted: false, changedAtMs: nowMs, spec });
+  }
+  checkGeneration(record, generation);
+  if (record.intent === 'remove' || record.intent === 'removed')
+    throw refusal(instanceId, 'removed', `instance ${instanceId} is being removed, or was, for good`);
+  if (record.generation === generation) {
+    if (record.specDigest === '' || record.specDigest === specDigest) return record;
+    throw new DroverError(
+      'invalid-argument',
+      `generation ${generation} of ${instanceId} was ordered with another spec`,
+      { subject: { instance: instanceId }, reason: 'generation-reused' },
+    );
+  }
+  return put(tx, { ...record, generation, intent: 'run', specDigest, spec, changedAtMs: nowMs });
+}
+
+/** It was there before us, and is an instance from now on. already-exists. */
+export function putAdoptedGuest(
+  tx: Transaction,
+  guest: Pick<ClusterGuest, 'instanceId' | 'cluster' | 'vmid' | 'kind' | 'node' | 'generation'>,
+  nowMs: number,
+): ClusterGuest {
+  const { cluster, vmid, instanceId } = guest;
+  const owner = tx
+    .list('cluster-guest')
+    .find((each) => each.cluster === cluster && each.vmid === vmid && each.intent !== 'removed');
+  if (owner !== undefined && owner.instanceId !== instanceId)
+    throw new DroverError('already-exists', `guest ${vmid} of ${cluster} is instance ${owner.instanceId}`, {
+      subject: { instance: owner.instanceId },
+    });
+  return put(tx, {
+    ...guest,
+    intent: 'run',
+    specDigest: '',
+    adopted: true,
+    made: true,
+    appliedGeneration: guest.generation,
+    changedAtMs: nowMs,
+  });
+}
+
+/** What was asked last. failed-precondition with stale-generation; not-found for a stop of what is not there. */
+export function putGuestIntent(
+  tx: Transaction,
+  order: { readonly instanceId: InstanceId; readonly generation: number; readonly intent: 'stop' | 'remove' },
+  nowMs: number,
+): ClusterGuest {
+  const { instanceId, generation, intent } = order;
+  const record = tx.get('cluster-guest', instanceId);
+  if (record === undefined || record.intent === 'removed') throw notThere(instanceId);
+  checkGeneration(record, generation);
+  if (record.intent === 'remove' || record.intent === intent) return record;
+  return put(tx, { ...record, generation: Math.max(record.generation, generation), intent, changedAtMs: nowMs });
+}
+
+/** Nothing is left of it: its number is free, and no order counts any more. */
+export function putGuestRemoved(
+  tx: Transaction,
+  gone: { readonly instanceId: InstanceId; readonly cluster: string; readonly node: NodeName } & {
+    readonly generation: number;
+  },
+  nowMs: number,
+): ClusterGuest {
+  const record = tx.get('cluster-guest', gone.instanceId);
+  if (record?.intent === 'removed') return record;
+  const fresh: ClusterGuest = {
+    ...gone,
+    vmid: 0,
+    kind: 'lxc',
+    specDigest: '',
+    adopted: false,
+    intent: 'removed',
+    changedAtMs: nowMs,
+  };
+  const { spec: _spec, ...rest } = record ?? fresh;
+  return put(tx, { ...rest, intent: 'removed', changedAtMs: nowMs });
+}
+
+/** What was learned of it while it was worked on. Nothing where its record is another's by now. */
+export function patchGuest(
+  tx: Transaction,
+  instanceId: InstanceId,
+  patch: Partial<Pick<ClusterGuest, 'vmid' | 'node' | 'made' | 'appliedGeneration'>>,
+  nowMs: number,
+): ClusterGuest | undefined {
+  const record = tx.get('cluster-guest', instanceId);
+  if (record === undefined || record.intent === 'removed') return record;
+  const isSame = Object.entries(patch).every(([key, value]) => record[key as keyof ClusterGuest] === value);
+  return isSame ? record : put(tx, { ...record, ...patch, changedAtMs: nowMs });
+}
+
+/** Another number, where somebody else's guest came to have the one that was claimed. */
+export function claimOtherVmid(
+  tx: Transaction,
+  instanceId: InstanceId,
+  chooseVmid: GuestClaim['chooseVmid'],
+  nowMs: number,
+): ClusterGuest {
+  const record = tx.get('cluster-guest', instanceId);
+  if (record === undefined) throw notThere(instanceId);
+  const vmid = chooseVmid(claimedVmids(tx, record.cluster));
+  return put(tx, { ...record, vmid, changedAtMs: nowMs });
+}
+
+function put(tx: Transaction, record: ClusterGuest): ClusterGuest {
+  tx.put('cluster-guest', record.instanceId, record);
+  return record;
+}
+
+const claimedVmids = (tx: Transaction, cluster: string): ReadonlySet<number> =>
+  new Set(
+    tx
+      .list('cluster-guest')
+      .filter((each) => each.cluster === cluster && each.intent !== 'removed')
+      .map(({ vmid }) => vmid),
+  );
+
+function checkGeneration(record: ClusterGuest, generation: number): void {
+  if (generation >= record.generation) return;
+  const message = `order for generation ${generation}, ${record.generation} was seen`;
+  throw refusal(record.instanceId, 'stale-generation', message);
+}
+
+const refusal = (instance: string, reason: string, message: string): DroverError =>
+  new DroverError('failed-precondition', message, { subject: { instance }, reason });
+
+const notThere = (instanceId: InstanceId): DroverError =>
+  new DroverError('not-found', `there is no guest of instance ${instanceId}`, {
+    subject: { instance: instanceId },
+  });
