@@ -1,8 +1,11 @@
-import type { VolumeClaim, WorkloadSpec } from '#shared/model.ts';
+import { isDeepStrictEqual } from 'node:util';
+import type { ClusterOptions, VolumeClaim, WorkloadSpec } from '#shared/model.ts';
+import { plainClusterOptions } from '#shared/wire/cluster-options.ts';
 import { plainGuestConfig } from '#shared/wire/guest-config.ts';
 import type { Configuration, FindContext, FoundSpec } from './guest-kind.ts';
 import { useOf } from './interfaces.ts';
 import { lxcLimits, storageOfVolume } from './lxc-limits.ts';
+import { foundFeatures, ownTags } from './lxc-options.ts';
 import { indexedKeys, interfacesOf } from './lxc-network.ts';
 import { isOn, numberOf, parseDiskMib, parseList, parseProperties, textOf } from './properties.ts';
 
@@ -15,6 +18,13 @@ export function foundLxcSpec(config: Configuration, context: FindContext): Found
   const mounts = mountsOf(config);
   const { limits } = lxcLimits(config);
   const isStarted = isOn(config['onboot']);
+  const features = parseProperties(config['features']);
+  const cluster: ClusterOptions = {
+    ...plainClusterOptions,
+    tags: ownTags(config),
+    features: foundFeatures(features),
+    protection: isOn(config['protection']),
+  };
   const spec: WorkloadSpec = {
     ...plainGuestConfig,
     image: `proxmox:guest/${context.vmid}`,
@@ -38,8 +48,9 @@ export function foundLxcSpec(config: Configuration, context: FindContext): Found
     security: {
       ...plainGuestConfig.security,
       privileged: !isOn(config['unprivileged']),
-      nesting: isOn(parseProperties(config['features']).get('nesting')),
+      nesting: isOn(features.get('nesting')),
     },
+    ...(!isDeepStrictEqual(cluster, plainClusterOptions) && { cluster }),
     startOrder: numberOf(parseProperties(config['startup'], 'order').get('order')),
   };
   return {
@@ -66,14 +77,16 @@ function obstaclesOf(config: Configuration): string[] {
 const known = new Set(
   (
     'arch cores cpulimit description digest features hostname lock lxc memory nameserver onboot ostype ' +
-    'parent rootfs searchdomain snapshots startup swap tags template unprivileged'
+    'parent protection rootfs searchdomain snapshots startup swap tags template unprivileged'
   ).split(' '),
 );
 const isKnown = (key: string): boolean => known.has(key) || /^(net|mp|unused)\d+$/.test(key);
 
+const saidFeatures = new Set(['nesting', 'keyctl', 'fuse', 'mount']);
+
 function notesOf(config: Configuration): string[] {
   const swapMib = numberOf(config['swap'], 512);
-  const features = [...parseProperties(config['features']).keys()].filter((key) => key !== 'nesting');
+  const features = [...parseProperties(config['features']).keys()].filter((key) => !saidFeatures.has(key));
   const others = Object.keys(config).filter((key) => !isKnown(key));
   const startup = [...parseProperties(config['startup'], 'order').keys()].filter((key) => key !== 'order');
   const cores = numberOf(config['cores']);

@@ -1,7 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import type { Attachment, InstanceSpec, Network } from '#shared/model.ts';
 import type { VolumeId } from '#shared/model.ts';
+import { plainClusterOptions } from '#shared/wire/cluster-options.ts';
 import { newSpec } from '../../../../test/conformance/backend.ts';
+import { plainVmOptions } from '#shared/wire/vm-options.ts';
 import { emptyAssignment } from '#shared/wire/network.ts';
 import type { Configuration, SpecContext } from './guest-kind.ts';
 import { lxcKind } from './lxc.ts';
@@ -208,8 +210,29 @@ describe('a container of a cluster', () => {
     {
       name: 'no nesting: other features stay',
       spec: { security: plain.security },
-      config: { features: 'nesting=1,keyctl=1' },
-      changes: { set: { features: 'keyctl=1' } },
+      config: { features: 'nesting=1,force_rw_sys=1' },
+      changes: { set: { features: 'force_rw_sys=1' } },
+    },
+    {
+      name: 'what only clusters have',
+      spec: {
+        cluster: {
+          ...plainClusterOptions,
+          tags: ['a', 'web'],
+          features: { keyctl: true, fuse: false, mount: ['cifs', 'nfs'] },
+          onBoot: false,
+          protection: true,
+        },
+      },
+      config: { tags: 'drover-0123456789ab;old' },
+      changes: {
+        set: {
+          tags: 'a;web;drover-0123456789ab',
+          features: 'nesting=1,keyctl=1,mount=cifs;nfs',
+          onboot: false,
+          protection: true,
+        },
+      },
     },
     { name: 'no nesting', spec: { security: plain.security }, changes: { unset: ['features'] } },
     {
@@ -271,6 +294,7 @@ describe('a container of a cluster', () => {
       spec: { security: { ...plain.security, addCapabilities: ['CAP_NET_ADMIN'] } },
       words: /addCapabilities/,
     },
+    { name: 'a machine', spec: { vm: plainVmOptions }, words: /vm/ },
     { name: 'keys of LXC', spec: { lxcKeys: { 'lxc.tty.max': '2' } }, words: /lxc/ },
     { name: 'a volume of no size', spec: { volumes: [{ ...claim, sizeMib: 0 }] }, words: /volume data/ },
     {
@@ -335,7 +359,8 @@ const lan: Network = {
 
 describe('a container that was there before', () => {
   it('is what a person would have written, and its changes are none', () => {
-    const { spec, notes, obstacles } = lxcKind.spec(richConfig, { ...context, networks: [lan] });
+    const found = { ...richConfig, tags: 'zed;alpha', protection: 1, features: 'nesting=1,mount=nfs' };
+    const { spec, notes, obstacles } = lxcKind.spec(found, { ...context, networks: [lan] });
     expect(obstacles).toEqual([]);
     expect(notes).toEqual([
       'it is called web-x7k2p inside',
@@ -351,10 +376,11 @@ describe('a container that was there before', () => {
       restart: { policy: 'always' },
       volumes: [{ name: 'data', mountPath: '/data', sizeMib: 2048, pool: 'btr' }],
       startOrder: 3,
+      cluster: { tags: ['alpha', 'zed'], protection: true, features: { mount: ['nfs'] } },
     });
     const { replicas: _, placement: __, update: ___, ...alike } = spec;
     const instance: InstanceSpec = { ...alike, displayName: 'x', workload: 'web', assigned: rich.assigned };
-    expect(lxcKind.changes(instance, richConfig, context)).toEqual(none);
+    expect(lxcKind.changes(instance, found, context)).toEqual(none);
   });
 
   const bare: Configuration = { rootfs: 'local:1/disk.raw,size=4G', unprivileged: 1, swap: 0 };
@@ -389,12 +415,12 @@ describe('a container that was there before', () => {
     const config = {
       ...bare,
       mp0: '/srv,mp=/mnt',
-      features: 'fuse=1',
+      features: 'force_rw_sys=1',
       hookscript: 'local:snippets/x',
       unused0: 'local:1/x.raw',
     };
     expect(lxcKind.spec(config, { ...context, networks: [] }).notes).toEqual([
-      'its features fuse stay',
+      'its features force_rw_sys stay',
       'unused0 stays: local:1/x.raw',
       'what a spec cannot say stays: hookscript',
       'mp0 stays as it is: /srv,mp=/mnt',

@@ -1,7 +1,8 @@
-import type { InstanceSpec, Resources } from '#shared/model.ts';
+import type { InstanceSpec } from '#shared/model.ts';
+import { plainClusterOptions } from '#shared/wire/cluster-options.ts';
 import { isAddressOutside, lxcCalls } from './lxc-calls.ts';
 import { foundLxcSpec } from './lxc-found.ts';
-import { defaultMemoryMib, lxcLimits, storageOfVolume } from './lxc-limits.ts';
+import { lxcLimits, storageOfVolume } from './lxc-limits.ts';
 import { cannotAttach, fixedOf } from './interfaces.ts';
 import {
   type ClusterVersion,
@@ -12,14 +13,13 @@ import {
   type MakeContext,
   type SpecContext,
 } from './guest-kind.ts';
+import { type Change, featureChanges, newFeatures, optionChanges, options } from './lxc-options.ts';
 import { freeKeys, indexedKeys, interfaceChanges, interfacesOf, newInterface } from './lxc-network.ts';
 import {
   formatProperties,
   isOn,
   mergeProperties,
-  numberOf,
   parseDiskMib,
-  parseList,
   parseProperties,
   textOf,
 } from './properties.ts';
@@ -45,6 +45,8 @@ export const lxcKind: GuestKind = {
     'mounts',
     'nesting',
     'privileged',
+    'cluster-options',
+    'container-options',
   ],
   cannot,
   create: (spec, context) => guestCall('POST /nodes/{node}/lxc', creation(spec, context)),
@@ -73,6 +75,7 @@ function cannot(spec: InstanceSpec, version: ClusterVersion): string[] {
     [Object.values(spec.env).some((value) => /[\n\r\0]/.test(value)), 'env: no value has several lines'],
     [spec.user !== '', 'user: a container starts its init as root'],
     [spec.workingDir !== '', 'workingDir: a container starts its init in /'],
+    [spec.vm !== undefined, 'vm: a container is no machine'],
     [spec.devices.length > 0, 'devices: only root@pam may give them to a container'],
     [security.ownIdRange, 'security.ownIdRange: all unprivileged containers of a node share one range'],
     [security.addCapabilities.length > 0, 'security.addCapabilities: they cannot be set'],
@@ -91,6 +94,8 @@ function cannot(spec: InstanceSpec, version: ClusterVersion): string[] {
 function creation(spec: InstanceSpec, context: MakeContext) {
   const { storageOf, mark, image, vmid, node } = context;
   const rootGib = gibOf(spec.resources.diskMib || defaultDiskMib);
+  const { pool, tags, sshKeys } = spec.cluster ?? plainClusterOptions;
+  const features = newFeatures(spec);
   return {
     node,
     vmid,
@@ -98,11 +103,13 @@ function creation(spec: InstanceSpec, context: MakeContext) {
     hostname: spec.displayName,
     unprivileged: !spec.security.privileged,
     rootfs: `${storageOf(spec.rootPool)}:${rootGib}`,
-    tags: mark.tag,
+    tags: [...tags, mark.tag].join(';'),
     description: mark.line,
     swap: 0,
     ...options(spec),
-    ...(spec.security.nesting && { features: { nesting: true } }),
+    ...(features !== undefined && { features }),
+    ...(pool !== '' && { pool }),
+    ...(sshKeys.length > 0 && { 'ssh-public-keys': sshKeys.join('\n') }),
     ...Object.fromEntries(
       spec.assigned.attachments.map((attachment, place) => [`net${place}`, newInterface(attachment)]),
     ),
@@ -111,39 +118,6 @@ function creation(spec: InstanceSpec, context: MakeContext) {
     ),
   };
 }
-
-/** What is one value each. Undefined: the key is not to be there. */
-function wantedOptions(spec: InstanceSpec): Readonly<Record<string, string | number | boolean | undefined>> {
-  const { resources, restart, startOrder, dns, command, env } = spec;
-  const text = (words: readonly string[], separator: string): string | undefined =>
-    words.length === 0 ? undefined : words.join(separator);
-  return {
-    memory: resources.memoryMib || defaultMemoryMib,
-    ...processors(resources),
-    onboot: restart.policy !== 'never',
-    startup: startOrder === 0 ? undefined : `order=${startOrder}`,
-    nameserver: text(dns.servers, ' '),
-    searchdomain: text(dns.search, ' '),
-    entrypoint: text(command, ' '),
-    env: text(
-      Object.entries(env).map(([key, value]) => `${key}=${value}`),
-      '\0',
-    ),
-  };
-}
-
-/** As many cores as its share needs, and a limit where that is no whole number of them. */
-function processors({ cpuMillicores }: Resources): { cores?: number; cpulimit?: number } {
-  if (cpuMillicores === 0) return {};
-  const cores = Math.ceil(cpuMillicores / 1000);
-  return cpuMillicores % 1000 === 0 ? { cores } : { cores, cpulimit: cpuMillicores / 1000 };
-}
-
-const options = (spec: InstanceSpec): Record<string, string | number | boolean> =>
-  Object.fromEntries(Object.entries(wantedOptions(spec)).filter((entry) => entry[1] !== undefined)) as Record<
-    string,
-    string | number | boolean
-  >;
 
 type Claim = InstanceSpec['volumes'][number];
 
@@ -184,46 +158,6 @@ function changes(spec: InstanceSpec, config: Configuration, context: SpecContext
         : []),
     ],
   };
-}
-
-type Change = { readonly set: Record<string, unknown>; readonly unset: string[] };
-
-function optionChanges(spec: InstanceSpec, config: Configuration): Change {
-  const wanted = wantedOptions(spec);
-  const set: Record<string, unknown> = {};
-  const unset: string[] = [];
-  const says = (key: string, isSame: boolean): void => {
-    if (isSame) return;
-    if (wanted[key] === undefined) unset.push(key);
-    else set[key] = wanted[key];
-  };
-  const { resources, startOrder, dns } = spec;
-  says('memory', lxcLimits(config).limits.memoryMib === wanted['memory']);
-  if (lxcLimits(config).limits.cpuMillicores !== resources.cpuMillicores) {
-    for (const key of ['cores', 'cpulimit'] as const)
-      says(key, config[key] === undefined && wanted[key] === undefined);
-  }
-  says('onboot', isOn(config['onboot']) === wanted['onboot']);
-  says('nameserver', parseList(config['nameserver']).join(' ') === dns.servers.join(' '));
-  says('searchdomain', parseList(config['searchdomain']).join(' ') === dns.search.join(' '));
-  if (spec.command.length > 0) says('entrypoint', textOf(config['entrypoint']) === wanted['entrypoint']);
-  if (Object.keys(spec.env).length > 0) says('env', textOf(config['env']) === wanted['env']);
-  const startup = parseProperties(config['startup'], 'order');
-  if (numberOf(startup.get('order')) !== startOrder) {
-    const next = mergeProperties(startup, { order: startOrder === 0 ? undefined : startOrder });
-    if (next.size === 0) unset.push('startup');
-    else set['startup'] = formatProperties(next);
-  }
-  return { set, unset };
-}
-
-function featureChanges({ security }: InstanceSpec, config: Configuration): Change {
-  const features = parseProperties(config['features']);
-  if (isOn(features.get('nesting')) === security.nesting) return { set: {}, unset: [] };
-  const next = mergeProperties(features, { nesting: security.nesting || undefined });
-  return next.size === 0
-    ? { set: {}, unset: ['features'] }
-    : { set: { features: formatProperties(next) }, unset: [] };
 }
 
 /** A mount point is known by its path. One that nobody claims any more stays: it may hold data. */
