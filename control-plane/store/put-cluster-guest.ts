@@ -22,7 +22,7 @@ export interface GuestClaim {
  */
 export function claimGuest(tx: Transaction, claim: GuestClaim, nowMs: number): ClusterGuest {
   const { instanceId, generation, cluster, spec } = claim;
-  const specDigest = createHash('sha256').update(canonicalText(spec)).digest('hex');
+  const specDigest = specDigestOf(spec);
   const record = tx.get('cluster-guest', instanceId);
   if (record === undefined) {
     const vmid = claim.chooseVmid(claimedVmids(tx, cluster));
@@ -45,32 +45,27 @@ export function claimGuest(tx: Transaction, claim: GuestClaim, nowMs: number): C
   return put(tx, { ...record, generation, intent: 'run', specDigest, spec, changedAtMs: nowMs });
 }
 
-/** It was there before us, and is an instance from now on. already-exists. */
-export function putAdoptedGuest(
+/** Our mark is on it: an order of the generation that it was adopted for finds nothing to do. not-found. */
+export function settleAdoptedGuest(
   tx: Transaction,
-  guest: Pick<ClusterGuest, 'instanceId' | 'cluster' | 'vmid' | 'kind' | 'node' | 'generation'>,
+  instanceId: InstanceId,
+  spec: InstanceSpec,
   nowMs: number,
 ): ClusterGuest {
-  const { cluster, vmid, instanceId } = guest;
-  const owner = tx
-    .list('cluster-guest')
-    .find((each) => each.cluster === cluster && each.vmid === vmid && each.intent !== 'removed');
-  if (owner !== undefined && owner.instanceId !== instanceId)
-    throw new DroverError('already-exists', `guest ${vmid} of ${cluster} is instance ${owner.instanceId}`, {
-      subject: { instance: owner.instanceId },
-    });
-  return put(tx, {
-    ...guest,
-    intent: 'run',
-    specDigest: '',
-    adopted: true,
-    made: true,
-    appliedGeneration: guest.generation,
-    changedAtMs: nowMs,
-  });
+  const record = tx.get('cluster-guest', instanceId);
+  if (record === undefined) throw notThere(instanceId);
+  const appliedGeneration = record.generation;
+  const specDigest = specDigestOf(spec);
+  return put(tx, { ...record, spec, specDigest, made: true, appliedGeneration, changedAtMs: nowMs });
 }
 
-/** What was asked last. failed-precondition with stale-generation; not-found for a stop of what is not there. */
+/** Until its mark is written, what was adopted is neither told nor absent. */
+export const isBeingAdopted = ({ adopted, specDigest, intent }: ClusterGuest): boolean =>
+  adopted && specDigest === '' && intent === 'run';
+
+/**
+ * What was asked last. failed-precondition with stale-generation; not-found for a stop of what is not there.
+ */
 export function putGuestIntent(
   tx: Transaction,
   order: { readonly instanceId: InstanceId; readonly generation: number; readonly intent: 'stop' | 'remove' },
@@ -81,7 +76,12 @@ export function putGuestIntent(
   if (record === undefined || record.intent === 'removed') throw notThere(instanceId);
   checkGeneration(record, generation);
   if (record.intent === 'remove' || record.intent === intent) return record;
-  return put(tx, { ...record, generation: Math.max(record.generation, generation), intent, changedAtMs: nowMs });
+  return put(tx, {
+    ...record,
+    generation: Math.max(record.generation, generation),
+    intent,
+    changedAtMs: nowMs,
+  });
 }
 
 /** Nothing is left of it: its number is free, and no order counts any more. */
@@ -132,6 +132,9 @@ export function claimOtherVmid(
   const vmid = chooseVmid(claimedVmids(tx, record.cluster));
   return put(tx, { ...record, vmid, changedAtMs: nowMs });
 }
+
+const specDigestOf = (spec: InstanceSpec): string =>
+  createHash('sha256').update(canonicalText(spec)).digest('hex');
 
 function put(tx: Transaction, record: ClusterGuest): ClusterGuest {
   tx.put('cluster-guest', record.instanceId, record);
