@@ -26,6 +26,7 @@ export function vmFields(vm: VmOptions): Fields {
     ['vm.cores', counted(vm.cores)],
     ['vm.balloon', vm.balloonMib === 0 ? '' : formatMib(vm.balloonMib)],
     ['vm.numa', flag(vm.numa)],
+    ['vm.kvm', vm.kvm ? '' : false],
     ['vm.bios', other(vm.bios, plainVmOptions.bios)],
     ['vm.machine', vm.machine],
     ['vm.tpm', flag(vm.tpm)],

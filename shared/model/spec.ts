@@ -102,6 +102,8 @@ export interface VmOptions {
   /** What its memory may shrink to. Zero: it does not shrink. */
   readonly balloonMib: number;
   readonly numa: boolean;
+  /** Runs on the processor itself; otherwise it is emulated, which is slow. */
+  readonly kvm: boolean;
   readonly bios: 'seabios' | 'ovmf';
   /** "q35". Empty: the cluster's default. */
   readonly machine: string;

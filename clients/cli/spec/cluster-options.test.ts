@@ -28,6 +28,7 @@ vm:
   cores: 4
   balloon: 1GiB
   numa: true
+  kvm: false
   bios: ovmf
   machine: q35
   tpm: true
@@ -51,6 +52,7 @@ cluster:
       cores: 4,
       balloonMib: 1024,
       numa: true,
+      kvm: false,
       bios: 'ovmf',
       machine: 'q35',
       tpm: true,

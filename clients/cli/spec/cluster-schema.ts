@@ -8,6 +8,7 @@ export const vmSection = section('For the proxmox-vm runtime: the virtual machin
   cores: count(8192, 'Of each socket; 0: resources.cpu, rounded up.'),
   balloon: size('What its memory may shrink to: "512MiB". Left out: it does not shrink.', '512MiB'),
   numa: flag('Memory nodes, one for each socket.'),
+  kvm: flag('Runs on the processor itself; otherwise emulated, which is slow.', true),
   bios: choice(vmChoices.bios, 'Firmware; "ovmf" is UEFI.'),
   machine: text('Kind of machine: "q35". The cluster decides where left out.'),
   tpm: flag('A TPM 2.0.'),

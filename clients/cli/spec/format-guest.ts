@@ -82,6 +82,7 @@ function formatVm(vm: Section): VmOptions {
     cores: numberOf(vm['cores']),
     balloonMib: sizeOf(vm['balloon']),
     numa: vm['numa'] === true,
+    kvm: vm['kvm'] !== false,
     bios: textOf(vm['bios']),
     machine: textOf(vm['machine']),
     tpm: vm['tpm'] === true,

@@ -448,7 +448,11 @@ export interface VmOptions {
     | CloudInit
     | undefined;
   /** How disks are attached. Unset: all as it is by itself. */
-  disk: VmDisks | undefined;
+  disk:
+    | VmDisks
+    | undefined;
+  /** Runs on the processor itself. Unset: it does. Where not, all of it is emulated, which is slow. */
+  kvm?: boolean | undefined;
 }
 
 /** CloudInit says who may log in. Addresses are those of the instance, name servers those of its dns. No passwords. */
@@ -2548,6 +2552,7 @@ function createBaseVmOptions(): VmOptions {
     clone: "",
     cloudInit: undefined,
     disk: undefined,
+    kvm: undefined,
   };
 }
 
@@ -2597,6 +2602,9 @@ export const VmOptions: MessageFns<VmOptions> = {
     }
     if (message.disk !== undefined) {
       VmDisks.encode(message.disk, writer.uint32(122).fork()).join();
+    }
+    if (message.kvm !== undefined) {
+      writer.uint32(128).bool(message.kvm);
     }
     return writer;
   },
@@ -2734,6 +2742,14 @@ export const VmOptions: MessageFns<VmOptions> = {
             message.disk = VmDisks.decode(reader, reader.uint32());
             continue;
           }
+          case 16: {
+            if (tag !== 128) {
+              break;
+            }
+
+            message.kvm = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2779,6 +2795,7 @@ export const VmOptions: MessageFns<VmOptions> = {
         ? CloudInit.fromJSON(object.cloud_init)
         : undefined,
       disk: isSet(object.disk) ? VmDisks.fromJSON(object.disk) : undefined,
+      kvm: isSet(object.kvm) ? globalThis.Boolean(object.kvm) : undefined,
     };
   },
 
@@ -2829,6 +2846,9 @@ export const VmOptions: MessageFns<VmOptions> = {
     if (message.disk !== undefined) {
       obj.disk = VmDisks.toJSON(message.disk);
     }
+    if (message.kvm !== undefined) {
+      obj.kvm = message.kvm;
+    }
     return obj;
   },
 
@@ -2854,6 +2874,7 @@ export const VmOptions: MessageFns<VmOptions> = {
       ? CloudInit.fromPartial(object.cloudInit)
       : undefined;
     message.disk = (object.disk !== undefined && object.disk !== null) ? VmDisks.fromPartial(object.disk) : undefined;
+    message.kvm = object.kvm ?? undefined;
     return message;
   },
 };
