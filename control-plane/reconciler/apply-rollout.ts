@@ -1,12 +1,10 @@
 import type { Clock } from '#shared/clock.ts';
 import type { Instance, Workload } from '#shared/model.ts';
-import { displayName } from '#shared/names.ts';
 import type { Random } from '#shared/random.ts';
-import { emptyAssignment } from '#shared/wire/network.ts';
 import { finishOperation, recordOperationStep } from '../store/finish-operation.ts';
 import { forgetWorkload } from '../store/forget-workload.ts';
 import type { InstanceTemplate } from '../store/instance-template.ts';
-import { putInstances } from '../store/put-instances.ts';
+import { drawName, newInstance, putInstances } from '../store/put-instances.ts';
 import { retireInstances } from '../store/retire-instances.ts';
 import type { Snapshot, Store, Transaction } from '../store/store.ts';
 import { updateDetail, updateInstance } from '../store/update-instance.ts';
@@ -104,43 +102,8 @@ function newInstances(
 ): Instance[] {
   const names = new Set<string>();
   return Array.from({ length: count }, () => {
-    const { id, name } = drawName(tx, workload, names, context.random);
-    names.add(name);
-    return newInstance(workload, template, { id, name }, context.nowMs);
+    const drawn = drawName(tx, workload, names, () => context.random.uuidV7());
+    names.add(drawn.name);
+    return newInstance(workload, template, drawn, context.nowMs);
   });
-}
-
-/** Five characters are few: an id whose name is taken is drawn again. */
-function drawName(
-  tx: Transaction,
-  { metadata }: Workload,
-  taken: ReadonlySet<string>,
-  random: Random,
-): { id: string; name: string } {
-  for (;;) {
-    const id = random.uuidV7();
-    const name = displayName(metadata.name, id);
-    if (!taken.has(name) && tx.named('instance', name, metadata.project) === undefined) return { id, name };
-  }
-}
-
-function newInstance(
-  { metadata, spec }: Workload,
-  template: InstanceTemplate,
-  { id, name }: { readonly id: string; readonly name: string },
-  nowMs: number,
-): Instance {
-  const { project, labels, generation } = metadata;
-  return {
-    metadata: { project, name, id, labels, annotations: {}, revision: 0, generation: 1, createdAtMs: nowMs },
-    workload: metadata.name,
-    workloadGeneration: generation,
-    intent: 'run',
-    spec: { ...template, displayName: name, assigned: emptyAssignment },
-    placement: spec.placement,
-    node: undefined,
-    boundAtMs: 0,
-    placedBecause: '',
-    observed: undefined,
-  };
 }

@@ -1,5 +1,8 @@
-import type { Instance } from '#shared/model.ts';
-import type { Transaction } from './store.ts';
+import type { Instance, Workload } from '#shared/model.ts';
+import { displayName } from '#shared/names.ts';
+import { emptyAssignment } from '#shared/wire/network.ts';
+import type { InstanceTemplate } from './instance-template.ts';
+import type { Snapshot, Transaction } from './store.ts';
 
 /**
  * Adds instances that are wanted from now on. Repeating it changes nothing: an id that is there stays as it
@@ -21,4 +24,41 @@ export function putInstances(tx: Transaction, instances: readonly Instance[], no
       project,
     );
   }
+}
+
+/** Five characters are few: an id whose name is taken is drawn again. */
+export function drawName(
+  snapshot: Pick<Snapshot, 'named'>,
+  { metadata }: Pick<Workload, 'metadata'>,
+  taken: ReadonlySet<string>,
+  newId: () => string,
+): { id: string; name: string } {
+  for (;;) {
+    const id = newId();
+    const name = displayName(metadata.name, id);
+    if (!taken.has(name) && snapshot.named('instance', name, metadata.project) === undefined)
+      return { id, name };
+  }
+}
+
+/** A copy of the workload that has no node yet. */
+export function newInstance(
+  { metadata, spec }: Workload,
+  template: InstanceTemplate,
+  { id, name }: { readonly id: string; readonly name: string },
+  nowMs: number,
+): Instance {
+  const { project, labels, generation } = metadata;
+  return {
+    metadata: { project, name, id, labels, annotations: {}, revision: 0, generation: 1, createdAtMs: nowMs },
+    workload: metadata.name,
+    workloadGeneration: generation,
+    intent: 'run',
+    spec: { ...template, displayName: name, assigned: emptyAssignment },
+    placement: spec.placement,
+    node: undefined,
+    boundAtMs: 0,
+    placedBecause: '',
+    observed: undefined,
+  };
 }

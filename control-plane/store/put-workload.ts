@@ -96,28 +96,26 @@ function dropClaims(
   return said.length === 0 ? {} : { droppedClaims: ownRecord(said) };
 }
 
+/** As its first document says. */
+export const newWorkload = (
+  { project, name, labels, annotations, spec }: WorkloadDocument,
+  id: string,
+  nowMs: number,
+): Workload => ({
+  metadata: { project, name, id, labels, annotations, revision: 0, generation: 1, createdAtMs: nowMs },
+  spec,
+  resolved: undefined,
+  deletingSinceMs: undefined,
+  resolveMessage: '',
+});
+
 function createWorkload(
   tx: Transaction,
   { document, workloadId, operationId, caller }: PutWorkload,
   nowMs: number,
 ): PutResult {
-  const { project, name, labels, annotations, spec } = document;
-  const workload: Workload = {
-    metadata: {
-      project,
-      name,
-      id: workloadId,
-      labels,
-      annotations,
-      revision: 0,
-      generation: 1,
-      createdAtMs: nowMs,
-    },
-    spec,
-    resolved: undefined,
-    deletingSinceMs: undefined,
-    resolveMessage: '',
-  };
+  const { project, name, spec } = document;
+  const workload = newWorkload(document, workloadId, nowMs);
   // Volumes of an earlier workload of the name, which were kept.
   checkClaims(tx, { workload: name, project }, spec.volumes);
   tx.put('workload', workloadId, workload, project);

@@ -84,6 +84,8 @@ export interface FakeNode {
   onStorage<T>(act: (storage: NodeStorage) => T): T;
   removeImage(digest: Digest): number;
   remove(id: InstanceId, generation: number): void;
+  /** Its guest is here no more, and nobody ordered that: it moved, or is ours no more. */
+  leave(id: InstanceId): void;
   resolve(reference: string): Digest;
   listImages(): Image[];
   exec(start: ExecStart): FakeProcess;
@@ -349,6 +351,10 @@ export function createFakeNode(options: FakeNodeOptions): FakeNode {
         storage.leave(id);
         tell({ kind: 'absent', id });
       }),
+    leave(id) {
+      instances.get(id)?.takeBackTimer();
+      if (instances.delete(id)) tell({ kind: 'absent', id });
+    },
     pause: (id) => faulty('pause', () => switchPhase(found(id), 'running', 'paused')),
     resume: (id) => faulty('pause', () => switchPhase(found(id), 'paused', 'running')),
     stats: (id) =>

@@ -1,0 +1,242 @@
+import type { Adoptable, ClusterBackend } from '../../control-plane/backends/cluster-backend.ts';
+import { forgetGuest, recordGuest, reserveGuest } from '../../control-plane/store/record-guest.ts';
+import { putClusterNode } from '../../control-plane/store/put-cluster-node.ts';
+import type { Store } from '../../control-plane/store/store.ts';
+import type { Clock } from '#shared/clock.ts';
+import { DroverError } from '#shared/errors.ts';
+import type {
+  ClusterGuestView,
+  ClusterRight,
+  ClusterSpec,
+  ClusterStatus,
+  InstanceId,
+  NodeFacts,
+  NodeName,
+  RuntimeFacts,
+  WorkloadSpec,
+} from '#shared/model.ts';
+import { simpleSpec } from '../simulation/control-plane.ts';
+import { createFakeFleet, type FakeFleet } from './backend.ts';
+
+/** A guest of a cluster in memory. */
+export interface FakeGuest {
+  view: ClusterGuestView;
+  /** What it would be as a workload. */
+  spec: WorkloadSpec;
+  notes: string[];
+  obstacles: string[];
+  /** Changes with every change of its configuration. */
+  digest: string;
+  /** Why it cannot move; empty: it can. */
+  stuckBecause: string;
+}
+
+type Method = 'adopt' | 'release' | 'migrate' | 'test' | 'inspect';
+
+/** Clusters in memory, on top of nodes in memory: guests of theirs become ours, move, and stop being so. */
+export interface FakeClusters {
+  readonly backend: ClusterBackend;
+  readonly fleet: FakeFleet;
+  /** Every cluster spec that was tried, newest last. */
+  readonly tried: readonly ClusterSpec[];
+  /** What test() finds beside the nodes. */
+  found: Partial<ClusterStatus>;
+  /** Members of a cluster that was added, connected. */
+  join(cluster: string, ...nodes: string[]): Promise<NodeName[]>;
+  addGuest(guest: Partial<ClusterGuestView> & Pick<ClusterGuestView, 'vmid' | 'node'>): FakeGuest;
+  guest(cluster: string, vmid: number): FakeGuest | undefined;
+  failNext(method: Method, error: Error): void;
+  /** Called in the middle of the next call of the method. */
+  during(method: Method, act: () => Promise<void>): void;
+}
+
+const capabilities = ['pause', 'update', 'stats', 'console', 'snapshots', 'network-none', 'network-bridged', 'mounts'];
+const runtime = (name: string): RuntimeFacts => ({ name, version: '8.4.21', healthy: true, detail: '', capabilities });
+const right = (privilege: string, granted = true): ClusterRight => ({
+  privilege,
+  path: '/vms',
+  granted,
+  neededFor: `what ${privilege} is for`,
+});
+export const allRights = ['VM.Allocate', 'VM.Audit', 'VM.Console'].map((one) => right(one));
+export const missingRight = right('VM.Migrate', false);
+
+export function createFakeClusters(options: {
+  readonly clock: Clock;
+  /** Known once the control plane over the backend is there. */
+  readonly storeOf: () => Store;
+  readonly facts?: Partial<NodeFacts>;
+}): FakeClusters {
+  const { clock, storeOf } = options;
+  const fleet = createFakeFleet({ clock });
+  const guests: FakeGuest[] = [];
+  const tried: ClusterSpec[] = [];
+  const members = new Map<string, NodeName[]>();
+  const faults: { readonly method: Method; readonly error: Error }[] = [];
+  const interruptions: { readonly method: Method; readonly act: () => Promise<void> }[] = [];
+
+  async function reach(method: Method): Promise<void> {
+    const at = faults.findIndex((one) => one.method === method);
+    if (at >= 0) throw faults.splice(at, 1)[0]?.error;
+    const found = interruptions.findIndex((one) => one.method === method);
+    if (found >= 0) await interruptions.splice(found, 1)[0]?.act();
+  }
+
+  const find = (cluster: string, vmid: number): FakeGuest | undefined =>
+    guests.find(({ view }) => view.cluster === cluster && view.vmid === vmid);
+  const own = (id: InstanceId): FakeGuest => {
+    const guest = guests.find(({ view }) => view.instanceId === id);
+    if (guest === undefined) throw new DroverError('not-found', `no guest is ${id}`);
+    return guest;
+  };
+  const change = (guest: FakeGuest, patch: Partial<ClusterGuestView>): void => {
+    guest.view = { ...guest.view, ...patch };
+  };
+
+  async function inspect(cluster: string, vmid: number): Promise<Adoptable> {
+    await reach('inspect');
+    const guest = find(cluster, vmid);
+    if (guest === undefined) throw new DroverError('not-found', `there is no guest ${vmid} in ${cluster}`);
+    const { view, spec, notes, obstacles, digest } = guest;
+    return { guest: view, spec, notes, obstacles, digest };
+  }
+
+  const statusOf = (name: string): ClusterStatus => ({
+    name,
+    clusterName: `${name}-itself`,
+    version: '8.4.21',
+    connected: true,
+    quorate: true,
+    endpoints: [{ address: '10.0.0.11:8006', problem: '' }],
+    nodes: members.get(name) ?? [],
+    guests: guests.filter(({ view }) => view.cluster === name).length,
+    ownGuests: guests.filter(({ view }) => view.cluster === name && view.instanceId !== undefined).length,
+    lastSeenAtMs: clock.nowMs(),
+    message: '',
+    rights: allRights,
+    ...clusters.found,
+  });
+
+  const backend: ClusterBackend = {
+    ...fleet.backend,
+    name: 'fake-clusters',
+    async test(name, spec) {
+      tried.push(spec);
+      await reach('test');
+      return statusOf(name);
+    },
+    fingerprintOf: async (endpoint) => {
+      if (endpoint.startsWith('nowhere'))
+        throw new DroverError('unavailable', `${endpoint} does not answer`, { reason: 'no-endpoint' });
+      return Array.from({ length: 32 }, () => 'AB').join(':');
+    },
+    status: (name) => (storeOf().snapshot().named('cluster', name) === undefined ? undefined : statusOf(name)),
+    guests: (name) => guests.map(({ view }) => view).filter(({ cluster }) => name === undefined || cluster === name),
+    inspectGuest: inspect,
+    async adopt({ cluster, vmid, digest }, { id, generation }) {
+      await reach('adopt');
+      const guest = find(cluster, vmid);
+      if (guest === undefined) throw new DroverError('not-found', 'it is gone');
+      if (guest.digest !== digest) throw new DroverError('aborted', 'its configuration was changed meanwhile');
+      if (guest.view.instanceId !== undefined) throw new DroverError('already-exists', 'it is an instance');
+      const instance = storeOf().snapshot().get('instance', id);
+      const node = fleet.nodes.get(guest.view.node);
+      if (instance === undefined || node === undefined) throw new DroverError('internal', 'nothing is kept of it');
+      change(guest, { instanceId: id, tags: [...guest.view.tags, 'drover-mark'] });
+      node.ensure(id, generation, instance.spec);
+      await storeOf().transact((tx) => recordGuest(tx, id, { specDigest: 'taken-in' }, clock.nowMs()));
+    },
+    async release({ instanceId }) {
+      await reach('release');
+      const guest = own(instanceId);
+      change(guest, { instanceId: undefined, tags: guest.view.tags.filter((tag) => tag !== 'drover-mark') });
+      fleet.nodes.get(guest.view.node)?.leave(instanceId);
+    },
+    async migrate({ instanceId, generation }, target) {
+      await reach('migrate');
+      const guest = own(instanceId);
+      if (guest.stuckBecause !== '') throw new DroverError('failed-precondition', guest.stuckBecause);
+      const [from, to] = [fleet.nodes.get(guest.view.node), fleet.nodes.get(target)];
+      const spec = from?.instances.get(instanceId)?.spec;
+      if (spec === undefined || to === undefined) throw new DroverError('not-found', 'it is not there');
+      change(guest, { node: target });
+      to.ensure(instanceId, generation, spec);
+      from?.leave(instanceId);
+    },
+    async consoleTicket({ instanceId }) {
+      const { cluster, vmid } = own(instanceId).view;
+      const url = `https://${cluster}.example:8006/?console=lxc&vmid=${vmid}`;
+      return { url, kind: 'terminal', ticket: 'PVEVNC:one', user: 'drover@pve' };
+    },
+    async ensureInstance(order, spec, signal) {
+      if (!guests.some(({ view }) => view.instanceId === order.instanceId)) await make(order, spec.displayName);
+      return fleet.backend.ensureInstance(order, spec, signal);
+    },
+    async removeInstance(order, graceMs, signal) {
+      await fleet.backend.removeInstance(order, graceMs, signal);
+      const at = guests.findIndex(({ view }) => view.instanceId === order.instanceId);
+      if (at >= 0) guests.splice(at, 1);
+      await storeOf().transact((tx) => forgetGuest(tx, order.instanceId));
+    },
+  };
+
+  async function make(
+    { instanceId, node, generation }: Parameters<ClusterBackend['ensureInstance']>[0],
+    name: string,
+  ): Promise<void> {
+    const cluster = storeOf().snapshot().named('node', node)?.cluster ?? '';
+    const vmid = Math.max(99, ...guests.map(({ view }) => view.vmid)) + 1;
+    const made = { instanceId, cluster, vmid, kind: 'lxc', node, generation } as const;
+    const record = { ...made, intent: 'run', specDigest: 'taken-in', adopted: false } as const;
+    await storeOf().transact((tx) => reserveGuest(tx, record, clock.nowMs()));
+    clusters.addGuest({ vmid, node, cluster, name, instanceId });
+  }
+
+  const clusters: FakeClusters = {
+    backend,
+    fleet,
+    tried,
+    found: {},
+    async join(cluster, ...nodes) {
+      const names: NodeName[] = [];
+      for (const node of nodes) {
+        const id = `node-${cluster}-${node}`;
+        const { result } = await storeOf().transact((tx) => putClusterNode(tx, { cluster, node, id }, clock.nowMs()));
+        names.push(result);
+        const runtimes = [runtime('proxmox-lxc'), runtime('proxmox-vm')];
+        fleet.addNode(result, { facts: { runtimes, bridges: ['vmbr0'], labels: {}, ...options.facts } });
+      }
+      members.set(cluster, [...(members.get(cluster) ?? []), ...names]);
+      return names;
+    },
+    addGuest(view) {
+      const guest: FakeGuest = {
+        view: {
+          cluster: 'lab',
+          kind: 'lxc',
+          name: `ct${view.vmid}`,
+          status: 'running',
+          template: false,
+          tags: [],
+          cpuCount: 1,
+          memoryMib: 128,
+          diskMib: 1024,
+          instanceId: undefined,
+          haState: '',
+          ...view,
+        },
+        spec: { ...simpleSpec, image: `proxmox:guest/${view.vmid}`, runtime: 'proxmox-lxc' },
+        notes: [],
+        obstacles: [],
+        digest: 'first',
+        stuckBecause: '',
+      };
+      guests.push(guest);
+      return guest;
+    },
+    guest: find,
+    failNext: (method, error) => void faults.push({ method, error }),
+    during: (method, act) => void interruptions.push({ method, act }),
+  };
+  return clusters;
+}
