@@ -7,9 +7,10 @@ import { checkClaims } from './check-claims.ts';
 import { forgetGuestRecords } from './forget-guest-records.ts';
 import { instanceTemplate, pinImage } from './instance-template.ts';
 import { drawName, newInstance, putInstances } from './put-instances.ts';
+import { isBeingAdopted } from './put-cluster-guest.ts';
 import { newWorkload } from './put-workload.ts';
 import { forgetGuest, reserveGuest } from './record-guest.ts';
-import type { Snapshot, Transaction } from './store.ts';
+import type { Transaction } from './store.ts';
 
 export interface AdoptGuest {
   /** One copy, with a runtime. */
@@ -48,9 +49,21 @@ export function adoptGuest(tx: Transaction, adopt: AdoptGuest, nowMs: number): I
 
   const instance = createInstance(tx, workload, adopt, nowMs);
   const id = instance.metadata.id as InstanceId;
-  const record = { ...guest, instanceId: id, generation: 1, intent: 'run', specDigest: '', adopted: true } as const;
+  const record = {
+    ...guest,
+    instanceId: id,
+    generation: 1,
+    intent: 'run',
+    specDigest: '',
+    adopted: true,
+  } as const;
   reserveGuest(tx, record, nowMs);
-  tell(tx, instance, { type: 'guest.adopted', message: `${guest.vmid} of ${guest.cluster}, by ${caller}` }, nowMs);
+  tell(
+    tx,
+    instance,
+    { type: 'guest.adopted', message: `${guest.vmid} of ${guest.cluster}, by ${caller}` },
+    nowMs,
+  );
   return instance;
 }
 
@@ -107,15 +120,10 @@ const runningState = ({ metadata, spec }: Instance, nowMs: number): InstanceStat
   rootPool: spec.rootPool,
 });
 
-/** Its mark is not written yet: that nothing is seen of it says nothing. */
-export function isBeingAdopted(snapshot: Pick<Snapshot, 'get'>, id: string): boolean {
-  const guest = snapshot.get('cluster-guest', id);
-  return guest !== undefined && guest.adopted && guest.specDigest === '' && guest.intent === 'run';
-}
-
 /** Takes an adoption back whose mark was not written. Repeating it changes nothing. */
 export function takeBackAdoption(tx: Transaction, id: InstanceId, because: string, nowMs: number): void {
-  if (!isBeingAdopted(tx, id)) return;
+  const guest = tx.get('cluster-guest', id);
+  if (guest === undefined || !isBeingAdopted(guest)) return;
   const instance = tx.get('instance', id);
   forgetGuest(tx, id);
   if (instance === undefined) return;

@@ -37,7 +37,9 @@ export function takeBack(tx: Transaction, before: readonly Before[]): void {
     const { name } = record.metadata;
     const holder = tx.named(kind as NamedKind, name, project);
     if (holder !== undefined && holder.metadata.id !== id)
-      throw new DroverError('aborted', `another ${kind} is called ${name} by now`, { subject: { [kind]: name } });
+      throw new DroverError('aborted', `another ${kind} is called ${name} by now`, {
+        subject: { [kind]: name },
+      });
   }
   for (const { kind, id, project, record } of before)
     if (record === undefined) tx.delete(kind, id, project);

@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { guestRecord, openFakeStore } from '../../test/fakes/cluster-records.ts';
 import type { InstanceId } from '#shared/model.ts';
-import { forgetGuest, guestWithVmid, recordGuest, reserveGuest } from './record-guest.ts';
+import { patchGuest, putGuestRemoved } from './put-cluster-guest.ts';
+import { forgetGuest, guestWithVmid, reserveGuest } from './record-guest.ts';
 import { scratchTransaction } from './scratch.ts';
 
 const other = '00000000-0000-7000-8000-000000000002' as InstanceId;
@@ -23,23 +24,11 @@ describe('guests of clusters that are ours', () => {
       reason: 'guest-reserved',
     });
     await store.transact((tx) => reserveGuest(tx, { ...second, cluster: 'other' }, 7));
-    await store.transact((tx) => recordGuest(tx, first.instanceId, { intent: 'removed' }, 8));
+    await store.transact((tx) => putGuestRemoved(tx, first, 8));
     expect(guestWithVmid(store.snapshot(), 'lab', 100)).toBeUndefined();
     await store.transact((tx) => forgetGuest(tx, other));
     await store.transact((tx) => reserveGuest(tx, second, 9));
     expect(guestWithVmid(store.snapshot(), 'lab', 100)).toMatchObject({ instanceId: other, changedAtMs: 9 });
-  });
-
-  it('writes nothing where nothing is new, and nothing of a guest that nobody knows', async () => {
-    await using world = await openFakeStore({ clusters: ['lab'] });
-    const { store } = world;
-    const guest = guestRecord();
-    await store.transact((tx) => reserveGuest(tx, guest, 5));
-    const { revision } = store.snapshot();
-    await store.transact((tx) => recordGuest(tx, guest.instanceId, { generation: 1, intent: 'run' }, 6));
-    await store.transact((tx) => recordGuest(tx, other, { generation: 3 }, 6));
-    await store.transact((tx) => forgetGuest(tx, other));
-    expect(store.snapshot().revision).toBe(revision);
   });
 
   it('is seen in a transaction that is never committed', async () => {
@@ -48,7 +37,7 @@ describe('guests of clusters that are ours', () => {
     const guest = guestRecord();
     await store.transact((tx) => reserveGuest(tx, guest, 5));
     const scratch = scratchTransaction(store.snapshot());
-    recordGuest(scratch, guest.instanceId, { vmid: 200 }, 6);
+    patchGuest(scratch, guest.instanceId, { vmid: 200 }, 6);
     expect(scratch.list('cluster-guest').map(({ vmid }) => vmid)).toEqual([200]);
     forgetGuest(scratch, guest.instanceId);
     expect(scratch.list('cluster-guest')).toEqual([]);

@@ -47,25 +47,6 @@ export function reserveGuest(
   return record;
 }
 
-/**
- * Changes what is known of a guest, or what was last asked; a change that says nothing new writes nothing.
- * Undefined: there is no such record.
- */
-export function recordGuest(
-  tx: Transaction,
-  instanceId: InstanceId,
-  change: Partial<Omit<ClusterGuest, 'instanceId' | 'cluster' | 'changedAtMs'>>,
-  nowMs: number,
-): ClusterGuest | undefined {
-  const before = tx.get('cluster-guest', instanceId);
-  if (before === undefined) return undefined;
-  const after = { ...before, ...change };
-  if (JSON.stringify(before) === JSON.stringify(after)) return before;
-  const record = { ...after, changedAtMs: nowMs };
-  tx.put('cluster-guest', instanceId, record);
-  return record;
-}
-
 /** Forgets a guest: nothing says any more that it was ours. May be repeated. */
 export function forgetGuest(tx: Transaction, instanceId: InstanceId): void {
   if (tx.get('cluster-guest', instanceId) !== undefined) tx.delete('cluster-guest', instanceId);

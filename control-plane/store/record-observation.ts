@@ -1,8 +1,8 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { FleetEvent, Instance, InstanceState, NodeName } from '#shared/model.ts';
-import { isBeingAdopted } from './adopt-guest.ts';
 import { volumesOfWorkload } from './find-volumes.ts';
 import { recordOperationStep } from './finish-operation.ts';
+import { isBeingAdopted } from './put-cluster-guest.ts';
 import type { Snapshot, Transaction } from './store.ts';
 
 export interface Sighting {
@@ -23,7 +23,8 @@ export function recordObservation(tx: Transaction, sighting: Sighting, nowMs: nu
   const record = hasMoved(tx, found, sighting) ? rebind(tx, found, sighting.node, nowMs) : found;
   if (record.node !== sighting.node) return;
   if (!isNews(record.observed, sighting.observed)) return;
-  if (sighting.observed === 'absent' && isBeingAdopted(tx, sighting.id)) return;
+  const guest = sighting.observed === 'absent' ? tx.get('cluster-guest', sighting.id) : undefined;
+  if (guest !== undefined && isBeingAdopted(guest)) return;
   const { project, name } = record.metadata;
   tx.put('instance', sighting.id, { ...record, observed: sighting.observed }, project);
   const telling = describe(record, sighting.observed);

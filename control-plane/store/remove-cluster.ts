@@ -94,7 +94,9 @@ function leftOf(
 ): { readonly kind: Kind; readonly id: string }[] {
   const names = new Set<string>(nodes.map(({ metadata }) => metadata.name));
   return [
-    ...guestsOfCluster(tx, cluster).map(({ instanceId }) => ({ kind: 'cluster-guest', id: instanceId }) as const),
+    ...guestsOfCluster(tx, cluster).map(
+      ({ instanceId }) => ({ kind: 'cluster-guest', id: instanceId }) as const,
+    ),
     ...tx
       .list('released-instance')
       .filter(({ node }) => names.has(node))

@@ -1,5 +1,6 @@
 import type { Adoptable, ClusterBackend } from '../../control-plane/backends/cluster-backend.ts';
-import { forgetGuest, recordGuest, reserveGuest } from '../../control-plane/store/record-guest.ts';
+import { claimGuest, settleAdoptedGuest } from '../../control-plane/store/put-cluster-guest.ts';
+import { forgetGuest } from '../../control-plane/store/record-guest.ts';
 import { putClusterNode } from '../../control-plane/store/put-cluster-node.ts';
 import type { Store } from '../../control-plane/store/store.ts';
 import type { Clock } from '#shared/clock.ts';
@@ -10,6 +11,7 @@ import type {
   ClusterSpec,
   ClusterStatus,
   InstanceId,
+  InstanceSpec,
   NodeFacts,
   NodeName,
   RuntimeFacts,
@@ -50,8 +52,23 @@ export interface FakeClusters {
   during(method: Method, act: () => Promise<void>): void;
 }
 
-const capabilities = ['pause', 'update', 'stats', 'console', 'snapshots', 'network-none', 'network-bridged', 'mounts'];
-const runtime = (name: string): RuntimeFacts => ({ name, version: '8.4.21', healthy: true, detail: '', capabilities });
+const capabilities = [
+  'pause',
+  'update',
+  'stats',
+  'console',
+  'snapshots',
+  'network-none',
+  'network-bridged',
+  'mounts',
+];
+const runtime = (name: string): RuntimeFacts => ({
+  name,
+  version: '8.4.21',
+  healthy: true,
+  detail: '',
+  capabilities,
+});
 const right = (privilege: string, granted = true): ClusterRight => ({
   privilege,
   path: '/vms',
@@ -77,7 +94,8 @@ export function createFakeClusters(options: {
 
   async function reach(method: Method): Promise<void> {
     const at = faults.findIndex((one) => one.method === method);
-    if (at >= 0) throw faults.splice(at, 1)[0]?.error;
+    const fault = at < 0 ? undefined : faults.splice(at, 1)[0];
+    if (fault !== undefined) throw fault.error;
     const found = interruptions.findIndex((one) => one.method === method);
     if (found >= 0) await interruptions.splice(found, 1)[0]?.act();
   }
@@ -130,21 +148,25 @@ export function createFakeClusters(options: {
         throw new DroverError('unavailable', `${endpoint} does not answer`, { reason: 'no-endpoint' });
       return Array.from({ length: 32 }, () => 'AB').join(':');
     },
-    status: (name) => (storeOf().snapshot().named('cluster', name) === undefined ? undefined : statusOf(name)),
-    guests: (name) => guests.map(({ view }) => view).filter(({ cluster }) => name === undefined || cluster === name),
+    status: (name) =>
+      storeOf().snapshot().named('cluster', name) === undefined ? undefined : statusOf(name),
+    guests: (name) =>
+      guests.map(({ view }) => view).filter(({ cluster }) => name === undefined || cluster === name),
     inspectGuest: inspect,
     async adopt({ cluster, vmid, digest }, { id, generation }) {
       await reach('adopt');
       const guest = find(cluster, vmid);
       if (guest === undefined) throw new DroverError('not-found', 'it is gone');
-      if (guest.digest !== digest) throw new DroverError('aborted', 'its configuration was changed meanwhile');
+      if (guest.digest !== digest)
+        throw new DroverError('aborted', 'its configuration was changed meanwhile');
       if (guest.view.instanceId !== undefined) throw new DroverError('already-exists', 'it is an instance');
       const instance = storeOf().snapshot().get('instance', id);
       const node = fleet.nodes.get(guest.view.node);
-      if (instance === undefined || node === undefined) throw new DroverError('internal', 'nothing is kept of it');
+      if (instance === undefined || node === undefined)
+        throw new DroverError('internal', 'nothing is kept of it');
       change(guest, { instanceId: id, tags: [...guest.view.tags, 'drover-mark'] });
       node.ensure(id, generation, instance.spec);
-      await storeOf().transact((tx) => recordGuest(tx, id, { specDigest: 'taken-in' }, clock.nowMs()));
+      await storeOf().transact((tx) => settleAdoptedGuest(tx, id, instance.spec, clock.nowMs()));
     },
     async release({ instanceId }) {
       await reach('release');
@@ -169,7 +191,7 @@ export function createFakeClusters(options: {
       return { url, kind: 'terminal', ticket: 'PVEVNC:one', user: 'drover@pve' };
     },
     async ensureInstance(order, spec, signal) {
-      if (!guests.some(({ view }) => view.instanceId === order.instanceId)) await make(order, spec.displayName);
+      if (!guests.some(({ view }) => view.instanceId === order.instanceId)) await make(order, spec);
       return fleet.backend.ensureInstance(order, spec, signal);
     },
     async removeInstance(order, graceMs, signal) {
@@ -182,14 +204,13 @@ export function createFakeClusters(options: {
 
   async function make(
     { instanceId, node, generation }: Parameters<ClusterBackend['ensureInstance']>[0],
-    name: string,
+    spec: InstanceSpec,
   ): Promise<void> {
     const cluster = storeOf().snapshot().named('node', node)?.cluster ?? '';
-    const vmid = Math.max(99, ...guests.map(({ view }) => view.vmid)) + 1;
-    const made = { instanceId, cluster, vmid, kind: 'lxc', node, generation } as const;
-    const record = { ...made, intent: 'run', specDigest: 'taken-in', adopted: false } as const;
-    await storeOf().transact((tx) => reserveGuest(tx, record, clock.nowMs()));
-    clusters.addGuest({ vmid, node, cluster, name, instanceId });
+    const chooseVmid = (): number => Math.max(99, ...guests.map(({ view }) => view.vmid)) + 1;
+    const claim = { instanceId, cluster, kind: 'lxc', node, generation, spec, chooseVmid } as const;
+    const { result } = await storeOf().transact((tx) => claimGuest(tx, claim, clock.nowMs()));
+    clusters.addGuest({ vmid: result.vmid, node, cluster, name: spec.displayName, instanceId });
   }
 
   const clusters: FakeClusters = {
@@ -201,7 +222,9 @@ export function createFakeClusters(options: {
       const names: NodeName[] = [];
       for (const node of nodes) {
         const id = `node-${cluster}-${node}`;
-        const { result } = await storeOf().transact((tx) => putClusterNode(tx, { cluster, node, id }, clock.nowMs()));
+        const { result } = await storeOf().transact((tx) =>
+          putClusterNode(tx, { cluster, node, id }, clock.nowMs()),
+        );
         names.push(result);
         const runtimes = [runtime('proxmox-lxc'), runtime('proxmox-vm')];
         fleet.addNode(result, { facts: { runtimes, bridges: ['vmbr0'], labels: {}, ...options.facts } });
