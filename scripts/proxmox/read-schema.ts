@@ -12,8 +12,12 @@ import { subKeysOfTypeText } from './read-type-text.ts';
 
 interface SchemaNode {
   readonly path: string;
-  readonly info?: Readonly<Record<string, { readonly parameters?: SchemaParameters }>>;
+  readonly info?: Readonly<Record<string, SchemaMethod>>;
   readonly children?: readonly SchemaNode[];
+}
+interface SchemaMethod {
+  readonly parameters?: SchemaParameters;
+  readonly permissions?: { readonly user?: string; readonly check?: readonly unknown[] };
 }
 interface SchemaParameters {
   readonly additionalProperties?: number;
@@ -141,7 +145,8 @@ export function factsOfSchema(tree: readonly SchemaNode[], version: string): Fac
     return register.add(named, sorted(Object.fromEntries(entries)));
   }
 
-  function readMethod(method: string, parameters: SchemaParameters): MethodFacts {
+  function readMethod(method: string, { parameters = {}, permissions }: SchemaMethod): MethodFacts {
+    const permission = (permissions?.check ?? permissions?.user) as MethodFacts['permission'];
     const all = Object.entries(flatten(parameters)).map(([name, value]) => {
       const onlyFor = value['onlyFor'] as readonly string[] | undefined;
       const facts = valueOf(value, formatOf(method, name, value));
@@ -150,6 +155,7 @@ export function factsOfSchema(tree: readonly SchemaNode[], version: string): Fac
     return {
       parameters: sorted(Object.fromEntries(all)),
       ...(Number(parameters.additionalProperties ?? 0) === 1 ? { open: true } : {}),
+      ...(permission === undefined ? {} : { permission }),
     };
   }
 
@@ -158,7 +164,7 @@ export function factsOfSchema(tree: readonly SchemaNode[], version: string): Fac
       for (const [verb, info] of Object.entries(node.info ?? {})) {
         const name = `${verb} ${node.path}`;
         if (wanted.some((one) => one.test(name)) && !unwanted.test(name))
-          methods[name] = readMethod(name, info.parameters ?? {});
+          methods[name] = readMethod(name, info);
       }
       walk(node.children ?? []);
     }

@@ -36,7 +36,14 @@ export interface MethodFacts {
   readonly parameters: ValuesFacts;
   /** Takes parameters that are not listed. */
   readonly open?: true;
+  /**
+   * Who may call: "world", "all" that are known, or a check such as `['perm', '/vms/{vmid}', ['VM.Audit']]`
+   * that may be nested in 'and' and 'or'. root@pam alone where it is left out.
+   */
+  readonly permission?: 'world' | 'all' | PermissionCheck;
 }
+
+export type PermissionCheck = readonly [string, ...unknown[]];
 
 /** One version's API, as far as a fleet needs it. Generated: scripts/generate-proxmox.ts. */
 export interface Facts {
