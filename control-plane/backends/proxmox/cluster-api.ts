@@ -49,8 +49,18 @@ export interface ClusterApi {
   ): Promise<string>;
   /** What there is, in the order in which it would be asked, with what is wrong with each. */
   endpoints(): readonly { readonly address: string; readonly problem: string }[];
-  /** More endpoints of the same cluster, learned from it, and fingerprints where it told them. */
-  learn(endpoints: readonly { readonly address: string; readonly fingerprint?: string }[]): void;
+  /**
+   * All members as the cluster itself tells them, with their names and fingerprints where it told them: those
+   * that were learned before and are not among them are forgotten. A fingerprint counts only for an endpoint
+   * that no person gave.
+   */
+  learn(
+    members: readonly {
+      readonly address: string;
+      readonly fingerprint?: string;
+      readonly node?: string;
+    }[],
+  ): void;
   close(): Promise<void>;
 }
 
