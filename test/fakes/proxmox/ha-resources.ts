@@ -1,0 +1,46 @@
+/** Resources under HA: what the plain API turns into requests, and what adds one. */
+import { sidOf } from './guest-life.ts';
+import { haOf } from './ha-engine.ts';
+import type { Call } from './route.ts';
+import type { Guest, World } from './world.ts';
+
+/** Start, stop and migrate of a managed guest: a task that ends at once; the change follows. */
+export function requestHa(call: Call, guest: Guest, wanted: 'started' | 'stopped'): string {
+  const { world } = call;
+  const engine = haOf(world);
+  const sid = sidOf(guest);
+  const verb = wanted === 'started' ? 'start' : 'stop';
+  return call.fork(`ha${verb}`, guest.vmid, async (control) => {
+    control.log(`Requesting HA ${verb} for ${guest.kind === 'lxc' ? 'CT' : 'VM'} ${guest.vmid}`);
+    await control.passes(400);
+    const resource = world.ha.resources.get(sid);
+    if (resource === undefined) return;
+    const service = engine.services.get(sid);
+    if (wanted === 'started' || service === undefined) resource.state = wanted;
+    else service.command = { kind: 'stop' };
+    engine.changed();
+  });
+}
+
+export function requestHaMigration(call: Call, guest: Guest, target: string): string {
+  const engine = haOf(call.world);
+  return call.fork('hamigrate', guest.vmid, async (control) => {
+    const name = guest.kind === 'lxc' ? 'CT' : 'VM';
+    control.log(`Requesting HA migration for ${name} ${guest.vmid} to node ${target}`);
+    await control.passes(400);
+    const service = engine.services.get(sidOf(guest));
+    if (service !== undefined) service.command = { kind: 'migrate', target };
+    engine.changed();
+  });
+}
+
+export function addHaResource(
+  world: World,
+  guest: Guest,
+  started: boolean,
+  fields: Record<string, string> = {},
+): void {
+  const sid = sidOf(guest);
+  world.ha.resources.set(sid, { sid, state: started ? 'started' : 'stopped', fields, current: 'queued' });
+  haOf(world).changed();
+}

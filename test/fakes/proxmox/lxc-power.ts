@@ -1,0 +1,196 @@
+/** Start, stop, shutdown, reboot, suspend and resume of containers. */
+import { refusal } from './failure.ts';
+import {
+  applyPending,
+  begin,
+  checkUnlocked,
+  guestOf,
+  halt,
+  lockFileOf,
+  managedByHa,
+  refuseSkipLock,
+} from './guest-life.ts';
+import { parseParts } from './guest-property.ts';
+import { requestHa } from './ha-resources.ts';
+import { lxcLockFile } from './locks.ts';
+import type { Call, Routes } from './route.ts';
+import type { TaskControl } from './task-engine.ts';
+import type { Guest, World } from './world.ts';
+
+const startMs = 1200;
+const stopMs = 1250;
+
+/** The guest of the path, or what would be it: most tasks find out themselves that there is none. */
+const subject = (call: Call): { readonly kind: 'lxc'; readonly vmid: number; readonly node: string } => ({
+  kind: 'lxc',
+  vmid: Number(call.parameters['vmid']),
+  node: call.node,
+});
+const found = (call: Call): Guest | undefined =>
+  call.world.guestOn(call.node, 'lxc', call.parameters['vmid'] ?? '');
+
+function startContainer(call: Call): string {
+  const { world } = call;
+  world.needQuorum();
+  refuseSkipLock(call);
+  const guest = found(call);
+  if (guest?.status === 'running') throw refusal(`CT ${guest.vmid} already running`);
+  if (guest !== undefined && managedByHa(world, guest)) return requestHa(call, guest, 'started');
+  return startTask(call, subject(call));
+}
+
+export function startTask(call: Call, guest: Pick<Guest, 'vmid' | 'node'>): string {
+  const { world } = call;
+  return call.fork('vzstart', guest.vmid, (control) =>
+    control.locked(lxcLockFile(guest.vmid), () =>
+      runContainer(world, world.needGuest(guest.node, 'lxc', guest.vmid), control),
+    ),
+  );
+}
+
+/** What `pct start` does, under the lock. */
+export async function runContainer(
+  world: World,
+  guest: Guest,
+  control: Pick<TaskControl, 'log' | 'passes' | 'pid'>,
+) {
+  checkUnlocked(guest);
+  if (guest.config.template === '1') throw new Error("you can't start a CT if it's a template");
+  if (guest.status === 'running') {
+    await control.passes(10_200);
+    control.log('problem with monitor socket, but continuing anyway: got timeout', '');
+    return;
+  }
+  world.writeConfig(guest, control.pid);
+  applyPending(guest);
+  checkBridges(world, guest);
+  checkVolumes(world, guest);
+  await control.passes(startMs);
+  begin(world, guest);
+}
+
+function checkBridges(world: World, guest: Guest): void {
+  const there = world.nodes.get(guest.node)?.bridges ?? [];
+  for (const key of Object.keys(guest.config).filter((name) => /^net\d+$/.test(name))) {
+    const bridge = parseParts(guest.config[key] ?? '', 'name').get('bridge');
+    if (bridge !== undefined && !there.includes(bridge)) throw new Error(`bridge '${bridge}' does not exist`);
+  }
+}
+
+function checkVolumes(world: World, guest: Guest): void {
+  for (const key of Object.keys(guest.config).filter((name) => /^(rootfs|mp\d+)$/.test(name))) {
+    const volid = parseParts(guest.config[key] ?? '', 'volume').get('volume') ?? '';
+    if (volid.startsWith('/') || world.storages.find(volid, guest.node) !== undefined) continue;
+    throw new Error(`volume '${volid}' does not exist`);
+  }
+}
+
+function needRunning(call: Call, name = 'CT'): Guest {
+  const guest = found(call);
+  if (guest?.status !== 'running') throw refusal(`${name} ${call.parameters['vmid']} not running`);
+  return guest;
+}
+
+function stopContainer(call: Call): string {
+  refuseSkipLock(call);
+  const guest = needRunning(call);
+  if (managedByHa(call.world, guest)) return requestHa(call, guest, 'stopped');
+  if (call.parameters['overrule-shutdown'] === '1') abortShutdowns(call, guest);
+  return call.fork('vzstop', guest.vmid, (control) =>
+    control.locked(lockFileOf(guest), async () => {
+      const now = call.world.needGuest(call.node, 'lxc', guest.vmid);
+      checkUnlocked(now);
+      await control.passes(now.status === 'running' ? stopMs : 50);
+      halt(now);
+    }),
+  );
+}
+
+export function abortShutdowns(call: Call, guest: Guest): void {
+  const type = guest.kind === 'lxc' ? 'vzshutdown' : 'qmshutdown';
+  for (const task of call.world.tasks.list(call.node)) {
+    if (task.type === type && task.id === String(guest.vmid) && task.exitStatus === undefined) {
+      call.world.tasks.abort(task);
+    }
+  }
+}
+
+function shutdownContainer(call: Call): string {
+  const guest = needRunning(call);
+  if (managedByHa(call.world, guest)) return requestHa(call, guest, 'stopped');
+  return call.fork('vzshutdown', guest.vmid, (control) =>
+    control.locked(lockFileOf(guest), () => shutDownContainer(call, control, 'shutdown')),
+  );
+}
+
+/** Asks, waits as long as it may, and kills only where that was asked for. */
+export async function shutDownContainer(call: Call, control: TaskControl, why: string): Promise<void> {
+  const { parameters, world, node } = call;
+  const guest = world.needGuest(node, 'lxc', parameters['vmid'] ?? '');
+  checkUnlocked(guest);
+  const timeoutMs = Number(parameters['timeout'] ?? (why === 'migrate' ? 180 : 60)) * 1000;
+  const { shutdownMs } = guest.inside;
+  if (shutdownMs <= timeoutMs) {
+    await control.passes(shutdownMs);
+  } else {
+    await control.passes(timeoutMs);
+    const gentle = parameters['forceStop'] === '1' ? '' : ' --nokill';
+    const command = `lxc-stop -n ${guest.vmid}${gentle} --timeout ${timeoutMs / 1000}`;
+    if (gentle !== '') throw new Error(`command '${command}' failed: exit code 1`);
+  }
+  halt(guest);
+}
+
+function rebootContainer(call: Call): string {
+  const guest = needRunning(call, 'VM');
+  const { world } = call;
+  return call.fork('vzreboot', guest.vmid, (control) =>
+    control.locked(lockFileOf(guest), async () => {
+      await shutDownContainer(call, control, 'reboot');
+      await runContainer(world, guest, control);
+    }),
+  );
+}
+
+/** There is no CRIU: containers cannot be suspended, and say so in the task. */
+function checkpoint(call: Call, type: 'vzsuspend' | 'vzresume'): string {
+  const vmid = call.parameters['vmid'] ?? '';
+  const [flags, why, last, errno] =
+    type === 'vzsuspend'
+      ? ['-s', 'checkpoint: 182 Checkpointing', 'failed', 'No such file or directory']
+      : ['-r --foreground', 'restore_finalize: 203 Restoring', 'failed', 'Connection refused'];
+  return call.fork(type, vmid, async (control) => {
+    call.world.needGuest(call.node, 'lxc', vmid);
+    await control.passes(250);
+    control.log(
+      `lxc-checkpoint: ${vmid}: ../src/lxc/criu.c: criu_version_ok: 767 ${errno} - execing criu failed, is it installed?`,
+      `lxc-checkpoint: ${vmid}: ../src/lxc/tools/lxc_checkpoint.c: ${why} ${vmid} ${last}`,
+    );
+    throw new Error(`command 'lxc-checkpoint -n ${vmid} ${flags} -D /var/lib/vz/dump' failed: exit code 1`);
+  });
+}
+
+function suspendContainer(call: Call): string {
+  needRunning(call);
+  return checkpoint(call, 'vzsuspend');
+}
+
+function resumeContainer(call: Call): string {
+  const guest = guestOf(call, 'lxc');
+  if (guest.status === 'running') throw refusal(`CT ${guest.vmid} already running`);
+  return checkpoint(call, 'vzresume');
+}
+
+const path = '/nodes/{node}/lxc/{vmid}/status';
+export const lxcPowerRoutes: Routes = {
+  [`GET ${path}`]: (call) => {
+    guestOf(call, 'lxc');
+    return ['current', 'start', 'stop', 'shutdown', 'migrate'].map((subdir) => ({ subdir }));
+  },
+  [`POST ${path}/start`]: startContainer,
+  [`POST ${path}/stop`]: stopContainer,
+  [`POST ${path}/shutdown`]: shutdownContainer,
+  [`POST ${path}/reboot`]: rebootContainer,
+  [`POST ${path}/suspend`]: suspendContainer,
+  [`POST ${path}/resume`]: resumeContainer,
+};
