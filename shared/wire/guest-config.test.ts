@@ -91,7 +91,7 @@ describe('options of virtual machines and clusters', () => {
     ['vm.display', { vm: { display: 'std,memory=512' } }],
     ['vm.osType', { vm: { osType: 'linux' } }],
     ['vm.clone', { vm: { clone: 'half' } }],
-    ['vm.cloudInit.user', { vm: { cloudInit: { user: 'Admin' } } }],
+    ['vm.cloudInit.user', { vm: { cloudInit: { user: 'admin:x' } } }],
     ['vm.cloudInit.sshKeys[0]', { vm: { cloudInit: { sshKeys: ['command="sh" ssh-ed25519 AAAA'] } } }],
     ['vm.cloudInit.sshKeys[0]', { vm: { cloudInit: { sshKeys: [`${key}\nssh-rsa ${'B'.repeat(64)}`] } } }],
     ['vm.disk.bus', { vm: { disk: { bus: 'nvme' } } }],

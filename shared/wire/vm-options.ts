@@ -71,7 +71,7 @@ export const vmChoices = {
 const most = { sockets: 4, cores: 8192, balloonMib: 2 ** 31 } as const;
 const cpuType = { pattern: /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/, wanted: 'a model such as "host"' };
 const machine = { pattern: /^[a-z0-9][a-z0-9.+-]{0,39}$/, wanted: 'a kind of machine such as "q35"' };
-const login = { pattern: /^[a-z_][a-z0-9_-]{0,31}$/, wanted: 'a login name such as "admin"' };
+const login = { pattern: /^[A-Za-z_][A-Za-z0-9_.-]{0,31}$/, wanted: 'a login name such as "admin"' };
 
 /** Undefined where nothing is said that is not so by itself. */
 export function checkVmOptions(

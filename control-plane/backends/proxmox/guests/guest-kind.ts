@@ -53,6 +53,11 @@ export interface SpecContext extends GuestPlace {
   readonly version: ClusterVersion;
   /** The storage that a pool's name stands for on that node; '': the default. */
   storageOf(pool: string): string;
+  /**
+   * What the disks of virtual machines are written as on a storage that has a choice: "qcow2", for its
+   * snapshots. Empty, or left out: the storage decides.
+   */
+  diskFormat?(storage: string): string;
 }
 
 export interface MakeContext extends SpecContext {

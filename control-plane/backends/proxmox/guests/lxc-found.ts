@@ -5,9 +5,10 @@ import { plainGuestConfig } from '#shared/wire/guest-config.ts';
 import type { Configuration, FindContext, FoundSpec } from './guest-kind.ts';
 import { useOf } from './interfaces.ts';
 import { lxcLimits, storageOfVolume } from './lxc-limits.ts';
-import { foundFeatures, ownTags } from './lxc-options.ts';
+import { foundFeatures } from './lxc-options.ts';
 import { indexedKeys, interfacesOf } from './lxc-network.ts';
 import { isOn, numberOf, parseDiskMib, parseList, parseProperties, textOf } from './properties.ts';
+import { ownTags, unsayableTags } from './tags.ts';
 
 /** What a document that says nothing of them gets. */
 const usual = { stopGraceMs: 10_000, readyAfterMs: 1000, pids: 4096 } as const;
@@ -90,12 +91,14 @@ function notesOf(config: Configuration): string[] {
   const others = Object.keys(config).filter((key) => !isKnown(key));
   const startup = [...parseProperties(config['startup'], 'order').keys()].filter((key) => key !== 'order');
   const cores = numberOf(config['cores']);
+  const tags = unsayableTags(config);
   const hasBoth = cores > 0 && numberOf(config['cpulimit']) > 0;
   return [
     ...(textOf(config['hostname']) === '' ? [] : [`it is called ${textOf(config['hostname'])} inside`]),
     ...(hasBoth ? [`it sees ${cores} cores`] : []),
     ...(swapMib === 0 ? [] : [`it has ${swapMib} MiB of swap`]),
     ...(features.length === 0 ? [] : [`its features ${features.join(', ')} stay`]),
+    ...(tags.length === 0 ? [] : [`its tags ${tags.join(', ')} stay`]),
     ...(startup.length === 0 ? [] : [`its startup keeps ${startup.join(', ')}`]),
     ...interfacesOf(config)
       .filter(({ properties }) => properties.has('hwaddr'))

@@ -1,7 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { ClusterOptions, InstanceSpec, Resources } from '#shared/model.ts';
 import { plainClusterOptions } from '#shared/wire/cluster-options.ts';
-import { isOurTag, parseTags } from '../marks.ts';
 import type { Configuration } from './guest-kind.ts';
 import { defaultMemoryMib, lxcLimits } from './lxc-limits.ts';
 import {
@@ -14,6 +13,7 @@ import {
   type Properties,
   textOf,
 } from './properties.ts';
+import { ownTags, tagsWith } from './tags.ts';
 
 /** What is one value each. Undefined: the key is not to be there. */
 function wantedOptions(spec: InstanceSpec): Readonly<Record<string, string | number | boolean | undefined>> {
@@ -70,7 +70,7 @@ export function optionChanges(spec: InstanceSpec, config: Configuration): Change
   says('onboot', isOn(config['onboot']) === wanted['onboot']);
   says('protection', isOn(config['protection']) === clusterOf(spec).protection);
   if (!isDeepStrictEqual(ownTags(config), clusterOf(spec).tags))
-    set['tags'] = [...clusterOf(spec).tags, ...parseTags(config['tags']).filter(isOurTag)].join(';');
+    set['tags'] = tagsWith(config, clusterOf(spec).tags);
   says('nameserver', parseList(config['nameserver']).join(' ') === dns.servers.join(' '));
   says('searchdomain', parseList(config['searchdomain']).join(' ') === dns.search.join(' '));
   if (spec.command.length > 0) says('entrypoint', textOf(config['entrypoint']) === wanted['entrypoint']);
@@ -85,10 +85,6 @@ export function optionChanges(spec: InstanceSpec, config: Configuration): Change
 }
 
 const clusterOf = ({ cluster }: InstanceSpec): ClusterOptions => cluster ?? plainClusterOptions;
-
-/** In order, as a cluster keeps them; without the one that tells that it is ours. */
-export const ownTags = (config: Configuration): string[] =>
-  [...new Set(parseTags(config['tags']))].filter((tag) => !isOurTag(tag)).toSorted();
 
 function wantedFeatures(spec: InstanceSpec): Readonly<Record<string, string | true | undefined>> {
   const { keyctl, fuse, mount } = clusterOf(spec).features;

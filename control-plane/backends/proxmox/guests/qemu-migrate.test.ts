@@ -1,0 +1,39 @@
+import { describe, expect, it } from 'vitest';
+import { migrationObstacles } from './qemu-migrate.ts';
+
+const allowed = { running: 0, allowed_nodes: ['pve2', 'pve3'], local_resources: [], local_disks: [] };
+
+describe('what keeps a virtual machine where it is', () => {
+  it.each<[string, unknown, readonly string[]]>([
+    ['nothing, as recorded', { ...allowed, not_allowed_nodes: { pve2: {}, pve3: {} } }, []],
+    ['nothing while it runs', { running: 1, local_resources: [], not_allowed_nodes: {} }, []],
+    ['an answer without a word', null, []],
+    [
+      'a storage that is not there',
+      {
+        ...allowed,
+        allowed_nodes: ['pve3'],
+        not_allowed_nodes: { pve2: { unavailable_storages: ['nvme'] } },
+      },
+      ['it lacks the storage nvme'],
+    ],
+    [
+      'a mapped device that is not there',
+      { ...allowed, allowed_nodes: [], not_allowed_nodes: { pve2: { 'unavailable-resources': ['gpu'] } } },
+      ['it lacks the mapped device gpu'],
+    ],
+    ['a device of its node', { ...allowed, local_resources: ['hostpci0'] }, ['it uses hostpci0 of its node']],
+    [
+      'a mapped device while it runs',
+      { ...allowed, running: '1', 'mapped-resources': ['hostpci0'] },
+      ['it uses the device hostpci0 while it runs'],
+    ],
+    [
+      'a node that is left out',
+      { ...allowed, allowed_nodes: ['pve3'] },
+      ['the cluster does not allow it there'],
+    ],
+  ])('%s', (_name, answer, told) => {
+    expect(migrationObstacles(answer, 'pve2')).toEqual(told);
+  });
+});

@@ -1,0 +1,38 @@
+import { textOf } from './properties.ts';
+
+interface Preconditions {
+  readonly running?: unknown;
+  readonly allowed_nodes?: unknown;
+  readonly not_allowed_nodes?: unknown;
+  readonly local_resources?: unknown;
+  readonly 'mapped-resources'?: unknown;
+}
+
+/** Storages that a node has not, and other things it lacks: each by its name in the answer. */
+const words: Readonly<Record<string, string>> = {
+  unavailable_storages: 'it lacks the storage',
+  'unavailable-resources': 'it lacks the mapped device',
+};
+
+const listOf = (value: unknown): string[] =>
+  Array.isArray(value) ? value.map(textOf).filter((text) => text !== '') : [];
+
+/** Why a virtual machine cannot go to that node, as the cluster tells beforehand. For people. */
+export function migrationObstacles(answer: unknown, target: string): string[] {
+  const { allowed_nodes, not_allowed_nodes, local_resources, ...rest } = (answer ?? {}) as Preconditions;
+  const local = listOf(local_resources);
+  const isRunning = rest.running === 1 || rest.running === true || rest.running === '1';
+  const lacking = (not_allowed_nodes as Readonly<Record<string, unknown>> | undefined)?.[target] ?? {};
+  const missing = Object.entries(lacking as Readonly<Record<string, unknown>>).flatMap(([what, names]) =>
+    listOf(names).map((name) => `${words[what] ?? what.replaceAll(/[-_]/g, ' ')} ${name}`),
+  );
+  const isLeftOut = Array.isArray(allowed_nodes) && !listOf(allowed_nodes).includes(target);
+  return [
+    ...local.map((name) => `it uses ${name} of its node`),
+    ...missing,
+    ...(isRunning
+      ? listOf(rest['mapped-resources']).map((name) => `it uses the device ${name} while it runs`)
+      : []),
+    ...(isLeftOut && missing.length === 0 && !isRunning ? ['the cluster does not allow it there'] : []),
+  ];
+}
