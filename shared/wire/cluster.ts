@@ -72,7 +72,7 @@ function checkEndpoints(texts: readonly string[], faults: Faults): string[] {
 
 /** Upper-case digits with colons, however they were written. */
 export function checkFingerprint(text: string, field: string, faults: Faults): string {
-  const digits = text.length > 100 ? '' : text.replace(/^sha-?256[:=]/i, '').replaceAll(/[:\s]/g, '');
+  const digits = text.length > 120 ? '' : text.slice(text.lastIndexOf('=') + 1).replaceAll(':', '');
   if (!/^[0-9a-f]{64}$/i.test(digits))
     faults.add(field, `${show(text)} is not a SHA-256 fingerprint; wanted 64 hexadecimal digits`);
   return (digits.toUpperCase().match(/../g) ?? []).join(':');

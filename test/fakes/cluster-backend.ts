@@ -165,7 +165,7 @@ export function createFakeClusters(options: {
       if (instance === undefined || node === undefined)
         throw new DroverError('internal', 'nothing is kept of it');
       change(guest, { instanceId: id, tags: [...guest.view.tags, 'drover-mark'] });
-      node.ensure(id, generation, instance.spec);
+      node.come(id, generation, instance.spec);
       await storeOf().transact((tx) => settleAdoptedGuest(tx, id, instance.spec, clock.nowMs()));
     },
     async release({ instanceId }) {
@@ -182,7 +182,7 @@ export function createFakeClusters(options: {
       const spec = from?.instances.get(instanceId)?.spec;
       if (spec === undefined || to === undefined) throw new DroverError('not-found', 'it is not there');
       change(guest, { node: target });
-      to.ensure(instanceId, generation, spec);
+      to.come(instanceId, generation, spec);
       from?.leave(instanceId);
     },
     async consoleTicket({ instanceId }) {

@@ -84,6 +84,8 @@ export interface FakeNode {
   onStorage<T>(act: (storage: NodeStorage) => T): T;
   removeImage(digest: Digest): number;
   remove(id: InstanceId, generation: number): void;
+  /** Its guest runs here, and nobody ordered that: it moved, or has become ours. */
+  come(id: InstanceId, generation: number, spec: InstanceSpec): void;
   /** Its guest is here no more, and nobody ordered that: it moved, or is ours no more. */
   leave(id: InstanceId): void;
   resolve(reference: string): Digest;
@@ -221,7 +223,7 @@ export function createFakeNode(options: FakeNodeOptions): FakeNode {
     storage.snapshot(id, { id: snapshotId, name, generation, kind: 'before-update' });
   }
 
-  function make(id: InstanceId, generation: number, spec: InstanceSpec): InstanceState {
+  function make(id: InstanceId, generation: number, spec: InstanceSpec, isRunning = false): InstanceState {
     const before = instances.get(id);
     if (before !== undefined && !isLimitsAlone(before.spec, spec))
       snapshotBefore(id, before.state.generation);
@@ -234,9 +236,9 @@ export function createFakeNode(options: FakeNodeOptions): FakeNode {
     const state: InstanceState = {
       instanceId: id,
       generation,
-      phase: 'preparing',
-      pid: 0,
-      startedAtMs: 0,
+      phase: isRunning ? 'running' : 'preparing',
+      pid: isRunning ? 1 : 0,
+      startedAtMs: isRunning ? clock.nowMs() : 0,
       exit: undefined,
       restarts: 0,
       nextStartAtMs: 0,
@@ -250,7 +252,7 @@ export function createFakeNode(options: FakeNodeOptions): FakeNode {
     const instance: FakeInstance = { spec, state, takeBackTimer: () => {} };
     instances.set(id, instance);
     tell({ kind: 'instance', state });
-    startLater(id, instance, startMs);
+    if (!isRunning) startLater(id, instance, startMs);
     return state;
   }
 
@@ -351,6 +353,10 @@ export function createFakeNode(options: FakeNodeOptions): FakeNode {
         storage.leave(id);
         tell({ kind: 'absent', id });
       }),
+    come(id, generation, spec) {
+      checkGeneration(id, generation);
+      make(id, generation, spec, true);
+    },
     leave(id) {
       instances.get(id)?.takeBackTimer();
       if (instances.delete(id)) tell({ kind: 'absent', id });
