@@ -223,6 +223,24 @@ const seen: readonly (readonly [words: string, kind: string, reason: string])[] 
     'storage',
   ],
   ['job errors', 'internal', 'job'],
+  // Lines of logs
+  ["ERROR: Backup of VM 7999 failed - unable to find VM '7999'", 'not-found', 'guest'],
+  [
+    'ERROR: migration aborted (duration 00:00:00): lxc live migration is currently not implemented',
+    'failed-precondition',
+    'unsupported',
+  ],
+  [
+    "ERROR: migration aborted (duration 00:00:00): Can't connect to destination address using public key",
+    'unavailable',
+    'node-unreachable',
+  ],
+  ['2026-11-23 09:11:10 ERROR 404: Not Found.', 'failed-precondition', 'download'],
+  [
+    'criu_version_ok: 767 No such file or directory - execing criu failed, is it installed?',
+    'failed-precondition',
+    'unsupported',
+  ],
   ["command 'lxc-checkpoint -n 7020 -s -D /var/lib/vz/dump' failed: exit code 1", 'internal', 'command'],
   // Told of by others
   ['No space left on device', 'resource-exhausted', 'storage-full'],

@@ -106,8 +106,12 @@ const rows: readonly Row[] = [
   { words: /is already a pool member/, kind: 'already-exists', reason: 'member' },
   { words: /belongs already to pool/, ...precondition('pool') },
 
+  {
+    words: /execing criu failed/,
+    ...precondition('unsupported', 'suspending a container needs criu on its node'),
+  },
   { words: /ha groups have been migrated/, kind: 'unimplemented', reason: 'ha-rules' },
-  { words: /Configuration file '.*' does not exist|unable to find configuration file/, ...guest },
+  { words: /Configuration file '.*' does not exist|unable to find (?:configuration file|VM ')/, ...guest },
   { words: /\b(?:CT|VM) \d+ does not exist|resource '.*' does not exist in cluster/, ...guest },
   { words: /storage '[^']*' does not exist|no such storage/, ...missing('storage') },
   { words: /snapshot '[^']*' does not exist/, ...missing('snapshot') },
@@ -137,11 +141,16 @@ const rows: readonly Row[] = [
   { words: /target is local node/, ...precondition('same-node') },
   { words: /hotplug problem/, ...precondition('hotplug', 'shut the guest down to let the change take hold') },
   { words: /already at specified size/, ...precondition('unchanged') },
-  { words: /not available$|not supported|does not support|wrong content type/, ...unsupported },
+  {
+    words: /not available$|not supported|does not support|wrong content type|currently not implemented/,
+    ...unsupported,
+  },
   { words: /unable to shrink|shrinking disks|cannot mount .* for storage type/, ...unsupported },
   { words: /too large for file format|cannot be deleted|'allow-move' is not set/, ...unsupported },
+  { words: /Can't connect to destination address/, kind: 'unavailable', reason: 'node-unreachable' },
   { words: /migration aborted/, ...precondition('migration') },
 
+  { words: /ERROR 40[0-9]: /, ...precondition('download', 'check the address of the image') },
   { words: /download failed/, kind: 'unavailable', reason: 'download' },
   {
     words: /activate storage|is not online|storage .* not available on/,
@@ -171,6 +180,6 @@ export function verdictOf(text: string): Verdict | undefined {
 
 /** Ends that say only that something failed: the log says what. */
 export const saysNothing = (text: string): boolean =>
-  /^(?:migration aborted|job errors|clone failed: exit code \d+|.* failed: exit code \d+|OK)$/.test(
+  /^(?:migration aborted|job errors|.* failed: exit code \d+|start failed: QEMU exited with code \d+)$/.test(
     cleanText(text, 4000),
   );
