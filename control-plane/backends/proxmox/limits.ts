@@ -1,0 +1,83 @@
+/** Where a piece of work weighs. */
+export interface WorkPlace {
+  readonly node: string;
+  /** Left out: it moves no data. */
+  readonly storage?: string;
+}
+
+/**
+ * How much goes on at once. Proxmox serializes what it must with locks that time out after ten seconds: what
+ * would wait there waits here, where it is fair and can be given up.
+ */
+export interface Limits {
+  /**
+   * Runs the work when node and storage have room; in the order of asking where they are contended for. Work
+   * elsewhere does not wait for it. The signal ends the waiting, with its reason, not the work.
+   */
+  run<T>(place: WorkPlace, signal: AbortSignal, work: () => Promise<T>): Promise<T>;
+}
+
+interface Waiting {
+  readonly keys: readonly string[];
+  readonly start: () => void;
+}
+
+export function createLimits(limits: { readonly perNode: number; readonly perStorage: number }): Limits {
+  const busy = new Map<string, number>();
+  const waiting = new Set<Waiting>();
+
+  const limitOf = (key: string): number => (key.startsWith('node ') ? limits.perNode : limits.perStorage);
+  const hasRoom = (key: string): boolean => (busy.get(key) ?? 0) < limitOf(key);
+  const add = (key: string, count: 1 | -1): void => {
+    const now = (busy.get(key) ?? 0) + count;
+    if (now === 0) busy.delete(key);
+    else busy.set(key, now);
+  };
+
+  /** Whoever waits holds nothing; but those behind it may not take what it waits for. */
+  function startWhatCan(): void {
+    const promised = new Set<string>();
+    for (const one of waiting) {
+      const ready = one.keys.every((key) => hasRoom(key) && !promised.has(key));
+      if (!ready) {
+        for (const key of one.keys) promised.add(key);
+        continue;
+      }
+      waiting.delete(one);
+      for (const key of one.keys) add(key, 1);
+      one.start();
+    }
+  }
+
+  const turn = (keys: readonly string[], signal: AbortSignal): Promise<void> =>
+    new Promise((resolve, reject) => {
+      if (signal.aborted) return reject(signal.reason as Error);
+      const giveUp = (): void => {
+        waiting.delete(one);
+        reject(signal.reason as Error);
+        startWhatCan();
+      };
+      const start = (): void => {
+        signal.removeEventListener('abort', giveUp);
+        resolve();
+      };
+      const one = { keys, start };
+      waiting.add(one);
+      signal.addEventListener('abort', giveUp, { once: true });
+      startWhatCan();
+    });
+
+  return {
+    async run({ node, storage }, signal, work) {
+      // A storage of the same name is another one on each node, unless it is shared: the caller knows.
+      const keys = [`node ${node}`, ...(storage === undefined ? [] : [`storage ${storage}`])];
+      await turn(keys, signal);
+      try {
+        return await work();
+      } finally {
+        for (const key of keys) add(key, -1);
+        startWhatCan();
+      }
+    },
+  };
+}
