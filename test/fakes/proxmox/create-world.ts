@@ -4,6 +4,7 @@ import type { Random } from '#shared/random.ts';
 import { createAccessModel } from './access-model.ts';
 import { createBroadcasts } from './broadcasts.ts';
 import { refusal } from './failure.ts';
+import { createInternet } from './internet.ts';
 import { createFileLocks } from './locks.ts';
 import { createNodes } from './node-model.ts';
 import type { NodeOptions } from './node-model.ts';
@@ -94,6 +95,7 @@ export function createWorld(options: WorldOptions): World {
     ha: { resources: new Map(), groups: new Map(), rules: new Map() },
     options: {},
     log,
+    internet: createInternet(),
     now,
     task: (about, body) => tasks.fork(about, body),
     guestOn(node, kind, vmid) {

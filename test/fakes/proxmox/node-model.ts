@@ -13,7 +13,7 @@ export interface WorldNode {
   /** From 1. */
   readonly id: number;
   /** As the cluster tells it; the endpoint of tests is on loopback, whatever this says. */
-  readonly ip: string;
+  ip: string;
   readonly cpus: number;
   readonly memoryBytes: number;
   readonly diskBytes: number;
@@ -29,6 +29,8 @@ export interface WorldNode {
   bootedAtMs: number;
   /** Upper-case SHA-256 with colons, once its endpoint is open. */
   fingerprint: string;
+  /** Another node holds connections to it: the first call after its death meets a reset. */
+  openConnections: boolean;
   lastPid: number;
   /** Of the node itself, guests not counted; tests may set it. */
   readonly usage: { cpu: number; memoryBytes: number; diskBytes: number };
@@ -59,6 +61,8 @@ export function createNodes(
       changedAtMs: Number.NEGATIVE_INFINITY,
       bootedAtMs: 0,
       fingerprint: '',
+      openConnections: false,
+
       lastPid: 1000 + Math.floor(random.fraction() * 2000),
       usage: { cpu: 0.05, memoryBytes: 2 * gibibyte, diskBytes: 36 * gibibyte },
     });

@@ -14,6 +14,7 @@
 import type { Clock } from '#shared/clock.ts';
 import type { Random } from '#shared/random.ts';
 import type { AccessModel } from './access-model.ts';
+import type { Internet } from './internet.ts';
 import type { FileLocks } from './locks.ts';
 import type { WorldNode } from './node-model.ts';
 import type { Caller } from './caller.ts';
@@ -181,6 +182,8 @@ export interface World {
   /** The cluster's options as `PUT /cluster/options` keeps them. */
   readonly options: Record<string, string>;
   readonly log: LogEntry[];
+  /** What its nodes can download. */
+  readonly internet: Internet;
   /** Seconds since 1970. */
   now(): number;
   /** Forks a task; see TaskBody. */

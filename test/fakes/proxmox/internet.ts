@@ -1,0 +1,57 @@
+/** What nodes can download: files that a test names by URL, and what a server on loopback gives. */
+import { createHash } from 'node:crypto';
+import { get } from 'node:http';
+import type { IncomingMessage } from 'node:http';
+
+export interface Downloaded {
+  readonly status: number;
+  readonly reason: string;
+  readonly mimeType: string;
+  readonly bytes: number;
+  readonly sha256: string;
+  readonly sha512: string;
+}
+
+export interface Internet {
+  /** By URL. */
+  readonly files: Map<string, Uint8Array>;
+  /** Throws where nothing listens. */
+  fetch(url: string): Promise<Downloaded>;
+}
+
+export function createInternet(): Internet {
+  const files = new Map<string, Uint8Array>();
+  return {
+    files,
+    async fetch(url) {
+      const file = files.get(url);
+      if (file !== undefined) return downloaded(200, 'OK', 'application/octet-stream', file);
+      const { protocol, hostname } = new URL(url);
+      const isLoopback = hostname.startsWith('127.') || hostname === 'localhost';
+      if (protocol !== 'http:' || !isLoopback) throw new Error('Connection refused');
+      return fetchOverHttp(url);
+    },
+  };
+}
+
+async function fetchOverHttp(url: string): Promise<Downloaded> {
+  const response = await new Promise<IncomingMessage>((resolve, reject) => {
+    get(url, { agent: false }, resolve).on('error', () => reject(new Error('Connection refused')));
+  });
+  const chunks: Buffer[] = [];
+  for await (const chunk of response) chunks.push(chunk as Buffer);
+  const type = response.headers['content-type'] ?? 'application/octet-stream';
+  return downloaded(response.statusCode ?? 0, response.statusMessage ?? '', type, Buffer.concat(chunks));
+}
+
+function downloaded(status: number, reason: string, mimeType: string, content: Uint8Array): Downloaded {
+  const digest = (algorithm: string): string => createHash(algorithm).update(content).digest('hex');
+  return {
+    status,
+    reason,
+    mimeType,
+    bytes: content.length,
+    sha256: digest('sha256'),
+    sha512: digest('sha512'),
+  };
+}

@@ -1,0 +1,46 @@
+/** Parameters of a request as Proxmox reads them: forms, JSON, queries. */
+
+/** A text for each name; an array where a form repeats it; anything at all from JSON. */
+export type RawParameters = Record<string, unknown>;
+
+export function parseForm(text: string): RawParameters {
+  const parameters: RawParameters = {};
+  for (const [name, value] of new URLSearchParams(text)) {
+    const before = parameters[name];
+    if (before === undefined) parameters[name] = value;
+    else parameters[name] = Array.isArray(before) ? [...(before as unknown[]), value] : [before, value];
+  }
+  delete parameters['_dc'];
+  return parameters;
+}
+
+/** What cannot be read costs a 500 with the words of a Perl library. */
+export class MalformedJson extends Error {
+  override readonly name = 'MalformedJson';
+}
+
+/** true and false become 1 and 0, numbers their text; null is not given. What nests stays as it is. */
+export function parseJson(text: string): RawParameters {
+  const source = 'at /usr/share/perl5/PVE/APIServer/AnyEvent.pm line 917.';
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    const rest = text.slice(1, 21);
+    throw new MalformedJson(
+      `'"' expected, at character offset 1 (before "${rest.replace(/\}$/, '')}") ${source}\n`,
+    );
+  }
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    throw new MalformedJson(
+      `malformed JSON string, neither tag, array, object, number, string or atom ${source}\n`,
+    );
+  }
+  const parameters: RawParameters = {};
+  for (const [name, one] of Object.entries(value)) {
+    if (typeof one === 'boolean') parameters[name] = one ? '1' : '0';
+    else if (typeof one === 'number') parameters[name] = String(one);
+    else if (one !== null) parameters[name] = one;
+  }
+  return parameters;
+}
