@@ -50,7 +50,7 @@ const missing = (reason: string, nextStep?: string): Verdict => ({
 const guest = missing('guest', 'look where it is now: guests move between nodes');
 const running = precondition('running');
 const notRunning = precondition('not-running');
-const guestAgent = precondition('guest-agent', 'install qemu-guest-agent in the guest and set agent=1');
+const guestAgent = precondition('guest-agent', 'install and start qemu-guest-agent in the guest');
 const unsupported = precondition('unsupported');
 const inUse = precondition('in-use');
 const root = {
@@ -95,6 +95,15 @@ const rows: readonly Row[] = [
   { words: /[Oo]nly root (?:can|may)|only allowed for root@pam|need proper ticket/, ...root },
   { words: /Permission check failed/, kind: 'permission-denied', reason: 'rights' },
 
+  { words: /Failed to execute child process/, ...precondition('command') },
+  {
+    words: /guest-exec has been disabled/,
+    ...precondition('guest-agent', "allow guest-exec in the configuration of the guest's agent"),
+  },
+  {
+    words: /No QEMU guest agent configured/,
+    ...precondition('guest-agent', 'take `agent: false` out of vm in its spec, and stop and start it'),
+  },
   { words: /guest agent/i, ...guestAgent },
   { words: /No space left|out of (?:data )?space|not enough (?:free )?space|[Qq]uota exceeded/, ...full },
   { words: /insufficient (?:free )?space|no free space|lvcreate .* free extents/, ...full },
@@ -135,7 +144,10 @@ const rows: readonly Row[] = [
   { words: /if it's a template|template to a template/, ...precondition('template') },
   {
     words: /KVM virtualisation configured, but not available/,
-    ...precondition('no-kvm', 'enable virtualization in the firmware of the node, or set kvm to 0'),
+    ...precondition(
+      'no-kvm',
+      'enable virtualization in the firmware of the node, or say `kvm: false` in vm of its spec',
+    ),
   },
   { words: /can't clone (?:CT )?to |uses local storage/, ...precondition('local-storage') },
   { words: /target is local node/, ...precondition('same-node') },
