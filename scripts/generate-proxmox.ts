@@ -27,7 +27,7 @@ const readFacts = (version: string): Facts => JSON.parse(readFileSync(factsFile(
 const factWords = new Set(
   (
     'type optional minimum maximum minLength maxLength enum pattern format items requires onlyFor ' +
-    'defaultKey alias keyAlias'
+    'defaultKey alias keyAlias list'
   ).split(' '),
 );
 

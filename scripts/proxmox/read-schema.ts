@@ -82,6 +82,11 @@ function formatRegister() {
   };
 }
 
+/** A sub-key's pattern or its shape has semicolons: `fstype;fstype;...`. */
+const isList = (value: SchemaValue): boolean =>
+  value['type'] === 'string' &&
+  [value['pattern'], value['format_description']].some((one) => text(one)?.includes(';'));
+
 function valueOf(value: SchemaValue, formatName: string | undefined): ValueFacts {
   const items = value['items'] as SchemaValue | undefined;
   const words = value['enum'] as readonly unknown[] | undefined;
@@ -96,6 +101,7 @@ function valueOf(value: SchemaValue, formatName: string | undefined): ValueFacts
     pattern: text(value['pattern']),
     format: formatName,
     items: items === undefined ? undefined : valueOf({ type: 'string', ...items }, text(items['format'])),
+    list: isList(value) ? true : undefined,
     requires: text(value['requires']),
     defaultKey: Number(value['default_key'] ?? 0) === 1 ? true : undefined,
     alias: text(value['alias']),

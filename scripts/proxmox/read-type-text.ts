@@ -31,5 +31,6 @@ function typeOf(value: string): ValueFacts {
   if (value === '<number>') return { type: 'number' };
   const words = /^<([^<>]+)>$/.exec(value)?.[1]?.split('|') ?? [];
   const isChoice = words.length > 1 && words.every((word) => /^[a-z/][a-z0-9/]*$/.test(word));
-  return isChoice ? { type: 'string', enum: words } : { type: 'string' };
+  if (isChoice) return { type: 'string', enum: words };
+  return value.includes(';') ? { type: 'string', list: true } : { type: 'string' };
 }

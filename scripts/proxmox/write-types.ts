@@ -61,7 +61,7 @@ function typeOf(facts: Facts, value: ValueFacts): readonly string[] {
   if (value.type === 'boolean') return ['boolean'];
   if (value.type === 'integer' || value.type === 'number') return ['number'];
   if (value.type === 'array') return ['string', 'readonly string[]'];
-  return ['string'];
+  return value.list === true ? ['string', 'readonly string[]'] : ['string'];
 }
 
 interface Member {

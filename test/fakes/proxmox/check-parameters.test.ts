@@ -1,7 +1,9 @@
+import { isDeepStrictEqual } from 'node:util';
 import { describe, expect, it } from 'vitest';
 import { factsFor } from '../../../control-plane/backends/proxmox/schema/facts.ts';
 import { checkParameters } from './check-parameters.ts';
 import { matchPath } from './match-path.ts';
+import { recordedExchanges } from './recordings.ts';
 
 const facts = factsFor('9.2.11');
 const create = { node: 'pve1', vmid: '101', ostemplate: 'local:vztmpl/a.tar.gz' };
@@ -34,6 +36,56 @@ describe('the schema of a Proxmox server', () => {
       nodes: 'property is missing and it is not optional',
     });
     expect(checkParameters(facts, 'POST', '/cluster/ha/rules', { ...rule, nodes: 'pve1' })).toBeUndefined();
+  });
+});
+
+/** What a handler refuses after the schema has passed it: these words are not the schema's. */
+const ofHandlers =
+  /^(Token already exists|invalid ACL path|VM \d+ already exists|unknown option|Only root may|you can't use|target is local|hotplug problem|wrong file extension|no such task|unable to parse worker upid)/;
+
+/** What is refused before the schema is asked: rights, and a node that has to be reached first. */
+const earlier = (status: number, message: string): boolean =>
+  status === 403 || status === 595 || status === 596 || message.includes('look like a valid user name');
+
+/** A form as the server reads it: what follows a second "=" is lost, and repeated keys become an array. */
+function readForm(body: string): Record<string, unknown> {
+  const read: Record<string, unknown> = {};
+  for (const [name = '', value = ''] of body.split('&').map((pair) => pair.split('=')))
+    read[name] = name in read ? [read[name], value] : value;
+  return read;
+}
+
+describe.each(['8.4.21', '9.2.11'] as const)('every request that Proxmox VE %s answered', (version) => {
+  const known = factsFor(version);
+  it('is passed or refused as it was', () => {
+    const differ: unknown[] = [];
+    let refused = 0;
+    let passed = 0;
+    for (const { flow, request, response } of recordedExchanges(version)) {
+      const found = matchPath(known, request.method, request.path.split('?')[0] ?? '');
+      if (response === null || (request.encoding === 'json' && request.rawBody !== undefined)) continue;
+      const { status, body } = response;
+      if (found === undefined) {
+        if (status !== 501) differ.push({ flow, request, status });
+        continue;
+      }
+      const given = {
+        ...(request.rawBody === undefined ? request.params : readForm(request.rawBody)),
+        ...Object.fromEntries(new URLSearchParams(request.path.split('?')[1])),
+        ...Object.fromEntries((request.files ?? []).map(({ field, filename }) => [field, filename])),
+        ...found.parameters,
+      };
+      const wanted = Object.entries(status === 400 ? (body.errors ?? {}) : {});
+      const ofSchema = Object.fromEntries(wanted.filter(([, text]) => !ofHandlers.test(text)));
+      const errors = checkParameters(known, request.method, found.template, given) ?? {};
+      if (!isDeepStrictEqual(errors, ofSchema) && !earlier(status, body.message ?? ''))
+        differ.push({ flow, request, errors, ofSchema });
+      if (Object.keys(ofSchema).length > 0) refused += 1;
+      else passed += 1;
+    }
+    expect(differ).toEqual([]);
+    expect(refused).toBeGreaterThan(30);
+    expect(passed).toBeGreaterThan(1000);
   });
 });
 

@@ -17,6 +17,8 @@ export interface ValueFacts {
   /** A name. Where `formats` has it, the value is a property string with those sub-keys. */
   readonly format?: string;
   readonly items?: ValueFacts;
+  /** A sub-key whose value is a list, joined by semicolons. */
+  readonly list?: true;
   /** The parameter or sub-key without which this one is refused. */
   readonly requires?: string;
   /** Only for these values of the parameter `type`. */

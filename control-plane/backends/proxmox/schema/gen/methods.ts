@@ -13,16 +13,16 @@ export interface LxcFeatures {
   readonly fuse?: boolean | undefined;
   readonly keyctl?: boolean | undefined;
   readonly mknod?: boolean | undefined;
-  readonly mount?: string | undefined;
+  readonly mount?: string | readonly string[] | undefined;
   readonly nesting?: boolean | undefined;
 }
 
 export interface LxcMp {
   readonly acl?: boolean | undefined;
   readonly backup?: boolean | undefined;
-  readonly idmap?: string | undefined;
+  readonly idmap?: string | readonly string[] | undefined;
   readonly keepattrs?: boolean | undefined;
-  readonly mountoptions?: string | undefined;
+  readonly mountoptions?: string | readonly string[] | undefined;
   readonly mp: string;
   readonly quota?: boolean | undefined;
   readonly replicate?: boolean | undefined;
@@ -46,14 +46,14 @@ export interface LxcNet {
   readonly name: string;
   readonly rate?: number | undefined;
   readonly tag?: number | undefined;
-  readonly trunks?: string | undefined;
+  readonly trunks?: string | readonly string[] | undefined;
   readonly type?: 'veth' | undefined;
 }
 
 export interface LxcRootfs {
   readonly acl?: boolean | undefined;
-  readonly idmap?: string | undefined;
-  readonly mountoptions?: string | undefined;
+  readonly idmap?: string | readonly string[] | undefined;
+  readonly mountoptions?: string | readonly string[] | undefined;
   readonly quota?: boolean | undefined;
   readonly replicate?: boolean | undefined;
   readonly ro?: boolean | undefined;
@@ -83,7 +83,7 @@ export interface PveTdxFmt {
 
 export interface PveBoot {
   readonly legacy?: string | undefined;
-  readonly order?: string | undefined;
+  readonly order?: string | readonly string[] | undefined;
 }
 
 export interface PveCicustom {
@@ -96,7 +96,7 @@ export interface PveCicustom {
 export interface PveHostpci {
   readonly 'device-id'?: string | undefined;
   readonly driver?: 'vfio' | 'keep' | undefined;
-  readonly host?: string | undefined;
+  readonly host?: string | readonly string[] | undefined;
   readonly 'legacy-igd'?: boolean | undefined;
   readonly mapping?: string | undefined;
   readonly mdev?: string | undefined;
@@ -146,7 +146,7 @@ export interface PveStartupOrder {
 
 export interface PveCpuConf {
   readonly cputype?: string | undefined;
-  readonly flags?: string | undefined;
+  readonly flags?: string | readonly string[] | undefined;
   readonly 'guest-phys-bits'?: number | undefined;
   readonly hidden?: boolean | undefined;
   readonly 'hv-vendor-id'?: string | undefined;
@@ -253,12 +253,12 @@ export interface QemuNet {
   readonly queues?: number | undefined;
   readonly rate?: number | undefined;
   readonly tag?: number | undefined;
-  readonly trunks?: string | undefined;
+  readonly trunks?: string | readonly string[] | undefined;
 }
 
 export interface QemuNuma {
-  readonly cpus: string;
-  readonly hostnodes?: string | undefined;
+  readonly cpus: string | readonly string[];
+  readonly hostnodes?: string | readonly string[] | undefined;
   readonly memory?: number | undefined;
   readonly policy?: 'preferred' | 'bind' | 'interleave' | undefined;
 }
