@@ -2,6 +2,7 @@
 import type { Guest, GuestFigures, World } from './world.ts';
 
 const mebibyte = 1024 ** 2;
+const gibibyte = 1024 ** 3;
 
 export function guestFigures(guest: Guest, world: World): GuestFigures {
   const { config, usage } = guest;
@@ -40,8 +41,9 @@ function cpusOf({ kind, config, node }: Guest, world: World): number {
 }
 
 /** Of the root volume, or of the disk that a machine starts from. */
-function diskOf({ kind, config }: Guest, world: World): number {
-  if (kind === 'lxc') return sizeIn(config.rootfs ?? '') || freeSpaceBytes(world);
+function diskOf(guest: Guest, world: World): number {
+  const { kind, config } = guest;
+  if (kind === 'lxc') return rootOf(guest, world);
   const first = /^order=([a-z]+\d+)/.exec(config.boot ?? '')?.[1];
   const drives = Object.keys(config)
     .filter((key) => /^(scsi|virtio|sata|ide)\d+$/.test(key))
@@ -49,8 +51,17 @@ function diskOf({ kind, config }: Guest, world: World): number {
   return sizeIn(config[first ?? drives[0] ?? ''] ?? '');
 }
 
-/** A volume without a quota is as large as what it lies on. */
-const freeSpaceBytes = (_world: World): number => 4 * 1024 ** 3;
+/**
+ * Stopped: what the configuration says, or 4 GiB where it says nothing. Running: what the file system inside has,
+ * which is less than its volume, or all that a volume without a quota lies on.
+ */
+function rootOf({ config, status }: Guest, world: World): number {
+  const rootfs = config.rootfs ?? '';
+  const bytes = sizeIn(rootfs);
+  if (status === 'stopped') return bytes || 4 * gibibyte;
+  if (bytes > 0) return bytes - 35_932_160 - Math.round((bytes / gibibyte) * 17_106_944);
+  return world.storages.definitions.get(rootfs.slice(0, rootfs.indexOf(':')))?.totalBytes ?? 4 * gibibyte;
+}
 
 const units: Readonly<Record<string, number>> = {
   K: 1024,

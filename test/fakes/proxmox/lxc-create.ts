@@ -117,7 +117,9 @@ async function makeOrForget(call: Call, guest: Guest, control: TaskControl): Pro
     throw new Error(`unable to create CT ${guest.vmid} - ${error instanceof Error ? error.message : ''}`);
   }
   if (call.parameters['ha-managed'] === '1') addHaResource(world, guest, call.parameters['start'] === '1');
-  if (call.parameters['start'] === '1') startTask(call, guest);
+  if (call.parameters['start'] !== '1') return;
+  startTask(call, guest);
+  await control.passes(100);
 }
 
 async function make(call: Call, guest: Guest, control: TaskControl, made: string[]): Promise<void> {

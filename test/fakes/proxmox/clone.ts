@@ -1,0 +1,282 @@
+/** Clones of containers and virtual machines: full ones copy every disk, linked ones hang on a template's. */
+import { refusal } from './failure.ts';
+import { bareKey, disksOf, type Disk } from './guest-disks.ts';
+import type { Kind } from './guest-life.ts';
+import { checkUnlocked, guestOf, lockFileOf, newMac } from './guest-life.ts';
+import { formatParts, parseParts } from './guest-property.ts';
+import { allocate, free, needStorage, pathOf, storageOf } from './guest-volumes.ts';
+import { normaliseLxcValue } from './lxc-config.ts';
+import { checkPool, fileSystemLines, refuseTaken } from './lxc-create.ts';
+import { normaliseQemuNet } from './qemu-config.ts';
+import { canSnapshot } from './snapshots.ts';
+import type { Call, Routes } from './route.ts';
+import type { TaskControl } from './task-engine.ts';
+import type { Guest, GuestConfig, World } from './world.ts';
+
+const linkable = new Set(['zfspool', 'lvmthin', 'rbd']);
+
+/** Whether a disk of a template can be hung on, as its storage gives it. */
+export function canLink(world: World, guest: Guest, disk: Disk): boolean {
+  if (guest.config.template !== '1') return false;
+  const type = world.storages.definitions.get(storageOf(disk.volid))?.type ?? '';
+  return linkable.has(type) || (guest.kind === 'qemu' && disk.volume?.format === 'qcow2');
+}
+
+const realDisks = (world: World, guest: Guest): Disk[] =>
+  disksOf(world, guest).filter(
+    ({ key, parts }) => !key.startsWith('unused') && parts.get('media') !== 'cdrom',
+  );
+
+function source(call: Call, kind: Kind): Guest {
+  const { world, node, parameters } = call;
+  const { vmid = '' } = parameters;
+  if (kind === 'qemu' && world.guestOn(node, kind, vmid) === undefined) {
+    throw refusal(`unable to find configuration file for VM ${vmid} on node '${node}'`);
+  }
+  return guestOf(call, kind);
+}
+
+function clone(call: Call, kind: Kind): string {
+  const { world, parameters, node } = call;
+  world.needQuorum();
+  const { newid = '', storage, target, snapname } = parameters;
+  checkPool(call);
+  if (target !== undefined && !world.nodes.has(target)) throw refusal(`no such cluster node '${target}'`);
+  const guest = source(call, kind);
+  checkUnlocked(guest);
+  if (storage !== undefined) needStorage(world, storage);
+  if (snapname !== undefined && !guest.snapshots.has(snapname)) {
+    throw refusal(`snapshot '${snapname}' does not exist`);
+  }
+  refuseNewId(world, kind, Number(newid));
+  const full = parameters['full'] === undefined ? guest.config.template !== '1' : parameters['full'] === '1';
+  const disks = realDisks(world, guest);
+  if (full) checkFull(call, guest);
+  else checkLinked(call, guest, disks);
+  if (target !== undefined && target !== node) checkTarget(call, guest, disks, target);
+  const copy = world.newGuest({ kind, vmid: Number(newid), node, config: { lock: 'create' } });
+  world.guests.set(copy.vmid, copy);
+  return call.fork(kind === 'lxc' ? 'vzclone' : 'qmclone', guest.vmid, (control) =>
+    copyGuest({ call, guest, copy, full, target: target ?? node }, control),
+  );
+}
+
+function refuseNewId(world: World, kind: Kind, newid: number): void {
+  if (kind === 'lxc') refuseTaken(world, newid);
+  if (world.guests.has(newid)) throw refusal(`unable to create VM ${newid}: config file already exists`);
+}
+
+function checkFull({ world, parameters }: Call, guest: Guest): void {
+  if (guest.kind === 'qemu' || guest.status === 'stopped' || parameters['snapname'] !== undefined) return;
+  throw refusal(
+    world.major === 8
+      ? 'Cannot do full clones on a running container without snapshots'
+      : 'Full clone of a running container is only possible from a snapshot',
+  );
+}
+
+function checkLinked({ world, parameters }: Call, guest: Guest, disks: readonly Disk[]): void {
+  if (parameters['storage'] !== undefined) throw refusal("parameter 'storage' not allowed for linked clones");
+  for (const disk of disks) {
+    if (canLink(world, guest, disk)) continue;
+    throw refusal(
+      guest.kind === 'lxc'
+        ? `Linked clone feature for '${disk.volid}' is not available`
+        : `Linked clone feature is not supported for '${disk.volid}' (${disk.key})`,
+    );
+  }
+}
+
+function checkTarget(call: Call, guest: Guest, disks: readonly Disk[], target: string): void {
+  const { definitions } = call.world.storages;
+  const { storage } = call.parameters;
+  if (storage !== undefined && definitions.get(storage)?.shared === false) {
+    throw refusal(`can't clone to non-shared storage '${storage}'`);
+  }
+  if (disks.every(({ volid }) => definitions.get(storageOf(volid))?.shared)) return;
+  const name = guest.kind === 'lxc' ? 'CT' : 'VM';
+  throw refusal(`can't clone ${name} to node '${target}' (${name} uses local storage)`);
+}
+
+interface Copying {
+  readonly call: Call;
+  readonly guest: Guest;
+  readonly copy: Guest;
+  readonly full: boolean;
+  readonly target: string;
+}
+
+async function copyGuest(work: Copying, control: TaskControl): Promise<void> {
+  const { call, guest, copy } = work;
+  const { world, parameters } = call;
+  const made: string[] = [];
+  try {
+    await control.locked(lockFileOf(guest), async () => {
+      const name = guest.kind === 'lxc' ? 'container' : 'VM';
+      if (world.major > 8) control.log(`creating a clone of ${name} ${guest.vmid} with ID ${copy.vmid}`);
+      const snapshot = guest.snapshots.get(parameters['snapname'] ?? '');
+      const config = cloneConfig(work, snapshot?.config ?? guest.config);
+      for (const disk of realDisks(world, guest))
+        config[disk.key] = await copyDisk(work, disk, control, made);
+      world.writeConfig(copy, control.pid);
+      copy.config = config;
+    });
+  } catch (error) {
+    for (const volid of made) free(world, guest.node, volid);
+    world.guests.delete(copy.vmid);
+    throw new Error(`clone failed: ${error instanceof Error ? error.message : ''}`);
+  }
+  copy.node = work.target;
+  copy.inside.hostname = copy.config.hostname ?? copy.config.name ?? '';
+  copy.inside.agent = guest.inside.agent;
+  copy.inside.shutdownMs = guest.inside.shutdownMs;
+  if (parameters['pool'] !== undefined) world.pools.get(parameters['pool'])?.guests.add(copy.vmid);
+}
+
+const notCopied = new Set(['template', 'parent', 'lock', 'snaptime', 'vmstate', 'protection', 'digest']);
+
+function cloneConfig({ call, guest, copy }: Copying, from: GuestConfig): GuestConfig {
+  const { world, parameters } = call;
+  const config: GuestConfig = {};
+  for (const [key, value] of Object.entries(from)) {
+    if (notCopied.has(key) || key.startsWith('unused')) continue;
+    config[key] = /^net\d+$/.test(key) ? freshNet(world, guest, value) : value;
+  }
+  if (guest.kind === 'qemu') {
+    config.name = parameters['name'] ?? `Copy-of-VM-${guest.config.name ?? copy.vmid}`;
+    config['smbios1'] = `uuid=${world.random.uuidV4()}`;
+    config['vmgenid'] = world.random.uuidV4();
+  } else if (parameters['hostname'] !== undefined) {
+    config.hostname = parameters['hostname'];
+  }
+  if (parameters['description'] !== undefined) config.description = parameters['description'];
+  return config;
+}
+
+function freshNet(world: World, { kind }: Guest, value: string): string {
+  const fresh = (): string => newMac(world);
+  if (kind === 'lxc') {
+    const parts = parseParts(value, 'name');
+    parts.delete('hwaddr');
+    return normaliseLxcValue('net0', formatParts(parts, '', ['name']), fresh);
+  }
+  const [first = '', ...rest] = value.split(',');
+  return normaliseQemuNet([first.split('=')[0], ...rest].join(','), fresh);
+}
+
+async function copyDisk(work: Copying, disk: Disk, control: TaskControl, made: string[]): Promise<string> {
+  const { call, guest, copy, full } = work;
+  const { world, parameters } = call;
+  const bytes = disk.volume?.sizeBytes ?? 0;
+  const what = guest.kind === 'lxc' ? 'mountpoint' : 'drive';
+  control.log(`create ${full ? 'full' : 'linked'} clone of ${what} ${disk.key} (${disk.volid})`);
+  if (parameters['snapname'] !== undefined) refuseSnapshotCopy(work, control);
+  const volume = allocate(world, {
+    node: guest.node,
+    storage: parameters['storage'] ?? storageOf(disk.volid),
+    vmid: copy.vmid,
+    bytes,
+    format: parameters['format'] ?? disk.volume?.format ?? 'raw',
+    content: guest.kind === 'lxc' ? 'rootdir' : 'images',
+    ...(full ? {} : { parent: disk.volid }),
+  });
+  made.push(volume.volid);
+  control.log(...copyLines(work, disk, volume.volid));
+  await control.passes(full ? 600 : 250);
+  if (full && guest.kind === 'qemu') control.log(...transferLines(bytes));
+  disk.parts.set(bareKey(guest), volume.volid);
+  return formatParts(disk.parts, bareKey(guest), guest.kind === 'lxc' ? ['mp'] : []);
+}
+
+/** Snapshots on btrfs cannot be mounted to be copied. */
+function refuseSnapshotCopy({ call, guest, copy }: Copying, control: TaskControl): void {
+  if (guest.kind === 'qemu' || !canSnapshot(call.world, guest)) return;
+  const type = call.world.storages.definitions.get(storageOf(guest.config.rootfs ?? ''))?.type;
+  if (type !== 'btrfs') return;
+  control.log(`Specified filename /var/lib/lxc/${copy.vmid}/.copy-volume-1 does not exist.`);
+  throw new Error("cannot mount subvol snapshots for storage type 'btrfs'");
+}
+
+function copyLines(work: Copying, disk: Disk, volid: string): string[] {
+  const { call, guest, full } = work;
+  const file = pathOf(call.world, volid);
+  const bytes = disk.volume?.sizeBytes ?? 0;
+  if (guest.kind === 'lxc') {
+    const image =
+      disk.volume?.format === 'subvol'
+        ? []
+        : [`Formatting '${file}', fmt=raw size=${bytes} preallocation=off`];
+    return [...image, ...(image.length === 0 ? [''] : fileSystemLines(bytes)), ...rsyncLines];
+  }
+  if (full) {
+    const allocated = call.world.major === 8 ? [] : [`allocated target volume '${volid}'`];
+    return [...qcowLines(file, bytes, disk), ...allocated];
+  }
+  return linkedLines(work, disk, volid);
+}
+
+function qcowLines(file: string, bytes: number, disk: Disk): string[] {
+  if (disk.volume?.format !== 'qcow2')
+    return [`Formatting '${file}', fmt=raw size=${bytes} preallocation=off`];
+  const options = 'cluster_size=65536 extended_l2=off preallocation=metadata compression_type=zlib';
+  return [`Formatting '${file}', fmt=qcow2 ${options} size=${bytes} lazy_refcounts=off refcount_bits=16`];
+}
+
+function linkedLines({ call, copy }: Copying, disk: Disk, volid: string): string[] {
+  const base = disk.volid.slice(disk.volid.indexOf(':') + 1);
+  const name = volid.slice(volid.lastIndexOf('/') + 1);
+  const storage = call.world.storages.definitions.get(storageOf(volid))?.path ?? '';
+  const options =
+    call.world.major === 8
+      ? 'cluster_size=65536 extended_l2=off compression_type=zlib'
+      : 'cluster_size=131072 extended_l2=on preallocation=metadata compression_type=zlib';
+  const size = `size=${disk.volume?.sizeBytes ?? 0} backing_file=../${base} backing_fmt=qcow2`;
+  return [
+    `clone ${base}: images, ${name}, ${copy.vmid} to ${name} (base=../${base})`,
+    `Formatting '${storage}/images/${copy.vmid}/${name}', fmt=qcow2 ${options} ${size} lazy_refcounts=off refcount_bits=16`,
+  ];
+}
+
+const gib = (bytes: number): string => `${(bytes / 1024 ** 3).toFixed(1)} GiB`;
+const transferLines = (bytes: number): string[] => [
+  `transferred 0.0 B of ${gib(bytes)} (0.00%)`,
+  `transferred ${gib(bytes)} of ${gib(bytes)} (100.00%)`,
+];
+
+const rsyncLines = [
+  'Number of files: 307 (reg: 12, dir: 25, link: 270)',
+  'Number of created files: 306 (reg: 12, dir: 24, link: 270)',
+  'Number of deleted files: 0',
+  'Number of regular files transferred: 12',
+  'Total file size: 1,985,194 bytes',
+  'Total transferred file size: 1,983,249 bytes',
+  'Literal data: 1,983,249 bytes',
+  'Matched data: 0 bytes',
+  'File list size: 0',
+  'File list generation time: 0.001 seconds',
+  'File list transfer time: 0.000 seconds',
+  'Total bytes sent: 1,991,850',
+  'Total bytes received: 1,161',
+  '',
+  'sent 1,991,850 bytes  received 1,161 bytes  3,986,022.00 bytes/sec',
+  'total size is 1,985,194  speedup is 1.00',
+];
+
+function feature(call: Call, kind: Kind): unknown {
+  const { world, parameters } = call;
+  const guest = guestOf(call, kind);
+  const disks = realDisks(world, guest);
+  const able =
+    parameters['feature'] === 'snapshot'
+      ? canSnapshot(world, guest)
+      : parameters['feature'] === 'copy' || disks.every((disk) => canLink(world, guest, disk));
+  const hasFeature = able ? 1 : 0;
+  if (kind === 'lxc') return { hasFeature };
+  const shared = disks.every(({ volid }) => world.storages.definitions.get(storageOf(volid))?.shared);
+  return { hasFeature, nodes: shared ? [...world.nodes.keys()] : [guest.node] };
+}
+
+export const cloneRoutes = (kind: Kind): Routes => ({
+  [`POST /nodes/{node}/${kind}/{vmid}/clone`]: (call) => clone(call, kind),
+  [`GET /nodes/{node}/${kind}/{vmid}/feature`]: (call) => feature(call, kind),
+});

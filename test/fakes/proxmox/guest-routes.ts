@@ -1,0 +1,6 @@
+/** All that the API does with guests. */
+import { backupRoutes } from './backup.ts';
+import { lxcRoutes } from './lxc-routes.ts';
+import type { Routes } from './route.ts';
+
+export const guestRoutes: Routes = { ...lxcRoutes, ...backupRoutes };
