@@ -2,7 +2,7 @@
 import { accessRoutes } from './access.ts';
 import { userRoutes } from './access-users.ts';
 import { clusterRoutes } from './cluster.ts';
-import { lxcRoutes } from './lxc-routes.ts';
+import { guestRoutes } from './guest-routes.ts';
 import { nodeRoutes } from './nodes.ts';
 import { poolRoutes } from './pools.ts';
 import type { Routes } from './route.ts';
@@ -14,7 +14,7 @@ export const allRoutes = (tickets: Tickets): Routes => ({
   ...accessRoutes(tickets),
   ...userRoutes,
   ...clusterRoutes,
-  ...lxcRoutes,
+  ...guestRoutes,
   ...nodeRoutes,
   ...poolRoutes,
   ...storageRoutes,
