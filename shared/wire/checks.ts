@@ -84,6 +84,13 @@ export function checkName(text: string, field: string, faults: Faults): string {
 export const optionalName = (text: string, field: string, faults: Faults): string =>
   text === '' ? '' : checkName(text, field, faults);
 
+/** Pools of clusters are called as their storages are: "local-lvm", "NAS_2". Empty is allowed. */
+export function optionalPool(text: string, field: string, faults: Faults): string {
+  if (text !== '' && !/^[A-Za-z0-9](?:[A-Za-z0-9._-]{0,98}[A-Za-z0-9])?$/.test(text))
+    faults.add(field, `${show(text)} is not a pool; wanted letters, digits and ".", "_", "-" between them`);
+  return text;
+}
+
 export function atMost(list: readonly unknown[], most: number, field: string, faults: Faults): void {
   if (list.length > most) faults.add(field, `has ${list.length} entries; at most ${most}`);
 }

@@ -42,6 +42,24 @@ const check = (options: Options) => {
   return config;
 };
 
+it.each([
+  ['local-lvm', true],
+  ['NAS_2.fast', true],
+  ['', true],
+  ['-x', false],
+  ['a/b', false],
+  ['.', false],
+  ['..', false],
+  ['a b', false],
+  ['local:', false],
+])('a pool may be called %j: %s', (rootPool, isAllowed) => {
+  const faults = collectFaults();
+  checkGuestConfig(GuestConfig.fromPartial({ rootPool }), 'none', '', faults);
+  const throwing = expect(() => faults.throwIfAny('spec'));
+  if (isAllowed) throwing.not.toThrow();
+  else throwing.toThrow('root.pool');
+});
+
 describe('options of virtual machines and clusters', () => {
   it('are left out where they say nothing that is not so by itself', () => {
     const empty = check({ vm: { disk: {}, bios: 'seabios', agent: true }, cluster: { features: {} } });

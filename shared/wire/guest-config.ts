@@ -20,7 +20,7 @@ import {
   checkName,
   checkRange,
   checkWorkingDir,
-  optionalName,
+  optionalPool,
   ownRecord,
   show,
 } from '#shared/wire/checks.ts';
@@ -83,7 +83,7 @@ export function checkGuestConfig(
   if (networks.length === 0 && ports.length > 0)
     faults.add(within('ports'), 'need a network in networks; a guest without one has no address to lead to');
   const config: GuestConfig = {
-    rootPool: optionalName(message?.rootPool ?? '', within('root.pool'), faults),
+    rootPool: optionalPool(message?.rootPool ?? '', within('root.pool'), faults),
     volumes: checkClaims(volumes.slice(0, most.volumes), within('volumes'), faults),
     snapshots: checkSchedule(message?.snapshots, within('snapshots'), faults),
     networks: checkNetworkUses(networks.slice(0, most.networks), within('networks'), faults),
@@ -152,7 +152,7 @@ function checkClaims(messages: readonly WireVolumeClaim[], field: string, faults
       name: checkName(message.name, `${at}.name`, faults),
       mountPath,
       sizeMib: checkRange(message.sizeMib, [0, 2 ** 31], `${at}.size`, faults),
-      pool: optionalName(message.pool, `${at}.pool`, faults),
+      pool: optionalPool(message.pool, `${at}.pool`, faults),
       readOnly,
       keep,
     };

@@ -36,6 +36,7 @@ import {
   checkWorkingDir,
   collectFaults,
   optionalName,
+  optionalPool,
   parseInstanceId,
 } from '#shared/wire/checks.ts';
 import { checkGuestConfig, formatGuestConfig } from '#shared/wire/guest-config.ts';
@@ -191,7 +192,7 @@ export function parseInstanceState(message: WireInstanceState | undefined): Inst
     notEnforced: message.notEnforced.map((name) => checkName(name, 'notEnforced', faults)),
     displayName: checkLine(message.displayName, 64, 'displayName', faults),
     addresses: message.addresses.slice(0, 32).map((one) => checkAddress(one, 'addresses', faults)),
-    rootPool: optionalName(message.rootPool, 'rootPool', faults),
+    rootPool: optionalPool(message.rootPool, 'rootPool', faults),
   };
   faults.throwIfAny(`state of ${instanceId}`);
   return state;

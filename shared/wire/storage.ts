@@ -19,7 +19,7 @@ import {
   checkName,
   checkUuid,
   collectFaults,
-  optionalName,
+  optionalPool,
   parseInstanceId,
   parseOne,
 } from '#shared/wire/checks.ts';
@@ -73,7 +73,7 @@ export function parseNodeVolume(message: WireVolume): NodeVolume {
   const { instanceId } = message;
   const volume: NodeVolume = {
     id: checkUuid(message.id, 'id', faults) as VolumeId,
-    pool: optionalName(message.pool, 'pool', faults),
+    pool: optionalPool(message.pool, 'pool', faults),
     sizeMib: message.sizeMib,
     usedBytes: checkCount(message.usedBytes, 'usedBytes', faults),
     instanceId: instanceId === '' ? undefined : (checkUuid(instanceId, 'instanceId', faults) as InstanceId),
