@@ -7,7 +7,7 @@ import {
   type ValuesFacts,
   valueFacts,
 } from './facts.ts';
-import type { MethodName, ParametersOf } from './methods.ts';
+import type { MethodName } from './methods.ts';
 import { decodePropertyString, type PropertyObject, writePropertyString } from './property-string.ts';
 import { mayHaveLines, wireOf } from './values.ts';
 
@@ -29,10 +29,10 @@ interface Ledger {
  * method. invalid-argument: one error with every fault; a sub-key's field is "net0.bridge". Values that are
  * undefined are left out.
  */
-export function encodeCall<Name extends MethodName>(
+export function encodeCall(
   facts: Facts,
-  method: Name,
-  parameters: ParametersOf<Name>,
+  method: MethodName,
+  parameters: Readonly<Record<string, unknown>>,
 ): EncodedCall {
   const known = methodFacts(facts, method);
   if (known === undefined) {
