@@ -30,7 +30,7 @@ describe('what we show to people', () => {
     file,
     readFileSync(path.join(root, file), 'utf8'),
   ]);
-  const shown = ['docs/spec.md', 'docs/networks.md'].flatMap((file) =>
+  const shown = ['docs/spec.md', 'docs/networks.md', 'docs/virtual-machines.md'].flatMap((file) =>
     [...readFileSync(path.join(root, file), 'utf8').matchAll(/```yaml\n(?=(?:#.*\n)?kind:)([^]*?)```/g)].map(
       ([, text = '']): [string, string] => [file, text],
     ),
