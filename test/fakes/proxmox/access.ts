@@ -78,8 +78,7 @@ function permissions(call: Call): Row {
   }
   const whose = userid === undefined ? caller : callerOf(userid);
   const known = world.access.users.has(whose.user);
-  const top = world.major >= 9 ? [...topPaths, '/mapping'] : topPaths;
-  const paths = path === undefined ? [...top, ...world.access.acl.map((entry) => entry.path)] : [path];
+  const paths = path === undefined ? [...topPaths, ...world.access.acl.map((entry) => entry.path)] : [path];
   const rows = paths.flatMap((one) => {
     const granted = known ? [...world.access.privileges(whose, one)] : [];
     return granted.length === 0

@@ -31,6 +31,9 @@ export function createBroadcasts(world: () => World): Broadcasts {
     guest: (vmid) => guests.get(vmid)?.figures,
     node: (name) => nodes.get(name),
     storage: (node, storage) => storages.get(`${node} ${storage}`),
+    forgetGuest: (vmid) => {
+      guests.delete(vmid);
+    },
     forget(node) {
       for (const [vmid, told] of guests) if (told.node === node) guests.delete(vmid);
     },

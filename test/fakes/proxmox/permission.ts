@@ -1,7 +1,7 @@
 /** May somebody call a method? The checks of the schema, with the words of Proxmox. */
 import type { MethodFacts } from '../../../control-plane/backends/proxmox/schema/facts.ts';
 import type { Caller } from './caller.ts';
-import { ApiFailure } from './failure.ts';
+import { ApiFailure, refusal } from './failure.ts';
 import type { World } from './world.ts';
 
 export const permissionFailure = (reason?: string): ApiFailure =>
@@ -29,8 +29,25 @@ export function checkPermission(question: Question, permission: MethodFacts['per
     if (caller.user !== 'root@pam' || caller.token !== undefined) throw permissionFailure();
     return;
   }
-  if (caller.user === 'root@pam' && !isSeparated(world, caller)) return;
+  if (caller.user === 'root@pam' && !isSeparated(world, caller)) return checkShapes(question, permission);
   check(question, permission);
+}
+
+/** Even root is refused where a name makes no path, or no user. */
+function checkShapes(question: Question, [kind, ...rest]: readonly unknown[]): void {
+  if (kind === 'perm') normalPath(filled(String(rest[0]), question.parameters), rest[1] as string[]);
+  else if (kind === 'userid-param') checkUserName(question.parameters['userid'] ?? '');
+  else if (kind === 'and') for (const part of rest) checkShapes(question, part as unknown[]);
+}
+
+function normalPath(path: string, privileges: readonly string[]): string {
+  if (/^[A-Za-z0-9._/-]+$/.test(path)) return path;
+  throw permissionFailure(`, ${privileges.join('|')}`);
+}
+
+function checkUserName(userid: string): void {
+  if (/^[^\s:/]+@[A-Za-z][A-Za-z0-9._-]+$/.test(userid)) return;
+  throw refusal(`value '${userid}' does not look like a valid user name`);
 }
 
 const isSeparated = (world: World, { user, token = '' }: Caller): boolean =>
@@ -64,7 +81,7 @@ function checkPath(question: Question, rest: readonly unknown[]): void {
   const needed = options.indexOf('require_param');
   if (needed >= 0 && question.parameters[String(options[needed + 1])] === undefined)
     throw permissionFailure();
-  const path = filled(template, question.parameters);
+  const path = normalPath(filled(template, question.parameters), privileges);
   requirePrivileges(question, path, privileges, options.includes('any'));
 }
 
@@ -92,6 +109,7 @@ function checkUser({ world, caller, parameters }: Question, wanted: string): voi
     if (userid !== caller.user) throw permissionFailure();
     return;
   }
+  checkUserName(userid);
   const path = `/access/realm/${userid.split('@')[1] ?? ''}`;
   requirePrivileges({ world, caller }, path, ['Realm.AllocateUser'], false);
 }

@@ -128,6 +128,8 @@ export interface Broadcasts {
   storage(node: string, storage: string): StorageFigures | undefined;
   /** Nothing is known any more of what ran there: one of the two ways a death is seen. */
   forget(node: string): void;
+  /** Not told of yet. */
+  forgetGuest(vmid: number): void;
 }
 
 export interface HaResource {
