@@ -1,4 +1,4 @@
-import { unlessAborted } from './unless-aborted.ts';
+import { unlessAborted } from '#shared/unless-aborted.ts';
 
 /** Several callers, one piece of work. */
 export interface Joiner<Result, Progress> {

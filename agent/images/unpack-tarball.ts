@@ -8,13 +8,13 @@ import { createGunzip, createZstdDecompress } from 'node:zlib';
 import type { Clock } from '#shared/clock.ts';
 import { DroverError } from '#shared/errors.ts';
 import type { Digest } from '#shared/model.ts';
+import { unlessAborted } from '#shared/unless-aborted.ts';
 import type { HostCommands, StartedCommand } from '../host/command.ts';
 import type { IdRange } from '../volumes/volume-driver.ts';
 import { type ImageLimits, refuse } from './manifest.ts';
 import { createTarScanner, type LayerSize, type TarScanner } from './scan-layer.ts';
 import { scanRoot } from './scan-root.ts';
 import { shiftIds } from './shift-ids.ts';
-import { unlessAborted } from './unless-aborted.ts';
 import { checkRoom } from './unpack.ts';
 
 const unpackMs = 30 * 60_000;

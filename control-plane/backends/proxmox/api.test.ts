@@ -15,6 +15,7 @@ import {
 } from '../../../test/https-server.ts';
 import { until } from '../../../test/until.ts';
 import { openClusterApi } from './api.ts';
+import { factsFor } from './schema/facts.ts';
 import type { CallOptions, ClusterApi } from './cluster-api.ts';
 
 let authority: KeyedCertificate;
@@ -33,17 +34,6 @@ const cleanUp: (() => Promise<unknown>)[] = [];
 afterEach(async () => {
   for (const undo of cleanUp.splice(0).reverse()) await undo();
 });
-
-/** Fills the path in and keeps what is left, as the schema's encoding does for plain values. */
-function encode(method: string, parameters: Readonly<Record<string, unknown>>) {
-  const left = new Map(Object.entries(parameters));
-  const path = method.slice(method.indexOf(' ') + 1).replace(/\{([^}]+)\}/g, (_all, name: string) => {
-    const value = String(left.get(name));
-    left.delete(name);
-    return encodeURIComponent(value);
-  });
-  return { path, pairs: [...left].map(([name, value]) => [name, String(value)] as const) };
-}
 
 async function server(handler: Handler = (_request, response) => answerJson(response, { data: 'ok' })) {
   const started = await startHttpsServer(authority, handler);
@@ -64,7 +54,7 @@ function api(
   const opened = openClusterApi('rig', spec, {
     clock: options.clock ?? systemClock,
     random: createSeededRandom(1),
-    encode,
+    facts: factsFor('9.2.11'),
   });
   cleanUp.push(() => opened.close());
   return opened;
@@ -76,7 +66,7 @@ const ask = (
   method: string,
   parameters: object,
   options: CallOptions,
-): Promise<unknown> => client.call(method as 'GET /version', parameters, options);
+): Promise<unknown> => client.call(method as 'GET /nodes', parameters, options);
 const errorOf = (promise: Promise<unknown>): Promise<DroverError> =>
   promise.then(
     () => Promise.reject(new Error('it went well')),
@@ -88,29 +78,43 @@ const pins = (...servers: readonly HttpsServer[]): ClusterTrust => ({
 });
 
 describe('parameters', () => {
-  it.each(['GET', 'DELETE'] as const)('of %s go into the query, and there is no body', async (method) => {
+  it.each([
+    [
+      'GET /nodes/{node}/tasks',
+      { node: 'pve1', userfilter: 'a&b c+d=é', errors: true },
+      'tasks?userfilter=a%26b%20c%2Bd%3D%C3%A9&errors=1',
+    ],
+    [
+      'DELETE /nodes/{node}/lxc/{vmid}',
+      { node: 'pve1', vmid: 7000, purge: true, force: false },
+      'lxc/7000?purge=1&force=0',
+    ],
+  ])('of %s go into the query, and there is no body', async (method, parameters, path) => {
     const pve = await server();
-    await ask(
-      api([pve]),
-      `${method} /nodes/{node}/x`,
-      { node: 'pve1', net0: 'name=eth0,a&b c+d' },
-      { signal },
-    );
+    await ask(api([pve]), method, parameters, { signal });
     expect(pve.requests[0]).toMatchObject({
-      method,
-      url: '/api2/json/nodes/pve1/x?net0=name%3Deth0%2Ca%26b%20c%2Bd',
+      method: method.split(' ')[0],
+      url: `/api2/json/nodes/pve1/${path}`,
       body: Buffer.alloc(0),
     });
     expect(pve.requests[0]?.headers['content-length']).toBeUndefined();
     expect(pve.requests[0]?.headers['transfer-encoding']).toBeUndefined();
   });
 
-  it.each(['POST', 'PUT'] as const)('of %s go into a form whose length is known', async (method) => {
+  it.each([
+    ['POST /pools', { poolid: 'a', comment: 'é=1&b"' }, '/pools', 'poolid=a&comment=%C3%A9%3D1%26b%22'],
+    [
+      'PUT /nodes/{node}/lxc/{vmid}/config',
+      { node: 'pve1', vmid: 7000, net0: { name: 'eth0', bridge: 'vmbr0' }, description: 'a\nb' },
+      '/nodes/pve1/lxc/7000/config',
+      'net0=name%3Deth0%2Cbridge%3Dvmbr0&description=a%0Ab',
+    ],
+  ])('of %s go into a form whose length is known', async (method, parameters, path, form) => {
     const pve = await server();
-    await ask(api([pve]), `${method} /pools`, { poolid: 'a', comment: 'é=1&b\n"' }, { signal });
+    await ask(api([pve]), method, parameters, { signal });
     const [request] = pve.requests;
-    expect(request?.url).toBe('/api2/json/pools');
-    expect(request?.body.toString()).toBe('poolid=a&comment=%C3%A9%3D1%26b%0A%22');
+    expect(request?.url).toBe(`/api2/json${path}`);
+    expect(request?.body.toString()).toBe(form);
     expect(request?.headers).toMatchObject({
       'content-type': 'application/x-www-form-urlencoded',
       'content-length': String(request?.body.length),
@@ -123,7 +127,7 @@ describe('parameters', () => {
     await ask(
       api([pve]),
       'POST /nodes/{node}/lxc/{vmid}/status/start',
-      { node: 'pve1', vmid: 1 },
+      { node: 'pve1', vmid: 7000 },
       { signal },
     );
     expect(pve.requests[0]?.headers).toMatchObject({ 'content-length': '0' });
@@ -131,15 +135,28 @@ describe('parameters', () => {
 
   it.each([
     [
-      'PUT',
+      'POST /pools',
+      'comment',
       512 * 1024,
-      /takes a form of up to 524288 bytes, found 5243\d\d; the longest part is description/,
+      /takes a form of up to 524288 bytes, found 5243\d\d; the longest part is comment/,
     ],
-    ['DELETE', 8000, /takes a query of up to 7000 bytes, found 80\d\d; the longest part is description/],
-  ] as const)('of %s that are too long are not sent', async (method, length, message) => {
+    [
+      'GET /nodes/{node}/tasks',
+      'userfilter',
+      8000,
+      /takes a query of up to 7000 bytes, found 80\d\d; the longest part is userfilter/,
+    ],
+  ])('of %s that are too long are not sent', async (method, name, length, message) => {
     const pve = await server();
-    const parameters = { a: 'b', description: 'x'.repeat(length) };
-    const error = await errorOf(ask(api([pve]), `${method} /cluster/options`, parameters, { signal }));
+    const parameters = { node: 'pve1', [name]: 'x'.repeat(length) };
+    const error = await errorOf(
+      ask(
+        api([pve]),
+        method,
+        method.startsWith('GET') ? parameters : { poolid: 'a', [name]: 'x'.repeat(length) },
+        { signal },
+      ),
+    );
     expect(error).toMatchObject({ kind: 'invalid-argument', reason: 'too-long', subject: { acted: 'no' } });
     expect(error.message).toMatch(message);
     expect(pve.connections()).toBe(0);
@@ -147,7 +164,7 @@ describe('parameters', () => {
 
   it('are still taken at the limit', async () => {
     const pve = await server();
-    await ask(api([pve]), 'PUT /x', { a: 'x'.repeat(512 * 1024 - 2) }, { signal });
+    await ask(api([pve]), 'POST /pools', { poolid: 'a', comment: 'x'.repeat(512 * 1024 - 17) }, { signal });
     expect(pve.requests[0]?.body.length).toBe(512 * 1024);
   });
 });
@@ -156,7 +173,7 @@ describe('connections', () => {
   it('are kept, for not more than 100 requests', async () => {
     const pve = await server();
     const client = api([pve]);
-    for (let count = 0; count < 230; count += 1) await ask(client, 'GET /version', {}, { signal });
+    for (let count = 0; count < 230; count += 1) await ask(client, 'GET /nodes', {}, { signal });
     const perConnection = Map.groupBy(pve.requests, ({ connection }) => connection);
     expect([...perConnection.values()].every((requests) => requests.length <= 100)).toBe(true);
     expect(perConnection.size).toBeLessThan(6);
@@ -165,7 +182,7 @@ describe('connections', () => {
 
   it('are given up by us before the server does it after 5 s of silence', async () => {
     const pve = await server();
-    await ask(api([pve]), 'GET /version', {}, { signal });
+    await ask(api([pve]), 'GET /nodes', {}, { signal });
     const idleSinceMs = systemClock.monotonicMs();
     expect(pve.open()).toBe(1);
     await until(() => pve.open() === 0, { what: 'the connection is closed' });
@@ -175,7 +192,7 @@ describe('connections', () => {
   it('that the server ended while they were idle are no failure, for reads and for writes', async () => {
     const pve = await server();
     const client = api([pve]);
-    await ask(client, 'GET /version', {}, { signal });
+    await ask(client, 'GET /nodes', {}, { signal });
     await pve.stop();
     await pve.listen();
     await ask(client, 'POST /pools', { poolid: 'a' }, { signal });
@@ -189,7 +206,7 @@ describe('connections', () => {
       if (count === 1) response.destroy();
       else answerJson(response, { data: 1 });
     });
-    expect(await ask(api([pve]), 'GET /version', {}, { signal })).toBe(1);
+    expect(await ask(api([pve]), 'GET /nodes', {}, { signal })).toBe(1);
   });
 
   it('that end in the middle of a write leave it unknown, and it is not sent again', async () => {
@@ -214,10 +231,29 @@ describe('the credential', () => {
 
   it('that is a token and refused is asked once', async () => {
     const pve = await server((_request, response) => answerJson(response, '', 401, 'Authentication failed!'));
-    const error = await errorOf(ask(api([pve]), 'GET /version', {}, { signal }));
+    const error = await errorOf(ask(api([pve]), 'GET /nodes', {}, { signal }));
     expect(error).toMatchObject({ kind: 'unauthenticated', reason: 'credential' });
     expect(error.nextStep).not.toBe('');
     expect(pve.requests).toHaveLength(1);
+  });
+
+  it('never stands in an error, whatever went wrong', async () => {
+    const pve = await server((request, response) => {
+      if (request.url.endsWith('/nodes')) answerJson(response, '', 401, 'Authentication failed!');
+      else if (request.method === 'GET') response.destroy();
+      else answerJson(response, { data: null, message: 'no' }, 500, 'no');
+    });
+    const client = api([pve]);
+    const calls = [
+      ask(client, 'GET /nodes', {}, { signal }),
+      ask(client, 'GET /pools', {}, { signal }),
+      ask(client, 'POST /pools', { poolid: 'a' }, { signal }),
+    ];
+    for (const error of await Promise.all(calls.map(errorOf))) {
+      const cause =
+        error.cause instanceof Error ? `${error.cause.message} ${JSON.stringify(error.cause)}` : '';
+      expect(`${JSON.stringify(error)} ${error.message} ${cause}`).not.toContain('00000000-0000-4000');
+    }
   });
 
   it('that is a password becomes a ticket, and a write that was refused for its age is made once more', async () => {
@@ -237,7 +273,7 @@ describe('the credential', () => {
     const clock = createFakeClock();
     const credential = { kind: 'password', user: 'drover@pve', password: 'a&b=c d' } as const;
     const client = api([pve], { credential, clock });
-    expect(await ask(client, 'GET /version', {}, { signal })).toBe('none');
+    expect(await ask(client, 'GET /nodes', {}, { signal })).toBe('none');
     await clock.advance(60_000);
     expect(await ask(client, 'POST /pools', { poolid: 'a' }, { signal })).toBe('csrf2');
     const logins = pve.requests.filter(({ url }) => url.endsWith('/access/ticket'));
@@ -252,7 +288,7 @@ describe('the certificate', () => {
   it.each(['authority', 'fingerprints'] as const)('is taken by its %s', async (kind) => {
     const pve = await server();
     const trust = kind === 'authority' ? ({ kind, pem: authority.certificate.pem } as const) : pins(pve);
-    expect(await ask(api([pve], { trust }), 'GET /version', {}, { signal })).toBe('ok');
+    expect(await ask(api([pve], { trust }), 'GET /nodes', {}, { signal })).toBe('ok');
   });
 
   it.each([
@@ -281,13 +317,13 @@ describe('the certificate', () => {
     const was = one.fingerprint;
     const client = api([one, other], { trust: pins(one, other) });
     client.learn([{ address: one.address, node: 'pve1', fingerprint: one.fingerprint }]);
-    await ask(client, 'GET /version', {}, { signal });
+    await ask(client, 'GET /nodes', {}, { signal });
     await one.rotate(authority);
     await one.stop();
     await one.listen();
     const problem = await until(
       async () => {
-        await ask(client, 'GET /version', {}, { signal, via: 'pve1' });
+        await ask(client, 'GET /nodes', {}, { signal, via: 'pve1' });
         const found = client.endpoints().find(({ address }) => address === one.address);
         return found?.problem.includes('certificate') === true ? found.problem : undefined;
       },
@@ -302,7 +338,7 @@ describe('the certificate', () => {
   it('for another name is refused, and says for which it is', async () => {
     const pve = await startHttpsServer(authority, () => undefined, ['pve9.example']);
     cleanUp.push(() => pve.stop());
-    const error = await errorOf(ask(api([pve]), 'GET /version', {}, { signal }));
+    const error = await errorOf(ask(api([pve]), 'GET /nodes', {}, { signal }));
     expect(error).toMatchObject({ kind: 'failed-precondition', reason: 'certificate' });
     expect(error.message).toContain('pve9.example');
   });
@@ -314,8 +350,8 @@ describe('the certificate', () => {
       { address: other.address, node: 'pve2', fingerprint: other.fingerprint.toLowerCase() },
       { address: stranger.address, node: 'pve3', fingerprint: one.fingerprint },
     ]);
-    await ask(client, 'GET /version', {}, { signal, via: 'pve2' });
-    await ask(client, 'GET /version', {}, { signal, via: 'pve3' });
+    await ask(client, 'GET /nodes', {}, { signal, via: 'pve2' });
+    await ask(client, 'GET /nodes', {}, { signal, via: 'pve3' });
     expect([one.requests.length, other.requests.length, stranger.requests.length]).toEqual([1, 1, 0]);
   });
 
@@ -346,7 +382,7 @@ describe('several endpoints', () => {
   it('none of which answers make us suspect ourselves', async () => {
     const [one, other] = [await server(), await server()];
     await Promise.all([one.stop(), other.stop()]);
-    const error = await errorOf(ask(api([one, other]), 'GET /version', {}, { signal }));
+    const error = await errorOf(ask(api([one, other]), 'GET /nodes', {}, { signal }));
     expect(error).toMatchObject({
       kind: 'unavailable',
       reason: 'connection',
@@ -361,12 +397,12 @@ describe('several endpoints', () => {
     await pve.stop();
     const clock = createFakeClock();
     const client = api([pve], { clock });
-    await errorOf(ask(client, 'GET /version', {}, { signal }));
+    await errorOf(ask(client, 'GET /nodes', {}, { signal }));
     await pve.listen();
-    expect(await errorOf(ask(client, 'GET /version', {}, { signal }))).toMatchObject({ kind: 'unavailable' });
+    expect(await errorOf(ask(client, 'GET /nodes', {}, { signal }))).toMatchObject({ kind: 'unavailable' });
     expect(pve.connections()).toBe(0);
     await clock.advance(1000);
-    expect(await ask(client, 'GET /version', {}, { signal })).toBe('ok');
+    expect(await ask(client, 'GET /nodes', {}, { signal })).toBe('ok');
   });
 
   it('come back by themselves, tried aside', async () => {
@@ -374,32 +410,32 @@ describe('several endpoints', () => {
     await one.stop();
     const clock = createFakeClock();
     const client = api([one, other], { clock });
-    await ask(client, 'GET /version', {}, { signal });
+    await ask(client, 'GET /nodes', {}, { signal });
     await one.listen();
     await clock.advance(1000);
-    await ask(client, 'GET /version', {}, { signal });
+    await ask(client, 'GET /nodes', {}, { signal });
     await until(() => client.endpoints().every(({ problem }) => problem === ''), { what: 'both are well' });
     expect(one.requests).toHaveLength(0);
-    await ask(client, 'GET /version', {}, { signal });
+    await ask(client, 'GET /nodes', {}, { signal });
     expect(one.requests).toHaveLength(1);
   });
 
   it('are not taken for dead when a call is slow', async () => {
     const one = await server((request, response) =>
-      request.url.includes('slow') ? false : answerJson(response, { data: 1 }),
+      request.url.includes('pools') ? false : answerJson(response, { data: 1 }),
     );
     const other = await server();
     const client = api([one, other]);
-    const error = await errorOf(ask(client, 'POST /slow', {}, { signal, timeoutMs: 50 }));
+    const error = await errorOf(ask(client, 'POST /pools', { poolid: 'a' }, { signal, timeoutMs: 50 }));
     expect(error).toMatchObject({ kind: 'deadline-exceeded', reason: 'timeout' });
     expect(error.subject['acted']).toBeUndefined();
-    expect(error.message).toBe('POST /slow: no answer within 0.05 s; what it did is unknown');
+    expect(error.message).toBe('POST /pools: no answer within 0.05 s; what it did is unknown');
     expect(other.requests).toHaveLength(0);
     // The next one prefers the other; this one is only told of.
-    await ask(client, 'GET /version', {}, { signal });
+    await ask(client, 'GET /nodes', {}, { signal });
     expect(other.requests).toHaveLength(1);
     await other.stop();
-    expect(await ask(client, 'GET /version', {}, { signal })).toBe(1);
+    expect(await ask(client, 'GET /nodes', {}, { signal })).toBe(1);
   });
 
   it('that were learned go when the cluster does not tell of them any more', async () => {
@@ -512,11 +548,11 @@ describe('whoever gives up', () => {
   it('by closing ends all calls, and later ones', async () => {
     const pve = await server(() => false);
     const client = api([pve]);
-    const call = errorOf(ask(client, 'GET /version', {}, { signal }));
+    const call = errorOf(ask(client, 'GET /nodes', {}, { signal }));
     await until(() => pve.requests.length === 1, { what: 'it is there' });
     await client.close();
     expect(await call).toMatchObject({ kind: 'unavailable', reason: 'closed' });
-    expect(await errorOf(ask(client, 'GET /version', {}, { signal }))).toMatchObject({ reason: 'closed' });
+    expect(await errorOf(ask(client, 'GET /nodes', {}, { signal }))).toMatchObject({ reason: 'closed' });
   });
 });
 
@@ -559,7 +595,7 @@ describe('an upload', () => {
     };
     await api([pve]).upload(target, { name: 'big.iso', bytes: 320 * chunk.length, open }, {}, { signal });
     const body = pve.requests[0]?.body ?? Buffer.alloc(0);
-    expect(body.filter((byte) => byte === 7)).toHaveLength(320 * chunk.length);
+    expect(body.filter((byte) => byte === 7).length).toBe(320 * chunk.length);
   });
 
   it('that nobody takes is not read into memory', async () => {

@@ -8,19 +8,24 @@ import { type HttpClient, httpClient } from './client.ts';
 import type { CallOptions, ClusterApi } from './cluster-api.ts';
 import { type Credential, credentialOf } from './credentials.ts';
 import { type Endpoint, type Endpoints, createEndpoints } from './endpoints.ts';
-import { type EncodedParameters, type HttpRequest, requestOf, uploadOf } from './requests.ts';
-import type { MethodName } from './schema/methods.ts';
-import { type Budget, withinBudget } from './budget.ts';
+import { type HttpRequest, requestOf, uploadOf } from './requests.ts';
+import { encodeCall } from './schema/encode.ts';
+import type { Facts } from './schema/facts.ts';
+import { type VersionFacts, createVersionFacts } from './version-facts.ts';
+import { type Budget, beforeSending, withinBudget } from './budget.ts';
 import { cleanText } from './words.ts';
 
 const defaultTimeoutMs = 30_000;
+const versionMethod = 'GET /version';
+const versionRequest = requestOf(versionMethod, { path: '/version', pairs: [] });
 /** Slower than this an upload is given up. */
 const slowestBytesPerMs = 256;
 
 export interface ClientOptions {
   readonly clock: Clock;
   readonly random: Random;
-  readonly encode: (method: MethodName, parameters: Readonly<Record<string, unknown>>) => EncodedParameters;
+  /** Where the version is known already; else the cluster is asked for it, once. */
+  readonly facts?: Facts;
 }
 
 interface Connection {
@@ -34,7 +39,7 @@ interface Connection {
  * endpoint, a certificate or a credential that cannot be one.
  */
 export function openClusterApi(cluster: string, spec: ClusterSpec, options: ClientOptions): ClusterApi {
-  const { clock, random, encode } = options;
+  const { clock, random } = options;
   const closing = new AbortController();
   const connections = new Map<string, Connection>();
   const openOf = (endpoint: Endpoint): OpenPinned => connectionTo(endpoint).open;
@@ -96,14 +101,25 @@ export function openClusterApi(cluster: string, spec: ClusterSpec, options: Clie
       return dataOf(answer, { ...budget.subject, endpoint: endpoint.address });
     });
 
+  const versions: VersionFacts = createVersionFacts(() => {
+    const subject = { cluster, method: versionMethod };
+    return perform(versionRequest, { signal: closing.signal, timeoutMs: defaultTimeoutMs, subject });
+  }, options.facts);
+
   return {
     async call(method, parameters, call) {
       const node: unknown = 'node' in parameters ? parameters.node : undefined;
       const subject = { cluster, method, ...(typeof node === 'string' ? { node: cleanText(node, 80) } : {}) };
-      return perform(
-        requestOf(method, encode(method, parameters)),
-        budgetOf(call, subject, defaultTimeoutMs),
+      const budget = budgetOf(call, subject, defaultTimeoutMs);
+      if (method === versionMethod) {
+        const data = await perform(versionRequest, budget);
+        versions.note(data);
+        return data;
+      }
+      const facts = await withinBudget(budget, clock, closing.signal, (limit) =>
+        beforeSending(versions.current(limit)),
       );
+      return perform(requestOf(method, encodeCall(facts, method, parameters)), budget);
     },
     async upload(target, file, checks, call) {
       const method = 'POST /nodes/{node}/storage/{storage}/upload';
@@ -167,10 +183,10 @@ async function letIn(
   way: Way & { readonly credential: Credential },
 ): Promise<{ answer: Answer; endpoint: Endpoint }> {
   const { credential, limit } = way;
-  const { headers, mark } = await credential.headersFor(request.write, limit);
+  const { headers, mark } = await beforeSending(credential.headersFor(request.write, limit));
   const first = await ask(request, headers, way);
-  if (first.answer.status !== 401 || !(await credential.refused(mark, limit))) return first;
-  const renewed = await credential.headersFor(request.write, limit);
+  if (first.answer.status !== 401 || !(await beforeSending(credential.refused(mark, limit)))) return first;
+  const renewed = await beforeSending(credential.headersFor(request.write, limit));
   return ask(request, renewed.headers, way);
 }
 

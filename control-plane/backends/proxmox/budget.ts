@@ -1,5 +1,5 @@
 import type { Clock } from '#shared/clock.ts';
-import { DroverError } from '#shared/errors.ts';
+import { DroverError, asDroverError } from '#shared/errors.ts';
 import type { CallSubject } from './answers.ts';
 import { cleanText } from './words.ts';
 
@@ -13,12 +13,12 @@ export interface Budget {
 }
 
 /** The one place where time-outs, the caller's end and what nobody foresaw become a DroverError. */
-export async function withinBudget(
+export async function withinBudget<T>(
   { signal, timeoutMs, subject }: Budget,
   clock: Clock,
   closing: AbortSignal,
-  work: (limit: AbortSignal) => Promise<unknown>,
-): Promise<unknown> {
+  work: (limit: AbortSignal) => Promise<T>,
+): Promise<T> {
   if (closing.aborted) throw closing.reason as DroverError;
   const limit = clock.timeout(timeoutMs, signal);
   try {
@@ -33,6 +33,15 @@ export async function withinBudget(
       subject: context,
       cause: error,
     });
+  }
+}
+
+/** What has to be there before a call is sent: where it fails, the call has done nothing. */
+export async function beforeSending<T>(work: Promise<T>): Promise<T> {
+  try {
+    return await work;
+  } catch (error) {
+    throw placed(asDroverError(error), { acted: 'no' });
   }
 }
 

@@ -3,6 +3,7 @@ import { DroverError, isKind } from '#shared/errors.ts';
 import type { ClusterCredential } from '#shared/model.ts';
 import type { Random } from '#shared/random.ts';
 import { createBackoff } from '#shared/retry.ts';
+import { unlessAborted } from '#shared/unless-aborted.ts';
 
 export interface CallHeaders {
   readonly headers: Readonly<Record<string, string>>;
@@ -25,8 +26,8 @@ export type Login = (username: string, password: string, signal: AbortSignal) =>
 const lifeMs = 115 * 60_000;
 const renewAfterMs = 90 * 60_000;
 const loginTimeoutMs = 30_000;
-/** A new ticket that is refused as well was not refused for its age: no second login for it. */
-const shortestLifeMs = 10_000;
+/** Where a new ticket is refused as well, it was not for its age: so seldom a login is made for a refusal. */
+const betweenRefusalsMs = 10_000;
 
 /** invalid-argument: not of the form that the cluster takes; secrets are never repeated. */
 export function credentialOf(
@@ -80,6 +81,7 @@ function ticketCredential(
   const backoff = createBackoff({ firstMs: 10_000, maxMs: 5 * 60_000, random: options.random });
   let held: Ticket | undefined;
   let marks = 0;
+  let lastRefusedAtMs = Number.NEGATIVE_INFINITY;
   let underWay: Promise<Ticket> | undefined;
   let refusal: { readonly untilMs: number; readonly error: DroverError } | undefined;
 
@@ -127,6 +129,7 @@ function ticketCredential(
   }
 
   async function current(signal: AbortSignal): Promise<Ticket> {
+    signal.throwIfAborted();
     const known = held;
     if (known !== undefined && ageMs(known) < renewAfterMs) return known;
     try {
@@ -145,23 +148,16 @@ function ticketCredential(
       return { mark, headers: write ? { cookie, csrfpreventiontoken: csrf } : { cookie } };
     },
     async refused(mark, signal) {
+      signal.throwIfAborted();
       if (held !== undefined && held.mark !== mark) return true;
-      if (held !== undefined && ageMs(held) < shortestLifeMs) return false;
+      const nowMs = clock.monotonicMs();
+      if (underWay === undefined && nowMs - lastRefusedAtMs < betweenRefusalsMs) return false;
+      lastRefusedAtMs = nowMs;
       held = undefined;
       await unlessAborted(single(), signal);
       return true;
     },
   };
-}
-
-/** The one that gives up leaves the login to the others. */
-function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  return new Promise((resolve, reject) => {
-    if (signal.aborted) reject(signal.reason as Error);
-    const giveUp = (): void => reject(signal.reason as Error);
-    signal.addEventListener('abort', giveUp, { once: true });
-    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', giveUp));
-  });
 }
 
 function parseTicket(data: unknown, user: string): { readonly ticket: string; readonly csrf: string } {

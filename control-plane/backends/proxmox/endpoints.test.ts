@@ -132,6 +132,24 @@ describe('endpoints', () => {
     expect(endpoints.list()[2]).toEqual({ address: 'a:8006', problem: 'no answer within 30 s' });
   });
 
+  it('that were silent are looked up aside, and are dead or well', async () => {
+    const endpoints = open();
+    endpoints.silent(named(endpoints, 'a'), 'no answer within 30 s');
+    expect(names(endpoints)).toEqual(['b', 'c', 'a']);
+    expect(probed).toEqual([]);
+    await clock.advance(1000);
+    names(endpoints);
+    await clock.settle();
+    expect(names(endpoints)).toEqual(['b', 'c']);
+    probe = () => Promise.resolve();
+    endpoints.silent(named(endpoints, 'b'), 'cut off');
+    await clock.advance(1000);
+    names(endpoints);
+    await clock.settle();
+    expect(probed).toEqual(['a', 'a', 'b']);
+    expect(endpoints.list().map(({ problem }) => problem)).toEqual(['', '', '']);
+  });
+
   it('that answer have no problem', () => {
     const endpoints = open(['a']);
     const one = named(endpoints, 'a');

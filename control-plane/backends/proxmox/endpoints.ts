@@ -46,6 +46,8 @@ interface State {
   readonly backoff: Backoff;
   restsUntilMs: number;
   probing: boolean;
+  /** It left a call unanswered: whether it is there is looked up. */
+  suspected: boolean;
   problem: string;
   error: DroverError | undefined;
 }
@@ -73,6 +75,7 @@ export function createEndpoints(options: {
       backoff: createBackoff({ firstMs: firstRestMs, maxMs: longestRestMs, random }),
       restsUntilMs: 0,
       probing: false,
+      suspected: false,
       problem: '',
       error: undefined,
     });
@@ -89,7 +92,7 @@ export function createEndpoints(options: {
     const state = states.get(endpoint.address);
     if (state === undefined) return;
     state.backoff.reset();
-    Object.assign(state, { restsUntilMs: 0, problem: '', error: undefined });
+    Object.assign(state, { restsUntilMs: 0, suspected: false, problem: '', error: undefined });
   }
 
   function failed(endpoint: Endpoint, error: DroverError): void {
@@ -98,6 +101,7 @@ export function createEndpoints(options: {
     if (state === undefined || (state.error !== undefined && clock.monotonicMs() < state.restsUntilMs))
       return;
     state.restsUntilMs = clock.monotonicMs() + state.backoff.nextMs();
+    state.suspected = false;
     state.error = error;
     state.problem = error.message;
   }
@@ -126,14 +130,15 @@ export function createEndpoints(options: {
       const up = sorted().filter(isUp);
       const rested = sorted().filter((state) => !isUp(state) && state.restsUntilMs <= nowMs);
       if (up.length === 0) return rested.map(({ endpoint }) => endpoint);
-      for (const state of rested) if (!state.probing) void tryAside(state);
+      const suspects = up.filter(({ suspected, restsUntilMs }) => suspected && restsUntilMs <= nowMs);
+      for (const state of [...rested, ...suspects]) if (!state.probing) void tryAside(state);
       const own = up.filter(({ endpoint }) => via !== undefined && endpoint.node === via);
       return [...own, ...up.filter((state) => !own.includes(state))].map(({ endpoint }) => endpoint);
     },
     silent(endpoint, problem) {
       const state = states.get(endpoint.address);
       if (state === undefined) return;
-      state.problem = problem;
+      Object.assign(state, { problem, suspected: true, restsUntilMs: clock.monotonicMs() + firstRestMs });
       toTheEnd(endpoint.address);
     },
     list: () => sorted().map(({ endpoint: { address }, problem }) => ({ address, problem })),

@@ -1,6 +1,7 @@
 import { DroverError } from '#shared/errors.ts';
 import { Readable } from 'node:stream';
 import type { UploadFile } from './cluster-api.ts';
+import type { EncodedCall } from './schema/encode.ts';
 import type { MethodName } from './schema/methods.ts';
 
 /** A request, but for what lets it in. */
@@ -14,12 +15,6 @@ export interface HttpRequest {
   readonly body: string | (() => Readable) | undefined;
   readonly write: boolean;
   readonly answerLimitBytes: number;
-}
-
-/** A method's path, filled in and percent-encoded, and its other parameters as they go over the wire. */
-export interface EncodedParameters {
-  readonly path: string;
-  readonly pairs: readonly (readonly [name: string, value: string])[];
 }
 
 const root = '/api2/json';
@@ -41,7 +36,7 @@ const encode = (text: string): string =>
  * Parameters of GET and DELETE go into the query, those of POST and PUT into a form: the API takes nothing
  * else. invalid-argument: longer than it takes; nothing was sent.
  */
-export function requestOf(name: MethodName, { path, pairs }: EncodedParameters): HttpRequest {
+export function requestOf(name: MethodName, { path, pairs }: EncodedCall): HttpRequest {
   const method = name.slice(0, name.indexOf(' ')) as HttpRequest['method'];
   const form = pairs.map(([key, value]) => `${encode(key)}=${encode(value)}`).join('&');
   const inBody = method === 'POST' || method === 'PUT';
@@ -67,7 +62,7 @@ function refuse(
   what: string,
   limit: number,
   found: number,
-  pairs: EncodedParameters['pairs'],
+  pairs: EncodedCall['pairs'],
 ): never {
   const longest = pairs.toSorted((one, other) => other[1].length - one[1].length)[0]?.[0] ?? '';
   throw new DroverError(
