@@ -44,7 +44,7 @@ function checkStorage({ parameters, world }: Call): void {
   if (storage === undefined) {
     const words = `storage '${id}' does not exist`;
     throw new Error(
-      `could not activate storage '${id}': ${words}\ncould not get storage information for '${id}': ${words}`,
+      `could not activate storage '${id}': ${words} could not get storage information for '${id}': ${words}`,
     );
   }
   if (storage.content.includes('backup')) return;

@@ -54,11 +54,11 @@ function checkRaw(world: World, { name, facts }: FoundRoute, raw: RawParameters)
   if (errors !== undefined) throw parameterFailure(errors);
 }
 
-/** Lists of a JSON body become their text. */
+/** Lists become their text; the words of a command may hold anything but a NUL, which keeps them apart. */
 function textOf(raw: RawParameters): Record<string, string> {
   const entries = Object.entries(raw).map(([name, value]) => [
     name,
-    Array.isArray(value) ? value.join(',') : String(value),
+    Array.isArray(value) ? value.join(name === 'command' ? '\0' : ',') : String(value),
   ]);
   return Object.fromEntries(entries) as Record<string, string>;
 }

@@ -6,6 +6,8 @@ export interface NodeOptions {
   readonly cpus?: number;
   readonly memoryBytes?: number;
   readonly bridges?: readonly string[];
+  /** Whether machines can be accelerated; true where left out. */
+  readonly kvm?: boolean;
 }
 
 export interface WorldNode {
@@ -18,6 +20,7 @@ export interface WorldNode {
   readonly memoryBytes: number;
   readonly diskBytes: number;
   readonly bridges: string[];
+  readonly kvm: boolean;
   /** Its processes run. */
   alive: boolean;
   /** Runs on, but reaches no other node. */
@@ -55,6 +58,7 @@ export function createNodes(
       memoryBytes: options.memoryBytes ?? 24 * gibibyte,
       diskBytes: 252 * gibibyte,
       bridges: [...(options.bridges ?? ['vmbr0'])],
+      kvm: options.kvm ?? true,
       alive: true,
       cut: false,
       answers: 'refused',
