@@ -27,8 +27,8 @@ export interface HttpsServer extends AsyncDisposable {
   /** Those that are open now. */
   open(): number;
   handler: Handler;
-  /** A new certificate of the same or of another authority, for connections to come. */
-  rotate(authority: KeyedCertificate, hosts?: readonly string[]): Promise<void>;
+  /** A new certificate of the same or of another authority, for connections to come; good from then on. */
+  rotate(authority: KeyedCertificate, hosts?: readonly string[], shiftMs?: number): Promise<void>;
   /** From now on bodies of requests are not read. */
   pauseBodies(): void;
   /** Ends all connections and listens no more. */
@@ -42,7 +42,7 @@ const lifeMs = 3_600_000;
 export const testAuthority = (commonName = 'Test authority'): Promise<KeyedCertificate> =>
   createAuthority({ commonName, nowMs: systemClock.nowMs(), lifeMs });
 
-async function certificateOf(authority: KeyedCertificate, hosts: readonly string[]) {
+async function certificateOf(authority: KeyedCertificate, hosts: readonly string[], shiftMs = 0) {
   const key = await createKey();
   const identity = {
     fleetId: '0197c0de-0000-7000-8000-000000000000',
@@ -54,7 +54,7 @@ async function certificateOf(authority: KeyedCertificate, hosts: readonly string
     subject: key,
     identity,
     hosts,
-    nowMs: systemClock.nowMs(),
+    nowMs: systemClock.nowMs() + shiftMs,
     lifeMs,
   });
   return { cert: pem, key: key.keyPem, fingerprint: new X509Certificate(pem).fingerprint256 };
@@ -117,8 +117,8 @@ export async function startHttpsServer(
     handler,
     connections: () => connections,
     open: () => sockets.size,
-    async rotate(other, names = hosts) {
-      const { cert, key, fingerprint } = await certificateOf(other, names);
+    async rotate(other, names = hosts, shiftMs = 0) {
+      const { cert, key, fingerprint } = await certificateOf(other, names, shiftMs);
       server.setSecureContext({ cert, key });
       world.fingerprint = fingerprint;
     },

@@ -22,12 +22,19 @@ export type OpenPinned = (address: Address, signal: AbortSignal) => Promise<TLSS
  */
 export function pinnedConnector(trust: ClusterTrust): OpenPinned {
   const context = contextOf(trust);
+  /** What each showed when it was last trusted. */
+  const trusted = new Map<string, string>();
   return async (address, signal) => {
-    const socket = await openUnverified(address, context, signal);
-    const problem = problemWith(socket, trust, address);
-    if (problem === undefined) return socket;
-    socket.destroy();
-    throw problem;
+    const { socket, shown } = await openUnverified(address, context, signal);
+    const was = trusted.get(address.address);
+    const problem =
+      shown === undefined ? noCertificate(address) : problemWith(socket, shown, { trust, address, was });
+    if (problem !== undefined) {
+      socket.destroy();
+      throw problem;
+    }
+    if (shown !== undefined) trusted.set(address.address, shown.fingerprint256);
+    return socket;
   };
 }
 
@@ -39,14 +46,11 @@ export function pinnedConnector(trust: ClusterTrust): OpenPinned {
 export async function fingerprintOf(endpoint: string, clock: Clock, signal: AbortSignal): Promise<string> {
   const address = parseEndpoint(endpoint);
   try {
-    const socket = await openUnverified(
-      address,
-      createSecureContext(),
-      clock.timeout(connectTimeoutMs, signal),
-    );
-    const { fingerprint256 } = socket.getPeerCertificate();
+    const limit = clock.timeout(connectTimeoutMs, signal);
+    const { socket, shown } = await openUnverified(address, createSecureContext(), limit);
     socket.destroy();
-    return fingerprint256;
+    if (shown === undefined) throw noCertificate(address);
+    return shown.fingerprint256;
   } catch (error) {
     throw connectionError(error, address);
   }
@@ -104,12 +108,17 @@ function contextOf(trust: ClusterTrust): SecureContext {
   }
 }
 
+interface Shown {
+  readonly socket: TLSSocket;
+  readonly shown: X509Certificate | undefined;
+}
+
 /** The certificate is not looked at here, only kept: callers compare it before anything is written. */
 function openUnverified(
   { host, port }: Address,
   secureContext: SecureContext,
   signal: AbortSignal,
-): Promise<TLSSocket> {
+): Promise<Shown> {
   return new Promise((resolve, reject) => {
     if (signal.aborted) return reject(signal.reason as Error);
     const socket = connect({
@@ -138,25 +147,36 @@ function openUnverified(
         socket.off('error', fail).off('close', end);
         // Between us and whoever takes the socket over, an error must not be an uncaught one.
         socket.on('error', () => undefined);
-        resolve(socket);
+        // Node gives it once for each connection.
+        resolve({ socket, shown: socket.getPeerX509Certificate() });
       });
   });
 }
 
-function problemWith(socket: TLSSocket, trust: ClusterTrust, address: Address): DroverError | undefined {
-  const shown = socket.getPeerX509Certificate();
+function problemWith(
+  socket: TLSSocket,
+  shown: X509Certificate,
+  wanted: { readonly trust: ClusterTrust; readonly address: Address; readonly was: string | undefined },
+): DroverError | undefined {
+  const { trust, address, was } = wanted;
   const name = address.address;
-  if (shown === undefined) return refused(`${name} shows no certificate`, { endpoint: name });
   if (trust.kind === 'authority') {
     return socket.authorized ? undefined : notOfAuthority(socket, trust.pem, shown, name);
   }
   if (trust.sha256.includes(shown.fingerprint256)) return undefined;
-  const pinned = trust.sha256.join(' or ');
+  const pinned = was ?? someOf(trust.sha256);
   return refused(
     `the certificate of ${name} is not the pinned one: pinned was ${pinned}, it shows ${describe(shown)}`,
     { endpoint: name, pinned, found: shown.fingerprint256 },
   );
 }
+
+const noCertificate = ({ address }: Address): DroverError =>
+  refused(`${address} shows no certificate`, { endpoint: address });
+
+/** A large cluster has many, and the message is for people. */
+const someOf = (pins: readonly string[]): string =>
+  pins.slice(0, 3).join(' or ') + (pins.length > 3 ? ` or one of ${pins.length - 3} others` : '');
 
 function notOfAuthority(socket: TLSSocket, pem: string, shown: X509Certificate, name: string): DroverError {
   const authority = new X509Certificate(pem);

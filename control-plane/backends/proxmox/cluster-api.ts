@@ -21,9 +21,12 @@ export interface UploadFile {
  *
  * - invalid-argument: a parameter is refused (400), each named; nothing was done.
  * - unauthenticated (401), permission-denied (403), unimplemented (501): nothing was done.
- * - not-found: there is no such guest, storage, snapshot or task here. The guest may have moved: resolve its
- *   node anew before it is declared gone.
- * - already-exists, failed-precondition: a refusal, as the cluster words it ("CT 101 already running").
+ * - not-found, reason "guest", "storage", "snapshot", "volume", "pool", "bridge", "node", "task", or
+ *   "object" for what has no name of its own: there is no such thing here. Only "guest" is about the guest,
+ *   and that may have moved: resolve its node anew before it is declared gone.
+ * - already-exists, failed-precondition: a refusal, as the cluster words it ("CT 101 already running"), with
+ *   a reason of words.ts: "exists", "running", "not-running", "protected", "in-use", "unsupported", others;
+ *   reason "certificate": the server is not the one that was pinned, and nothing was sent to it.
  * - aborted, reason "locked" or "digest": a lock or a lost race; may be tried again.
  * - resource-exhausted: no space, no free VMID.
  * - unavailable: reason "no-quorum": nothing was done; reason "node-unreachable" (595, 596, 599): the node
@@ -70,7 +73,7 @@ export interface TaskEnd {
   readonly upid: string;
   /** Above zero: it did what was asked, with warnings. */
   readonly warnings: number;
-  /** The last lines of its log, for people. */
+  /** The last lines of its log, for people. None where it ended plainly well and nobody listened. */
   readonly log: readonly string[];
 }
 
