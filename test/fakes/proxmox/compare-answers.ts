@@ -14,7 +14,7 @@ const measures = new Set(
   localtime pid pstart starttime endtime ctime timestamp loadavg idle wait mhz flags ticket CSRFPreventionToken value
   ssl_fingerprint ip address cidr gateway ring0_addr kversion release version.current-kernel snaptime uid id.log port
   password cert upid.list digest ksm shared.ksm maxdisk freemem balloon.size total_mem snapstate rootfs.used size.subvol
-  memory.used pressurecpusome pressurecpufull pressureiosome pressureiofull pressurememorysome pressurememoryfull`
+  memory.used memused memtotal rootused roottotal swapused swaptotal iowait arcsize memavailable pressurecpusome pressurecpufull pressureiosome pressureiofull pressurememorysome pressurememoryfull`
     .split(/\s+/)
     .filter((name) => name !== ''),
 );
@@ -31,6 +31,9 @@ export function plainText(text: string): string {
     .replace(/\.tmp(?:_dwnl)?\.\d+/g, '.tmp.PID')
     .replace(/(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun) [A-Z][a-z]{2} +\d+ \d\d:\d\d:\d\d \d{4}/g, 'TIME')
     .replace(/\d{4}[-_]\d\d[-_]\d\d[ _-]\d\d[:_]\d\d[:_]\d\d/g, 'TIME')
+    .replace(/PREEMPT_DYNAMIC.*$/g, 'PREEMPT_DYNAMIC')
+    .replace(/[\d.]+M=[\d.]+s|\([\d.]+ [KM]B\/s\)/g, 'SPEED')
+    .replace(/100% +SPEED/g, '100% SPEED')
     .replace(/ctime=\d+/g, 'ctime=TIME')
     .replace(/creation-qemu=[\d.]+/g, 'creation-qemu=VERSION')
     .replace(/<[a-z0-9-]+>/g, 'PLACEHOLDER')
@@ -71,16 +74,27 @@ function nameOf(row: unknown, place: number): string {
   return key === undefined ? String(place) : String(row[key]);
 }
 
+const keyOf = (field: string): string => /([^.[\]]+)$/.exec(field)?.[1] ?? '';
+
 export function compareValues(field: string, recorded: unknown, found: unknown): Finding[] {
   if (recorded === undefined && found === undefined) return [];
   const differ = [{ field, recorded: shown(recorded), found: shown(found) }];
   if (kindOf(recorded) !== kindOf(found)) return differ;
   if (Array.isArray(recorded) && Array.isArray(found)) return compareLists(field, recorded, found);
   if (isRow(recorded) && isRow(found)) return compareRows(field, recorded, found);
-  const key = /([^.[\]]+)$/.exec(field)?.[1] ?? '';
+  const key = keyOf(field);
   if (measures.has(key)) return [];
   return textOf(key, recorded) === textOf(key, found) ? [] : differ;
 }
+
+/** One moment of a graph: which moments have figures is chance. */
+const isSample = (row: unknown): boolean =>
+  isRow(row) && 'time' in row && (Object.keys(row).length === 1 || 'netin' in row);
+/** Of the cluster's log, which is full of what was before. */
+const isLogEntry = (row: unknown): boolean => isRow(row) && 'pri' in row && 'tag' in row;
+
+const allKeys = (rows: readonly unknown[]): Row =>
+  Object.fromEntries(rows.flatMap((row) => Object.keys(row as Row)).map((key) => [key, 'there']));
 
 /** Lists in one text have no order of their own. */
 function textOf(key: string, value: unknown): string {
@@ -97,8 +111,13 @@ function compareRows(field: string, recorded: Row, found: Row): Finding[] {
 }
 
 function compareLists(field: string, recorded: readonly unknown[], found: readonly unknown[]): Finding[] {
-  if (recorded.some((row) => isRow(row) && 't' in row && 'n' in row))
+  if (recorded.some((row) => isRow(row) && 't' in row && 'n' in row)) {
     return compareLogs(field, recorded, found);
+  }
+  if (measures.has(keyOf(field))) return [];
+  if (recorded.some(isSample) || recorded.some(isLogEntry)) {
+    return compareValues(`${field}[*]`, allKeys(recorded), allKeys(found));
+  }
   const named = (rows: readonly unknown[]): Map<string, unknown> =>
     new Map(rows.map((row, place) => [nameOf(row, place), row]));
   const ours = named(found);

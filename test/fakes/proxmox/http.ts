@@ -93,7 +93,8 @@ async function replyTo(
     ? await readUpload(surroundings, request, reading, identified.caller)
     : await readParameters(request, reading);
   if ('status' in body) return body;
-  return act(surroundings, reading, identified.caller, body, taken);
+  const reply = await act(surroundings, reading, identified.caller, body, taken);
+  return upload ? { ...reply, closes: true } : reply;
 }
 
 function decodePath(path: string): string {
@@ -217,7 +218,7 @@ function writeReply(response: ServerResponse, reply: Reply, taken: readonly Faul
   const type = spoilt.contentType ?? contentTypes[spoilt.type];
   response.writeHead(spoilt.status, asHeaderText(spoilt.reason), {
     'cache-control': 'max-age=0',
-    connection: isGood ? 'Keep-Alive' : 'close',
+    connection: isGood && reply.closes !== true ? 'Keep-Alive' : 'close',
     pragma: 'no-cache',
     server: 'pve-api-daemon/3.0',
     'content-length': body.length,

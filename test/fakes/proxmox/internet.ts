@@ -13,7 +13,7 @@ export interface Downloaded {
 }
 
 export interface Internet {
-  /** By URL. */
+  /** By URL; another file of the same host is not found there. */
   readonly files: Map<string, Uint8Array>;
   /** Throws where nothing listens. */
   fetch(url: string): Promise<Downloaded>;
@@ -25,14 +25,19 @@ export function createInternet(): Internet {
     files,
     async fetch(url) {
       const file = files.get(url);
-      if (file !== undefined) return downloaded(200, 'OK', 'application/octet-stream', file);
-      const { protocol, hostname } = new URL(url);
+      if (file !== undefined) return downloaded(200, 'OK', mimeTypeOf(url), file);
+      const { protocol, hostname, origin } = new URL(url);
+      const isServed = [...files.keys()].some((one) => new URL(one).origin === origin);
+      if (isServed) return downloaded(404, 'Not Found', 'text/html', new Uint8Array());
       const isLoopback = hostname.startsWith('127.') || hostname === 'localhost';
       if (protocol !== 'http:' || !isLoopback) throw new Error('Connection refused');
       return fetchOverHttp(url);
     },
   };
 }
+
+const mimeTypeOf = (url: string): string =>
+  url.endsWith('.gz') ? 'application/gzip' : 'application/octet-stream';
 
 async function fetchOverHttp(url: string): Promise<Downloaded> {
   const response = await new Promise<IncomingMessage>((resolve, reject) => {

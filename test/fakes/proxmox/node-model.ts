@@ -40,6 +40,9 @@ export interface WorldNode {
 }
 
 const gibibyte = 1024 ** 3;
+/** Of the recorded hosts. */
+const memoryBytes = 25_276_510_208;
+const diskBytes = 270_553_174_016;
 /** Until the others notice that a node is gone: corosync's token timeout and what follows. */
 export const noticeMs = 12_000;
 
@@ -55,8 +58,8 @@ export function createNodes(
       id: index + 1,
       ip: `10.99.86.${11 + index}`,
       cpus: options.cpus ?? 2,
-      memoryBytes: options.memoryBytes ?? 24 * gibibyte,
-      diskBytes: 252 * gibibyte,
+      memoryBytes: options.memoryBytes ?? memoryBytes,
+      diskBytes,
       bridges: [...(options.bridges ?? ['vmbr0'])],
       kvm: options.kvm ?? true,
       alive: true,

@@ -132,6 +132,16 @@ const hourOf = (world: World): number[] => {
   return Array.from({ length: 70 }, (_, index) => last - (69 - index) * 60);
 };
 
+const pressures = ['cpusome', 'iofull', 'iosome', 'memoryfull', 'memorysome'].map((kind) => [
+  `pressure${kind}`,
+  0,
+]);
+const sinceNine = (memavailable: number): Row => ({
+  memavailable,
+  arcsize: 0,
+  ...Object.fromEntries(pressures),
+});
+
 function nodeGraph(call: Call): Row[] {
   const { world } = call;
   const { cpus, memoryBytes, diskBytes, usage, bootedAtMs } = needNode(call);
@@ -152,6 +162,7 @@ function nodeGraph(call: Call): Row[] {
           netout: 0,
           iowait: 0,
           loadavg: 0.2,
+          ...(world.major >= 9 ? sinceNine(memoryBytes - usage.memoryBytes) : {}),
         },
   );
 }

@@ -65,13 +65,13 @@ function addGuest(world: World, pool: Pool, vmid: number, mayMove: boolean): voi
 }
 
 function changeStorage(pool: Pool, name: string, removing: boolean): void {
-  const is = pool.storages.has(name);
-  if (removing === is) {
-    if (removing) pool.storages.delete(name);
+  if (!removing) {
+    pool.storages.add(name);
     return;
   }
-  if (removing) throw refusal(`update pools failed: Storage '${name}' is not a pool member`);
-  pool.storages.add(name);
+  if (!pool.storages.delete(name)) {
+    throw refusal(`update pools failed: Storage '${name}' is not a pool member`);
+  }
 }
 
 async function deletePool({ world, parameters }: Call): Promise<null> {

@@ -4,11 +4,35 @@ import type { Exchange } from './recording.ts';
 
 const namesIn = (text: string): string[] => text.match(/\bpv[en]\d\b/g) ?? [];
 
+/** What was done to the cluster without a note, by the step that shows it first. */
+const unnoted: readonly (readonly [RegExp, (server: ProxmoxServer) => void])[] = [
+  [
+    /^token carol with PVEVMUser on \/vms\/7001: resources$/,
+    ({ world }) => {
+      world.access.grant('carol@pve', '/vms/7001', 'PVEVMUser');
+      world.access.grant('carol@pve!t1', '/vms/7001', 'PVEVMUser');
+    },
+  ],
+  [
+    /^resources$/,
+    ({ world }) => {
+      // A guest of HA that had nothing to do with the flow came to rest meanwhile.
+      const resource = world.ha.resources.get('ct:7340');
+      const guest = world.guests.get(7340);
+      if (resource?.current !== 'migrate' || guest === undefined) return;
+      resource.current = 'started';
+      guest.status = 'running';
+      guest.startedAtMs = world.clock.nowMs();
+    },
+  ],
+  [/^delete the second$/, ({ world }) => world.guests.delete(7322)],
+];
+
 /** Does to the fake what was done to the cluster before this exchange; a mere note of time does nothing. */
-export async function replayEvent(
-  { world, faults }: ProxmoxServer,
-  { before = '', request }: Exchange,
-): Promise<void> {
+export async function replayEvent(server: ProxmoxServer, exchange: Exchange): Promise<void> {
+  for (const [step, happens] of unnoted) if (step.test(exchange.step)) happens(server);
+  const { world, faults } = server;
+  const { before = '', request } = exchange;
   const nodes = namesIn(before);
   const guest = world.guests.get(Number(/\/(?:lxc|qemu)\/(\d+)/.exec(request.path)?.[1]));
   const [, lock] = /lock (\w+) set/.exec(before) ?? [];

@@ -52,6 +52,7 @@ export async function replayFlow(recording: Recording): Promise<ReplayFinding[]>
   // The round of broadcasts has no phase of its own here: it is told when the recording shows that it was.
   server.world.close();
   setUpReplay(server, recording);
+  server.world.broadcasts.tell();
   const replay = { server, clock, translation: createTranslation(server), beginMs };
   const findings: ReplayFinding[] = [];
   const groups = groupsOf(recording.exchanges);
@@ -82,7 +83,7 @@ async function replayGroup(replay: Replay, group: readonly Numbered[]): Promise<
   const [, first] = group[0] ?? [];
   if (first === undefined) return [];
   await catchUp(replay, first);
-  if (first.before !== undefined) await replayEvent(replay.server, first);
+  await replayEvent(replay.server, first);
   for (const [, exchange] of group) broadcastAsRecorded(replay.server, exchange);
   const answers = await Promise.all(group.map(([, exchange]) => ask(replay, exchange)));
   const paired = group.length === 1 ? answers : pair(group, answers);
@@ -139,6 +140,7 @@ async function patiently(clock: FakeClock, pending: Promise<RawAnswer>): Promise
 
 function send({ server, translation }: Replay, exchange: Exchange): Promise<RawAnswer> {
   const { request } = exchange;
+  for (const { sha256, size } of request.files ?? []) replayFiles(sha256, size);
   const address = server.endpoints.get(request.endpoint) ?? '';
   const query =
     request.encoding === 'query' && request.params !== null ? `?${form(translation, request.params)}` : '';
@@ -239,7 +241,7 @@ function compareAnswer(
     ...compareValues('connection', response.headers['connection'], answer.headers['connection']),
   ];
   if (step.startsWith('poll task') && isRunning(response.body) && !isRunning(body)) return head;
-  return [...head, ...compareValues('', translation.trim(response.body), body)];
+  return [...head, ...compareValues('', translation.trim(response.body), translation.trim(body))];
 }
 
 const isRunning = (body: unknown): boolean =>

@@ -1,6 +1,7 @@
 /** Brings the fake into the state that a recorded flow begins with: what it reads before it makes it was there. */
 import type { ProxmoxServer } from '../proxmox-server.ts';
 import type { Exchange, Recording } from './recording.ts';
+import { replayFiles } from './replay-files.ts';
 import { sizeIn } from './guest-figures.ts';
 import type { Guest, GuestConfig, World } from './world.ts';
 
@@ -171,6 +172,21 @@ function placeGuest(world: World, vmid: number, evidence: Evidence): void {
   }
   world.guests.set(vmid, guest);
   placeDisks(world, guest);
+  const current = evidence.row?.['hastate'];
+  if (typeof current !== 'string') return;
+  const sid = `${kind === 'lxc' ? 'ct' : 'vm'}:${vmid}`;
+  world.ha.resources.set(sid, { sid, state: 'started', fields: {}, current });
+}
+
+/** Files that the recorded cluster downloaded; their content was that of an upload. */
+function placeDownloads(world: World, { exchanges }: Recording): void {
+  const file = exchanges.flatMap(({ request }) => request.files ?? []).find(({ size }) => size > 1_000_000);
+  if (file === undefined) return;
+  for (const { request } of exchanges) {
+    const url = request.params?.['url'];
+    if (typeof url !== 'string' || !url.endsWith('/tiny.tar.gz')) continue;
+    world.internet.files.set(url, replayFiles(file.sha256, file.size));
+  }
 }
 
 /** What content lists show before anything was uploaded. */
@@ -213,7 +229,24 @@ function placePeople({ world }: ProxmoxServer, version: string): void {
 }
 
 /** More of a flow's beginning than its own reads tell. */
-const particulars: Readonly<Record<string, (server: ProxmoxServer) => void>> = {};
+const particulars: Readonly<Record<string, (server: ProxmoxServer) => void>> = {
+  'version-auth': ({ world }) => {
+    world.access.addUser('carol@pve', '<carol-password>');
+    world.access.addToken('carol@pve', 't1');
+  },
+  inventory: ({ world }) => {
+    const [node = ''] = world.nodes.keys();
+    const guests = new Set([7010, 7013]);
+    world.pools.set('rec-prod', {
+      id: 'rec-prod',
+      comment: 'production',
+      guests,
+      storages: new Set(['local']),
+    });
+    // Where the disk of 7014 lies is not recorded.
+    world.storages.volumes('btr', node).delete('btr:7014/subvol-7014-disk-0.subvol');
+  },
+};
 
 export function setUpReplay(server: ProxmoxServer, recording: Recording): void {
   const { world } = server;
@@ -223,5 +256,6 @@ export function setUpReplay(server: ProxmoxServer, recording: Recording): void {
   placePeople(server, recording.version);
   for (const [vmid, evidence] of guestsFound(recording)) placeGuest(world, vmid, evidence);
   placeVolumes(world, recording);
+  placeDownloads(world, recording);
   particulars[recording.flow]?.(server);
 }

@@ -1,7 +1,7 @@
 /** What a recorded name is here: secrets, tickets, UPIDs, digests, addresses, learned from the answers. */
 import type { ProxmoxServer } from '../proxmox-server.ts';
 import type { RecordedRequest } from './recording.ts';
-import { replayedDigest, replayFiles } from './replay-files.ts';
+import { replayedDigest } from './replay-files.ts';
 
 export interface Translation {
   text(recorded: string): string;
@@ -53,7 +53,6 @@ export function createTranslation(server: ProxmoxServer): Translation {
       const { cookie } = headers;
       if (cookie !== undefined)
         headers['cookie'] = cookie.replace(/=(.*)$/, (_, ticket: string) => `=${encodeURIComponent(ticket)}`);
-      for (const { sha256, size } of request.files ?? []) replayFiles(sha256, size);
       return headers;
     },
     learn(recorded, found) {
@@ -71,14 +70,17 @@ export function createTranslation(server: ProxmoxServer): Translation {
   };
 }
 
-/** Tasks that ran before the flow began are not in the fake. */
+/** Tasks that ran before the flow began are not in the fake; how many there were is not compared. */
 function trimmed(body: unknown, names: ReadonlyMap<string, string>): unknown {
   const { data } = (body ?? {}) as { data?: unknown };
   if (!Array.isArray(data)) return body;
+  const ours = new Set(names.values());
+  const isTask = (row: unknown): boolean => typeof row === 'object' && row !== null && 'upid' in row;
   const isOld = (row: unknown): boolean => {
     const upid = (row as { upid?: unknown } | null)?.upid;
-    return typeof upid === 'string' && !names.has(upid);
+    return typeof upid === 'string' && !names.has(upid) && !ours.has(upid);
   };
-  if (!data.some(isOld)) return body;
-  return { ...(body as object), data: data.filter((row) => !isOld(row)) };
+  if (!data.some(isTask) && data.length > 0) return body;
+  const { total: _total, ...rest } = body as { total?: unknown };
+  return { ...rest, data: data.filter((row) => !isOld(row)) };
 }

@@ -9,6 +9,8 @@ export interface Reply {
   readonly body: string;
   /** Real pveproxy waits so long before it tells; virtual. */
   readonly delayMs: number;
+  /** The connection ends with it though it is no error. */
+  readonly closes?: true;
   /** Nothing is told at all. */
   readonly cut?: true;
 }

@@ -146,7 +146,7 @@ export function resourceRows(world: World, caller: Caller, type: string | undefi
     const nodes = [...world.nodes.keys()].filter((node) => world.storages.isOn(definition, node));
     for (const node of nodes) rows.push(storageRow(world, definition, node));
   }
-  if (wanted('sdn')) rows.push(...networkRows(world));
+  if (wanted('sdn') && may('/sdn/zones/localnetwork', 'SDN.Audit')) rows.push(...networkRows(world));
   return rows;
 }
 

@@ -69,7 +69,7 @@ export function createStorages(): Storages {
         path: undefined,
         nodes: undefined,
         enabled: true,
-        totalBytes: 252 * 1024 ** 3,
+        totalBytes: 270_553_174_016,
         otherBytes: 36 * 1024 ** 3,
         fields: {},
         ...given,
