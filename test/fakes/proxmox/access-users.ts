@@ -36,7 +36,7 @@ function userRow({ id, enable, expire, fields }: User): Row {
 function listUsers(call: Call): Row[] {
   const { world, caller, parameters } = call;
   const audits = ['User.Modify', 'Sys.Audit'].some((privilege) => call.may('/access/groups', privilege));
-  const visible = [...world.access.users.values()].filter(({ id }) => audits || id === caller.user);
+  const visible = [...world.access.users.values()].filter(({ id }) => audits || id === caller.authId);
   visible.sort((a, b) => (a.id < b.id ? -1 : 1));
   return visible.map((user) => {
     if (parameters['full'] !== '1') return userRow(user);

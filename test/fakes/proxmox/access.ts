@@ -81,7 +81,7 @@ function permissions(call: Call): Row {
   const paths = path === undefined ? [...topPaths, ...world.access.acl.map((entry) => entry.path)] : [path];
   const rows = paths.flatMap((one) => {
     const granted = known ? [...world.access.privileges(whose, one)] : [];
-    return granted.length === 0
+    return granted.length === 0 && (path === undefined || !known)
       ? []
       : [[one, Object.fromEntries(granted.map(([name, down]) => [name, down ? 1 : 0]))]];
   });

@@ -102,8 +102,9 @@ function recentTasks({ world, caller, may }: Call): Row[] {
   );
   visible.sort((a, b) => b.startTime - a.startTime);
   return visible.map((task) => {
-    const { pid: _pid, pstart: _pstart, ...row } = endedRow(task);
-    return { ...row, saved: task.exitStatus === undefined ? '0' : '1' };
+    const { pid, pstart: _pstart, ...row } = endedRow(task);
+    if (task.exitStatus !== undefined) return { ...row, saved: '1' };
+    return { ...row, pid, ...(world.major >= 9 ? {} : { saved: '0' }) };
   });
 }
 

@@ -32,7 +32,7 @@ export function plainText(text: string): string {
     .replace(/(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun) [A-Z][a-z]{2} +\d+ \d\d:\d\d:\d\d \d{4}/g, 'TIME')
     .replace(/\d{4}[-_]\d\d[-_]\d\d[ _-]\d\d[:_]\d\d[:_]\d\d/g, 'TIME')
     .replace(/PREEMPT_DYNAMIC.*$/g, 'PREEMPT_DYNAMIC')
-    .replace(/[\d.]+M=[\d.]+s|\([\d.]+ [KM]B\/s\)/g, 'SPEED')
+    .replace(/[\d.]+[KMG]=[\d.]+s|\([\d.]+ [KMG]B\/s\)/g, 'SPEED')
     .replace(/100% +SPEED/g, '100% SPEED')
     .replace(/ctime=\d+/g, 'ctime=TIME')
     .replace(/creation-qemu=[\d.]+/g, 'creation-qemu=VERSION')

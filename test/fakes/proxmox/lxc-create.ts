@@ -1,4 +1,5 @@
 /** POST /nodes/{node}/lxc: a container from a template, or from a backup. */
+import { permissionFailure } from './permission.ts';
 import { refusal, ApiFailure } from './failure.ts';
 import { restoreContainer } from './backup-restore.ts';
 import { underLock, isRoot, newMac } from './guest-life.ts';
@@ -41,6 +42,7 @@ export async function createContainer(call: Call): Promise<string> {
   const { world, parameters } = call;
   world.needQuorum();
   const vmid = Number(parameters['vmid']);
+  checkMayCreate(call, vmid);
   checkPool(call);
   checkPrivileges(call);
   for (const key of Object.keys(parameters).filter(isLxcVolume)) checkVolume(call, key);
@@ -51,6 +53,13 @@ export async function createContainer(call: Call): Promise<string> {
   const guest = await reserve(call, vmid, over);
   if (parameters['restore'] === '1') return restoreContainer(call, guest);
   return call.fork('vzcreate', vmid, (control) => makeOrForget(call, guest, control));
+}
+
+/** On the guest to be, or on the pool that it is to be in. */
+export function checkMayCreate({ may, parameters }: Call, vmid: number): void {
+  const { pool } = parameters;
+  if (may(`/vms/${vmid}`, 'VM.Allocate')) return;
+  if (pool === undefined || !may(`/pool/${pool}`, 'VM.Allocate')) throw permissionFailure();
 }
 
 /** Somebody may have been quicker: the second look, under the lock, says it in other words. */

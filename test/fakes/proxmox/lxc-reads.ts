@@ -1,4 +1,5 @@
 /** What is read of containers: lists, status, interfaces, graphs, consoles. */
+import { mayAudit } from './resource-rows.ts';
 import { guestFigures } from './guest-figures.ts';
 import { consoleTicket, graph } from './guest-console.ts';
 import { guestOf, sidOf } from './guest-life.ts';
@@ -107,9 +108,9 @@ const subdirs = [...folders.split(' '), 'snapshot', 'resize', 'interfaces'];
 
 const path = '/nodes/{node}/lxc';
 export const lxcReadRoutes: Routes = {
-  [`GET ${path}`]: ({ world, node }) =>
+  [`GET ${path}`]: ({ world, node, caller }) =>
     [...world.guests.values()]
-      .filter((guest) => guest.kind === 'lxc' && guest.node === node)
+      .filter((guest) => guest.kind === 'lxc' && guest.node === node && mayAudit(world, caller, guest.vmid))
       .map((guest) => row(guest, world)),
   [`POST ${path}`]: createContainer,
   [`GET ${path}/{vmid}`]: (call) => {

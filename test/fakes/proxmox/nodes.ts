@@ -64,6 +64,7 @@ function nodeStatus(call: Call): Row {
       hvm: '',
       user_hz: 100,
       flags: 'fpu vme de pse tsc msr pae',
+      ...(world.major >= 9 ? { vendor: 'AuthenticAMD', family: '26' } : {}),
     },
     memory: {
       total: memoryBytes,

@@ -1,4 +1,5 @@
 /** What is read of virtual machines: lists, status, graphs, consoles, the monitor. */
+import { mayAudit } from './resource-rows.ts';
 import { agentConfigured } from './agent-state.ts';
 import { refusal } from './failure.ts';
 import { consoleTicket, graph } from './guest-console.ts';
@@ -78,9 +79,9 @@ const subdirs = [...folders.split(' '), 'agent', 'snapshot', 'spiceproxy', 'send
 
 const path = '/nodes/{node}/qemu';
 export const qemuReadRoutes: Routes = {
-  [`GET ${path}`]: ({ world, node, parameters }) =>
+  [`GET ${path}`]: ({ world, node, caller, parameters }) =>
     [...world.guests.values()]
-      .filter((guest) => guest.kind === 'qemu' && guest.node === node)
+      .filter((guest) => guest.kind === 'qemu' && guest.node === node && mayAudit(world, caller, guest.vmid))
       .map((guest) =>
         parameters['full'] === '1' ? { ...row(guest, world), qmpstatus: guest.qmpStatus } : row(guest, world),
       ),

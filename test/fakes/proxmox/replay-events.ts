@@ -22,6 +22,7 @@ const unnoted: readonly (readonly [RegExp, (server: ProxmoxServer) => void])[] =
       if (resource?.current !== 'migrate' || guest === undefined) return;
       resource.current = 'started';
       guest.status = 'running';
+      guest.pid = 1860;
       guest.startedAtMs = world.clock.nowMs();
     },
   ],

@@ -37,7 +37,10 @@ function beginOf({ exchanges }: Recording): number {
   return Date.UTC(2026, 10, 23, 9);
 }
 
-export async function replayFlow(recording: Recording): Promise<ReplayFinding[]> {
+export async function replayFlow(
+  recording: Recording,
+  onAnswer?: (exchange: number, answer: RawAnswer | undefined) => void,
+): Promise<ReplayFinding[]> {
   const beginMs = beginOf(recording);
   const clock = createFakeClock(beginMs);
   const nodes = recording.version === '8.4.21' ? ['pve1', 'pve2', 'pve3'] : ['pvn1'];
@@ -56,7 +59,7 @@ export async function replayFlow(recording: Recording): Promise<ReplayFinding[]>
   const replay = { server, clock, translation: createTranslation(server), beginMs };
   const findings: ReplayFinding[] = [];
   const groups = groupsOf(recording.exchanges);
-  for (const group of groups) findings.push(...(await replayGroup(replay, group)));
+  for (const group of groups) findings.push(...(await replayGroup(replay, group, onAnswer)));
   return findings;
 }
 
@@ -79,7 +82,11 @@ const isPoll = ({ step }: Exchange): boolean => step.startsWith('poll task');
 const recordedState = ({ response }: Exchange): unknown =>
   (response?.body as { data?: { status?: unknown } } | undefined)?.data?.status;
 
-async function replayGroup(replay: Replay, group: readonly Numbered[]): Promise<ReplayFinding[]> {
+async function replayGroup(
+  replay: Replay,
+  group: readonly Numbered[],
+  onAnswer?: (exchange: number, answer: RawAnswer | undefined) => void,
+): Promise<ReplayFinding[]> {
   const [, first] = group[0] ?? [];
   if (first === undefined) return [];
   await catchUp(replay, first);
@@ -89,6 +96,7 @@ async function replayGroup(replay: Replay, group: readonly Numbered[]): Promise<
   const paired = group.length === 1 ? answers : pair(group, answers);
   return group.flatMap(([exchange, recorded], place) => {
     const answer = paired[place];
+    onAnswer?.(exchange, answer);
     const found = answer === undefined ? [] : compareAnswer(replay, recorded, answer);
     return found.map((finding) => ({ ...finding, exchange, step: recorded.step }));
   });

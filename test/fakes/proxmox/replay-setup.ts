@@ -65,7 +65,7 @@ function readRows(exchange: Exchange, index: number, evidence: EvidenceOf): void
     const kind = (list?.[2] ?? row['type']) as Guest['kind'];
     const known = evidence(Number(row['vmid']), kind, String(list?.[1] ?? row['node']), index);
     if (known === undefined) continue;
-    if (known.row === undefined || known.row['name'] === undefined) known.row ??= row;
+    if (known.row?.['name'] === undefined) known.row = row;
     if (row['status'] !== 'unknown') known.running ??= row['status'] === 'running';
   }
 }
@@ -189,11 +189,11 @@ function placeDownloads(world: World, { exchanges }: Recording): void {
   }
 }
 
-/** What content lists show before anything was uploaded. */
+/** What content lists show that is older than the flow, and what they show before anything came. */
 function placeVolumes(world: World, { exchanges }: Recording): void {
-  const first = exchanges.findIndex(({ request }) => /\/(?:upload|download-url|vzdump)$/.test(request.path));
-  const before = first < 0 ? exchanges : exchanges.slice(0, first);
-  for (const exchange of before) {
+  const comes = /\/(?:upload|download-url|vzdump)$/;
+  const first = exchanges.findIndex(({ request }) => comes.test(request.path));
+  for (const [index, exchange] of exchanges.entries()) {
     const match = /^\/nodes\/([^/]+)\/storage\/([^/]+)\/content$/.exec(exchange.request.path);
     const rows = dataOf(exchange);
     if (match === null || exchange.request.method !== 'GET' || !Array.isArray(rows)) continue;
@@ -201,7 +201,8 @@ function placeVolumes(world: World, { exchanges }: Recording): void {
     const volumes = world.storages.volumes(storage, node);
     for (const row of rows as Row[]) {
       const volid = String(row['volid']);
-      if (volumes.has(volid)) continue;
+      const isOlder = Number(row['ctime'] ?? Number.POSITIVE_INFINITY) < world.now();
+      if (volumes.has(volid) || (first >= 0 && index > first && !isOlder)) continue;
       volumes.set(volid, {
         volid,
         content: String(row['content']),
@@ -257,5 +258,16 @@ export function setUpReplay(server: ProxmoxServer, recording: Recording): void {
   for (const [vmid, evidence] of guestsFound(recording)) placeGuest(world, vmid, evidence);
   placeVolumes(world, recording);
   placeDownloads(world, recording);
+  const [node = ''] = world.nodes.keys();
+  const message = "successful auth for user 'root@pam'";
+  world.log.push({
+    uid: '1',
+    node,
+    time: world.now(),
+    user: 'root@pam',
+    tag: 'pvedaemon',
+    pid: 155,
+    message,
+  });
   particulars[recording.flow]?.(server);
 }

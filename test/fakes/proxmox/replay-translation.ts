@@ -62,6 +62,7 @@ export function createTranslation(server: ProxmoxServer): Translation {
       }
       if (typeof recorded !== 'object' || recorded === null || typeof found !== 'object' || found === null)
         return;
+      if (Array.isArray(recorded)) return;
       for (const [key, value] of Object.entries(recorded)) {
         if (key !== 'ssl_fingerprint') this.learn(value, (found as Record<string, unknown>)[key]);
       }

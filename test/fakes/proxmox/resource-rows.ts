@@ -118,7 +118,7 @@ function poolRow(world: World, id: string): Row {
   return given({
     id: `/pool/${id}`,
     type: 'pool',
-    pool: world.major >= 9 ? undefined : id,
+    pool: id,
     cpu: total(({ cpu }) => cpu),
     maxcpu: total(({ cpus }) => cpus),
     mem: total(({ memoryBytes }) => memoryBytes),
@@ -146,7 +146,7 @@ export function resourceRows(world: World, caller: Caller, type: string | undefi
     const nodes = [...world.nodes.keys()].filter((node) => world.storages.isOn(definition, node));
     for (const node of nodes) rows.push(storageRow(world, definition, node));
   }
-  if (wanted('sdn') && may('/sdn/zones/localnetwork', 'SDN.Audit')) rows.push(...networkRows(world));
+  if (wanted('sdn') && may('/sdn/zones/localnetwork', 'SDN.Audit')) rows.push(...networkRows(world, type));
   return rows;
 }
 
@@ -157,13 +157,20 @@ export function mayAudit(world: World, caller: Caller, vmid: number): boolean {
   return pool !== undefined && world.access.may(caller, `/pool/${pool}`, 'VM.Audit');
 }
 
-function networkRows(world: World): Row[] {
-  if (world.nodes.size === 1) return [];
-  return [...world.nodes.keys()].map((node) => ({
-    id: `sdn/${node}/localnetwork`,
-    type: 'sdn',
+/** From 9 on zones are networks, and no longer among those of type "sdn". */
+function networkRows(world: World, type: string | undefined): Row[] {
+  const nodes = [...world.nodes.keys()];
+  const zone = 'localnetwork';
+  if (world.major < 9) {
+    return nodes.map((node) => ({ id: `sdn/${node}/${zone}`, type: 'sdn', node, sdn: zone, status: 'ok' }));
+  }
+  if (type === 'sdn') return [];
+  return nodes.map((node) => ({
+    id: `network/${node}/zone/${zone}`,
+    type: 'network',
     node,
-    sdn: 'localnetwork',
+    network: zone,
+    'network-type': 'zone',
     status: 'ok',
   }));
 }

@@ -36,8 +36,13 @@ function upload(call: Call): string {
     control.log(`starting file import from: ${temporary}`);
     if (checksum !== undefined) checkSum(control, checksum, found ?? '');
     const path = filePath(definition, content, name);
-    const command =
-      node === endpoint ? 'cp --' : `/usr/bin/scp -o BatchMode=yes -o HostKeyAlias=${node} -p --`;
+    const options = [
+      'BatchMode=yes',
+      `HostKeyAlias=${node}`,
+      `UserKnownHostsFile=/etc/pve/nodes/${node}/ssh_known_hosts`,
+      'GlobalKnownHostsFile=none',
+    ].map((option) => `-o ${option}`);
+    const command = node === endpoint ? 'cp --' : `/usr/bin/scp ${options.join(' ')} -p --`;
     const target = node === endpoint ? path : `[${world.nodes.get(node)?.ip}]:${path}`;
     control.log(`target node: ${node}`, `target file: ${path}`, `file size is: ${file.bytes}`);
     control.log(`command: ${command} ${temporary} ${target}`);

@@ -187,10 +187,13 @@ const unitBytes: Readonly<Record<string, number>> = { '': 1024, M: 1024 ** 2, G:
 
 function allocate({ world, node, parameters }: Call): string {
   const { storage = '', vmid = '', filename = '', size = '', format } = parameters;
-  needStorage(world, storage, node);
+  const definition = needStorage(world, storage, node);
   const [, amount = '0', unit = ''] = /^(\d+(?:\.\d+)?)([MG]?)$/.exec(size) ?? [];
   const volid = `${storage}:${vmid}/${filename}`;
-  if (world.storages.find(volid, node) !== undefined) throw refusal(`disk image '${volid}' already exists`);
+  if (world.storages.find(volid, node) !== undefined) {
+    const path = `${definition.path ?? '/mnt'}/images/${vmid}/${filename}`;
+    throw refusal(`disk image '${path}' already exists`);
+  }
   const kind = world.guests.get(Number(vmid))?.kind;
   world.storages.volumes(storage, node).set(volid, {
     volid,

@@ -106,6 +106,12 @@ function listTasks(call: Call): Answer {
   return rows.length === 0 ? new Answer([]) : new Answer(page, { total: rows.length });
 }
 
+/** Before 9 one line stands alone, in no list. */
+function noLog(major: number): Answer {
+  const line = { n: 1, t: 'unable to open file - No such file or directory' };
+  return new Answer(major >= 9 ? [line] : line, { total: 1 });
+}
+
 function readLog(call: Call): unknown {
   const { upid = '', start, limit, download } = call.parameters;
   checkUpid(upid);
@@ -114,7 +120,7 @@ function readLog(call: Call): unknown {
     throw refusal(`'download' cannot be used together with 'start' or 'limit' parameters`);
   }
   if (task === undefined || task.node !== call.node) {
-    return new Answer([{ n: 1, t: 'unable to open file - No such file or directory' }], { total: 1 });
+    return noLog(call.world.major);
   }
   needRead(call, task);
   if (download === '1') return new TextAnswer(task.log.map((line) => `${line}\n`).join(''));
