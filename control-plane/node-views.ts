@@ -9,6 +9,8 @@ const blockingConditions: ReadonlySet<string> = new Set([
   'RuntimeUnavailable',
   'CgroupsIncomplete',
   'DiskPressure',
+  'ClusterNoQuorum',
+  'NodeInMaintenance',
 ]);
 
 interface Reserved {
@@ -72,6 +74,7 @@ function viewOf(node: Node, live: LiveNode | undefined, reserved: Reserved | und
   const notReadyBecause = whyNotReady(node, live);
   const cpuMillicores = (facts?.cpuCount ?? 0) * 1000;
   const memoryMib = facts?.memoryMib ?? 0;
+  const others = live?.capacity?.others;
   const healthy = facts?.runtimes.filter(({ healthy: isHealthy }) => isHealthy) ?? [];
   return {
     name: node.metadata.name as NodeName,
@@ -82,9 +85,9 @@ function viewOf(node: Node, live: LiveNode | undefined, reserved: Reserved | und
     labels: { ...facts?.labels, ...node.metadata.labels },
     cpuMillicores,
     memoryMib,
-    cpuFreeMillicores: cpuMillicores - (reserved?.cpuMillicores ?? 0),
-    memoryFreeMib: memoryMib - (reserved?.memoryMib ?? 0),
-    pools: poolsOf(facts, live?.conditions ?? [], reserved?.diskMib ?? new Map()),
+    cpuFreeMillicores: cpuMillicores - (reserved?.cpuMillicores ?? 0) - (others?.cpuMillicores ?? 0),
+    memoryFreeMib: memoryMib - (reserved?.memoryMib ?? 0) - (others?.memoryMib ?? 0),
+    pools: poolsOf(facts, live, reserved?.diskMib ?? new Map()),
     allowedDevices: new Set(facts?.allowedDevices),
     allowsPrivileged: facts?.allowsPrivileged ?? false,
     ports: reserved?.ports ?? [],
@@ -97,9 +100,12 @@ function viewOf(node: Node, live: LiveNode | undefined, reserved: Reserved | und
 /** An agent that names no pools has one, below its state. */
 function poolsOf(
   facts: NodeFacts | undefined,
-  conditions: readonly Condition[],
+  live: LiveNode | undefined,
   reserved: ReadonlyMap<string, number>,
 ): PoolView[] {
+  const conditions: readonly Condition[] = live?.conditions ?? [];
+  // Where others use the same pools, what they left is the most that is there.
+  const left = live?.capacity?.others === undefined ? [] : live.capacity.pools;
   const named = facts?.pools ?? [];
   const diskMib = facts?.diskMib ?? 0;
   const pools = named.length > 0 ? named : [{ name: 'local', healthy: true, detail: '', sizeMib: diskMib }];
@@ -117,7 +123,10 @@ function poolsOf(
       name,
       unusableBecause: healthy ? told('PoolUnavailable', name) : detail || 'it is not healthy',
       fullBecause: told('PoolFull', name),
-      freeMib: sizeMib - asDefault - (reserved.get(name) ?? 0),
+      freeMib: Math.min(
+        sizeMib - asDefault - (reserved.get(name) ?? 0),
+        left.find((each) => each.name === name)?.freeMib ?? Number.POSITIVE_INFINITY,
+      ),
     };
   });
 }

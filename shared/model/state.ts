@@ -103,6 +103,8 @@ export interface NodeCapacity {
   readonly cpuUsedMillicores: number;
   readonly instances: number;
   readonly pools: readonly { readonly name: string; readonly freeMib: number }[];
+  /** What others than our instances use there: no instance can have it. Left out: nothing is known of it. */
+  readonly others?: { readonly memoryMib: number; readonly cpuMillicores: number };
 }
 
 export interface Image {

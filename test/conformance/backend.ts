@@ -10,6 +10,10 @@ export interface BackendWorld extends AsyncDisposable {
   readonly backend: Backend;
   /** Connected when the world is made. */
   readonly node: NodeName;
+  /** What its runtime can do, by the names in RuntimeFacts. Left out: everything. */
+  readonly capabilities?: ReadonlySet<string>;
+  /** What a spec needs there. */
+  readonly spec?: Partial<InstanceSpec>;
   /** Cuts the node off; what it runs stays. */
   cut(): Promise<void>;
   restore(): Promise<void>;
@@ -67,13 +71,16 @@ const phaseOf = (seen: readonly Observation[], id: InstanceId): string | undefin
         .phase
     : undefined;
 
+const can = ({ capabilities }: BackendWorld, capability: string): boolean =>
+  capabilities === undefined || capabilities.has(capability);
+
 async function running(
-  { backend, node }: BackendWorld,
+  { backend, node, spec: usual }: BackendWorld,
   seen: readonly Observation[],
   spec: Partial<InstanceSpec> = {},
 ): Promise<OrderHead> {
   const order = newOrder(node);
-  await backend.ensureInstance(order, newSpec(spec), never);
+  await backend.ensureInstance(order, newSpec({ ...usual, ...spec }), never);
   await until(() => phaseOf(seen, order.instanceId) === 'running', { what: 'running' });
   return order;
 }
@@ -84,7 +91,7 @@ export function backendConformance(name: string, setUp: () => Promise<BackendWor
     it('tells a watch of every node that answers: connected first, then all it holds, then complete', async () => {
       await using world = await setUp();
       const order = newOrder(world.node);
-      await world.backend.ensureInstance(order, newSpec(), never);
+      await world.backend.ensureInstance(order, newSpec(world.spec), never);
       const { seen, stop } = follow(world.backend);
       await until(() => kinds(seen).includes('complete'), { what: 'complete' });
       expect(seen[0]).toMatchObject({ kind: 'connected', node: world.node });
@@ -102,7 +109,9 @@ export function backendConformance(name: string, setUp: () => Promise<BackendWor
       const order = newOrder(node);
       const id = order.instanceId;
       for (const _ of [1, 2]) {
-        expect(await backend.ensureInstance(order, newSpec(), never)).toMatchObject({ instanceId: id });
+        expect(await backend.ensureInstance(order, newSpec(world.spec), never)).toMatchObject({
+          instanceId: id,
+        });
       }
       await until(() => phaseOf(seen, id) === 'running', { what: 'running' });
       for (const requestId of [randomUUID(), randomUUID()]) {
@@ -122,14 +131,14 @@ export function backendConformance(name: string, setUp: () => Promise<BackendWor
       await using world = await setUp();
       const { backend, node } = world;
       const order = newOrder(node, { generation: 5 });
-      await backend.ensureInstance(order, newSpec(), never);
+      await backend.ensureInstance(order, newSpec(world.spec), never);
       const older = { ...order, generation: 4, requestId: randomUUID() };
-      await expect(backend.ensureInstance(older, newSpec(), never)).rejects.toMatchObject({
+      await expect(backend.ensureInstance(older, newSpec(world.spec), never)).rejects.toMatchObject({
         kind: 'failed-precondition',
         reason: 'stale-generation',
       });
       await backend.removeInstance({ ...order, requestId: randomUUID() }, undefined, never);
-      const again = backend.ensureInstance({ ...order, requestId: randomUUID() }, newSpec(), never);
+      const again = backend.ensureInstance({ ...order, requestId: randomUUID() }, newSpec(world.spec), never);
       await expect(again).rejects.toMatchObject({ kind: 'failed-precondition' });
     });
 
@@ -137,13 +146,15 @@ export function backendConformance(name: string, setUp: () => Promise<BackendWor
       await using world = await setUp();
       const { backend, node } = world;
       const order = newOrder(node);
-      await backend.ensureInstance(order, newSpec(), never);
+      await backend.ensureInstance(order, newSpec(world.spec), never);
       const { seen, stop } = follow(backend);
       await until(() => phaseOf(seen, order.instanceId) === 'running', { what: 'running' });
       await world.cut();
       await until(() => seen.some(({ kind }) => kind === 'disconnected'), { what: 'disconnected' });
       const unavailable = { kind: 'unavailable' };
-      await expect(backend.ensureInstance(order, newSpec(), never)).rejects.toMatchObject(unavailable);
+      await expect(backend.ensureInstance(order, newSpec(world.spec), never)).rejects.toMatchObject(
+        unavailable,
+      );
       await expect(backend.resolveImage(node, 'a:1', '', never)).rejects.toMatchObject(unavailable);
       await expect(backend.listImages(node, never)[Symbol.asyncIterator]().next()).rejects.toMatchObject(
         unavailable,
@@ -161,7 +172,7 @@ export function backendConformance(name: string, setUp: () => Promise<BackendWor
     it('throws unavailable for a node that it has never heard of', async () => {
       await using world = await setUp();
       const order = newOrder('nobody' as NodeName);
-      const attempt = world.backend.ensureInstance(order, newSpec(), never);
+      const attempt = world.backend.ensureInstance(order, newSpec(world.spec), never);
       await expect(attempt).rejects.toMatchObject({ kind: 'unavailable' });
     });
 
@@ -170,24 +181,25 @@ export function backendConformance(name: string, setUp: () => Promise<BackendWor
       const { backend, node } = world;
       const { seen, stop } = follow(backend);
       const order = newOrder(node);
-      await backend.ensureInstance(order, newSpec(), never);
+      await backend.ensureInstance(order, newSpec(world.spec), never);
       await until(() => phaseOf(seen, order.instanceId) === 'running', { what: 'running' });
-      const channel = await backend.exec(
-        node,
-        {
-          instance: order.instanceId,
-          command: ['cat'],
-          stdin: true,
-          tty: false,
-          size: { columns: 80, rows: 24 },
-          env: {},
-          user: '',
-          workingDir: '',
-          project: 'default',
-        },
-        { role: 'admin', name: 'root' },
-        never,
-      );
+      const start = {
+        instance: order.instanceId,
+        command: ['cat'],
+        stdin: true,
+        tty: false,
+        size: { columns: 80, rows: 24 },
+        env: {},
+        user: '',
+        workingDir: '',
+        project: 'default',
+      };
+      const attempt = backend.exec(node, start, { role: 'admin', name: 'root' }, never);
+      if (!can(world, 'exec')) {
+        await expect(attempt).rejects.toMatchObject({ kind: 'unimplemented' });
+        return stop();
+      }
+      const channel = await attempt;
       await channel.send({ kind: 'stdin', data: new TextEncoder().encode('hello') });
       await channel.send({ kind: 'stdin-end' });
       const output: string[] = [];
@@ -196,13 +208,19 @@ export function backendConformance(name: string, setUp: () => Promise<BackendWor
         if (item.kind === 'exit') output.push(`exit ${item.exit.code}`);
       }
       expect(output).toEqual(['hello', 'exit 0']);
-      const missing = backend.logs(
-        node,
-        randomUUIDv7() as InstanceId,
-        { tail: undefined, sinceMs: 0, follow: false, stream: undefined },
-        never,
-      );
-      await expect(missing[Symbol.asyncIterator]().next()).rejects.toMatchObject({ kind: 'not-found' });
+      await stop();
+    });
+
+    it('gives out what an instance wrote, and tells of one that is not there', async () => {
+      await using world = await setUp();
+      const { backend, node } = world;
+      const { seen, stop } = follow(backend);
+      const { instanceId } = await running(world, seen);
+      const options = { tail: undefined, sinceMs: 0, follow: false, stream: undefined };
+      const first = (id: InstanceId) => backend.logs(node, id, options, never)[Symbol.asyncIterator]().next();
+      if (can(world, 'logs')) expect(await first(instanceId)).toBeDefined();
+      else await expect(first(instanceId)).rejects.toMatchObject({ kind: 'unimplemented' });
+      await expect(first(randomUUIDv7() as InstanceId)).rejects.toMatchObject({ kind: 'not-found' });
       await stop();
     });
 
@@ -212,6 +230,10 @@ export function backendConformance(name: string, setUp: () => Promise<BackendWor
       const { seen, stop } = follow(backend);
       const order = await running(world, seen);
       const anew = () => ({ ...order, generation: 0, requestId: randomUUID() });
+      if (!can(world, 'pause')) {
+        await expect(backend.pauseInstance(anew(), never)).rejects.toMatchObject({ kind: 'unimplemented' });
+        return stop();
+      }
       for (const _ of [1, 2]) expect((await backend.pauseInstance(anew(), never)).phase).toBe('paused');
       await until(() => phaseOf(seen, order.instanceId) === 'paused', { what: 'paused' });
       for (const _ of [1, 2]) expect((await backend.resumeInstance(anew(), never)).phase).toBe('running');
@@ -263,12 +285,13 @@ export function backendConformance(name: string, setUp: () => Promise<BackendWor
       await stop();
     });
 
-    it('keeps data volumes until they are removed', async () => {
+    it('has data volumes, and keeps them until they are removed where it can', async () => {
       await using world = await setUp();
       const { backend, node } = world;
       const { seen, stop } = follow(backend);
       const volumeId = randomUUIDv7() as VolumeId;
-      const claim = { name: 'data', mountPath: '/data', sizeMib: 0, pool: '', readOnly: false, keep: true };
+      const sizeMib = can(world, 'volumes-keep') ? 0 : 64;
+      const claim = { name: 'data', mountPath: '/data', sizeMib, pool: '', readOnly: false, keep: true };
       const assigned = { ...emptyAssignment, volumes: [{ name: 'data', volumeId }] };
       const order = await running(world, seen, { volumes: [claim], assigned });
       const listed = () => Array.fromAsync(backend.listVolumes(node, never));
@@ -276,6 +299,10 @@ export function backendConformance(name: string, setUp: () => Promise<BackendWor
       const used = backend.removeVolume(node, volumeId, never);
       await expect(used).rejects.toMatchObject({ kind: 'failed-precondition' });
       await backend.removeInstance({ ...order, requestId: randomUUID() }, undefined, never);
+      if (!can(world, 'volumes-keep')) {
+        expect(await listed()).toEqual([]);
+        return stop();
+      }
       expect(await listed()).toMatchObject([{ id: volumeId, instanceId: undefined }]);
       for (const _ of [1, 2]) await backend.removeVolume(node, volumeId, never);
       expect(await listed()).toEqual([]);

@@ -1,0 +1,251 @@
+import { DroverError, isKind } from '#shared/errors.ts';
+import type { ClusterGuestView, InstanceId } from '#shared/model.ts';
+import { settleAdoptedGuest } from '../../store/put-cluster-guest.ts';
+import { clusterNodeName } from '../../store/put-cluster-node.ts';
+import type { OrderHead } from '../backend.ts';
+import type { Adoptable } from '../cluster-backend.ts';
+import { type ClusterTools, versionOf } from './cluster-memory.ts';
+import { type Configuration, type GuestKind, type GuestPlace, guestCall } from './guests/guest-kind.ts';
+import { textOf } from './guests/properties.ts';
+import { configurationOf, type Look } from './look.ts';
+import {
+  isOurTag,
+  markOf,
+  parseTags,
+  readMark,
+  withMark,
+  withoutMark,
+  withoutTag,
+  withTag,
+} from './marks.ts';
+import { type GuestRow, parseResources } from './observe.ts';
+import { noSuchGuest, type Orders } from './orders.ts';
+import type { OwnGuests } from './own-guests.ts';
+import { ask, perform } from './perform.ts';
+import type { Settle } from './settle.ts';
+import { storageChooser } from './storages.ts';
+import type { Work } from './work.ts';
+
+export interface Adoptions {
+  guests(): ClusterGuestView[];
+  inspect(vmid: number, signal: AbortSignal): Promise<Adoptable>;
+  adopt(
+    guest: { readonly vmid: number; readonly digest: string },
+    instance: { readonly id: InstanceId; readonly generation: number },
+    signal: AbortSignal,
+  ): Promise<void>;
+  release(order: OrderHead, signal: AbortSignal): Promise<void>;
+}
+
+/** Guests that were there before us: what they would be, and our mark on them and off again. */
+export function createAdoptions(
+  tools: ClusterTools,
+  parts: {
+    readonly own: OwnGuests;
+    readonly look: Look;
+    readonly settle: Settle;
+    readonly orders: Orders;
+    readonly work: Work;
+  },
+): Adoptions {
+  const { api, memory, kinds, store, clock, name: cluster } = tools;
+  const { own, look, settle, work } = parts;
+
+  function ownerOf(row: GuestRow): InstanceId | undefined {
+    const found = own.records().find(({ instanceId, vmid, made }) => {
+      const { sight } = own.of(instanceId);
+      return made === true && (sight.vmid === 0 ? vmid : sight.vmid) === row.vmid;
+    });
+    return found?.instanceId;
+  }
+
+  const viewOf = (row: GuestRow): ClusterGuestView => ({
+    cluster,
+    vmid: row.vmid,
+    kind: row.kind,
+    name: row.name || (memory.names.get(row.vmid) ?? ''),
+    node: memory.nodes.get(row.node)?.name ?? clusterNodeName(cluster, row.node),
+    status: row.status,
+    template: row.template,
+    tags: row.tags,
+    cpuCount: row.cpuCount,
+    memoryMib: Math.round(row.memoryBytes / 1024 ** 2),
+    diskMib: Math.round(row.diskBytes / 1024 ** 2),
+    instanceId: ownerOf(row),
+    haState: row.haState,
+  });
+
+  /** Anew, since what is decided now is not to rest on a list that is old. */
+  async function find(vmid: number, signal: AbortSignal): Promise<GuestRow> {
+    const { guests } = parseResources(await api.call('GET /cluster/resources', { type: 'vm' }, { signal }));
+    const row = guests.find((each) => each.vmid === vmid);
+    if (row !== undefined) return row;
+    throw new DroverError('not-found', `there is no guest ${vmid} in ${cluster}`, {
+      subject: { cluster, vmid: String(vmid) },
+      nextStep: 'see `drover get guests`',
+    });
+  }
+
+  async function read(kind: GuestKind, place: GuestPlace, signal: AbortSignal): Promise<Configuration> {
+    return configurationOf(await ask(tools, kind.calls(place).config(), signal));
+  }
+
+  function obstaclesOf(config: Configuration): string[] {
+    const mark = readMark(textOf(config['description']));
+    if (mark === undefined) return [];
+    if (mark.fleetId !== tools.fleetId) return [`it bears the mark of another fleet, ${mark.fleetId}`];
+    return own.record(mark.instanceId) === undefined ? [] : [`it bears the mark of ${mark.instanceId}`];
+  }
+
+  async function inspect(vmid: number, signal: AbortSignal): Promise<Adoptable> {
+    const row = await find(vmid, signal);
+    const kind = kinds[row.kind];
+    const place = { node: row.node, vmid };
+    const config = await read(kind, place, signal);
+    const { spec, notes, obstacles } = kind.spec(config, {
+      ...place,
+      version: versionOf(memory),
+      storageOf: storageChooser(memory, row.node, row.kind),
+      networks: store.snapshot().list('network'),
+    });
+    const waiting = await pendingKeys(kind, place, signal);
+    return {
+      guest: viewOf(row),
+      spec,
+      notes:
+        waiting.length === 0 ? notes : [...notes, `changes wait for its next start: ${waiting.join(', ')}`],
+      obstacles: [...obstacles, ...obstaclesOf(config)],
+      digest: textOf(config['digest']),
+    };
+  }
+
+  async function pendingKeys(kind: GuestKind, place: GuestPlace, signal: AbortSignal): Promise<string[]> {
+    const answer = await ask(tools, kind.calls(place).pending(), signal);
+    const rows = Array.isArray(answer) ? (answer as Record<string, unknown>[]) : [];
+    return rows
+      .filter((row) => row['pending'] !== undefined || row['delete'] !== undefined)
+      .map((row) => textOf(row['key']));
+  }
+
+  /** Description and tags alone: whatever else there is stays as it is. */
+  async function writeMark(
+    kind: GuestKind,
+    place: GuestPlace,
+    change: (config: Configuration) => { readonly description: string; readonly tags: string } | undefined,
+    digest: string | undefined,
+    signal: AbortSignal,
+  ): Promise<void> {
+    for (let tries = 0; tries < mostTries; tries += 1) {
+      const config = await read(kind, place, signal);
+      const found = textOf(config['digest']);
+      const next = change(config);
+      if (next === undefined) return;
+      if (digest !== undefined && found !== digest && tries === 0) throw changedSince(place.vmid);
+      const set = Object.fromEntries(Object.entries(next).filter(([, text]) => text !== ''));
+      const unset = Object.keys(next).filter((key) => !(key in set) && config[key] !== undefined);
+      if (Object.keys(set).length + unset.length === 0) return;
+      // Without a task of its own, so that nobody comes between what was read and what is written.
+      const call = markCall(kind, place, { set, unset }, found);
+      if ((await perform(tools, call, place, signal)) === 'done') return;
+    }
+    throw new DroverError('unavailable', `the mark of guest ${place.vmid} could not be written`);
+  }
+
+  const changedSince = (vmid: number): DroverError =>
+    new DroverError('aborted', `guest ${vmid} was changed since it was looked at`, {
+      subject: { cluster, vmid: String(vmid) },
+      reason: 'digest',
+      nextStep: 'look at it again, and adopt it then',
+    });
+
+  async function adopt(
+    guest: { readonly vmid: number; readonly digest: string },
+    { id, generation }: { readonly id: InstanceId; readonly generation: number },
+    signal: AbortSignal,
+  ): Promise<void> {
+    const instance = store.snapshot().get('instance', id);
+    const record = own.record(id);
+    if (instance === undefined || record === undefined) throw noSuchGuest(id);
+    const row = await find(guest.vmid, signal);
+    const owner = ownerOf(row);
+    if (owner !== undefined && owner !== id)
+      throw new DroverError('already-exists', `guest ${guest.vmid} is instance ${owner} already`, {
+        subject: { instance: owner },
+      });
+    const mark = markOf({
+      instanceId: id,
+      fleetId: tools.fleetId,
+      project: instance.metadata.project,
+      workload: instance.workload,
+      vmid: guest.vmid,
+      generation,
+    });
+    const kind = kinds[row.kind];
+    const place = { node: row.node, vmid: guest.vmid };
+    const isMarked = (config: Configuration): boolean =>
+      readMark(textOf(config['description']))?.instanceId === id &&
+      parseTags(config['tags']).includes(mark.tag);
+    await writeMark(
+      kind,
+      place,
+      (config) =>
+        isMarked(config)
+          ? undefined
+          : {
+              description: withMark(textOf(config['description']), mark),
+              tags: withTag(parseTags(config['tags']), mark.tag),
+            },
+      guest.digest,
+      signal,
+    );
+    own.see(id, { ...place, presence: 'present' });
+    await store.transact((tx) => settleAdoptedGuest(tx, id, instance.spec, clock.nowMs()));
+    await look.status(record, signal);
+    await settle.furnish(record, await look.config(record, signal), signal);
+    own.tell(id);
+  }
+
+  async function release({ instanceId }: OrderHead, signal: AbortSignal): Promise<void> {
+    const record = own.record(instanceId);
+    if (record === undefined) throw noSuchGuest(instanceId);
+    await work.alone(instanceId, async () => {
+      try {
+        const { place } = await look.config(record, signal);
+        const unmark = (config: Configuration) => {
+          const description = textOf(config['description']);
+          const tags = parseTags(config['tags']);
+          if (readMark(description) === undefined && !tags.some(isOurTag)) return undefined;
+          return { description: withoutMark(description), tags: withoutTag(tags) };
+        };
+        await writeMark(kinds[record.kind], place, unmark, undefined, signal);
+      } catch (error) {
+        // Gone, or without our mark already: there is nothing to take away.
+        if (!isKind(error, 'not-found')) throw error;
+      }
+      own.forget(instanceId);
+    });
+  }
+
+  return {
+    guests: () => memory.guests.map(viewOf),
+    inspect,
+    adopt: (guest, instance, signal) =>
+      work.alone(instance.id, () => adopt(guest, instance, AbortSignal.any([signal, tools.signal]))),
+    release,
+  };
+}
+
+/** Answers may be lost again and again. */
+const mostTries = 5;
+
+const markCall = (
+  kind: GuestKind,
+  { node, vmid }: GuestPlace,
+  { set, unset }: { readonly set: Readonly<Record<string, string>>; readonly unset: readonly string[] },
+  digest: string,
+) => {
+  const parameters = { node, vmid, ...set, ...(unset.length > 0 && { delete: unset.join(',') }), digest };
+  return kind.kind === 'lxc'
+    ? guestCall('PUT /nodes/{node}/lxc/{vmid}/config', parameters)
+    : guestCall('PUT /nodes/{node}/qemu/{vmid}/config', parameters);
+};

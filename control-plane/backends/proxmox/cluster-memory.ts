@@ -1,0 +1,99 @@
+import type { Clock } from '#shared/clock.ts';
+import type { Log } from '#shared/log.ts';
+import type { ClusterRight, NodeFacts, NodeName } from '#shared/model.ts';
+import type { Random } from '#shared/random.ts';
+import type { Store } from '../../store/store.ts';
+import type { Observation } from '../backend.ts';
+import type { ClusterApi, Tasks } from './cluster-api.ts';
+import type { ClusterVersion, GuestKind } from './guests/guest-kind.ts';
+import type { Limits } from './limits.ts';
+import type { GuestRow, NodeRow, StorageRow } from './observe.ts';
+
+/** What works for one cluster has in common. */
+export interface ClusterTools {
+  readonly name: string;
+  readonly fleetId: string;
+  readonly store: Store;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+  readonly api: ClusterApi;
+  readonly tasks: Tasks;
+  readonly limits: Limits;
+  readonly kinds: Readonly<Record<'lxc' | 'qemu', GuestKind>>;
+  readonly memory: ClusterMemory;
+  /** Ends everything that is done for the cluster. */
+  readonly signal: AbortSignal;
+  put(observation: Observation): void;
+}
+
+/** What only a call to the node itself tells; read seldom. */
+export interface NodeDetails {
+  readonly architecture: string;
+  readonly kernel: string;
+  readonly bridges: readonly string[];
+}
+
+export type Feeling = Pick<Extract<Observation, { kind: 'feeling' }>, 'capacity' | 'conditions'>;
+
+export interface NodeMemory {
+  readonly name: NodeName;
+  /** As the cluster calls it. */
+  readonly node: string;
+  readonly address: string;
+  /** It is a member, and takes part. */
+  readonly online: boolean;
+  readonly row: NodeRow | undefined;
+  readonly storages: readonly StorageRow[];
+  readonly details: NodeDetails | undefined;
+  /** What the reader of the backend was told of it last. */
+  readonly told: 'connected' | 'disconnected' | undefined;
+  readonly facts: NodeFacts | undefined;
+  readonly feeling: Feeling | undefined;
+  readonly bootId: string;
+}
+
+/** What is known of a cluster right now. Its poll writes it; everybody reads it. */
+export interface ClusterMemory {
+  /** It answers. */
+  connected: boolean;
+  /** What is wrong; empty: nothing. */
+  message: string;
+  clusterName: string;
+  /** "8.4.21"; empty until it was told. */
+  version: string;
+  quorate: boolean;
+  rights: readonly ClusterRight[];
+  mayBePrivileged: boolean;
+  lastSeenAtMs: number;
+  readonly nodes: Map<string, NodeMemory>;
+  guests: readonly GuestRow[];
+  /** By VMID: names outlive the rows that have none. */
+  readonly names: Map<number, string>;
+  /** Guests that look like ours and are not. */
+  copies: readonly GuestRow[];
+}
+
+export const emptyMemory = (): ClusterMemory => ({
+  connected: false,
+  message: 'it has not answered yet',
+  clusterName: '',
+  version: '',
+  quorate: false,
+  rights: [],
+  mayBePrivileged: false,
+  lastSeenAtMs: 0,
+  nodes: new Map(),
+  guests: [],
+  names: new Map(),
+  copies: [],
+});
+
+export function versionOf({ version }: Pick<ClusterMemory, 'version'>): ClusterVersion {
+  const [major = 0, minor = 0] = version.split('.').map(Number);
+  return { major, minor };
+}
+
+/** By its name in the fleet. */
+export const nodeCalled = (memory: ClusterMemory, name: NodeName): NodeMemory | undefined =>
+  [...memory.nodes.values()].find((each) => each.name === name);

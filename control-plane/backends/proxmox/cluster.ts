@@ -1,0 +1,145 @@
+import type { Clock } from '#shared/clock.ts';
+import type { Log } from '#shared/log.ts';
+import type { Cluster, ClusterStatus } from '#shared/model.ts';
+import type { Random } from '#shared/random.ts';
+import type { Store } from '../../store/store.ts';
+import type { Observation } from '../backend.ts';
+import { type Adoptions, createAdoptions } from './adopt.ts';
+import { openClusterApi } from './api.ts';
+import type { OpenClusterApi } from './cluster-api.ts';
+import { type ClusterMemory, type ClusterTools, emptyMemory } from './cluster-memory.ts';
+import { createConsole, type OpenConsole } from './console.ts';
+import { lxcKind } from './guests/lxc.ts';
+import { qemuKind } from './guests/qemu.ts';
+import { createImages, type Images } from './images.ts';
+import { createLimits } from './limits.ts';
+import { createLook } from './look.ts';
+import { createMigrate, type Migrate } from './migrate.ts';
+import { createNodes, type Nodes } from './nodes.ts';
+import { createOrders, type Orders } from './orders.ts';
+import { createOwnGuests, type OwnGuests } from './own-guests.ts';
+import { createPoll, type Pace, type Poll } from './poll.ts';
+import { createPower } from './power.ts';
+import { createSettle } from './settle.ts';
+import { createSnapshots, type Snapshots } from './snapshots.ts';
+import { createStats, type ReadStats } from './stats.ts';
+import { createTasks } from './tasks.ts';
+import { createVolumes, type Volumes } from './volumes.ts';
+import { createWork, type Work } from './work.ts';
+
+export interface Surroundings {
+  readonly store: Store;
+  readonly fleetId: string;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+  readonly pace: Pace;
+  readonly openApi: OpenClusterApi;
+  put(observation: Observation): void;
+}
+
+/** One cluster that the fleet reaches; everything that is asked of it. */
+export interface LiveCluster {
+  readonly record: Cluster;
+  readonly memory: ClusterMemory;
+  readonly own: OwnGuests;
+  readonly orders: Orders;
+  readonly images: Images;
+  readonly snapshots: Snapshots;
+  readonly volumes: Volumes;
+  readonly stats: ReadStats;
+  readonly adoptions: Adoptions;
+  readonly migrate: Migrate;
+  readonly openConsole: OpenConsole;
+  readonly nodes: Nodes;
+  readonly work: Work;
+  readonly poll: Poll;
+  status(): ClusterStatus;
+  /** Ends what is done for it; tells that its nodes are out of reach. */
+  close(reason: string): Promise<void>;
+}
+
+/** How many guests are made, moved or removed at once: beyond that their locks would time out. */
+const most = { perNode: 4, perStorage: 8 } as const;
+
+export const openApiOf =
+  (tools: Pick<Surroundings, 'clock' | 'random'>): OpenClusterApi =>
+  (name, spec) =>
+    openClusterApi(name, spec, tools);
+
+/** Opens a cluster of the store and follows it until it is closed. */
+export function openCluster(record: Cluster, surroundings: Surroundings): LiveCluster {
+  const { store, fleetId, clock, random, log, pace, put } = surroundings;
+  const { name } = record.metadata;
+  const closing = new AbortController();
+  const memory = emptyMemory();
+  const api = surroundings.openApi(name, record.spec);
+  const tools: ClusterTools = {
+    name,
+    fleetId,
+    store,
+    clock,
+    random,
+    log,
+    api,
+    tasks: createTasks({ cluster: name, api, clock }),
+    limits: createLimits(most),
+    kinds: { lxc: lxcKind, qemu: qemuKind },
+    memory,
+    signal: closing.signal,
+    put,
+  };
+  const own = createOwnGuests(tools);
+  const look = createLook(tools, own);
+  const power = createPower(tools, own, look);
+  const images = createImages(tools);
+  const settle = createSettle(tools, { own, look, power, images });
+  const work = createWork(tools, { own, look, power, settle });
+  const nodes = createNodes(tools, own);
+  const orders = createOrders(tools, { own, power, work });
+  const poll = createPoll(tools, { own, look, nodes, work, pace });
+  const running = poll.run();
+  return {
+    record,
+    memory,
+    own,
+    orders,
+    images,
+    snapshots: createSnapshots(tools, { own, look, orders }),
+    volumes: createVolumes(tools, { own, orders }),
+    stats: createStats(tools, { own, orders }),
+    adoptions: createAdoptions(tools, { own, look, settle, orders, work }),
+    migrate: createMigrate(tools, { own, look, orders }),
+    openConsole: createConsole(tools, { look, orders }),
+    nodes,
+    work,
+    poll,
+    status: () => statusOf(name, tools, own),
+    async close(reason) {
+      closing.abort(new DOMException(reason, 'AbortError'));
+      await api.close();
+      await running;
+      memory.connected = false;
+      memory.message = reason;
+      nodes.tellSilent(reason);
+    },
+  };
+}
+
+function statusOf(name: string, { memory, api }: ClusterTools, own: OwnGuests): ClusterStatus {
+  const { clusterName, version, connected, quorate, lastSeenAtMs, message, rights } = memory;
+  return {
+    name,
+    clusterName,
+    version,
+    connected,
+    quorate,
+    endpoints: api.endpoints().map(({ address, problem }) => ({ address, problem })),
+    nodes: [...memory.nodes.values()].map((node) => node.name),
+    guests: memory.guests.length,
+    ownGuests: own.records().length,
+    lastSeenAtMs,
+    message: message || (quorate ? '' : 'it has no quorum'),
+    rights,
+  };
+}

@@ -1,0 +1,154 @@
+import type { Condition, NodeCapacity, NodeFacts, PoolFacts, RuntimeFacts } from '#shared/model.ts';
+import { type ClusterMemory, type NodeDetails, type NodeMemory, versionOf } from './cluster-memory.ts';
+import { contentOf, guestStorages } from './storages.ts';
+import type { GuestKind } from './guests/guest-kind.ts';
+import { textOf } from './guests/properties.ts';
+import { configurationOf } from './look.ts';
+import type { StorageRow } from './observe.ts';
+import { missingRights, rightsMessage } from './rights.ts';
+
+const mib = (bytes: number): number => Math.floor(bytes / 1024 ** 2);
+
+/** Storages that can take a snapshot of a guest's disk by themselves. */
+const snapshotting: ReadonlySet<string> = new Set(['zfspool', 'lvmthin', 'rbd', 'btrfs', 'cephfs']);
+
+const architectures: Readonly<Record<string, string>> = { x86_64: 'amd64', aarch64: 'arm64' };
+
+/** The answers of `GET /nodes/{node}/status` and of its list of bridges. */
+export function parseDetails(status: unknown, bridges: unknown): NodeDetails {
+  const kernel = configurationOf(configurationOf(status)['current-kernel']);
+  const machine = textOf(kernel['machine']);
+  const rows = Array.isArray(bridges) ? (bridges as Record<string, unknown>[]) : [];
+  return {
+    architecture: architectures[machine] ?? machine,
+    kernel: textOf(kernel['release']),
+    bridges: rows
+      .map((row) => textOf(row['iface']))
+      .filter((name) => name !== '')
+      .toSorted(),
+  };
+}
+
+/** A node of a cluster as one of the fleet. */
+export function factsOf(
+  node: NodeMemory,
+  memory: ClusterMemory,
+  kinds: readonly GuestKind[],
+  allowsPrivileged: boolean,
+): NodeFacts {
+  const { row, details, storages, name, facts: before } = node;
+  const pools = guestStorages(storages).map(poolOf);
+  return {
+    name,
+    architecture: details?.architecture ?? before?.architecture ?? '',
+    os: 'linux',
+    kernel: details?.kernel ?? before?.kernel ?? '',
+    cgroups: 'v2',
+    cpuCount: row?.cpuCount || (before?.cpuCount ?? 0),
+    memoryMib: mib(row?.memoryBytes ?? 0) || (before?.memoryMib ?? 0),
+    diskMib: pools[0]?.sizeMib ?? 0,
+    runtimes: kinds.map((kind) => runtimeOf(kind, memory)),
+    labels: {},
+    agentVersion: `Proxmox VE ${memory.version}`,
+    extra: { 'proxmox.version': memory.version, ...(row?.haState && { 'proxmox.ha': row.haState }) },
+    pools,
+    allowedDevices: [],
+    allowsPrivileged,
+    bridges: details?.bridges ?? before?.bridges ?? [],
+  };
+}
+
+const runtimeOf = (kind: GuestKind, memory: ClusterMemory): RuntimeFacts => ({
+  name: kind.runtime,
+  version: memory.version,
+  healthy: true,
+  detail: '',
+  capabilities: kind.capabilities(versionOf(memory)),
+});
+
+const poolOf = ({ storage, plugin, shared, available, content, sizeBytes }: StorageRow): PoolFacts => ({
+  name: storage,
+  driver: plugin,
+  version: '',
+  healthy: available,
+  detail: available ? '' : 'its node cannot reach it',
+  capabilities: [
+    ...Object.values(contentOf).filter((each) => content.includes(each)),
+    ...(shared ? ['shared'] : []),
+    ...(snapshotting.has(plugin) ? ['snapshots'] : []),
+  ],
+  sizeMib: mib(sizeBytes),
+});
+
+/**
+ * What is free there, as the node itself counts it: what guests use, not what they may use. `ownVmids`: those
+ * of ours, whose share is reserved already.
+ */
+export function capacityOf(
+  { row, storages, node }: NodeMemory,
+  memory: ClusterMemory,
+  ownVmids: ReadonlySet<number>,
+): NodeCapacity {
+  const own = memory.guests.filter((guest) => guest.node === node && ownVmids.has(guest.vmid));
+  const usedByOwn = own.reduce((sum, guest) => sum + guest.memoryUsedBytes, 0);
+  const shareOfOwn = own.reduce((sum, guest) => sum + guest.cpuShare * guest.cpuCount, 0);
+  const pools = guestStorages(storages).map((each) => ({
+    name: each.storage,
+    freeMib: mib(Math.max(0, each.sizeBytes - each.usedBytes)),
+  }));
+  const cpuUsedMillicores = Math.round((row?.cpuShare ?? 0) * (row?.cpuCount ?? 0) * 1000);
+  return {
+    memoryAvailableMib: mib(Math.max(0, (row?.memoryBytes ?? 0) - (row?.memoryUsedBytes ?? 0))),
+    diskFreeMib: pools[0]?.freeMib ?? 0,
+    cpuUsedMillicores,
+    instances: own.length,
+    pools,
+    others: {
+      memoryMib: mib(Math.max(0, (row?.memoryUsedBytes ?? 0) - usedByOwn)),
+      // Of what runs this very moment; tenths of a core are enough to choose by.
+      cpuMillicores: Math.max(0, Math.round((cpuUsedMillicores - shareOfOwn * 1000) / 100) * 100),
+    },
+  };
+}
+
+/** What keeps a node or its cluster from being as it should be. `nowMs`: since when, where it is new. */
+export function conditionsOf(
+  { node, row, address }: NodeMemory,
+  memory: ClusterMemory,
+  endpoints: readonly { readonly address: string; readonly problem: string }[],
+  nowMs: number,
+): Condition[] {
+  const condition = (type: string, reason: string, message: string): Condition => ({
+    type,
+    holds: message !== '',
+    reason,
+    message,
+    sinceMs: nowMs,
+  });
+  const isResting = row?.haState === 'maintenance' || row?.haState === 'fence';
+  const problem = endpoints.find((each) => each.address.startsWith(`${address}:`))?.problem ?? '';
+  const copies = memory.copies.filter((copy) => copy.node === node).map(({ vmid }) => vmid);
+  return [
+    condition(
+      'ClusterNoQuorum',
+      'no-quorum',
+      memory.quorate ? '' : 'its cluster has no quorum: nothing can be made, started or changed',
+    ),
+    condition('NodeInMaintenance', row?.haState ?? '', isResting ? `HA has it in ${row?.haState}` : ''),
+    condition('EndpointUnusable', 'endpoint', problem),
+    condition(
+      'RightsMissing',
+      missingRights(memory.rights)
+        .map(({ privilege }) => privilege)
+        .join(','),
+      rightsMessage(memory.rights),
+    ),
+    condition(
+      'CopyFound',
+      copies.join(','),
+      copies.length === 0
+        ? ''
+        : `guests ${copies.join(', ')} bear the mark of instances and are copies: they are left alone`,
+    ),
+  ];
+}

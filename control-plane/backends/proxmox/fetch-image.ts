@@ -1,0 +1,111 @@
+import { createHash } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { stat } from 'node:fs/promises';
+import { DroverError, isKind } from '#shared/errors.ts';
+import type { Digest } from '#shared/model.ts';
+import type { ClusterTools } from './cluster-memory.ts';
+import { type Content, type ImageReference, storedName } from './image-references.ts';
+import { isLost } from './lost-answer.ts';
+import { isUpid } from './perform.ts';
+import type { StoredFiles } from './stored-files.ts';
+
+/** An image that comes from elsewhere: from the net, or from the control plane's own host. */
+export type Foreign = Extract<ImageReference, { kind: 'url' | 'file' }>;
+
+interface Target {
+  readonly node: string;
+  readonly storage: string;
+  readonly content: Content;
+  readonly name: string;
+}
+
+const uploadTimeoutMs = 3_600_000;
+
+export type FetchImage = (
+  node: string,
+  digest: Digest,
+  image: Foreign,
+  signal: AbortSignal,
+) => Promise<{ readonly volid: string; readonly content: Content }>;
+
+/** Brings images to storages, each once, whoever waits for it. Its name is made of its digest. */
+export function createFetchImage(tools: ClusterTools, files: StoredFiles): FetchImage {
+  const { api, tasks } = tools;
+  const fetching = new Map<string, Promise<void>>();
+
+  async function isThere({ node, storage, content, name }: Target, signal: AbortSignal): Promise<boolean> {
+    const volid = `${storage}:${content}/${name}`;
+    return (await files.on(node, storage, content, signal)).some((each) => each.volid === volid);
+  }
+
+  async function bring(to: Target, digest: Digest, image: Foreign, signal: AbortSignal): Promise<void> {
+    const sha256 = digest.slice('sha256:'.length);
+    try {
+      const upid =
+        image.kind === 'file'
+          ? await upload(to, image.path, sha256, signal)
+          : await download(to, image.url, sha256, signal);
+      if (isUpid(upid)) await tasks.wait(upid, { signal });
+    } catch (error) {
+      // Somebody else brought it meanwhile, or its answer was lost: what is there decides.
+      if (signal.aborted || !(isLost(error) || isKind(error, 'already-exists'))) throw error;
+      if (!(await isThere(to, signal))) throw error;
+    }
+  }
+
+  const download = ({ name, ...to }: Target, url: string, sha256: string, signal: AbortSignal) =>
+    api.call(
+      'POST /nodes/{node}/storage/{storage}/download-url',
+      { ...to, filename: name, url, checksum: sha256, 'checksum-algorithm': 'sha256' },
+      { signal },
+    );
+
+  async function upload({ name, ...to }: Target, path: string, sha256: string, signal: AbortSignal) {
+    const { size } = await fileAt(path);
+    const open = (): AsyncIterable<Uint8Array> => createReadStream(path) as AsyncIterable<Uint8Array>;
+    const options = { signal, timeoutMs: uploadTimeoutMs };
+    return api.upload(to, { name, bytes: size, open }, { sha256 }, options);
+  }
+
+  async function once(key: string, act: () => Promise<void>): Promise<void> {
+    const running = fetching.get(key) ?? act().finally(() => fetching.delete(key));
+    fetching.set(key, running);
+    return running;
+  }
+
+  return async (node, digest, image, signal) => {
+    const { name, content } = storedName(digest, image.kind === 'url' ? image.url : image.path);
+    // Shared ones first: what is there is there for every node.
+    const storages = files.storages(node, content).toSorted((a, b) => Number(b.shared) - Number(a.shared));
+    for (const { storage } of storages)
+      if (await isThere({ node, storage, content, name }, signal))
+        return { volid: `${storage}:${content}/${name}`, content };
+    const [first] = storages;
+    if (first === undefined)
+      throw new DroverError('failed-precondition', `no storage of ${node} takes "${content}"`, {
+        subject: { node },
+        nextStep: `allow "${content}" on one of its storages`,
+      });
+    const { storage, shared } = first;
+    await once(`${shared ? '' : node} ${storage} ${name}`, () =>
+      bring({ node, storage, content, name }, digest, image, signal),
+    );
+    return { volid: `${storage}:${content}/${name}`, content };
+  };
+}
+
+async function fileAt(path: string): Promise<{ readonly size: number }> {
+  try {
+    return await stat(path);
+  } catch (cause) {
+    throw new DroverError('not-found', `there is no file ${path} on the control plane's host`, { cause });
+  }
+}
+
+/** Of a file on the control plane's own host. not-found. */
+export async function digestOfFile(path: string): Promise<Digest> {
+  await fileAt(path);
+  const hash = createHash('sha256');
+  for await (const piece of createReadStream(path)) hash.update(piece as Uint8Array);
+  return `sha256:${hash.digest('hex')}` as Digest;
+}

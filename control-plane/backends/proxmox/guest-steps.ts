@@ -1,0 +1,99 @@
+import { DroverError, isKind } from '#shared/errors.ts';
+import type { ClusterGuest } from '#shared/model.ts';
+import { putGuestRemoved } from '../../store/put-cluster-guest.ts';
+import type { ClusterTools } from './cluster-memory.ts';
+import { freshRun, type GuestStep, unknownExit } from './guest-state.ts';
+import type { Look } from './look.ts';
+import type { OwnGuests } from './own-guests.ts';
+import { perform, settleTasks } from './perform.ts';
+import type { Power } from './power.ts';
+import { afterEnd } from './restarts.ts';
+import type { Settle } from './settle.ts';
+
+export type DoableStep = Exclude<GuestStep, 'rest' | 'look' | 'wait'>;
+
+/** One executor for each kind of step: a new kind does not compile until it has one. */
+export function createSteps(
+  tools: ClusterTools,
+  parts: { readonly own: OwnGuests; readonly look: Look; readonly power: Power; readonly settle: Settle },
+): (record: ClusterGuest, step: DoableStep) => Promise<void> {
+  const { store, clock, random, memory, signal, kinds, name: cluster } = tools;
+  const { own, look, power, settle } = parts;
+
+  const graceOf = (record: ClusterGuest): number =>
+    own.of(record.instanceId).graceMs ?? record.spec?.stopGraceMs ?? 0;
+
+  async function remove(record: ClusterGuest): Promise<void> {
+    const { instanceId: id, node, generation, vmid } = record;
+    const found = await ownConfig(record);
+    if (found !== undefined) {
+      await power.stop(record, graceOf(record), signal);
+      const { place } = await look.config(record, signal);
+      await perform(tools, kinds[record.kind].calls(place).destroy(), place, signal);
+      // What is left of it after a lost answer or half a removal is seen here, and removed in the next try.
+      if ((await ownConfig(record)) !== undefined)
+        throw new DroverError('unavailable', `guest ${vmid} is there still`, { subject: { instance: id } });
+    }
+    const told = own.nodeOf(record);
+    const gone = { instanceId: id, cluster, node, generation };
+    await store.transact((tx) => putGuestRemoved(tx, gone, clock.nowMs()));
+    own.forget(id);
+    tools.put({ kind: 'absent', node: told, instanceId: id });
+  }
+
+  /** Undefined: there is none. What was begun before a crash may be under way yet. */
+  async function ownConfig(record: ClusterGuest) {
+    const node = [...memory.nodes.values()].find(({ name }) => name === record.node);
+    if (record.made !== true && node?.online === true)
+      await settleTasks(tools, { node: node.node, vmid: record.vmid }, signal);
+    try {
+      return await look.config(record, signal);
+    } catch (error) {
+      if (isKind(error, 'not-found')) return undefined;
+      throw error;
+    }
+  }
+
+  /** A guest has no exit code there: that it ended is all there is. */
+  async function noteEnd(record: ClusterGuest): Promise<void> {
+    const guest = own.of(record.instanceId);
+    // The list may be old: a guest that was started meanwhile has not ended.
+    await look.status(record, signal);
+    if (guest.sight.status !== 'stopped') return;
+    const stored = store.snapshot().get('instance', record.instanceId);
+    const restart = record.spec?.restart ?? stored?.spec.restart ?? { policy: 'never', maxAttempts: 0 };
+    const nowMs = clock.nowMs();
+    const ranMs = guest.run.runningSinceMs === 0 ? 0 : nowMs - guest.run.runningSinceMs;
+    const decision = afterEnd(restart, ranMs, guest.run.attempts, random.fraction());
+    guest.run = {
+      ...guest.run,
+      exit: unknownExit(nowMs),
+      final: decision.final,
+      attempts: decision.attempts,
+      startAtMs: decision.final ? 0 : clock.monotonicMs() + decision.delayMs,
+    };
+  }
+
+  async function startAgain(record: ClusterGuest): Promise<void> {
+    const guest = own.of(record.instanceId);
+    await power.start(record, signal);
+    const runningSinceMs = clock.nowMs();
+    guest.run = { ...guest.run, restarts: guest.run.restarts + 1, startAtMs: 0, runningSinceMs };
+    await settle.furnish(record, await look.config(record, signal), signal);
+  }
+
+  async function settleAnew(record: ClusterGuest): Promise<void> {
+    const guest = own.of(record.instanceId);
+    await settle.run(record, signal);
+    guest.run = { ...freshRun, runningSinceMs: clock.nowMs() };
+  }
+
+  const steps: Readonly<Record<DoableStep, (record: ClusterGuest) => Promise<void>>> = {
+    settle: settleAnew,
+    start: startAgain,
+    'note-end': noteEnd,
+    stop: (record) => power.stop(record, graceOf(record), signal),
+    remove,
+  };
+  return (record, step) => steps[step](record);
+}

@@ -1,0 +1,75 @@
+import { createHash } from 'node:crypto';
+import { DroverError } from '#shared/errors.ts';
+import type { Digest } from '#shared/model.ts';
+
+/** What an image's reference names, for guests of clusters. Without its digest. */
+export type ImageReference =
+  /** A file on a storage: "local:vztmpl/debian-12.tar.zst". */
+  | { readonly kind: 'stored'; readonly storage: string; readonly content: Content; readonly volid: string }
+  /** A template of virtual machines, by number or name. */
+  | { readonly kind: 'template'; readonly name: string }
+  /** What an adopted guest is made of: itself. */
+  | { readonly kind: 'guest'; readonly vmid: number }
+  /** Fetched by the cluster. */
+  | { readonly kind: 'url'; readonly url: string; readonly digest: Digest }
+  /** On the control plane's own host. */
+  | { readonly kind: 'file'; readonly path: string; readonly digest: Digest | undefined };
+
+export type Content = 'vztmpl' | 'import' | 'iso';
+
+const digestText = /@(sha256:[0-9a-f]{64})$/;
+
+/** unimplemented: an image that only agents can run. */
+export function parseImage(image: string): ImageReference {
+  const digest = digestText.exec(image)?.[1] as Digest | undefined;
+  const reference = image.replace(digestText, '');
+  const [, storage, content, name] = /^proxmox:([^:/]+):(vztmpl|import|iso)\/([^/]+)$/.exec(reference) ?? [];
+  if (storage !== undefined && content !== undefined && name !== undefined)
+    return { kind: 'stored', storage, content: content as Content, volid: `${storage}:${content}/${name}` };
+  const [, guestKind, guest = ''] = /^proxmox:(template|guest)\/([^/]+)$/.exec(reference) ?? [];
+  if (guestKind === 'template') return { kind: 'template', name: guest };
+  if (guestKind === 'guest') return { kind: 'guest', vmid: Number(guest) };
+  if (/^https?:/.test(reference) && digest !== undefined) return { kind: 'url', url: reference, digest };
+  if (reference.startsWith('tar:')) return { kind: 'file', path: reference.slice('tar:'.length), digest };
+  throw new DroverError('unimplemented', `no guest of a cluster can be made from ${image}`, {
+    nextStep:
+      'name one that is on a storage ("proxmox:local:vztmpl/NAME"), or "https://…@sha256:…" or "tar:/PATH"',
+  });
+}
+
+/** The digest that an image is bound to; undefined: to none. */
+export const digestIn = (image: string): Digest | undefined =>
+  digestText.exec(image)?.[1] as Digest | undefined;
+
+/**
+ * What stands for a file or a guest of a cluster, which tells no digest: another name or size is another
+ * image. It says nothing of the content.
+ */
+export const identityOf = (name: string, size: number): Digest =>
+  `sha256:${createHash('sha256').update(`${name} ${size}`).digest('hex')}` as Digest;
+
+const endings = ['.tar.gz', '.tar.xz', '.tar.zst', '.qcow2', '.raw', '.vmdk', '.ova', '.iso', '.img'];
+
+/** The name of what we fetched, made of its digest: the same image is there once. invalid-argument. */
+export function storedName(
+  digest: Digest,
+  from: string,
+): { readonly name: string; readonly content: Content } {
+  const path = from.split(/[?#]/)[0]?.toLowerCase() ?? '';
+  const found = endings.find((each) => path.endsWith(each));
+  const ending = found ?? (path.endsWith('.tgz') ? '.tar.gz' : undefined);
+  if (ending === undefined)
+    throw new DroverError('invalid-argument', `wanted an image that ends in ${endings.join(', ')}: ${from}`);
+  return { name: `drover-${digest.replace(':', '-')}${ending}`, content: contentOf(ending) };
+}
+
+function contentOf(ending: string): Content {
+  if (ending.startsWith('.tar.')) return 'vztmpl';
+  return ending === '.iso' || ending === '.img' ? 'iso' : 'import';
+}
+
+/** Undefined: not one that we fetched. */
+export function digestOfStored(volid: string): Digest | undefined {
+  const [, hex] = /\/drover-sha256-([0-9a-f]{64})\.[a-z0-9.]+$/.exec(volid) ?? [];
+  return hex === undefined ? undefined : (`sha256:${hex}` as Digest);
+}

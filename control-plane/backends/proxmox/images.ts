@@ -1,0 +1,149 @@
+import { DroverError } from '#shared/errors.ts';
+import type { Digest, Image, InstanceSpec } from '#shared/model.ts';
+import type { PullProgress } from '../backend.ts';
+import type { ClusterTools } from './cluster-memory.ts';
+import { createFetchImage, digestOfFile } from './fetch-image.ts';
+import type { PlacedImage } from './guests/guest-kind.ts';
+import { digestIn, digestOfStored, identityOf, type ImageReference, parseImage } from './image-references.ts';
+import { isUpid } from './perform.ts';
+import { createStoredFiles, type StoredFile } from './stored-files.ts';
+
+export interface Images {
+  /** Ready on a node to make a guest from; fetched where it is missing. not-found; failed-precondition. */
+  place(
+    kind: 'lxc' | 'qemu',
+    node: string,
+    spec: Pick<InstanceSpec, 'image'>,
+    signal: AbortSignal,
+  ): Promise<PlacedImage>;
+  resolve(node: string, reference: string, signal: AbortSignal): Promise<Digest>;
+  list(node: string, signal: AbortSignal): AsyncIterable<Image>;
+  pull(node: string, reference: string, signal: AbortSignal): AsyncIterable<PullProgress>;
+  /** Bytes that are free again. failed-precondition: it is not ours to remove. */
+  remove(node: string, digest: Digest, signal: AbortSignal): Promise<number>;
+}
+
+export function createImages(tools: ClusterTools): Images {
+  const { api, tasks, memory, kinds, name: cluster } = tools;
+  const files = createStoredFiles(tools);
+  const fetchImage = createFetchImage(tools, files);
+
+  async function storedFile(
+    node: string,
+    { storage, content, volid }: Extract<ImageReference, { kind: 'stored' }>,
+    signal: AbortSignal,
+  ): Promise<StoredFile> {
+    const there = await files.on(node, storage, content, signal);
+    const found = there.find((each) => each.volid === volid);
+    if (found !== undefined) return found;
+    throw new DroverError('not-found', `there is no ${volid} on ${node} of ${cluster}`, {
+      subject: { image: volid, node },
+      nextStep: 'upload it to that storage, or see what is there with `drover image list`',
+    });
+  }
+
+  function template(name: string) {
+    const all = memory.guests.filter((row) => row.template && row.kind === 'qemu');
+    const found =
+      all.find((row) => String(row.vmid) === name) ??
+      all.find((row) => (row.name || memory.names.get(row.vmid)) === name);
+    if (found !== undefined) return found;
+    throw new DroverError('not-found', `there is no template ${name} in ${cluster}`, {
+      subject: { cluster },
+      nextStep: 'see `drover get guests`',
+    });
+  }
+
+  async function digestOf(node: string, image: ImageReference, signal: AbortSignal): Promise<Digest> {
+    switch (image.kind) {
+      case 'stored': {
+        const { volid, sizeBytes } = await storedFile(node, image, signal);
+        return digestOfStored(volid) ?? identityOf(volid, sizeBytes);
+      }
+      case 'template': {
+        const { vmid, diskBytes } = template(image.name);
+        return identityOf(`${cluster}/${vmid}`, diskBytes);
+      }
+      case 'guest':
+        return identityOf(`${cluster}/guest/${image.vmid}`, 0);
+      case 'url':
+        return image.digest;
+      case 'file':
+        return image.digest ?? digestOfFile(image.path);
+    }
+  }
+
+  async function placed(
+    node: string,
+    image: ImageReference,
+    pinned: Digest | undefined,
+    signal: AbortSignal,
+  ): Promise<PlacedImage> {
+    if (image.kind === 'guest')
+      throw new DroverError('failed-precondition', 'an adopted guest is its own image: nothing else is', {
+        nextStep: 'name a template as image',
+      });
+    const digest = await digestOf(node, image, signal);
+    if (pinned !== undefined && pinned !== digest)
+      throw new DroverError('failed-precondition', `the image is another one by now: ${digest}`, {
+        nextStep: 'apply the workload again, to take the one that is there',
+      });
+    if (image.kind === 'template') {
+      const row = template(image.name);
+      return { kind: 'guest', node: row.node, vmid: row.vmid };
+    }
+    const { volid, content } =
+      image.kind === 'stored' ? image : await fetchImage(node, digest, image, signal);
+    return { kind: content === 'vztmpl' ? 'template' : content, volid };
+  }
+
+  async function remove(node: string, digest: Digest, signal: AbortSignal): Promise<number> {
+    let freedBytes = 0;
+    for await (const { storage, volid, sizeBytes } of files.all(node, signal)) {
+      if (digestOfStored(volid) !== digest && identityOf(volid, sizeBytes) !== digest) continue;
+      if (digestOfStored(volid) === undefined)
+        throw new DroverError('failed-precondition', `${volid} was not brought by Drover`, {
+          nextStep: 'remove it in the cluster itself, if nobody needs it',
+        });
+      const volume = { node, storage, volume: volid };
+      const method = 'DELETE /nodes/{node}/storage/{storage}/content/{volume}';
+      const upid = await api.call(method, volume, { signal });
+      if (isUpid(upid)) await tasks.wait(upid, { signal });
+      freedBytes += sizeBytes;
+    }
+    return freedBytes;
+  }
+
+  return {
+    async place(kind, node, { image }, signal) {
+      const found = await placed(node, parseImage(image), digestIn(image), signal);
+      // Containers are made of root file systems, machines of everything else.
+      if ((kind === 'lxc') === (found.kind === 'template')) return found;
+      const wanted = kind === 'lxc' ? 'a root file system (vztmpl)' : 'a disk (import), an ISO or a template';
+      throw new DroverError('invalid-argument', `${kinds[kind].runtime} is made from ${wanted}`);
+    },
+    resolve: (node, reference, signal) => digestOf(node, parseImage(reference), signal),
+    async *list(node, signal) {
+      for await (const { volid, sizeBytes, atMs } of files.all(node, signal)) {
+        const fetched = digestOfStored(volid);
+        yield {
+          digest: fetched ?? identityOf(volid, sizeBytes),
+          references: [`proxmox:${volid}`],
+          sizeBytes,
+          lastUsedAtMs: atMs,
+          ready: true,
+          usedBy: 0,
+          pinned: fetched === undefined,
+        };
+      }
+    },
+    async *pull(node, reference, signal) {
+      const image = parseImage(reference);
+      const digest = await digestOf(node, image, signal);
+      yield { step: 'fetching', bytesDone: 0, bytesTotal: 0, done: false, digest };
+      if (image.kind === 'url' || image.kind === 'file') await fetchImage(node, digest, image, signal);
+      yield { step: 'ready', bytesDone: 0, bytesTotal: 0, done: true, digest };
+    },
+    remove,
+  };
+}

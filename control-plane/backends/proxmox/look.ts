@@ -1,0 +1,109 @@
+import { DroverError, isKind } from '#shared/errors.ts';
+import type { ClusterGuest, InstanceId } from '#shared/model.ts';
+import type { ClusterTools } from './cluster-memory.ts';
+import type { Configuration, GuestPlace } from './guests/guest-kind.ts';
+import { numberOf, textOf } from './guests/properties.ts';
+import { readMark, tagOf } from './marks.ts';
+import { findOwn, indexGuests, parseResources, parseStatus } from './observe.ts';
+import type { OwnGuests } from './own-guests.ts';
+import { ask } from './perform.ts';
+
+export interface FoundConfig {
+  readonly place: GuestPlace;
+  readonly config: Configuration;
+  readonly digest: string;
+}
+
+/** Looks at guests themselves, where the list of all resources may be old. */
+export interface Look {
+  /**
+   * The configuration of a guest of ours, wherever it is by now. not-found: nowhere, or what has its number
+   * is not ours; unavailable: that cannot be known.
+   */
+  config(record: ClusterGuest, signal: AbortSignal): Promise<FoundConfig>;
+  /** As it is this moment; kept as our own sight. not-found as config. */
+  status(record: ClusterGuest, signal: AbortSignal): Promise<void>;
+}
+
+export const configurationOf = (answer: unknown): Configuration =>
+  typeof answer === 'object' && answer !== null ? (answer as Configuration) : {};
+
+export function createLook(tools: ClusterTools, own: OwnGuests): Look {
+  const { api, kinds, memory, clock, name: cluster } = tools;
+
+  const notOurs = (record: ClusterGuest): DroverError =>
+    new DroverError('not-found', `there is no guest of instance ${record.instanceId} in ${cluster}`, {
+      subject: { instance: record.instanceId, cluster },
+      reason: 'guest',
+    });
+
+  /** Where it was seen last, else where it was to be. */
+  function knownPlace(record: ClusterGuest): GuestPlace {
+    const { sight } = own.of(record.instanceId);
+    if (sight.node !== '') return { node: sight.node, vmid: sight.vmid };
+    const found = [...memory.nodes.values()].find(({ name }) => name === record.node);
+    return { node: found?.node ?? '', vmid: record.vmid };
+  }
+
+  /** The list is right about where guests are, and late only in how they are. */
+  async function resolveAnew(record: ClusterGuest, signal: AbortSignal): Promise<GuestPlace | undefined> {
+    const answer = await api.call('GET /cluster/resources', { type: 'vm' }, { signal });
+    const index = indexGuests(parseResources(answer).guests);
+    const { row, doubtful } = findOwn(tagOf(record.instanceId), record.vmid, index);
+    const there = row ?? doubtful;
+    return there === undefined ? undefined : { node: there.node, vmid: there.vmid };
+  }
+
+  async function read(record: ClusterGuest, place: GuestPlace, signal: AbortSignal): Promise<FoundConfig> {
+    const call = kinds[record.kind].calls(place).config();
+    const config = configurationOf(await ask(tools, call, signal));
+    return { place, config, digest: textOf(config['digest']) };
+  }
+
+  /** Its own node first; where it is not there, it may have moved. */
+  async function anywhere<Result>(
+    record: ClusterGuest,
+    act: (place: GuestPlace) => Promise<Result>,
+    signal: AbortSignal,
+  ): Promise<Result> {
+    const known = knownPlace(record);
+    try {
+      if (known.node !== '') return await act(known);
+    } catch (error) {
+      if (!isKind(error, 'not-found')) throw error;
+    }
+    const place = await resolveAnew(record, signal);
+    if (place === undefined) throw notOurs(record);
+    return act(place);
+  }
+
+  const isOurs = (id: InstanceId, config: Configuration): boolean =>
+    readMark(textOf(config['description']))?.instanceId === id;
+
+  return {
+    async config(record, signal) {
+      const found = await anywhere(record, (place) => read(record, place, signal), signal);
+      if (!isOurs(record.instanceId, found.config)) throw notOurs(record);
+      return found;
+    },
+    async status(record, signal) {
+      const { place, status } = await anywhere(
+        record,
+        async (at) => ({
+          place: at,
+          status: configurationOf(await ask(tools, kinds[record.kind].calls(at).status(), signal)),
+        }),
+        signal,
+      );
+      const ha = configurationOf(status['ha']);
+      own.see(record.instanceId, {
+        ...place,
+        presence: 'present',
+        status: parseStatus(status['status'], status['qmpstatus']),
+        startedAtMs: clock.nowMs() - numberOf(status['uptime']) * 1000,
+        haState: numberOf(ha['managed']) === 0 ? '' : textOf(ha['state']) || 'managed',
+        lock: textOf(status['lock']),
+      });
+    },
+  };
+}

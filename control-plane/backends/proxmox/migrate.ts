@@ -1,0 +1,106 @@
+import { DroverError } from '#shared/errors.ts';
+import type { ClusterGuest, NodeName } from '#shared/model.ts';
+import type { OrderHead } from '../backend.ts';
+import type { ClusterTools } from './cluster-memory.ts';
+import { textOf } from './guests/properties.ts';
+import { migrationObstacles } from './guests/qemu-migrate.ts';
+import { isLeftToHa } from './guest-state.ts';
+import type { Look } from './look.ts';
+import type { Orders } from './orders.ts';
+import type { OwnGuests } from './own-guests.ts';
+import { ask, perform } from './perform.ts';
+
+/** HA moves in its own time. */
+const haWithinMs = 300_000;
+const haEveryMs = 3000;
+
+export type Migrate = (order: OrderHead, target: NodeName, signal: AbortSignal) => Promise<void>;
+
+/**
+ * Moves guests within their cluster: running machines live, running containers stopped and started again, and
+ * what is stopped as it is. What keeps one where it is is asked before anything is done.
+ */
+export function createMigrate(
+  tools: ClusterTools,
+  parts: { readonly own: OwnGuests; readonly look: Look; readonly orders: Orders },
+): Migrate {
+  const { memory, kinds, clock, limits } = tools;
+  const { own, look, orders } = parts;
+
+  const stuck = (record: ClusterGuest, words: string): DroverError =>
+    new DroverError('failed-precondition', `it stays where it is: ${words}`, {
+      subject: { instance: record.instanceId },
+      reason: 'stuck',
+    });
+
+  /** Storages that the guest has something on, as far as its configuration tells. */
+  function storagesIn(config: Readonly<Record<string, unknown>>): Set<string> {
+    const disks = Object.entries(config).filter(([key]) =>
+      /^(rootfs|(?:mp|scsi|virtio|sata|ide|efidisk|tpmstate|unused)\d+)$/.test(key),
+    );
+    return new Set(
+      disks.flatMap(([, value]) => /^([A-Za-z][A-Za-z0-9._-]*):/.exec(textOf(value))?.[1] ?? []),
+    );
+  }
+
+  async function check(record: ClusterGuest, target: string, signal: AbortSignal): Promise<void> {
+    const { config, place } = await look.config(record, signal);
+    const lock = textOf(config['lock']);
+    if (lock !== '') throw stuck(record, `it is locked (${lock})`);
+    const there = new Set(
+      (memory.nodes.get(target)?.storages ?? [])
+        .filter(({ available }) => available)
+        .map((each) => each.storage),
+    );
+    const missing = [...storagesIn(config)].filter((storage) => !there.has(storage));
+    if (missing.length > 0) throw stuck(record, `${target} has no storage ${missing.join(', ')}`);
+    const bridges = memory.nodes.get(target)?.details?.bridges ?? [];
+    const wanted = Object.entries(config)
+      .filter(([key]) => /^net\d+$/.test(key))
+      .flatMap(([, value]) => /(?:^|,)bridge=([^,]+)/.exec(textOf(value))?.[1] ?? []);
+    const lacking = wanted.filter((bridge) => bridges.length > 0 && !bridges.includes(bridge));
+    if (lacking.length > 0) throw stuck(record, `${target} has no bridge ${lacking.join(', ')}`);
+    await askCluster(record, place.node, target, signal);
+  }
+
+  /** What the cluster itself says of it, where it can be asked. */
+  async function askCluster(record: ClusterGuest, from: string, target: string, signal: AbortSignal) {
+    const { sight } = own.of(record.instanceId);
+    const call = kinds[record.kind].calls({ node: from, vmid: sight.vmid }).migratePreconditions(target);
+    if (call === undefined) return;
+    const obstacles = migrationObstacles(await ask(tools, call, signal), target);
+    if (obstacles.length > 0) throw stuck(record, obstacles.join('; '));
+  }
+
+  async function untilThere(record: ClusterGuest, target: string, signal: AbortSignal): Promise<void> {
+    const endMs = clock.monotonicMs() + haWithinMs;
+    const { sight } = own.of(record.instanceId);
+    do {
+      await look.status(record, signal);
+      if (own.of(record.instanceId).sight.node === target) return;
+      if (!isLeftToHa(sight)) break;
+      await clock.sleep(haEveryMs, signal);
+    } while (clock.monotonicMs() < endMs);
+    throw new DroverError('unavailable', `it is on ${own.of(record.instanceId).sight.node} still`, {
+      subject: { instance: record.instanceId },
+    });
+  }
+
+  return async (order, targetName, signal) => {
+    const { node: target } = orders.reach(targetName);
+    await orders.withGuest(
+      order,
+      async (record, limit) => {
+        await look.status(record, limit);
+        const { node, vmid, status } = own.of(record.instanceId).sight;
+        if (node === target) return;
+        await check(record, target, limit);
+        const isRunning = status === 'running' || status === 'paused';
+        const call = kinds[record.kind].calls({ node, vmid }).migrate(target, isRunning);
+        await limits.run({ node: target }, limit, () => perform(tools, call, { node, vmid }, limit));
+        await untilThere(record, target, limit);
+      },
+      signal,
+    );
+  };
+}

@@ -1,0 +1,207 @@
+import { isDeepStrictEqual } from 'node:util';
+import type { ClusterGuest, InstanceId, InstanceState, NodeName } from '#shared/model.ts';
+import { clusterNodeName } from '../../store/put-cluster-node.ts';
+import { isBeingAdopted, patchGuest } from '../../store/put-cluster-guest.ts';
+import type { ClusterTools } from './cluster-memory.ts';
+import {
+  type Furnishing,
+  freshRun,
+  furnishingBefore,
+  type Run,
+  type Sight,
+  stateOf,
+  unseen,
+} from './guest-state.ts';
+import { tagOf } from './marks.ts';
+import { findOwn, type GuestIndex, type GuestRow } from './observe.ts';
+
+/** The list of all resources is this old at most: until then it does not overrule what we saw ourselves. */
+const listLagMs = 15_000;
+/** The time since the start is told in whole seconds, and is old when it comes. */
+const startJitterMs = 15_000;
+
+/** One guest of ours as far as it is in memory. */
+export interface OwnGuest {
+  readonly id: InstanceId;
+  sight: Sight;
+  run: Run;
+  furnishing: Furnishing;
+  /** Of the order that was given last; undefined: the spec's. */
+  graceMs: number | undefined;
+  /** Failures in a row. */
+  failures: number;
+  /** Monotonic: until then the list may be older than our sight. */
+  ownSightUntilMs: number;
+  told: { readonly node: NodeName; readonly state: InstanceState | 'absent' } | undefined;
+}
+
+export interface OwnGuests {
+  /** As the store has it; undefined: none, or another cluster's. */
+  record(id: InstanceId): ClusterGuest | undefined;
+  /** All that are not gone. */
+  records(): ClusterGuest[];
+  of(id: InstanceId): OwnGuest;
+  forget(id: InstanceId): void;
+  /** What we saw ourselves, and when. */
+  see(id: InstanceId, sight: Partial<Sight>): void;
+  /** What the list says. Gives those that it does not have, or has without their tag: to be looked at. */
+  take(
+    index: GuestIndex,
+  ): readonly { readonly record: ClusterGuest; readonly doubtful: GuestRow | undefined }[];
+  state(id: InstanceId): InstanceState | undefined;
+  /** Where it is, or is to be, as nodes are called in the fleet. */
+  nodeOf(record: ClusterGuest): NodeName;
+  /** Tells what is new of it. */
+  tell(id: InstanceId): void;
+  /** Tells all anew, and gives what is on each node. */
+  tellAll(): Map<NodeName, Set<InstanceId>>;
+}
+
+export function createOwnGuests(tools: ClusterTools): OwnGuests {
+  const { store, clock, memory, name: cluster, put } = tools;
+  const guests = new Map<InstanceId, OwnGuest>();
+
+  const record = (id: InstanceId): ClusterGuest | undefined => {
+    const found = store.snapshot().get('cluster-guest', id);
+    return found?.cluster === cluster ? found : undefined;
+  };
+  const records = (): ClusterGuest[] =>
+    store
+      .snapshot()
+      .list('cluster-guest')
+      .filter((each) => each.cluster === cluster && each.intent !== 'removed');
+
+  function of(id: InstanceId): OwnGuest {
+    const known = guests.get(id);
+    if (known !== undefined) return known;
+    const observed = store.snapshot().get('instance', id)?.observed;
+    const before = typeof observed === 'object' ? observed : undefined;
+    const fresh: OwnGuest = {
+      id,
+      sight: unseen,
+      run: { ...freshRun, restarts: before?.restarts ?? 0, exit: before?.exit },
+      furnishing: furnishingBefore(observed),
+      graceMs: undefined,
+      failures: 0,
+      ownSightUntilMs: 0,
+      told: undefined,
+    };
+    guests.set(id, fresh);
+    return fresh;
+  }
+
+  const wallMs = (atMs: number): number => clock.nowMs() + (atMs - clock.monotonicMs());
+
+  function nodeOf({ instanceId, node }: ClusterGuest): NodeName {
+    const { sight } = of(instanceId);
+    if (sight.node === '') return node;
+    return memory.nodes.get(sight.node)?.name ?? clusterNodeName(cluster, sight.node);
+  }
+
+  function state(id: InstanceId): InstanceState | undefined {
+    const found = record(id);
+    if (found === undefined) return undefined;
+    const { sight, run, furnishing } = of(id);
+    const displayName =
+      found.spec?.displayName ?? store.snapshot().get('instance', id)?.spec.displayName ?? '';
+    return stateOf(found, sight, run, { furnishing, displayName, wallMs });
+  }
+
+  /** What to tell of it; undefined: nothing is known yet, or it is not quite ours. */
+  function telling(found: ClusterGuest): OwnGuest['told'] {
+    if (isBeingAdopted(found)) return undefined;
+    const { sight } = of(found.instanceId);
+    const node = nodeOf(found);
+    if (sight.presence === 'absent' && found.made === true) return { node, state: 'absent' };
+    const now = state(found.instanceId);
+    return now === undefined ? undefined : { node, state: now };
+  }
+
+  function tell(id: InstanceId): void {
+    const found = record(id);
+    const guest = guests.get(id);
+    if (found === undefined || guest === undefined) return;
+    const now = telling(found);
+    if (now === undefined || isDeepStrictEqual(now, guest.told)) return;
+    guest.told = now;
+    if (memory.nodes.get(guest.sight.node)?.told === 'disconnected') return;
+    if (now.state === 'absent') put({ kind: 'absent', node: now.node, instanceId: id });
+    else put({ kind: 'instance', node: now.node, state: now.state });
+  }
+
+  function takeRow(found: ClusterGuest, row: GuestRow): void {
+    const guest = of(found.instanceId);
+    if (clock.monotonicMs() < guest.ownSightUntilMs) return;
+    const isSilent = memory.nodes.get(row.node)?.online === false;
+    // A row without a status is of a node that says nothing, or of a guest too new to be listed.
+    const isKnown = row.status !== 'unknown' && !isSilent;
+    const status = isKnown ? row.status : guest.sight.status;
+    guest.sight = {
+      presence: 'present',
+      node: row.node,
+      vmid: row.vmid,
+      status,
+      startedAtMs: startOf(guest.sight.startedAtMs, status, isKnown ? row.uptimeS : undefined),
+      haState: row.haState,
+      lock: row.lock,
+    };
+    follow(found, row);
+  }
+
+  /** It moved, or was restored under another number: found again after a start of ours. */
+  function follow(found: ClusterGuest, row: GuestRow): void {
+    const node = nodeOf(found);
+    if (found.made !== true || (found.node === node && found.vmid === row.vmid)) return;
+    void store
+      .transact((tx) => patchGuest(tx, found.instanceId, { node, vmid: row.vmid }, clock.nowMs()))
+      .catch((err: unknown) => tools.log.warn({ event: 'guest.unrecorded', cluster, err }));
+  }
+
+  function startOf(beforeMs: number, status: Sight['status'], uptimeS: number | undefined): number {
+    if (status !== 'running' && status !== 'paused') return 0;
+    if (uptimeS === undefined) return beforeMs;
+    const startMs = Math.round(clock.nowMs() - uptimeS * 1000);
+    return Math.abs(startMs - beforeMs) < startJitterMs ? beforeMs : startMs;
+  }
+
+  return {
+    record,
+    records,
+    of,
+    forget: (id) => void guests.delete(id),
+    see(id, { startedAtMs, ...sight }) {
+      const guest = of(id);
+      const next = { ...guest.sight, ...sight };
+      const uptimeS =
+        startedAtMs === undefined ? undefined : Math.max(0, (clock.nowMs() - startedAtMs) / 1000);
+      guest.sight = { ...next, startedAtMs: startOf(guest.sight.startedAtMs, next.status, uptimeS) };
+      guest.ownSightUntilMs = clock.monotonicMs() + listLagMs;
+    },
+    take(index) {
+      const missing: { record: ClusterGuest; doubtful: GuestRow | undefined }[] = [];
+      for (const found of records()) {
+        const { row, doubtful } = findOwn(tagOf(found.instanceId), found.vmid, index);
+        if (row !== undefined) takeRow(found, row);
+        else if (found.made === true && clock.monotonicMs() >= of(found.instanceId).ownSightUntilMs)
+          missing.push({ record: found, doubtful });
+      }
+      return missing;
+    },
+    state,
+    nodeOf,
+    tell,
+    tellAll() {
+      const present = new Map<NodeName, Set<InstanceId>>();
+      for (const found of records()) {
+        const guest = of(found.instanceId);
+        const now = telling(found);
+        guest.told = now;
+        if (now === undefined || now.state === 'absent') continue;
+        const ids = present.get(now.node) ?? new Set();
+        present.set(now.node, ids.add(found.instanceId));
+        put({ kind: 'instance', node: now.node, state: now.state });
+      }
+      return present;
+    },
+  };
+}

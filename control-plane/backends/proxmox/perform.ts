@@ -1,0 +1,79 @@
+import { isKind } from '#shared/errors.ts';
+import type { CallOptions } from './cluster-api.ts';
+import type { ClusterTools } from './cluster-memory.ts';
+import type { GuestCall, GuestPlace } from './guests/guest-kind.ts';
+import { numberOf, textOf } from './guests/properties.ts';
+import { isLost } from './lost-answer.ts';
+import { retryLostRaces } from './retry-lost-races.ts';
+
+/** A write may wait for a lock of the cluster before it is refused. */
+const writeTimeoutMs = 60_000;
+/** How long a guest may be locked by somebody else, such as a backup, before we say so. */
+const lockedForMs = 60_000;
+
+type Tools = Pick<ClusterTools, 'api' | 'tasks' | 'clock' | 'random'>;
+
+export const isUpid = (answer: unknown): answer is string =>
+  typeof answer === 'string' && answer.startsWith('UPID:');
+
+/**
+ * Sends a write and waits for its task. 'lost': its answer was, and nothing is under way there any more: the
+ * caller looks what has come of it. Never sent a second time here, but where it was refused for a lock: a
+ * function makes it anew each time, or finds that nothing is left to do.
+ */
+export async function perform(
+  tools: Tools,
+  call: GuestCall | (() => Promise<GuestCall | undefined>),
+  place: GuestPlace,
+  signal: AbortSignal,
+): Promise<'done' | 'lost'> {
+  const send = async (): Promise<'done' | 'lost'> => {
+    const present = typeof call === 'function' ? await call() : call;
+    if (present === undefined) return 'done';
+    try {
+      const answer = await present.send(tools.api, { signal, timeoutMs: writeTimeoutMs });
+      if (isUpid(answer)) await tools.tasks.wait(answer, { signal });
+      return 'done';
+    } catch (error) {
+      if (signal.aborted || !isLost(error)) throw error;
+      await settleTasks(tools, place, signal);
+      return 'lost';
+    }
+  };
+  const { clock, random } = tools;
+  return retryLostRaces(send, { clock, random, withinMs: lockedForMs, signal });
+}
+
+export async function ask(tools: Tools, call: GuestCall, signal: AbortSignal): Promise<unknown> {
+  const options: CallOptions = { signal };
+  return call.send(tools.api, options);
+}
+
+/** What was asked may not have begun yet when its answer was lost. */
+const beginsWithinMs = 2000;
+
+/**
+ * Waits until no task is under way for a guest; how they end is for the caller to see. unavailable: the node
+ * cannot be asked.
+ */
+export async function settleTasks(
+  { api, tasks, clock }: Tools,
+  { node, vmid }: GuestPlace,
+  signal: AbortSignal,
+): Promise<void> {
+  await clock.sleep(beginsWithinMs, signal);
+  const answer = await api.call('GET /nodes/{node}/tasks', { node, vmid, source: 'active' }, { signal });
+  const upids = Array.isArray(answer)
+    ? (answer as Record<string, unknown>[])
+        .filter((row) => numberOf(row['id'], vmid) === vmid)
+        .map((row) => textOf(row['upid']))
+        .filter(isUpid)
+    : [];
+  for (const upid of upids) {
+    try {
+      await tasks.wait(upid, { signal });
+    } catch (error) {
+      if (signal.aborted || isKind(error, 'unauthenticated', 'permission-denied')) throw error;
+    }
+  }
+}

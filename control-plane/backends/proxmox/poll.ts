@@ -1,0 +1,183 @@
+import { asDroverError, isKind, wordsOf } from '#shared/errors.ts';
+import { createBackoff } from '#shared/retry.ts';
+import type { ClusterGuest } from '#shared/model.ts';
+import type { ClusterTools } from './cluster-memory.ts';
+import { textOf } from './guests/properties.ts';
+import type { Look } from './look.ts';
+import type { Nodes } from './nodes.ts';
+import { type GuestRow, indexGuests, parseMembership, parseResources, parseVersion } from './observe.ts';
+import type { OwnGuests } from './own-guests.ts';
+import { mayBePrivileged, rightsOf } from './rights.ts';
+import type { Work } from './work.ts';
+
+export interface Pace {
+  /** While something of ours changes. */
+  readonly busyMs: number;
+  readonly idleMs: number;
+  /** What changes seldom is read anew after this. */
+  readonly detailsMs: number;
+}
+
+export const usualPace: Pace = { busyMs: 2000, idleMs: 10_000, detailsMs: 300_000 };
+
+const pollTimeoutMs = 15_000;
+/** A failed poll is tried again so soon before the cluster counts as silent. */
+const secondTryMs = 1000;
+const longestSilenceMs = 60_000;
+
+export interface Poll {
+  /** Until the cluster is closed. */
+  run(): Promise<void>;
+  /** Now, and not when its time has come. */
+  wake(): void;
+}
+
+/** Reads a cluster again and again: two requests, whatever its size; more where it is new or came back. */
+export function createPoll(
+  tools: ClusterTools,
+  parts: {
+    readonly own: OwnGuests;
+    readonly look: Look;
+    readonly nodes: Nodes;
+    readonly work: Work;
+    readonly pace: Pace;
+  },
+): Poll {
+  const { api, clock, random, memory, signal, log, name: cluster } = tools;
+  const { own, look, nodes, work, pace } = parts;
+  const backoff = createBackoff({ firstMs: pace.busyMs, maxMs: longestSilenceMs, random });
+  let wakeUp = new AbortController();
+  let failures = 0;
+  let detailsAtMs = Number.NEGATIVE_INFINITY;
+
+  async function pollOnce(): Promise<void> {
+    const options = { signal, timeoutMs: pollTimeoutMs };
+    const [list, status] = await Promise.all([
+      api.call('GET /cluster/resources', {}, options),
+      api.call('GET /cluster/status', {}, options),
+    ]);
+    const resources = parseResources(list);
+    const membership = parseMembership(status);
+    const isNew = !memory.connected;
+    const wasAway = isNew || !memory.quorate;
+    const isDue = isNew || clock.monotonicMs() - detailsAtMs > pace.detailsMs;
+    if (isDue) await readOnce();
+    memory.clusterName = membership.name;
+    memory.quorate = membership.quorate;
+    memory.guests = resources.guests;
+    memory.lastSeenAtMs = Math.round(clock.nowMs());
+    for (const { vmid, name } of resources.guests) if (name !== '') memory.names.set(vmid, name);
+    await nodes.take(membership, resources);
+    if (isNew) await refreshSeldom();
+    await takeGuests(resources.guests, membership.quorate);
+    memory.connected = true;
+    memory.message = '';
+    if (wasAway && memory.quorate) work.retryAll();
+    tell();
+    if (isDue && !isNew) void refreshSeldom();
+  }
+
+  function tell(): void {
+    nodes.tell();
+    for (const { instanceId } of own.records()) own.tell(instanceId);
+    work.kickAll();
+  }
+
+  /** What everything else is understood by. */
+  async function readOnce(): Promise<void> {
+    const options = { signal, timeoutMs: pollTimeoutMs };
+    const [version, permissions] = await Promise.all([
+      api.call('GET /version', {}, options),
+      api.call('GET /access/permissions', {}, options),
+    ]);
+    memory.version = parseVersion(version);
+    memory.rights = rightsOf(permissions);
+    memory.mayBePrivileged = mayBePrivileged(permissions);
+    detailsAtMs = clock.monotonicMs();
+  }
+
+  async function refreshSeldom(): Promise<void> {
+    await Promise.all([nodes.refreshDetails(), learnEndpoints()]);
+  }
+
+  /** Every node serves the whole cluster, each with a certificate of its own. */
+  async function learnEndpoints(): Promise<void> {
+    try {
+      const answer = await api.call('GET /nodes', {}, { signal, timeoutMs: pollTimeoutMs });
+      const rows = Array.isArray(answer) ? (answer as Record<string, unknown>[]) : [];
+      const fingerprints = new Map(rows.map((row) => [textOf(row['node']), textOf(row['ssl_fingerprint'])]));
+      const port = api.endpoints()[0]?.address.split(':').at(-1) ?? '8006';
+      const members = [...memory.nodes.values()].filter(({ address }) => address !== '');
+      api.learn(
+        members.map(({ node, address }) => {
+          const host = address.includes(':') ? `[${address}]` : address;
+          const fingerprint = fingerprints.get(node) ?? '';
+          return { address: `${host}:${port}`, node, ...(fingerprint !== '' && { fingerprint }) };
+        }),
+      );
+    } catch (err) {
+      if (!signal.aborted) log.warn({ event: 'cluster.unread', cluster, err });
+    }
+  }
+
+  async function takeGuests(rows: readonly GuestRow[], isQuorate: boolean): Promise<void> {
+    const index = indexGuests(rows);
+    const missing = own.take(index);
+    memory.copies = copiesAmong(rows);
+    // Only a whole list of a cluster that has its majority says that something is not there.
+    if (isQuorate) await Promise.all(missing.map(({ record }) => lookAgain(record)));
+  }
+
+  function copiesAmong(rows: readonly GuestRow[]): GuestRow[] {
+    const ours = new Map(own.records().map((record) => [own.of(record.instanceId).sight.vmid, record]));
+    const tags = new Set(own.records().map(({ instanceId }) => `drover-${instanceId.slice(-12)}`));
+    return rows.filter((row) => row.tags.some((tag) => tags.has(tag)) && !ours.has(row.vmid));
+  }
+
+  /** The list does not have it: its configuration says whether there is one. */
+  async function lookAgain(record: ClusterGuest): Promise<void> {
+    const { instanceId } = record;
+    try {
+      const { place } = await look.config(record, signal);
+      await look.status({ ...record, vmid: place.vmid }, signal);
+    } catch (error) {
+      if (isKind(error, 'not-found')) own.see(instanceId, { presence: 'absent', status: 'unknown' });
+    }
+  }
+
+  function fellSilent(error: unknown): void {
+    memory.message = wordsOf(error);
+    if (memory.connected) log.warn({ event: 'cluster.silent', cluster, err: asDroverError(error) });
+    memory.connected = false;
+    nodes.tellSilent(`${cluster} does not answer: ${memory.message}`);
+  }
+
+  /** Milliseconds until the next poll. */
+  async function attempt(): Promise<number> {
+    try {
+      await pollOnce();
+      failures = 0;
+      backoff.reset();
+      return work.isBusy() ? pace.busyMs : pace.idleMs;
+    } catch (error) {
+      if (signal.aborted) return 0;
+      failures += 1;
+      if (failures === 1 && memory.connected) return Math.min(secondTryMs, pace.busyMs);
+      fellSilent(error);
+      return backoff.nextMs();
+    }
+  }
+
+  return {
+    async run() {
+      while (!signal.aborted) {
+        wakeUp = new AbortController();
+        const waitMs = await attempt();
+        if (signal.aborted) return;
+        const either = AbortSignal.any([signal, wakeUp.signal]);
+        await clock.sleep(waitMs, either).catch(() => undefined);
+      }
+    },
+    wake: () => wakeUp.abort(),
+  };
+}

@@ -1,0 +1,107 @@
+import { DroverError, isKind } from '#shared/errors.ts';
+import type { ClusterGuest } from '#shared/model.ts';
+import type { ClusterTools } from './cluster-memory.ts';
+import type { GuestCall, GuestCalls, GuestPlace } from './guests/guest-kind.ts';
+import { isLeftToHa } from './guest-state.ts';
+import type { Look } from './look.ts';
+import type { OwnGuests } from './own-guests.ts';
+import { perform } from './perform.ts';
+
+/** HA acts in its own time: its task ends before anything has happened. */
+const haWithinMs = 120_000;
+const haEveryMs = 3000;
+const leastShutdownS = 1;
+
+export interface Power {
+  /** Until it runs; nothing where it does. */
+  start(record: ClusterGuest, signal: AbortSignal): Promise<void>;
+  /** Asks first; after the grace it is ended. Until it has stopped; nothing where it has. */
+  stop(record: ClusterGuest, graceMs: number, signal: AbortSignal): Promise<void>;
+  pause(record: ClusterGuest, signal: AbortSignal): Promise<void>;
+  resume(record: ClusterGuest, signal: AbortSignal): Promise<void>;
+}
+
+/** Each of its calls looks at the guest itself, before and after: what is so already is no failure. */
+export function createPower(tools: ClusterTools, own: OwnGuests, look: Look): Power {
+  const { kinds, clock } = tools;
+  const statusOf = ({ instanceId }: ClusterGuest) => own.of(instanceId).sight.status;
+
+  function callsOf(record: ClusterGuest): { readonly place: GuestPlace; readonly calls: GuestCalls } {
+    const { node, vmid } = own.of(record.instanceId).sight;
+    const place = { node, vmid };
+    return { place, calls: kinds[record.kind].calls(place) };
+  }
+
+  /** What it refuses because of how the guest is, a look at the guest explains better. */
+  async function change(
+    record: ClusterGuest,
+    callOf: (calls: GuestCalls) => GuestCall,
+    isDone: () => boolean,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { place, calls } = callsOf(record);
+    let refusal: DroverError | undefined;
+    try {
+      await perform(tools, callOf(calls), place, signal);
+    } catch (error) {
+      if (!isKind(error, 'failed-precondition', 'not-found', 'deadline-exceeded')) throw error;
+      refusal = error;
+    }
+    await lookUntil(record, isDone, signal);
+    if (isDone()) return;
+    throw (
+      refusal ?? new DroverError('unavailable', `it is ${statusOf(record)} still`, { reason: 'no-change' })
+    );
+  }
+
+  async function lookUntil(record: ClusterGuest, isDone: () => boolean, signal: AbortSignal): Promise<void> {
+    const endMs = clock.monotonicMs() + haWithinMs;
+    await look.status(record, signal);
+    while (!isDone() && isLeftToHa(own.of(record.instanceId).sight) && clock.monotonicMs() < endMs) {
+      await clock.sleep(haEveryMs, signal);
+      await look.status(record, signal);
+    }
+  }
+
+  return {
+    async start(record, signal) {
+      const isUp = (): boolean => statusOf(record) === 'running' || statusOf(record) === 'paused';
+      await look.status(record, signal);
+      if (!isUp()) await change(record, (calls) => calls.start(), isUp, signal);
+    },
+    async stop(record, graceMs, signal) {
+      const isDown = (): boolean => statusOf(record) === 'stopped';
+      await look.status(record, signal);
+      if (isDown()) return;
+      const timeoutS = Math.max(leastShutdownS, Math.ceil(graceMs / 1000));
+      if (graceMs > 0 && statusOf(record) === 'running') {
+        try {
+          await change(record, (calls) => calls.shutdown(timeoutS), isDown, signal);
+          return;
+        } catch (error) {
+          // It did not heed it, or could not: it is ended. What keeps us from asking keeps us from that too.
+          if (signal.aborted || isKind(error, 'unauthenticated', 'permission-denied')) throw error;
+        }
+      }
+      if (!isDown()) await change(record, (calls) => calls.stop(), isDown, signal);
+    },
+    async pause(record, signal) {
+      await look.status(record, signal);
+      const isPaused = (): boolean => statusOf(record) === 'paused';
+      if (isPaused()) return;
+      await change(record, (calls) => offered(calls.pause(), record, 'pause'), isPaused, signal);
+    },
+    async resume(record, signal) {
+      await look.status(record, signal);
+      const isRunning = (): boolean => statusOf(record) === 'running';
+      if (isRunning()) return;
+      await change(record, (calls) => offered(calls.resume(), record, 'resume'), isRunning, signal);
+    },
+  };
+}
+
+function offered(call: GuestCall | undefined, { kind }: ClusterGuest, what: string): GuestCall {
+  if (call !== undefined) return call;
+  const runtime = kind === 'lxc' ? 'proxmox-lxc' : 'proxmox-vm';
+  throw new DroverError('unimplemented', `${runtime} cannot ${what}: its cluster offers no way`);
+}

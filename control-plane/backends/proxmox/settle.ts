@@ -1,0 +1,260 @@
+import { DroverError, isKind } from '#shared/errors.ts';
+import type { ClusterGuest, InstanceSpec } from '#shared/model.ts';
+import { claimOtherVmid, patchGuest } from '../../store/put-cluster-guest.ts';
+import { type ClusterTools, versionOf } from './cluster-memory.ts';
+import type { GuestChanges, GuestKind, GuestMark, GuestPlace, SpecContext } from './guests/guest-kind.ts';
+import { textOf } from './guests/properties.ts';
+import type { Images } from './images.ts';
+import { configurationOf, type FoundConfig, type Look } from './look.ts';
+import { isOurTag, markOf, parseTags, readMark, withMark, withTag } from './marks.ts';
+import type { OwnGuests } from './own-guests.ts';
+import { ask, perform } from './perform.ts';
+import type { Power } from './power.ts';
+import { storageChooser } from './storages.ts';
+import { chooseVmid } from './vmids.ts';
+
+/** Somebody else may take the number that we chose, again and again. */
+const mostNumbers = 20;
+/** What is made half by somebody, perhaps by us, is waited for. */
+const halfMadeForMs = 30_000;
+const halfMadeEveryMs = 3000;
+/** Answers may be lost again and again. */
+const mostRounds = 5;
+
+export interface Settle {
+  /** Makes the guest, or makes it be as its newest spec says, and starts it. May be repeated. */
+  run(record: ClusterGuest, signal: AbortSignal): Promise<void>;
+  /** Reads what its configuration says of it, and its addresses where they are not set by hand. */
+  furnish(record: ClusterGuest, found: FoundConfig, signal: AbortSignal): Promise<void>;
+}
+
+export function createSettle(
+  tools: ClusterTools,
+  parts: { readonly own: OwnGuests; readonly look: Look; readonly power: Power; readonly images: Images },
+): Settle {
+  const { store, clock, kinds, memory, limits, api, log, name: cluster } = tools;
+  const { own, look, power, images } = parts;
+
+  const contextOf = (place: GuestPlace, kind: GuestKind): SpecContext => ({
+    ...place,
+    version: versionOf(memory),
+    storageOf: storageChooser(memory, place.node, kind.kind),
+  });
+
+  const markFor = ({ instanceId, vmid, generation, spec }: ClusterGuest): GuestMark =>
+    markOf({
+      instanceId,
+      fleetId: tools.fleetId,
+      project: store.snapshot().get('instance', instanceId)?.metadata.project ?? 'default',
+      workload: spec?.workload ?? '',
+      vmid,
+      generation,
+    });
+
+  /** Storages of one name are one where they are shared. */
+  function storageKey(node: string, storage: string): string {
+    const row = memory.nodes.get(node)?.storages.find((each) => each.storage === storage);
+    return row?.shared === true ? storage : `${node}/${storage}`;
+  }
+
+  function nodeToMakeOn(record: ClusterGuest): string {
+    const found = [...memory.nodes.values()].find(({ name }) => name === record.node);
+    if (found?.online === true) return found.node;
+    throw new DroverError('unavailable', `node ${record.node} does not take part in ${cluster}`, {
+      subject: { node: record.node, acted: 'no' },
+    });
+  }
+
+  /** Its own configuration, or why the number cannot be had: somebody else's guest has it. */
+  async function whoseIs(record: ClusterGuest, signal: AbortSignal): Promise<'ours' | 'free' | 'taken'> {
+    const endMs = clock.monotonicMs() + halfMadeForMs;
+    while (true) {
+      try {
+        await look.config(record, signal);
+        return 'ours';
+      } catch (error) {
+        if (!isKind(error, 'not-found')) throw error;
+      }
+      const lock = await lockOf(record, signal);
+      if (lock === undefined) return 'free';
+      // A guest that is being made has no mark yet: it may be ours, of an order whose answer was lost.
+      if (lock !== 'create' || clock.monotonicMs() > endMs) return 'taken';
+      await clock.sleep(halfMadeEveryMs, signal);
+    }
+  }
+
+  /** Of whatever guest has its number; undefined: none has. */
+  async function lockOf({ vmid }: ClusterGuest, signal: AbortSignal): Promise<string | undefined> {
+    const rows = await api.call('GET /cluster/resources', { type: 'vm' }, { signal });
+    const row = (Array.isArray(rows) ? (rows as Record<string, unknown>[]) : []).find(
+      (each) => Number(each['vmid']) === vmid,
+    );
+    if (row === undefined) return undefined;
+    const kind = kinds[row['type'] === 'qemu' ? 'qemu' : 'lxc'];
+    try {
+      const call = kind.calls({ node: textOf(row['node']), vmid }).config();
+      return textOf(configurationOf(await ask(tools, call, signal))['lock']);
+    } catch (error) {
+      if (isKind(error, 'not-found')) return undefined;
+      throw error;
+    }
+  }
+
+  async function takeOtherNumber(record: ClusterGuest): Promise<ClusterGuest> {
+    const { result } = await store.transact((tx) =>
+      claimOtherVmid(
+        tx,
+        record.instanceId,
+        (claimed) => chooseVmid(record.vmid + 1, (vmid) => claimed.has(vmid) || isTaken(vmid)),
+        clock.nowMs(),
+      ),
+    );
+    log.warn({
+      event: 'guest.renumbered',
+      cluster,
+      instance: record.instanceId,
+      from: record.vmid,
+      to: result.vmid,
+    });
+    return result;
+  }
+
+  const isTaken = (vmid: number): boolean => memory.guests.some((row) => row.vmid === vmid);
+
+  async function create(record: ClusterGuest, spec: InstanceSpec, signal: AbortSignal): Promise<void> {
+    const kind = kinds[record.kind];
+    const place = { node: nodeToMakeOn(record), vmid: record.vmid };
+    const image = await images.place(kind.kind, place.node, spec, signal);
+    const context = { ...contextOf(place, kind), image, mark: markFor(record) };
+    const busy = { node: place.node, storage: storageKey(place.node, context.storageOf(spec.rootPool)) };
+    await limits.run(busy, signal, () => perform(tools, kind.create(spec, context), place, signal));
+  }
+
+  /** Until a guest with our mark is there. A number that somebody else has by now is given up. */
+  async function make(first: ClusterGuest, spec: InstanceSpec, signal: AbortSignal): Promise<ClusterGuest> {
+    let record = first;
+    for (let tries = 0; tries < mostNumbers; tries += 1) {
+      try {
+        await create(record, spec, signal);
+      } catch (error) {
+        if (!isKind(error, 'already-exists')) throw error;
+      }
+      const whose = await whoseIs(record, signal);
+      if (whose === 'ours') return markMade(record);
+      if (whose === 'taken') record = await takeOtherNumber(record);
+      if (whose === 'free')
+        throw new DroverError('unavailable', 'it was made, and is not there', {
+          subject: { instance: record.instanceId },
+        });
+    }
+    throw new DroverError('aborted', `${mostNumbers} numbers in a row were taken by others`);
+  }
+
+  async function markMade(record: ClusterGuest): Promise<ClusterGuest> {
+    const { result } = await store.transact((tx) =>
+      patchGuest(tx, record.instanceId, { made: true }, clock.nowMs()),
+    );
+    return result ?? record;
+  }
+
+  /** What a clone or a restore left out of our mark. */
+  async function completeMark(
+    record: ClusterGuest,
+    found: FoundConfig,
+    signal: AbortSignal,
+  ): Promise<boolean> {
+    const { config, place, digest } = found;
+    const description = textOf(config['description']);
+    const tags = parseTags(config['tags']);
+    const mark = markFor(record);
+    const isMarked = tags.includes(mark.tag) && readMark(description)?.instanceId === record.instanceId;
+    if (isMarked && tags.filter(isOurTag).length === 1) return false;
+    const set = { tags: withTag(tags, mark.tag), description: withMark(description, mark) };
+    const call = kinds[record.kind].calls(place).configure({ set, unset: [] }, digest);
+    await perform(tools, call, place, signal);
+    return true;
+  }
+
+  /** Whether anything was changed. A configuration that another writer changed meanwhile is read anew. */
+  async function configure(record: ClusterGuest, spec: InstanceSpec, signal: AbortSignal): Promise<boolean> {
+    const kind = kinds[record.kind];
+    let isChanged = false;
+    let found = await look.config(record, signal);
+    if (await completeMark(record, found, signal)) found = await look.config(record, signal);
+    const changesNow = () => kind.changes(spec, found.config, contextOf(found.place, kind));
+    for (let rounds = 0; rounds < mostRounds; rounds += 1) {
+      const changes = changesNow();
+      refuse(record, changes);
+      if (!isAny(changes) && changes.grow.length === 0) return isChanged;
+      isChanged = true;
+      const ends = [await perform(tools, changing, found.place, signal)];
+      for (const { disk, sizeGib } of changes.grow)
+        ends.push(await perform(tools, kind.calls(found.place).grow(disk, sizeGib), found.place, signal));
+      if (!ends.includes('lost')) return true;
+      found = await look.config(record, signal);
+    }
+    throw new DroverError('unavailable', `its configuration was changed ${mostRounds} times, to no end`);
+
+    async function changing() {
+      found = await look.config(record, signal);
+      const changes = changesNow();
+      return isAny(changes) ? kind.calls(found.place).configure(changes, found.digest) : undefined;
+    }
+  }
+
+  function refuse({ instanceId }: ClusterGuest, { refused }: GuestChanges): void {
+    if (refused.length === 0) return;
+    throw new DroverError('failed-precondition', `it cannot become so: ${refused.join('; ')}`, {
+      subject: { instance: instanceId },
+      nextStep: 'a new instance of another workload can be so',
+    });
+  }
+
+  /** Something of it counts only after a start. */
+  async function isPending(record: ClusterGuest, place: GuestPlace, signal: AbortSignal): Promise<boolean> {
+    const answer = await ask(tools, kinds[record.kind].calls(place).pending(), signal);
+    const rows = Array.isArray(answer) ? (answer as Record<string, unknown>[]) : [];
+    return rows.some((row) => row['pending'] !== undefined || row['delete'] !== undefined);
+  }
+
+  async function furnish(record: ClusterGuest, { config, place }: FoundConfig, signal: AbortSignal) {
+    const kind = kinds[record.kind];
+    const guest = own.of(record.instanceId);
+    const fixed = kind.fixedAddresses(config);
+    const { limits: set, notEnforced } = kind.limits(config);
+    const rootPool = kind.rootStorage(config);
+    guest.furnishing = { limits: set, notEnforced, rootPool, addresses: fixed };
+    if (fixed.length > 0 || guest.sight.status !== 'running') return;
+    try {
+      const seen = kind.seenAddresses(await ask(tools, kind.calls(place).addresses(), signal));
+      guest.furnishing = { ...guest.furnishing, addresses: seen };
+    } catch (error) {
+      // A guest without its agent, or one that just came up: told without addresses.
+      if (signal.aborted) throw error;
+    }
+  }
+
+  return {
+    furnish,
+    async run(first, signal) {
+      const { instanceId, generation } = first;
+      const spec = first.spec ?? store.snapshot().get('instance', instanceId)?.spec;
+      if (spec === undefined) throw new DroverError('internal', `${instanceId} has no spec`);
+      const record = first.made === true ? first : await make(first, spec, signal);
+      await look.status(record, signal);
+      const isChanged = await configure(record, spec, signal);
+      const found = await look.config(record, signal);
+      const isUp = own.of(instanceId).sight.status !== 'stopped';
+      if (isChanged && isUp && (await isPending(record, found.place, signal)))
+        await power.stop(record, spec.stopGraceMs, signal);
+      await power.start(record, signal);
+      await furnish(record, found, signal);
+      // A newer spec may have come meanwhile: then this one is not the last word.
+      await store.transact((tx) =>
+        patchGuest(tx, instanceId, { made: true, appliedGeneration: generation }, clock.nowMs()),
+      );
+    },
+  };
+}
+
+const isAny = ({ set, unset }: GuestChanges): boolean => Object.keys(set).length + unset.length > 0;

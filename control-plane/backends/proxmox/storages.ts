@@ -1,0 +1,46 @@
+import { DroverError } from '#shared/errors.ts';
+import type { ClusterMemory } from './cluster-memory.ts';
+import type { StorageRow } from './observe.ts';
+
+/** What can hold roots and data volumes, as storages name it. */
+export const contentOf = { lxc: 'rootdir', qemu: 'images' } as const;
+
+/** Those first that take snapshots and clones cheaply. What is not named comes between them and files. */
+const order: Readonly<Record<string, number>> = {
+  zfspool: 0,
+  lvmthin: 1,
+  rbd: 2,
+  btrfs: 3,
+  lvm: 5,
+  dir: 6,
+  nfs: 7,
+  cifs: 8,
+};
+
+/**
+ * Storages of one node that can hold guests; the first is its default: local ones before shared ones of the
+ * same kind, then by name.
+ */
+export function guestStorages(rows: readonly StorageRow[], kind?: keyof typeof contentOf): StorageRow[] {
+  const rank = ({ plugin, shared }: StorageRow): number => 2 * (order[plugin] ?? 4) + Number(shared);
+  const wanted = kind === undefined ? Object.values(contentOf) : [contentOf[kind]];
+  return rows
+    .filter(({ content }) => wanted.some((each) => content.includes(each)))
+    .toSorted((a, b) => rank(a) - rank(b) || (a.storage < b.storage ? -1 : 1));
+}
+
+/** The storage that a pool's name stands for on a node. failed-precondition where there is none. */
+export function storageChooser(memory: ClusterMemory, node: string, kind: keyof typeof contentOf) {
+  const storages = guestStorages(memory.nodes.get(node)?.storages ?? [], kind);
+  return (pool: string): string => {
+    const found = pool === '' ? storages[0] : storages.find(({ storage }) => storage === pool);
+    if (found !== undefined) return found.storage;
+    const wanted = pool === '' ? 'a storage' : `storage ${pool}`;
+    const there = storages.map(({ storage }) => storage).join(', ') || 'none';
+    throw new DroverError(
+      'failed-precondition',
+      `wanted ${wanted} for "${contentOf[kind]}" on ${node}, found ${there}`,
+      { subject: { node }, nextStep: 'see the pools in `drover describe node`' },
+    );
+  };
+}

@@ -1,0 +1,41 @@
+import type { ClusterSpec, ClusterStatus } from '#shared/model.ts';
+import { clusterNodeName } from '../../store/put-cluster-node.ts';
+import type { OpenClusterApi } from './cluster-api.ts';
+import { parseMembership, parseResources, parseVersion } from './observe.ts';
+import { rightsMessage, rightsOf } from './rights.ts';
+
+/** Tries a way in and changes nothing. */
+export async function tryCluster(
+  name: string,
+  spec: ClusterSpec,
+  openApi: OpenClusterApi,
+  signal: AbortSignal,
+): Promise<ClusterStatus> {
+  const api = openApi(name, spec);
+  try {
+    const version = parseVersion(await api.call('GET /version', {}, { signal }));
+    const [permissions, status, list] = await Promise.all([
+      api.call('GET /access/permissions', {}, { signal }),
+      api.call('GET /cluster/status', {}, { signal }),
+      api.call('GET /cluster/resources', {}, { signal }),
+    ]);
+    const membership = parseMembership(status);
+    const rights = rightsOf(permissions);
+    return {
+      name,
+      clusterName: membership.name,
+      version,
+      connected: true,
+      quorate: membership.quorate,
+      endpoints: api.endpoints().map(({ address, problem }) => ({ address, problem })),
+      nodes: membership.nodes.map(({ node }) => clusterNodeName(name, node)),
+      guests: parseResources(list).guests.length,
+      ownGuests: 0,
+      lastSeenAtMs: 0,
+      message: rightsMessage(rights),
+      rights,
+    };
+  } finally {
+    await api.close();
+  }
+}

@@ -1,0 +1,109 @@
+/** A Proxmox cluster on loopback with the backend of clusters on top of it, for tests. */
+import { randomUUID, randomUUIDv7 } from 'node:crypto';
+import type { OrderHead, Observation } from '../control-plane/backends/backend.ts';
+import type { ClusterBackend } from '../control-plane/backends/cluster-backend.ts';
+import { proxmoxBackend, type ProxmoxOptions } from '../control-plane/backends/proxmox/index.ts';
+import { createMemoryJournal } from '../control-plane/store/memory.ts';
+import { openStore } from '../control-plane/store/open-store.ts';
+import { addCluster } from '../control-plane/store/put-cluster.ts';
+import { clusterNodeName } from '../control-plane/store/put-cluster-node.ts';
+import type { Store } from '../control-plane/store/store.ts';
+import { type Clock, systemClock } from '#shared/clock.ts';
+import { createLog } from '#shared/log.ts';
+import type { ClusterSpec, InstanceId, InstanceState, NodeName } from '#shared/model.ts';
+import { recordedTemplate } from './fakes/proxmox/standard-storages.ts';
+import { type ProxmoxServer, type ProxmoxServerOptions, startProxmoxServer } from './fakes/proxmox-server.ts';
+import { createSeededRandom } from './fakes/random.ts';
+import { until } from './until.ts';
+
+export const storedTemplate = `proxmox:local:vztmpl/${recordedTemplate}`;
+
+/** Everything a hundred times as fast, on a real clock. */
+export const quickPace = { busyMs: 20, idleMs: 50, detailsMs: 60_000 } as const;
+
+export const specOf = (server: ProxmoxServer): ClusterSpec => ({
+  endpoints: [...server.endpoints.values()],
+  trust: { kind: 'authority', pem: server.authorityPem },
+  credential: { kind: 'token', tokenId: server.tokenId, secret: server.secret },
+});
+
+export interface ProxmoxWorld extends AsyncDisposable {
+  readonly server: ProxmoxServer;
+  readonly store: Store;
+  readonly backend: ClusterBackend;
+  /** Everything that was told since the start. */
+  readonly seen: Observation[];
+  node(name: string): NodeName;
+  state(id: InstanceId): InstanceState | 'absent' | undefined;
+  order(node: string, patch?: Partial<OrderHead>): OrderHead;
+}
+
+/** One cluster called "lab", its nodes connected. */
+export async function openProxmoxWorld(
+  options: ProxmoxServerOptions & {
+    readonly backend?: Partial<ProxmoxOptions>;
+    readonly unwatched?: boolean;
+  } = {},
+): Promise<ProxmoxWorld> {
+  const clock: Clock = options.clock ?? systemClock;
+  const server = await startProxmoxServer({ pace: 0.01, ...options, clock });
+  const store = await openStore({ journal: createMemoryJournal(), clock });
+  const spec = specOf(server);
+  await store.transact((tx) =>
+    addCluster(tx, { name: 'lab', spec, id: randomUUIDv7(), caller: 'test' }, clock.nowMs()),
+  );
+  const backend = proxmoxBackend({
+    store,
+    fleet: { fleetId: 'fleet-1', fleetEpoch: 1 },
+    clock,
+    random: createSeededRandom(7),
+    log: createLog({ level: 'silent' }),
+    pace: quickPace,
+    ...options.backend,
+  });
+  const seen: Observation[] = [];
+  const ending = new AbortController();
+  const reading = options.unwatched
+    ? Promise.resolve()
+    : (async () => {
+        for await (const observation of backend.watch(ending.signal)) seen.push(observation);
+      })();
+  const count = server.world.nodes.size;
+  if (options.clock === undefined)
+    await until(
+      () => (backend.status('lab')?.nodes.length === count && backend.status('lab')?.connected) || undefined,
+      {
+        what: 'a connected cluster',
+      },
+    );
+  return {
+    server,
+    store,
+    backend,
+    seen,
+    node: (name) => clusterNodeName('lab', name),
+    state: (id) => {
+      const last = seen.findLast(
+        (one) =>
+          (one.kind === 'instance' && one.state.instanceId === id) ||
+          (one.kind === 'absent' && one.instanceId === id),
+      );
+      if (last?.kind === 'absent') return 'absent';
+      return last?.kind === 'instance' ? last.state : undefined;
+    },
+    order: (node, patch = {}) => ({
+      node: clusterNodeName('lab', node),
+      instanceId: randomUUIDv7() as InstanceId,
+      generation: 1,
+      requestId: randomUUID(),
+      ...patch,
+    }),
+    async [Symbol.asyncDispose]() {
+      ending.abort();
+      await backend.close();
+      await reading;
+      await store.close();
+      await server.close();
+    },
+  };
+}
