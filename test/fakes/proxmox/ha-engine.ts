@@ -19,7 +19,8 @@ export interface HaService {
   running: boolean;
   busy: boolean;
   command: { readonly kind: 'migrate' | 'relocate' | 'stop'; readonly target?: string } | undefined;
-  failures: number;
+  /** Rounds of the node's manager to let pass: it takes one to learn of what was recovered to it. */
+  waits: number;
 }
 
 export interface HaEngine {
@@ -33,11 +34,17 @@ export interface HaEngine {
   active(node: string): boolean;
   /** A resource came or was changed. */
   changed(): void;
+  /** As if it had watched for a while: who decides, which nodes have had services, and all resources as wanted. */
+  assume(past: { readonly master: string; readonly active: readonly string[] }): void;
 }
 
 const everyMs = 10_000;
 const lrmDelayMs = 1500;
-const masterLostMs = 120_000;
+const masterLostMs = 115_000;
+/** Another node's manager looks a little later than the one that is gone did. */
+const nextMasterMs = 1500;
+/** What is silent for so long begins anew when it is back. */
+const nodeLostMs = 60_000;
 const fenceAfterMs = 60_000;
 const recoverAfterMs = 130_000;
 
@@ -57,7 +64,6 @@ export const guestOfSid = (world: World, sid: string): Guest | undefined =>
 function createEngine(world: World): HaEngine {
   const { clock, pace } = world;
   const services = new Map<string, HaService>();
-  const diedAtMs = new Map<string, number>();
   const seenMs = new Map<string, number>();
   const activeNodes = new Set<string>();
   let master: string | undefined;
@@ -69,27 +75,34 @@ function createEngine(world: World): HaEngine {
     const node = world.nodes.get(name);
     return node?.alive === true && !node.cut;
   };
-  world.onNodeChange.add((name, alive) => {
-    if (alive) diedAtMs.delete(name);
-    else diedAtMs.set(name, clock.nowMs());
-  });
-
-  function elect(): boolean {
+  function hasMaster(): boolean {
     if (master !== undefined && present(master)) {
       masterSeenMs = clock.nowMs();
       return true;
     }
-    if (master !== undefined && clock.nowMs() - masterSeenMs < masterLostMs * pace) return false;
-    master = [...world.nodes.keys()].reverse().find(present);
+    if (master === undefined) elect();
+    else if (clock.nowMs() - masterSeenMs >= masterLostMs * pace) clock.after(nextMasterMs * pace, takeOver);
+    return master !== undefined && present(master);
+  }
+  function elect(): void {
+    master = [...world.nodes.keys()].find(present);
     masterSeenMs = clock.nowMs();
     masterSinceMs = clock.nowMs();
-    return master !== undefined;
+  }
+  function takeOver(): void {
+    if (!world.quorate() || (master !== undefined && present(master))) return;
+    elect();
+    rest();
+    takeBack = clock.every(everyMs * pace, look);
   }
 
   function look(): void {
     if (!world.quorate()) return;
-    for (const name of world.nodes.keys()) if (present(name)) seenMs.set(name, clock.nowMs());
-    if (!elect()) return;
+    for (const name of world.nodes.keys()) {
+      if (present(name)) seenMs.set(name, clock.nowMs());
+      else if (clock.nowMs() - (seenMs.get(name) ?? 0) > nodeLostMs * pace) activeNodes.delete(name);
+    }
+    if (!hasMaster()) return;
     adopt();
     for (const service of services.values()) decide(service);
     clock.after(lrmDelayMs * pace, act);
@@ -140,7 +153,7 @@ function createEngine(world: World): HaEngine {
   }
   /** Its node is gone: fenced after a minute, found a new place once its lock has run out. */
   function recover(service: HaService): void {
-    const died = diedAtMs.get(service.node) ?? clock.nowMs();
+    const died = world.nodes.get(service.node)?.changedAtMs ?? clock.nowMs();
     const offlineMs = clock.nowMs() - Math.max(died, masterSinceMs);
     if (offlineMs < fenceAfterMs * pace) return;
     if (service.crm !== 'fence') become(service, 'fence');
@@ -154,6 +167,7 @@ function createEngine(world: World): HaEngine {
     halt(guest);
     moveConfig(world, guest, target);
     service.node = target;
+    service.waits = 1;
     become(service, 'started');
   }
 
@@ -162,7 +176,8 @@ function createEngine(world: World): HaEngine {
     for (const service of services.values()) {
       if (service.busy || service.done || !present(service.node)) continue;
       activeNodes.add(service.node);
-      perform(service);
+      if (service.waits > 0) service.waits -= 1;
+      else perform(service);
     }
     for (const service of services.values()) watch(service);
   }
@@ -218,8 +233,8 @@ function createEngine(world: World): HaEngine {
   }
   function changed(): void {
     if (takeBack !== undefined) return;
-    // Managers look at seconds that end in one, as the recorded ones did; from 9 on in six.
-    const phaseMs = world.major === 8 ? 1000 : 6000;
+    // Managers look when a second ends in one, as the recorded ones did; from 9 on in five.
+    const phaseMs = world.major === 8 ? 800 : 5400;
     const waitMs = (everyMs + phaseMs - (clock.nowMs() % everyMs)) % everyMs;
     takeBack = clock.after(waitMs * pace, () => {
       takeBack = clock.every(everyMs * pace, look);
@@ -233,6 +248,20 @@ function createEngine(world: World): HaEngine {
     nodeSeenMs: (name) => seenMs.get(name) ?? clock.nowMs(),
     active: (name) => activeNodes.has(name),
     changed,
+    assume(past) {
+      master = past.master;
+      masterSeenMs = clock.nowMs();
+      for (const name of world.nodes.keys()) seenMs.set(name, clock.nowMs());
+      for (const name of past.active) activeNodes.add(name);
+      adopt();
+      for (const service of services.values()) {
+        const resource = world.ha.resources.get(service.sid);
+        const crm = resource?.state === 'started' ? 'started' : 'stopped';
+        Object.assign(service, { crm, done: true, running: crm === 'started' });
+        if (resource !== undefined) resource.current = crm;
+      }
+      changed();
+    },
   };
 }
 
@@ -244,5 +273,5 @@ export const newService = (sid: string, node: string): HaService => ({
   running: false,
   busy: false,
   command: undefined,
-  failures: 0,
+  waits: 0,
 });

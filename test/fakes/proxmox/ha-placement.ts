@@ -31,11 +31,11 @@ function preferenceOf(world: World, sid: string): Preference | undefined {
   return { priorities: parsePriorities(rule['nodes'] ?? ''), strict: rule['strict'] === '1' };
 }
 
-/** The nodes of `present` that it may run on, best first: by priority, then by how many guests they have. */
+/** The nodes of `present` that it may run on, best first: by priority, then by how many resources they have. */
 export function nodesOf(world: World, sid: string, present: readonly string[]): string[] {
   const preference = preferenceOf(world, sid);
-  const load = (name: string): number =>
-    [...world.guests.values()].filter(({ node }) => node === name).length;
+  const services = [...world.ha.resources.keys()].map((one) => world.guests.get(Number(one.slice(3)))?.node);
+  const load = (name: string): number => services.filter((node) => node === name).length;
   const rank = (name: string): number => preference?.priorities.get(name) ?? -1;
   const allowed = preference?.strict === true ? present.filter((name) => rank(name) >= 0) : [...present];
   return allowed.sort((one, other) => rank(other) - rank(one) || load(one) - load(other));

@@ -48,7 +48,7 @@ function row(guest: Guest, world: World): Record<string, unknown> {
 export function haAnswer(guest: Guest, world: World): Record<string, unknown> {
   const resource = world.ha.resources.get(sidOf(guest));
   if (resource === undefined || resource.state === 'ignored') return { managed: 0 };
-  const { state, fields } = resource;
+  const { current: state, fields } = resource;
   return { managed: 1, state, ...(world.major === 8 ? { group: fields['group'] ?? null } : {}) };
 }
 

@@ -48,7 +48,7 @@ export async function replayFlow(
   await using server = await startProxmoxServer({
     version: recording.version,
     clock,
-    nodes,
+    nodes: nodes.map((name) => ({ name, kvm: false })),
     random,
     slowRefusals: true,
   });

@@ -2,6 +2,7 @@
 import type { ProxmoxServer } from '../proxmox-server.ts';
 import type { Exchange, Recording } from './recording.ts';
 import { replayFiles } from './replay-files.ts';
+import { haOf } from './ha-engine.ts';
 import { sizeIn } from './guest-figures.ts';
 import type { Guest, GuestConfig, World } from './world.ts';
 
@@ -164,6 +165,8 @@ function placeGuest(world: World, vmid: number, evidence: Evidence): void {
   const { kind, node } = evidence;
   const config = evidence.config ?? usualConfig(vmid, evidence);
   const guest = world.newGuest({ vmid, kind, node, config });
+  // The recorded machines had no system on their disks.
+  if (kind === 'qemu') guest.inside.shutdownMs = Number.POSITIVE_INFINITY;
   if (evidence.running === true) {
     guest.status = 'running';
     guest.qmpStatus = 'running';
@@ -246,6 +249,13 @@ const particulars: Readonly<Record<string, (server: ProxmoxServer) => void>> = {
     });
     // Where the disk of 7014 lies is not recorded.
     world.storages.volumes('btr', node).delete('btr:7014/subvol-7014-disk-0.subvol');
+  },
+  ha({ world }) {
+    if (world.major === 8) haOf(world).assume({ master: 'pve3', active: ['pve1', 'pve2'] });
+  },
+  failover({ world }) {
+    world.ha.resources.set('ct:7401', { sid: 'ct:7401', state: 'started', fields: {}, current: 'started' });
+    haOf(world).assume({ master: 'pve3', active: [...world.nodes.keys()] });
   },
 };
 
