@@ -23,7 +23,7 @@ import { noSuchGuest, type Orders } from './orders.ts';
 import type { OwnGuests } from './own-guests.ts';
 import { ask, perform } from './perform.ts';
 import type { Settle } from './settle.ts';
-import { storageChooser } from './storages.ts';
+import { diskFormatOf, storageChooser } from './storages.ts';
 import type { Work } from './work.ts';
 
 export interface Adoptions {
@@ -106,6 +106,7 @@ export function createAdoptions(
       ...place,
       version: versionOf(memory),
       storageOf: storageChooser(memory, row.node, row.kind),
+      diskFormat: (storage) => diskFormatOf(memory, row.node, storage),
       networks: store.snapshot().list('network'),
     });
     const waiting = await pendingKeys(kind, place, signal);

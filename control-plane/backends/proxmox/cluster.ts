@@ -9,6 +9,7 @@ import { openClusterApi } from './api.ts';
 import type { OpenClusterApi } from './cluster-api.ts';
 import { type ClusterMemory, type ClusterTools, emptyMemory } from './cluster-memory.ts';
 import { createConsole, type OpenConsole } from './console.ts';
+import { createRun, type RunCommand } from './exec.ts';
 import { lxcKind } from './guests/lxc.ts';
 import { qemuKind } from './guests/qemu.ts';
 import { createImages, type Images } from './images.ts';
@@ -51,6 +52,8 @@ export interface LiveCluster {
   readonly adoptions: Adoptions;
   readonly migrate: Migrate;
   readonly openConsole: OpenConsole;
+  /** unimplemented, by name, where its kind of guest cannot. */
+  readonly run: RunCommand;
   readonly nodes: Nodes;
   readonly work: Work;
   readonly poll: Poll;
@@ -111,6 +114,7 @@ export function openCluster(record: Cluster, surroundings: Surroundings): LiveCl
     adoptions: createAdoptions(tools, { own, look, settle, orders, work }),
     migrate: createMigrate(tools, { own, look, orders }),
     openConsole: createConsole(tools, { look, orders }),
+    run: createRun(tools, own),
     nodes,
     work,
     poll,

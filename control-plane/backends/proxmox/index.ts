@@ -124,7 +124,11 @@ export function proxmoxBackend(options: ProxmoxOptions): ClusterBackend {
       yield* clusterOf(node).volumes.list(node);
     },
     removeVolume: async (node, volume) => clusterOf(node).volumes.remove(node, volume),
-    exec: async (node, start) => cannot(node, start.instance, 'exec'),
+    exec: async (node, start, _caller, signal) => {
+      const { orders, run } = clusterOf(node);
+      orders.reach(node);
+      return run(orders.record({ instanceId: start.instance as InstanceId }), start, signal);
+    },
     console: async (node, start) =>
       cannot(node, start.instance, 'console over this way; it hands out tickets'),
     // eslint-disable-next-line require-yield

@@ -10,7 +10,7 @@ import { isOurTag, markOf, parseTags, readMark, withMark, withTag } from './mark
 import type { OwnGuests } from './own-guests.ts';
 import { ask, perform } from './perform.ts';
 import type { Power } from './power.ts';
-import { storageChooser } from './storages.ts';
+import { diskFormatOf, storageChooser } from './storages.ts';
 import { chooseVmid } from './vmids.ts';
 
 /** Somebody else may take the number that we chose, again and again. */
@@ -39,6 +39,7 @@ export function createSettle(
     ...place,
     version: versionOf(memory),
     storageOf: storageChooser(memory, place.node, kind.kind),
+    diskFormat: (storage) => diskFormatOf(memory, place.node, storage),
   });
 
   const markFor = ({ instanceId, vmid, generation, spec }: ClusterGuest): GuestMark =>

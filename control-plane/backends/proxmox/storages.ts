@@ -44,3 +44,11 @@ export function storageChooser(memory: ClusterMemory, node: string, kind: keyof 
     );
   };
 }
+
+/** Where disks are files, a machine's have a format of their own, for the sake of its snapshots. */
+const asFiles: ReadonlySet<string> = new Set(['dir', 'nfs', 'cifs', 'glusterfs']);
+
+export function diskFormatOf(memory: ClusterMemory, node: string, storage: string): string {
+  const row = memory.nodes.get(node)?.storages.find((each) => each.storage === storage);
+  return row !== undefined && asFiles.has(row.plugin) ? 'qcow2' : '';
+}

@@ -1,0 +1,29 @@
+import { DroverError } from '#shared/errors.ts';
+import type { ClusterGuest } from '#shared/model.ts';
+import type { ExecStart } from '#shared/streams.ts';
+import type { ExecChannel } from '../backend.ts';
+import type { ClusterTools } from './cluster-memory.ts';
+import { agentExec } from './guests/agent-exec.ts';
+import type { OwnGuests } from './own-guests.ts';
+
+export type RunCommand = (
+  record: ClusterGuest,
+  start: ExecStart,
+  signal: AbortSignal,
+) => Promise<ExecChannel>;
+
+/** Commands inside guests: through the guest agent of machines; nothing leads into containers. */
+export const createRun =
+  ({ api, clock, random, kinds }: ClusterTools, own: OwnGuests): RunCommand =>
+  async (record, start, signal) => {
+    if (record.kind === 'lxc')
+      throw new DroverError('unimplemented', `${kinds.lxc.runtime} has no exec: its cluster offers no way`, {
+        subject: { instance: record.instanceId },
+        nextStep: 'open its terminal: drover console',
+      });
+    const place = () => {
+      const { node, vmid } = own.of(record.instanceId).sight;
+      return { node, vmid };
+    };
+    return agentExec({ api, clock, place, execId: random.uuidV4() }, start, signal);
+  };
