@@ -11,7 +11,28 @@ export interface Difference {
   readonly reason: string;
 }
 
-const differences: readonly Difference[] = [];
+const differences: readonly Difference[] = [
+  {
+    flow: 'failover',
+    step: 59,
+    field: /\.saved$/,
+    reason: 'Before 9 the list of running tasks says `saved` for some and not for others.',
+  },
+  {
+    flow: 'failover',
+    step: 103,
+    field: /./,
+    reason:
+      'A node that came back is a member of the cluster before its API listens; the fake has both at once.',
+  },
+  {
+    flow: 'tasks',
+    step: /^list until$/,
+    field: /^data\[UPID\]$/,
+    reason:
+      'The second that the list ends with is that of the first task of the flow, and not of one before.',
+  },
+];
 
 /**
  * Exchanges of flows that are not reached yet: at most so many are answered otherwise, without a reason for each.

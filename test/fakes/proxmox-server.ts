@@ -17,7 +17,7 @@ import { createRouteTable } from './proxmox/route-table.ts';
 import { allRoutes } from './proxmox/routes.ts';
 import { standardStorages } from './proxmox/standard-storages.ts';
 import { createTickets } from './proxmox/tickets.ts';
-import type { ProxmoxVersion, World } from './proxmox/world.ts';
+import type { NodeDeath, ProxmoxVersion, World } from './proxmox/world.ts';
 import { createSeededRandom } from './random.ts';
 
 export interface ProxmoxServerOptions {
@@ -36,7 +36,7 @@ export interface ProxmoxServerOptions {
 
 export interface ServerFaults extends Faults {
   /** Refused connections from now on, or silence; its tasks stop where they are. */
-  killNode(name: string, how?: { readonly answers?: 'refused' | 'silent' }): Promise<void>;
+  killNode(name: string, how?: NodeDeath): Promise<void>;
   reviveNode(name: string): Promise<void>;
   /** It runs on and nobody reaches it. */
   cutNode(name: string): void;
@@ -157,7 +157,7 @@ function nodeFaults(
     node.answers = 'silent';
     node.changedAtMs = world.clock.nowMs();
   };
-  async function killNode(name: string, how?: { readonly answers?: 'refused' | 'silent' }): Promise<void> {
+  async function killNode(name: string, how?: NodeDeath): Promise<void> {
     world.killNode(name, how);
     if (how?.answers !== 'silent') await endpoints.get(name)?.stop();
   }

@@ -36,6 +36,7 @@ export function createBroadcasts(world: () => World): Broadcasts {
     },
     forget(node) {
       for (const [vmid, told] of guests) if (told.node === node) guests.delete(vmid);
+      for (const key of storages.keys()) if (key.startsWith(`${node} `)) storages.delete(key);
     },
   };
 }

@@ -31,7 +31,7 @@ function clusterStatus({ world, endpoint }: Call): Row[] {
   }));
   if (single) return rows;
   const { clusterName: name, nodes } = world;
-  const quorate = world.quorate() ? 1 : 0;
+  const quorate = world.seenQuorate() ? 1 : 0;
   return [{ id: 'cluster', type: 'cluster', name, nodes: nodes.size, quorate, version: nodes.size }, ...rows];
 }
 

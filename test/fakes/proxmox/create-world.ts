@@ -6,11 +6,11 @@ import { createBroadcasts } from './broadcasts.ts';
 import { refusal } from './failure.ts';
 import { createInternet } from './internet.ts';
 import { createFileLocks } from './locks.ts';
-import { createNodes } from './node-model.ts';
+import { createNodes, noticeMs, seenOnline } from './node-model.ts';
 import type { NodeOptions } from './node-model.ts';
 import { createStorages } from './storage-model.ts';
 import { createTaskEngine } from './task-engine.ts';
-import type { Guest, LogEntry, ProxmoxVersion, World } from './world.ts';
+import type { Guest, LogEntry, NodeDeath, ProxmoxVersion, World } from './world.ts';
 
 const broadcastEveryMs = 10_000;
 
@@ -56,12 +56,17 @@ export function createWorld(options: WorldOptions): World {
     const present = [...nodes.values()].filter(({ alive, cut }) => alive && !cut).length;
     return present * 2 > nodes.size;
   }
-  function kill(name: string, how: { readonly answers?: 'refused' | 'silent' } = {}): void {
+  function seenQuorate(): boolean {
+    const seen = [...nodes.values()].filter((node) => seenOnline(node, clock.nowMs())).length;
+    return seen * 2 > nodes.size;
+  }
+  function kill(name: string, how: NodeDeath = {}): void {
     const node = nodes.get(name);
     if (node === undefined || !node.alive) return;
     node.alive = false;
     node.answers = how.answers ?? 'refused';
     node.changedAtMs = clock.nowMs();
+    if (how.rows === 'forgotten') clock.after(noticeMs, () => world.broadcasts.forget(name));
     tasks.freeze(name);
     locks.forget(name);
     for (const guest of world.guests.values()) if (guest.node === name) stopDead(guest);
@@ -110,6 +115,7 @@ export function createWorld(options: WorldOptions): World {
     },
     newGuest: (about) => newGuest(about),
     quorate,
+    seenQuorate,
     needQuorum() {
       if (!quorate()) throw refusal('cluster not ready - no quorum?');
     },

@@ -67,7 +67,6 @@ export async function openEndpoint(
   const server = createServer({ ...keys, keepAliveTimeout: 5000 }, (request, response) => {
     answerRequest(surroundings, node.name, request, response).catch(() => request.socket.destroy());
   });
-  server.maxRequestsPerSocket = 100;
   server.on('connection', (socket: Socket) => {
     sockets.add(socket);
     socket.on('close', () => sockets.delete(socket));

@@ -60,7 +60,16 @@ export async function answerRequest(
     request.socket.destroy();
     return;
   }
-  writeReply(response, reply, taken);
+  writeReply(response, isLastOf(request.socket) ? { ...reply, closes: true } : reply, taken);
+}
+
+const requestsPerConnection = 100;
+const requestsOf = new WeakMap<object, number>();
+
+function isLastOf(socket: object): boolean {
+  const count = (requestsOf.get(socket) ?? 0) + 1;
+  requestsOf.set(socket, count);
+  return count >= requestsPerConnection;
 }
 
 async function replyTo(

@@ -27,7 +27,7 @@ export interface WorldNode {
   cut: boolean;
   /** What a connection to it meets while it is dead or cut. */
   answers: 'refused' | 'silent';
-  /** Of the last death, cut or return; of the clock's nowMs. Others notice 12 s after a death. */
+  /** Of the last death, cut or return; of the clock's nowMs. Others notice late. */
   changedAtMs: number;
   bootedAtMs: number;
   /** Upper-case SHA-256 with colons, once its endpoint is open. */
@@ -44,7 +44,9 @@ const gibibyte = 1024 ** 3;
 const memoryBytes = 25_276_510_208;
 const diskBytes = 270_553_174_016;
 /** Until the others notice that a node is gone: corosync's token timeout and what follows. */
-export const noticeMs = 12_000;
+export const noticeMs = 7_000;
+/** Until they count it among themselves again. */
+export const rejoinMs = 3_000;
 
 export function createNodes(
   wanted: readonly (string | NodeOptions)[],
@@ -77,8 +79,9 @@ export function createNodes(
   return nodes;
 }
 
-/** Whether the rest of the cluster takes it for there: it notices late. */
+/** Whether the rest of the cluster takes it for there: it notices late, both ways. */
 export function seenOnline(node: WorldNode, nowMs: number): boolean {
   const there = node.alive && !node.cut;
-  return there || nowMs - node.changedAtMs < noticeMs;
+  const sinceMs = nowMs - node.changedAtMs;
+  return there ? sinceMs >= rejoinMs : sinceMs < noticeMs;
 }

@@ -39,7 +39,11 @@ export function sendRaw(wanted: RawRequest): Promise<RawAnswer> {
         agent: wanted.agent ?? false,
         method: wanted.method,
         path: wanted.path,
-        headers: { ...wanted.headers, ...length },
+        headers: {
+          ...wanted.headers,
+          ...length,
+          ...(wanted.chunked === true ? { 'transfer-encoding': 'chunked' } : {}),
+        },
       },
       (answer) => {
         const chunks: Buffer[] = [];

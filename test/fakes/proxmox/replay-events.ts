@@ -1,6 +1,7 @@
 /** What happened outside the API in a recorded flow. */
 import type { ProxmoxServer } from '../proxmox-server.ts';
-import type { Exchange } from './recording.ts';
+import { rejoinMs } from './node-model.ts';
+import type { Exchange, Recording } from './recording.ts';
 
 const namesIn = (text: string): string[] => text.match(/\bpv[en]\d\b/g) ?? [];
 
@@ -16,6 +17,10 @@ const unnoted: readonly (readonly [RegExp, (server: ProxmoxServer) => void])[] =
   [
     /^resources$/,
     ({ world }) => {
+      // It was seen half made before.
+      const half = world.guests.get(7014);
+      if (half?.config.hostname === 'CT7014')
+        Object.assign(half.config, { hostname: 'ct7014', memory: '64' });
       // A guest of HA that had nothing to do with the flow came to rest meanwhile.
       const resource = world.ha.resources.get('ct:7340');
       const guest = world.guests.get(7340);
@@ -30,7 +35,25 @@ const unnoted: readonly (readonly [RegExp, (server: ProxmoxServer) => void])[] =
 ];
 
 /** Does to the fake what was done to the cluster before this exchange; a mere note of time does nothing. */
-export async function replayEvent(server: ProxmoxServer, exchange: Exchange): Promise<void> {
+/** How long nodes took to boot: until the recording first shows them. */
+function bootMs({ exchanges }: Recording, { atMs }: Exchange, [node = '']: readonly string[]): number {
+  const shown = exchanges.find((later) => {
+    if (later.atMs < atMs || later.request.path !== '/cluster/status') return false;
+    return isOnline(later, node);
+  });
+  return Math.max(0, (shown?.atMs ?? atMs) - atMs - rejoinMs - 1);
+}
+
+function isOnline({ response }: Exchange, node: string): boolean {
+  const body = response?.body as { data: readonly { name: string; online?: number }[] } | undefined;
+  return body?.data.some(({ name, online }) => name === node && online === 1) ?? false;
+}
+
+export async function replayEvent(
+  server: ProxmoxServer,
+  recording: Recording,
+  exchange: Exchange,
+): Promise<void> {
   for (const [step, happens] of unnoted) if (step.test(exchange.step)) happens(server);
   const { world, faults } = server;
   const { before = '', request } = exchange;
@@ -40,7 +63,9 @@ export async function replayEvent(server: ProxmoxServer, exchange: Exchange): Pr
   if (lock !== undefined && guest !== undefined) guest.config.lock = lock;
   else if (before.includes('lock removed')) delete guest?.config.lock;
   else if (before.includes('died')) for (const name of nodes) await faults.killNode(name);
-  else if (before.includes('started')) for (const name of nodes) await faults.reviveNode(name);
-  else if (before.includes('was cut')) for (const name of nodes) faults.cutNode(name);
+  else if (before.includes('started')) {
+    const delayMs = bootMs(recording, exchange, nodes);
+    world.clock.after(delayMs, () => void Promise.all(nodes.map(faults.reviveNode)));
+  } else if (before.includes('was cut')) for (const name of nodes) faults.cutNode(name);
   else if (before.includes('connected again')) for (const name of nodes) faults.joinNode(name);
 }

@@ -22,6 +22,7 @@ export interface ReplayFinding extends Finding {
 }
 
 interface Replay {
+  readonly recording: Recording;
   readonly server: ProxmoxServer;
   readonly clock: FakeClock;
   readonly translation: Translation;
@@ -56,7 +57,7 @@ export async function replayFlow(
   server.world.close();
   setUpReplay(server, recording);
   server.world.broadcasts.tell();
-  const replay = { server, clock, translation: createTranslation(server), beginMs };
+  const replay = { recording, server, clock, translation: createTranslation(server), beginMs };
   const findings: ReplayFinding[] = [];
   const groups = groupsOf(recording.exchanges);
   for (const group of groups) findings.push(...(await replayGroup(replay, group, onAnswer)));
@@ -90,7 +91,7 @@ async function replayGroup(
   const [, first] = group[0] ?? [];
   if (first === undefined) return [];
   await catchUp(replay, first);
-  await replayEvent(replay.server, first);
+  await replayEvent(replay.server, replay.recording, first);
   for (const [, exchange] of group) broadcastAsRecorded(replay.server, exchange);
   const answers = await Promise.all(group.map(([, exchange]) => ask(replay, exchange)));
   const paired = group.length === 1 ? answers : pair(group, answers);

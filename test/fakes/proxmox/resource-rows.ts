@@ -95,8 +95,7 @@ export function nodeRow(world: World, name: string, caller: Caller): Row {
 export function storageRow(world: World, definition: StorageDefinition, node: string): Row {
   const { id } = definition;
   const figures = world.broadcasts.storage(node, id);
-  const host = world.nodes.get(node);
-  const known = host !== undefined && figures !== undefined && seenOnline(host, world.clock.nowMs());
+  const known = figures !== undefined;
   return given({
     id: `storage/${node}/${id}`,
     storage: id,

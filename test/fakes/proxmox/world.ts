@@ -158,6 +158,16 @@ export interface LogEntry {
   readonly message: string;
 }
 
+export interface NodeDeath {
+  /** What connections to it meet. "refused" where left out. */
+  readonly answers?: 'refused' | 'silent';
+  /**
+   * Both ways were seen: what it told last is shown for minutes more ("kept"), or its guests become
+   * `status: unknown` without a name as soon as the others notice ("forgotten").
+   */
+  readonly rows?: 'kept' | 'forgotten';
+}
+
 export interface World {
   readonly version: ProxmoxVersion;
   /** 8 or 9. */
@@ -203,7 +213,10 @@ export interface World {
   needGuest(node: string, kind: Guest['kind'], vmid: number | string): Guest;
   /** A guest that is stopped and has nothing; the caller puts the rest into it and it into `guests`. */
   newGuest(options: Pick<Guest, 'vmid' | 'kind' | 'node' | 'config'>): Guest;
+  /** What writes meet: a cluster that has just lost too many nodes writes no more, though it does not know yet. */
   quorate(): boolean;
+  /** What cluster/status tells. */
+  seenQuorate(): boolean;
   /** 500 "cluster not ready - no quorum?" */
   needQuorum(): void;
   /** Throws "unable to open file '/etc/pve/nodes/pve1/lxc/101.conf.tmp.9120' - Permission denied" without quorum. */
@@ -211,7 +224,7 @@ export interface World {
   /** Without quorum: nine virtual seconds, then 500 "<prefix>cfs-lock 'file-user_cfg' error: no quorum!". */
   clusterLock(name: string, prefix?: string): Promise<void>;
   /** The node's processes are gone at once: its endpoints, its tasks, its guests. */
-  killNode(name: string, how?: { readonly answers?: 'refused' | 'silent' }): void;
+  killNode(name: string, how?: NodeDeath): void;
   /** Its guests are stopped then; onboot is not followed. */
   reviveNode(name: string): void;
   /** Called by `killNode` and `reviveNode` once the model has changed: for sockets, and for HA. */
