@@ -31,6 +31,7 @@ const unnoted: readonly (readonly [RegExp, (server: ProxmoxServer) => void])[] =
       guest.startedAtMs = world.clock.nowMs();
     },
   ],
+  [/^create with unknown parameter$/, ({ world }) => world.guests.delete(7031)],
   [/^delete the second$/, ({ world }) => world.guests.delete(7322)],
 ];
 

@@ -3,14 +3,24 @@
 /** A text for each name; an array where a form repeats it; anything at all from JSON. */
 export type RawParameters = Record<string, unknown>;
 
+const decode = (text: string): string => {
+  try {
+    return decodeURIComponent(text.replaceAll('+', ' '));
+  } catch {
+    return text;
+  }
+};
+
+/** What follows a second "=" is lost: `net0=name=eth0` gives "name". */
 export function parseForm(text: string): RawParameters {
   const parameters: RawParameters = {};
-  for (const [name, value] of new URLSearchParams(text)) {
+  for (const part of text.replace(/^\?/, '').split(/[&;]/)) {
+    const [name = '', value = ''] = part.split('=').map(decode);
+    if (name === '' || name === '_dc') continue;
     const before = parameters[name];
     if (before === undefined) parameters[name] = value;
     else parameters[name] = Array.isArray(before) ? [...(before as unknown[]), value] : [before, value];
   }
-  delete parameters['_dc'];
   return parameters;
 }
 
