@@ -25,8 +25,9 @@ import {
   parseJoinToken,
   sessionProtocol,
 } from '#shared/tls.ts';
-import { createFakeFleet } from '../test/fakes/backend.ts';
+import { createFakeClusters } from '../test/fakes/cluster-backend.ts';
 import { until } from '../test/until.ts';
+import { clusterService } from './api/cluster-service.ts';
 import { fleetService } from './api/fleet-service.ts';
 import { createApi } from './api/grpc.ts';
 import { nodeService } from './api/node-service.ts';
@@ -60,7 +61,7 @@ async function setUp() {
   const revocation = startRevocation({ store, clock, fleetId });
   const lines: LogFields[] = [];
   const log = recordingLog(lines);
-  const { backend } = createFakeFleet({ clock });
+  const { backend } = createFakeClusters({ clock, storeOf: () => store });
   const tokens = createJoinTokens({
     store,
     authority,
@@ -72,6 +73,7 @@ async function setUp() {
     store,
     view: createFleetView(),
     backendOf: () => backend,
+    clusters: backend,
     clock,
     random: systemRandom,
     wake: () => {},
@@ -81,6 +83,7 @@ async function setUp() {
       fleet: fleetService(deps),
       node: nodeService({ ...deps, authority, tokens, disconnect: backend.disconnect }),
       operation: operationService(deps),
+      cluster: clusterService(deps),
     },
     { revocation, log },
   );
@@ -245,7 +248,8 @@ describe('the interface', () => {
       else answers.push(messageResponse?.$case ?? '');
     }
     expect(answers).toEqual([
-      'drover.fleet.v1.FleetService drover.fleet.v1.NodeService drover.fleet.v1.OperationService',
+      'drover.fleet.v1.ClusterService drover.fleet.v1.FleetService drover.fleet.v1.NodeService ' +
+        'drover.fleet.v1.OperationService',
       '2 files',
       'errorResponse',
     ]);

@@ -5,12 +5,15 @@ import { asDroverError } from '#shared/errors.ts';
 import { createLog, type Log } from '#shared/log.ts';
 import type { NodeName } from '#shared/model.ts';
 import { type Random, systemRandom } from '#shared/random.ts';
+import { clusterService } from './api/cluster-service.ts';
+import type { ClusterDeps } from './api/cluster/deps.ts';
 import { fleetService } from './api/fleet-service.ts';
 import { createApi } from './api/grpc.ts';
-import type { HandlerDeps } from './api/handler.ts';
 import { nodeService } from './api/node-service.ts';
 import { operationService } from './api/operation-service.ts';
-import { type AgentBackend, agentBackend } from './backends/index.ts';
+import type { Backend } from './backends/backend.ts';
+import type { ClusterBackend } from './backends/cluster-backend.ts';
+import { type AgentBackend, agentBackend, proxmoxBackend } from './backends/index.ts';
 import { type Config, formatHostPort, parseConfig, usage } from './config.ts';
 import { createFleetView } from './fleet-view.ts';
 import { writeAdminContext } from './identity/admin-context.ts';
@@ -20,6 +23,7 @@ import { createJoinTokens } from './identity/tokens.ts';
 import { type Listener, listen } from './listener.ts';
 import { startObserver } from './reconciler/observe.ts';
 import { startReconciler } from './reconciler/reconcile.ts';
+import { takeBackAllAdoptions } from './store/adopt-guest.ts';
 import { ensureFleet } from './store/ensure-fleet.ts';
 import { openStore } from './store/open-store.ts';
 import { createSqliteJournal } from './store/sqlite.ts';
@@ -85,9 +89,9 @@ export async function startControlPlane(config: Config, world: World): Promise<C
   const authority = await openAuthority({ stateDir, fleetId: fleet.fleetId, clock: world.clock });
   const revocation = startRevocation({ store, clock: world.clock, fleetId: fleet.fleetId });
   opened.defer(() => revocation.close());
-  const backend = await openBackend({ stateDir, store, fleet, world });
-  opened.defer(() => backend.close());
-  const engine = startEngine({ store, backend, world });
+  const backends = await openBackends({ stateDir, store, fleet, world });
+  opened.defer(() => backends.close());
+  const engine = startEngine({ store, backends, world });
   opened.defer(() => engine.close());
   const { listener, address } = await openApi({
     config,
@@ -95,7 +99,7 @@ export async function startControlPlane(config: Config, world: World): Promise<C
     store,
     authority,
     revocation,
-    backend,
+    backends,
     engine,
   });
   opened.defer(() => listener.close());
@@ -106,18 +110,39 @@ export async function startControlPlane(config: Config, world: World): Promise<C
   return { address: listener.address, failed: engine.failed, close: () => parts.disposeAsync() };
 }
 
-async function openBackend(options: {
+interface Backends {
+  /** Nodes with an agent. */
+  readonly agents: AgentBackend;
+  /** Nodes of clusters. */
+  readonly clusters: ClusterBackend;
+  /** The one that reaches the node. */
+  of(node: NodeName): Backend;
+  close(): Promise<void>;
+}
+
+async function openBackends(options: {
   readonly stateDir: string;
   readonly store: Store;
   readonly fleet: FleetRecord;
   readonly world: World;
-}): Promise<AgentBackend> {
+}): Promise<Backends> {
   const { stateDir, store, fleet, world } = options;
   const relayDir = path.join(stateDir, 'sessions');
   await rm(relayDir, { recursive: true, force: true });
   await mkdir(relayDir, { mode: 0o700 });
   const head = { fleetId: fleet.fleetId, fleetEpoch: fleet.epoch };
-  return agentBackend({ store, fleet: head, clock: world.clock, log: world.log, relayDir });
+  // Before anybody looks at clusters: what was being adopted is nobody's.
+  await store.transact((tx) => takeBackAllAdoptions(tx, world.clock.nowMs()));
+  const agents = agentBackend({ store, fleet: head, clock: world.clock, log: world.log, relayDir });
+  const clusters = proxmoxBackend({ ...world, store, fleet: head });
+  return {
+    agents,
+    clusters,
+    of: (node) => (store.snapshot().named('node', node)?.cluster === undefined ? agents : clusters),
+    async close() {
+      await Promise.all([agents.close(), clusters.close()]);
+    },
+  };
 }
 
 type Engine = ReturnType<typeof startEngine>;
@@ -125,20 +150,20 @@ type Engine = ReturnType<typeof startEngine>;
 /** Observing and reconciling. */
 function startEngine({
   store,
-  backend,
+  backends,
   world,
 }: {
   readonly store: Store;
-  readonly backend: AgentBackend;
+  readonly backends: Backends;
   readonly world: World;
 }) {
   const view = createFleetView();
   const ending = new AbortController();
-  const backendOf = (): AgentBackend => backend;
+  const backendOf = backends.of;
   const reconciler = startReconciler({ ...world, store, view, backendOf });
   const observer = startObserver({
     ...world,
-    backends: [backend],
+    backends: [backends.agents, backends.clusters],
     store,
     view,
     signal: ending.signal,
@@ -160,10 +185,10 @@ async function openApi(parts: {
   readonly store: Store;
   readonly authority: Authority;
   readonly revocation: Revocation;
-  readonly backend: AgentBackend;
+  readonly backends: Backends;
   readonly engine: Engine;
 }): Promise<{ listener: Listener; address: string }> {
-  const { config, world, store, authority, revocation, backend, engine } = parts;
+  const { config, world, store, authority, revocation, backends, engine } = parts;
   const { clock, log, random } = world;
   const hosts = ['localhost', '127.0.0.1', config.host, ...config.advertise.map(({ host }) => host)];
   const server = await authority.issueWithKey({ role: 'control-plane', name: 'control-plane' }, [
@@ -175,13 +200,15 @@ async function openApi(parts: {
   const address = (): string => formatHostPort(first?.host ?? config.host, first?.port ?? port);
   const tokens = createJoinTokens({ store, authority, clock, random, address });
   const { view, backendOf, wake } = engine;
-  const deps: HandlerDeps = { store, view, backendOf, clock, random, wake };
-  const disconnect = (node: NodeName, reason: string): void => backend.disconnect(node, reason);
+  const { clusters, agents } = backends;
+  const deps: ClusterDeps = { store, view, backendOf, clusters, clock, random, wake };
+  const disconnect = (node: NodeName, reason: string): void => backendOf(node).disconnect(node, reason);
   const api = createApi(
     {
       fleet: fleetService(deps),
       node: nodeService({ ...deps, authority, tokens, disconnect }),
       operation: operationService(deps),
+      cluster: clusterService(deps),
     },
     { revocation, log },
   );
@@ -194,7 +221,7 @@ async function openApi(parts: {
     clock,
     log,
     serve: api.serve,
-    acceptSession: backend.accept,
+    acceptSession: agents.accept,
   });
   port = Number(listener.address.slice(listener.address.lastIndexOf(':') + 1));
   const close = async (): Promise<void> => {

@@ -43,6 +43,7 @@ beforeAll(async () => {
   server = await startFleetServer(systemClock.nowMs());
   writeFileSync(path.join(folder, 'admin.yaml'), server.admin);
   writeFileSync(path.join(folder, 'web.yaml'), spec('web'));
+  writeFileSync(path.join(folder, 'secret'), '5ec2e700-0000-4000-8000-0000000000ff\n');
   writeFileSync(path.join(folder, 'routing.yaml'), 'kind: Routing\nrules: []\n');
   await drover(['context', 'import', 'admin.yaml']);
 });
@@ -94,6 +95,21 @@ const argumentsOf: Readonly<Record<string, readonly string[]>> = {
   'context show': [],
   'context import': ['admin.yaml', '--name', 'second'],
   'context remove': ['second', '--yes'],
+  drain: ['h1'],
+  'cluster add': [
+    'lab',
+    '--endpoint=10.0.0.11',
+    '--token-id=drover@pve!fleet',
+    '--token-file=secret',
+    '--fingerprint=ab:cd',
+  ],
+  'cluster list': [],
+  'cluster describe': ['lab'],
+  'cluster test': ['lab'],
+  'cluster update': ['lab', '--endpoint', '10.0.0.12'],
+  'cluster remove': ['lab', '--yes'],
+  adopt: ['lab/105', '--as', 'shop'],
+  release: ['shop'],
   completion: ['bash'],
   version: [],
 };
@@ -110,17 +126,23 @@ describe('every command', () => {
     expect(() => JSON.parse(outcome.stdout) as unknown).not.toThrow();
   });
 
-  it.each([['nodes'], ['workloads'], ['instances'], ['images'], ['operations'], ['networks']])(
-    'lists %s in every form',
-    async (kind) => {
-      const [json, table, names] = await Promise.all(
-        ['json', 'wide', 'name'].map((form) => drover(['get', kind, '-o', form])),
-      );
-      expect(JSON.parse(json?.stdout ?? '')).toHaveLength(1);
-      expect(table?.stdout).toMatch(/^(NAME|NODE|ID) +/);
-      expect(names?.stdout.trim().split('\n')).toHaveLength(1);
-    },
-  );
+  it.each([
+    ['nodes'],
+    ['workloads'],
+    ['instances'],
+    ['images'],
+    ['operations'],
+    ['networks'],
+    ['clusters'],
+    ['guests'],
+  ])('lists %s in every form', async (kind) => {
+    const [json, table, names] = await Promise.all(
+      ['json', 'wide', 'name'].map((form) => drover(['get', kind, '-o', form])),
+    );
+    expect(JSON.parse(json?.stdout ?? '')).toHaveLength(1);
+    expect(table?.stdout).toMatch(/^(NAME|NODE|ID|CLUSTER) +/);
+    expect(names?.stdout.trim().split('\n')).toHaveLength(1);
+  });
 
   it('escapes what comes from the fleet', async () => {
     const [list, logs, raw] = await Promise.all([

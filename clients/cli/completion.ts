@@ -10,6 +10,8 @@ const kindsOf: Readonly<Record<string, readonly string[]>> = {
   workload: ['workloads'],
   instance: ['instances', 'workloads'],
   node: ['nodes'],
+  cluster: ['clusters'],
+  guest: ['guests'],
   volume: ['volumes'],
   network: ['networks'],
   name: ['workloads', 'instances', 'nodes', 'networks'],
@@ -38,4 +40,14 @@ export function installCompletion(
   }
 }
 
-const listKinds = ['nodes', 'workloads', 'instances', 'images', 'operations', 'volumes', 'networks'];
+const listKinds = [
+  'nodes',
+  'workloads',
+  'instances',
+  'images',
+  'operations',
+  'volumes',
+  'networks',
+  'clusters',
+  'guests',
+];

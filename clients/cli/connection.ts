@@ -1,16 +1,19 @@
 import { Client, credentials } from '@grpc/grpc-js';
+import * as clusterMessages from '#shared/gen/drover/fleet/v1/cluster.ts';
 import * as messages from '#shared/gen/drover/fleet/v1/fleet.ts';
 import { type RpcClient, createClient } from '#shared/rpc-client.ts';
 import type { Context } from './contexts.ts';
 
-/** The three services of one control plane over one connection. */
+/** The services of one control plane over one connection. */
 export interface Connection {
   readonly context: Context;
   readonly fleet: RpcClient<typeof messages.FleetServiceService>;
   readonly nodes: RpcClient<typeof messages.NodeServiceService>;
   readonly operations: RpcClient<typeof messages.OperationServiceService>;
+  readonly clusters: RpcClient<typeof clusterMessages.ClusterServiceService>;
   /** The generated code of the contract; reached through here, so that only a connection loads it. */
   readonly messages: typeof messages;
+  readonly clusterMessages: typeof clusterMessages;
   close(): void;
 }
 
@@ -28,9 +31,11 @@ export function openConnection(context: Context): Connection {
   return {
     context,
     messages,
+    clusterMessages,
     fleet: createClient(messages.FleetServiceService, base, secure),
     nodes: createClient(messages.NodeServiceService, base, secure),
     operations: createClient(messages.OperationServiceService, base, secure),
+    clusters: createClient(clusterMessages.ClusterServiceService, base, secure),
     close: () => base.close(),
   };
 }

@@ -24,7 +24,9 @@ function helpOf(words: readonly string[]): string {
 
 describe('help', () => {
   it.each(
-    ['', ...commands.map(({ name }) => name), 'node', 'image', 'network', 'context'].map((name) => [name]),
+    ['', ...commands.map(({ name }) => name), 'node', 'cluster', 'image', 'network', 'context'].map(
+      (name) => [name],
+    ),
   )('of "%s"', (name) => {
     const words = name === '' ? [] : name.split(' ');
     const file = path.join(folder, `${['drover', ...words].join('-')}.txt`);

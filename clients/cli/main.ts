@@ -88,6 +88,7 @@ const groupHelp: Readonly<Record<string, string>> = {
   routing: 'Rules that choose a runtime where a workload names none',
   network: 'Networks whose addresses the fleet gives out',
   node: 'Hosts and their place in the fleet',
+  cluster: 'Proxmox VE clusters as part of the fleet',
   image: 'Images on the hosts',
   context: 'The fleets this command line knows',
   local: 'The agent of this very host, while the control plane is away',

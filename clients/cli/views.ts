@@ -68,11 +68,15 @@ export const volumeColumns = (nowMs: number): Column<Volume>[] => [
   { title: 'ID', value: ({ metadata }) => metadata?.id ?? '', wide: true },
 ];
 
+const clusterColumn: Column<Node> = { title: 'CLUSTER', value: ({ cluster }) => cluster };
+
 export const nodeState = ({ ready, connected, cordoned }: Node): string =>
   `${ready ? 'ready' : connected ? 'not-ready' : 'away'}${cordoned ? ',cordoned' : ''}`;
 
-export const nodeColumns = (nowMs: number): Column<Node>[] => [
+/** The column of clusters is there where one of these nodes is of one. */
+export const nodeColumns = (nowMs: number, nodes: readonly Node[]): Column<Node>[] => [
   { title: 'NAME', value: ({ metadata }) => metadata?.name ?? '' },
+  ...(nodes.some(({ cluster }) => cluster !== '') ? [clusterColumn] : []),
   { title: 'STATE', value: nodeState },
   { title: 'INSTANCES', value: ({ instances }) => `${instances}` },
   {

@@ -13,6 +13,7 @@ import {
 import { streamLogs } from './fleet/logs.ts';
 import { getNetwork, listNetworks, removeNetwork } from './fleet/networks.ts';
 import { explainInstance, plan } from './fleet/plan.ts';
+import { explainPortability } from './fleet/portability.ts';
 import { getRouting, putRouting } from './fleet/routing.ts';
 import { createSnapshot, listSnapshots, removeSnapshot, rollbackSnapshot } from './fleet/snapshots.ts';
 import { streamStats } from './fleet/stats.ts';
@@ -34,6 +35,7 @@ export function fleetService(deps: HandlerDeps): Handlers<typeof FleetServiceSer
     getInstance: (request) => getInstance(request, deps),
     listInstances: (request) => listInstances(request, deps),
     explainInstance: (request) => explainInstance(request, deps),
+    explainPortability: (request) => explainPortability(request, deps),
     signalInstance: (request, context) => signalInstance(request, context, deps),
     exec: (requests, context) => exec(requests, context, deps),
     streamLogs: (request, context) => streamLogs(request, context, deps),

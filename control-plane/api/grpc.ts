@@ -1,6 +1,7 @@
 import type { Duplex } from 'node:stream';
 import { Server, ServerCredentials } from '@grpc/grpc-js';
 import { DroverError } from '#shared/errors.ts';
+import { ClusterServiceService } from '#shared/gen/drover/fleet/v1/cluster.ts';
 import {
   FleetServiceService,
   NodeServiceService,
@@ -30,6 +31,7 @@ export interface ApiHandlers {
   readonly fleet: Handlers<typeof FleetServiceService, HandlerContext>;
   readonly node: Handlers<typeof NodeServiceService, HandlerContext>;
   readonly operation: Handlers<typeof OperationServiceService, HandlerContext>;
+  readonly cluster: Handlers<typeof ClusterServiceService, HandlerContext>;
 }
 
 export interface Api {
@@ -70,10 +72,15 @@ export function createApi(
       else log.debug({ event: 'call.refused', method, kind: known.kind, reason: known.message });
     },
   };
-  const known = new Set([FleetServiceService, NodeServiceService, OperationServiceService].map(serviceName));
+  const known = new Set(
+    [FleetServiceService, NodeServiceService, OperationServiceService, ClusterServiceService].map(
+      serviceName,
+    ),
+  );
   mount(server, FleetServiceService, handlers.fleet, options);
   mount(server, NodeServiceService, handlers.node, options);
   mount(server, OperationServiceService, handlers.operation, options);
+  mount(server, ClusterServiceService, handlers.cluster, options);
   mount(server, HealthService, healthService(known), options);
   mount(server, ServerReflectionService, reflectionService(known), options);
   const injector = server.createConnectionInjector(ServerCredentials.createInsecure());

@@ -11,11 +11,13 @@ import { cordonNode } from '../store/cordon-node.ts';
 import { foundNode, putNodeCertificate } from '../store/put-node.ts';
 import { giveUpNode, releaseInstances, removeNode } from '../store/remove-node.ts';
 import { loseVolumes } from '../store/remove-volume.ts';
-import { callerName, type HandlerContext, type HandlerDeps } from './handler.ts';
+import type { ClusterDeps } from './cluster/deps.ts';
+import { drainNode } from './drain/drain-node.ts';
+import { callerName, type HandlerContext } from './handler.ts';
 import { nodeMessage, presentMoment } from './messages.ts';
 import { nodeImageHandlers } from './node-images.ts';
 
-export interface NodeServiceDeps extends HandlerDeps {
+export interface NodeServiceDeps extends ClusterDeps {
   readonly authority: Authority;
   readonly tokens: JoinTokens;
   /** Ends whatever connection the node has. */
@@ -70,6 +72,7 @@ export function nodeService(deps: NodeServiceDeps): Handlers<typeof NodeServiceS
     removeNode: async ({ name, lost }, context) => ({
       released: await remove(parseNodeName(name), lost, callerName(context.caller), deps),
     }),
+    drainNode: (request, context) => drainNode(request, context, deps),
     ...nodeImageHandlers(deps),
   };
 }

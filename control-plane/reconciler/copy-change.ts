@@ -42,7 +42,7 @@ function wayOf(instance: Instance, { spec }: Workload, template: InstanceTemplat
   const { placement } = spec;
   const obstacleTo = (kind: CopyChange['kind']): string | undefined =>
     world.obstacle?.(instance, { kind, template, placement });
-  const change = changeOf(instance.spec, template);
+  const change = instance.evicting === true ? 'replace' : changeOf(instance.spec, template);
   if (change !== 'replace') {
     const because = obstacleTo('update');
     if (because === undefined) return { kind: 'update', change };

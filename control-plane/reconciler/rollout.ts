@@ -144,10 +144,14 @@ function replaceOne(
     if (!surging) return [{ kind: 'add', count: 1, template }];
     // What went silent counts as a copy more, but is not known to have been ready.
     const isReplaced = alive.some((each) => !old.includes(each) && isDone(each, workload, world));
-    return isReplaced ? [retire(next, 'a newer copy is ready')] : [];
+    const because = next.evicting === true ? 'its node is being emptied' : 'a newer copy is ready';
+    return isReplaced ? [retire(next, because)] : [];
   }
   const noRoom = waiting.every(isUnplaceable);
-  if (surging && noRoom && wanted > 1) return [retire(next, 'no node has room for a copy more')];
+  // From a node that is being emptied it would go to nowhere.
+  const isGivingRoom = next.evicting !== true;
+  if (surging && noRoom && wanted > 1 && isGivingRoom)
+    return [retire(next, 'no node has room for a copy more')];
   return [];
 }
 

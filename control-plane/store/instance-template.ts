@@ -114,10 +114,12 @@ const whyKept = ({ runtimeBecause }: Resolved, before: WorkloadSpec, after: Work
       : 'named in the spec of before, and kept';
 
 /**
- * It has to be updated or replaced before the workload is as wanted. A change of replicas or of the update
+ * It has to be updated or replaced before the workload is as wanted, or because its node is being emptied. A
+ * change of replicas or of the update
  * policy outdates nobody; a new strategy only those that have no node yet.
  */
 export function isOutdated(instance: Instance, workload: Workload): boolean {
+  if (instance.evicting === true) return true;
   const template = instanceTemplate(workload);
   if (template === undefined) return instance.workloadGeneration < workload.metadata.generation;
   if (textOfSpec(instance.spec) !== textOfTemplate(workload, template)) return true;

@@ -88,6 +88,3 @@ function create(
 
 export const nodesOfCluster = (snapshot: Pick<Snapshot, 'list'>, cluster: string): Node[] =>
   snapshot.list('node').filter((node) => node.cluster === cluster);
-
-/** What the cluster calls its node; empty for a node with an agent. */
-export const nameInCluster = ({ metadata }: Node): string => metadata.labels[clusterLabels.node] ?? '';

@@ -87,6 +87,8 @@ export interface Instance {
   readonly observed: InstanceState | 'absent' | undefined;
   /** Interfaces of before an update, held until no guest of before can have them. Left out: none. */
   readonly leaving?: readonly Attachment[];
+  /** Its node is being emptied: another takes its place elsewhere. Left out: it stays. */
+  readonly evicting?: true;
 }
 
 /** One data volume as the store keeps it: a copy's slot of a workload, and where it lies. */

@@ -207,7 +207,8 @@ export function createFakeClusters(options: {
     spec: InstanceSpec,
   ): Promise<void> {
     const cluster = storeOf().snapshot().named('node', node)?.cluster ?? '';
-    const chooseVmid = (): number => Math.max(99, ...guests.map(({ view }) => view.vmid)) + 1;
+    const chooseVmid = (claimed: ReadonlySet<number>): number =>
+      Math.max(99, ...claimed, ...guests.map(({ view }) => view.vmid)) + 1;
     const claim = { instanceId, cluster, kind: 'lxc', node, generation, spec, chooseVmid } as const;
     const { result } = await storeOf().transact((tx) => claimGuest(tx, claim, clock.nowMs()));
     clusters.addGuest({ vmid: result.vmid, node, cluster, name: spec.displayName, instanceId });

@@ -23,10 +23,12 @@ import {
   type WorkloadDocument,
   Volume,
 } from '#shared/gen/drover/fleet/v1/fleet.ts';
+import { ClusterServiceService } from '#shared/gen/drover/fleet/v1/cluster.ts';
 import { GuestStats, LogStream, Phase } from '#shared/gen/drover/model/v1/model.ts';
 import { type Handlers, mount } from '#shared/rpc-server.ts';
 import { createAuthority, createKey, issueCertificate } from '#shared/tls.ts';
 import { parseApplyDocuments } from '#shared/wire/apply-documents.ts';
+import { type ClusterCalls, clusterHandlers, drainNode } from './fleet-clusters.ts';
 
 const fleetId = '01980000-0000-7000-8000-000000000001';
 const createdAtMs = 1_795_420_698_435n;
@@ -215,6 +217,11 @@ const fleetHandlers: Handlers<typeof FleetServiceService> = {
       },
       nextStep: 'nothing to do',
     }),
+  explainPortability: async ({ runtime }) => {
+    if (runtime === 'docker') throw new DroverError('invalid-argument', 'there is no runtime "docker"');
+    const finding = { subject: 'id map', outcome: 'changes', detail: 'owners of all files are shifted' };
+    return { from: 'lxc', to: runtime, findings: [finding] };
+  },
   signalInstance: async () => ({}),
   exec: async function* (requests) {
     const typed: Uint8Array[] = [];
@@ -274,6 +281,7 @@ const nodeHandlers: Handlers<typeof NodeServiceService> = {
     return { node: fakeNode };
   },
   cordonNode: async () => ({ node: fakeNode }),
+  drainNode,
   uncordonNode: async () => ({ node: fakeNode }),
   removeNode: async () => ({ released: ['web-x7k2p'] }),
   pullImage: ({ reference }, { signal }) => pullImage(reference, signal),
@@ -297,6 +305,7 @@ const operationHandlers: Handlers<typeof OperationServiceService> = {
 export interface FakeFleetServer extends AsyncDisposable {
   /** As a control plane writes admin.yaml; JSON is YAML, too. */
   readonly admin: string;
+  readonly clusterCalls: ClusterCalls;
 }
 
 export async function startFleetServer(nowMs: number): Promise<FakeFleetServer> {
@@ -323,6 +332,8 @@ export async function startFleetServer(nowMs: number): Promise<FakeFleetServer> 
   mount(server, FleetServiceService, fleetHandlers, open);
   mount(server, NodeServiceService, nodeHandlers, open);
   mount(server, OperationServiceService, operationHandlers, open);
+  const clusterCalls: ClusterCalls = { added: [] };
+  mount(server, ClusterServiceService, clusterHandlers(clusterCalls), open);
   const credentials = ServerCredentials.createSsl(Buffer.from(ca), [pair], true);
   const port = await new Promise<number>((resolve, reject) => {
     server.bindAsync('127.0.0.1:0', credentials, (error, bound) => (error ? reject(error) : resolve(bound)));
@@ -330,6 +341,7 @@ export async function startFleetServer(nowMs: number): Promise<FakeFleetServer> 
   const context = { name: 'lab', address: `127.0.0.1:${port}`, ca, certificate: admin.cert, key: admin.key };
   return {
     admin: JSON.stringify(context),
+    clusterCalls,
     [Symbol.asyncDispose]: async () => server.forceShutdown(),
   };
 }

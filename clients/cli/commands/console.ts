@@ -1,12 +1,17 @@
-import { DroverError } from '#shared/errors.ts';
-import { command } from '../command.ts';
+import { DroverError, isKind } from '#shared/errors.ts';
+import { type CommandContext, type Result, command } from '../command.ts';
+import { describeText } from '../output.ts';
 
 export const consoleCommand = command({
   name: 'console',
   summary: "Look at an instance's own terminal and type into it; Ctrl-] leaves it",
   arguments: [{ name: '<instance>', help: 'its name or id', completes: 'instance' }],
-  examples: ['console db-x7k2p'],
-  async run({ args: [instance = ''] }, context) {
+  options: [
+    { flags: '--url', help: 'of a guest of a cluster: tell where its console is, and the ticket for it' },
+  ],
+  examples: ['console db-x7k2p', 'console shop-x7k2p --url'],
+  async run({ args: [instance = ''], options }, context) {
+    if (options['url'] === true) return whereItIs(instance, context);
     if (!context.terminal.inIsTty) {
       throw new DroverError('invalid-argument', 'a console wants a terminal, and standard input is none', {
         nextStep: 'drover logs shows what it wrote; drover exec runs a command without a terminal',
@@ -25,6 +30,31 @@ export const consoleCommand = command({
       workingDir: '',
       project,
     };
-    return { exitCode: await runInside(start, context, 'console') };
+    try {
+      return { exitCode: await runInside(start, context, 'console') };
+    } catch (error) {
+      if (!isKind(error, 'unimplemented')) throw error;
+      // Its runtime shows none through us; its cluster does.
+      return await whereItIs(instance, context).catch(() => {
+        throw error;
+      });
+    }
   },
 });
+
+async function whereItIs(instance: string, context: CommandContext): Promise<Result> {
+  const { clusters, clusterMessages } = await context.connect();
+  const { project } = context.global;
+  const found = await clusters.getConsoleTicket({ project, instance }, { deadlineMs: 30_000 });
+  return {
+    data: clusterMessages.GetConsoleTicketResponse.toJSON(found),
+    names: [found.url],
+    text: () =>
+      describeText([
+        ['URL', found.url],
+        ['Kind', found.kind],
+        ['User', found.user],
+        ['Ticket', `${found.ticket} (good for some seconds)`],
+      ]),
+  };
+}

@@ -6,6 +6,7 @@ import { type CommandContext, type Result, command } from '../command.ts';
 import { describeText } from '../output.ts';
 import { claimsText, poolsText, rootText } from '../storage-views.ts';
 import { exitText, interfacesText, labelsText, nodeState, phaseText, portsText } from '../views.ts';
+import { describeCluster } from './cluster.ts';
 import { kindOf } from './get.ts';
 import { networkText } from './network.ts';
 
@@ -120,6 +121,7 @@ async function nodeText(name: string, context: CommandContext): Promise<Result> 
       describeText([
         ['Name', metadata?.name ?? name],
         ['State', nodeState(node)],
+        ['Cluster', node.cluster],
         ['Conditions', conditions.map((one) => `${one.type}: ${one.message}`).join('\n')],
         ['Labels', labelsText(metadata?.labels)],
         ['Instances', `${node.instances}`],
@@ -132,9 +134,10 @@ async function nodeText(name: string, context: CommandContext): Promise<Result> 
         ['Disk', `${formatMib(facts?.diskMib ?? 0)}, ${formatMib(capacity?.diskFreeMib ?? 0)} free`],
         ['Runtimes', runtimes?.join('\n') ?? ''],
         ['Pools', poolsText(node)],
+        ['Bridges', facts?.bridges.join(', ') ?? ''],
         ['Kernel', `${facts?.kernel ?? ''} ${facts?.architecture ?? ''}`],
         ['Cgroups', facts?.cgroups ?? ''],
-        ['Agent', facts?.agentVersion ?? ''],
+        [node.cluster === '' ? 'Agent' : 'Version', facts?.agentVersion ?? ''],
         [
           'Facts',
           Object.entries(facts?.extra ?? {})
@@ -169,9 +172,9 @@ async function operationText(id: string, context: CommandContext): Promise<Resul
 
 export const describe = command({
   name: 'describe',
-  summary: 'Everything about one workload, instance, node, network or operation',
+  summary: 'Everything about one workload, instance, node, network, cluster or operation',
   arguments: [
-    { name: '<kind>', help: 'workload, instance, node, network or operation', completes: 'kind' },
+    { name: '<kind>', help: 'workload, instance, node, network, cluster or operation', completes: 'kind' },
     { name: '<name>', help: 'its name', completes: 'name' },
   ],
   examples: ['describe workload web', 'describe instance web-x7k2p', 'describe node h1'],
@@ -187,10 +190,12 @@ export const describe = command({
         return operationText(name, context);
       case 'networks':
         return networkText(name, context);
+      case 'clusters':
+        return describeCluster(name, context);
       default:
         throw new DroverError(
           'invalid-argument',
-          `"${word}" cannot be described; wanted workload, instance, node, network or operation`,
+          `"${word}" cannot be described; wanted workload, instance, node, network, cluster or operation`,
         );
     }
   },

@@ -17,6 +17,7 @@ import {
   textOption,
 } from '../command.ts';
 
+import { clusterColumns, guestColumns, guestName } from '../cluster-views.ts';
 import { readEnvironment } from '../config.ts';
 import { rememberNames } from '../known-names.ts';
 import { listResult } from '../output.ts';
@@ -30,7 +31,17 @@ import {
   workloadColumns,
 } from '../views.ts';
 
-const kinds = ['nodes', 'workloads', 'instances', 'images', 'operations', 'volumes', 'networks'] as const;
+const kinds = [
+  'nodes',
+  'workloads',
+  'instances',
+  'images',
+  'operations',
+  'volumes',
+  'networks',
+  'clusters',
+  'guests',
+] as const;
 type Kind = (typeof kinds)[number];
 
 type List = (context: CommandContext, options: OptionValues) => Promise<Result>;
@@ -39,7 +50,7 @@ const lists: Readonly<Record<Kind, List>> = {
   nodes: async (context, options) => {
     const { nodes, messages } = await context.connect();
     const rows = await Array.fromAsync(nodes.listNodes({ selectors: [...manyOption(options, 'selector')] }));
-    const columns = nodeColumns(context.clock.nowMs());
+    const columns = nodeColumns(context.clock.nowMs(), rows);
     const name = (row: Node): string => row.metadata?.name ?? '';
     return listResult({
       rows,
@@ -119,7 +130,33 @@ const lists: Readonly<Record<Kind, List>> = {
       empty: 'no networks; next: drover apply -f FILE with a document of kind Network',
     });
   },
+  clusters: listClusters,
+  guests: listGuests,
 };
+
+async function listClusters(context: CommandContext): Promise<Result> {
+  const { clusters, clusterMessages } = await context.connect();
+  const rows = await Array.fromAsync(clusters.listClusters({}));
+  return listResult({
+    rows,
+    columns: clusterColumns(context.clock.nowMs()),
+    json: clusterMessages.Cluster.toJSON,
+    name: ({ metadata }) => metadata?.name ?? '',
+    empty: 'no clusters; next: drover cluster add NAME --endpoint HOST --token-id ID',
+  });
+}
+
+async function listGuests(context: CommandContext, options: OptionValues): Promise<Result> {
+  const { clusters, clusterMessages } = await context.connect();
+  const rows = await Array.fromAsync(clusters.listGuests({ cluster: textOption(options, 'cluster') ?? '' }));
+  return listResult({
+    rows,
+    columns: guestColumns,
+    json: clusterMessages.Guest.toJSON,
+    name: guestName,
+    empty: 'no guests in any cluster',
+  });
+}
 
 /** "node", "nodes" and "no" all mean nodes, as long as they mean one thing. */
 export function kindOf(word: string): Kind {
@@ -134,14 +171,21 @@ export function kindOf(word: string): Kind {
 
 export const get = command({
   name: 'get',
-  summary: 'List nodes, workloads, instances, images, volumes, networks or operations',
+  summary: 'List nodes, workloads, instances, images, volumes, networks, operations, clusters or guests',
   arguments: [{ name: '<kind>', help: kinds.join(', '), completes: 'kind' }],
   options: [
     { flags: '-l, --selector <selector>', help: 'only with such labels: "zone in (a, b)"', many: true },
     { flags: '-w, --workload <name>', help: 'only of this workload' },
     { flags: '-n, --node <name>', help: 'only on this node' },
+    { flags: '--cluster <name>', help: 'only guests of this cluster' },
   ],
-  examples: ['get nodes', 'get instances -o wide', 'get workloads -o json', 'get nodes -l "zone = a"'],
+  examples: [
+    'get nodes',
+    'get instances -o wide',
+    'get workloads -o json',
+    'get nodes -l "zone = a"',
+    'get guests --cluster lab',
+  ],
   async run({ args: [word = ''], options }, context) {
     const kind = kindOf(word);
     const result = await lists[kind](context, options);

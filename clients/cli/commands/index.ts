@@ -1,10 +1,14 @@
 import type { CommandSpec } from '../command.ts';
+import { adopt } from './adopt.ts';
 import { apply } from './apply.ts';
+import { clusterAdd, clusterUpdate } from './cluster-add.ts';
+import { clusterDescribe, clusterList, clusterRemove, clusterTest } from './cluster.ts';
 import { completion } from './completion.ts';
 import { consoleCommand } from './console.ts';
 import { contextImport, contextList, contextRemove, contextShow, contextUse } from './context.ts';
 import { deleteWorkload } from './delete.ts';
 import { describe } from './describe.ts';
+import { drain } from './drain.ts';
 import { events } from './events.ts';
 import { exec } from './exec.ts';
 import { explain } from './explain.ts';
@@ -17,6 +21,7 @@ import { networkList, networkRemove } from './network.ts';
 import { nodeCordon, nodeJoin, nodeList, nodeRemove, nodeToken, nodeUncordon } from './node.ts';
 import { pause, resume } from './pause.ts';
 import { plan } from './plan.ts';
+import { release } from './release.ts';
 import { routingSet, routingShow } from './routing.ts';
 import { scale } from './scale.ts';
 import { rollback, snapshotCreate, snapshotList, snapshotRemove, snapshotRollback } from './snapshot.ts';
@@ -54,6 +59,15 @@ export const commands: readonly CommandSpec[] = [
   nodeCordon,
   nodeUncordon,
   nodeRemove,
+  drain,
+  clusterAdd,
+  clusterList,
+  clusterDescribe,
+  clusterTest,
+  clusterUpdate,
+  clusterRemove,
+  adopt,
+  release,
   routingShow,
   routingSet,
   imageList,

@@ -13253,6 +13253,22 @@ export const FleetServiceService = {
     responseDeserialize: (value: Buffer): ExplainInstanceResponse => ExplainInstanceResponse.decode(value),
   },
   /**
+   * What would become of a workload under another runtime: what carries over, what changes, what stands in the way.
+   * Nothing is changed. NOT_FOUND; INVALID_ARGUMENT: there is no such runtime; UNIMPLEMENTED: between those two
+   * runtimes nothing moves.
+   */
+  explainPortability: {
+    path: "/drover.fleet.v1.FleetService/ExplainPortability" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ExplainPortabilityRequest): Buffer =>
+      Buffer.from(ExplainPortabilityRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ExplainPortabilityRequest => ExplainPortabilityRequest.decode(value),
+    responseSerialize: (value: ExplainPortabilityResponse): Buffer =>
+      Buffer.from(ExplainPortabilityResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ExplainPortabilityResponse => ExplainPortabilityResponse.decode(value),
+  },
+  /**
    * Sends a signal to the first process. NOT_FOUND; FAILED_PRECONDITION when it does not run; UNAVAILABLE when its
    * node does not answer. Never repeated by Drover.
    */
@@ -13511,6 +13527,12 @@ export interface FleetServiceServer extends UntypedServiceImplementation {
   /** Why an instance is where it is, or why it is nowhere: every node's reason, and the next step. NOT_FOUND. */
   explainInstance: handleUnaryCall<ExplainInstanceRequest, ExplainInstanceResponse>;
   /**
+   * What would become of a workload under another runtime: what carries over, what changes, what stands in the way.
+   * Nothing is changed. NOT_FOUND; INVALID_ARGUMENT: there is no such runtime; UNIMPLEMENTED: between those two
+   * runtimes nothing moves.
+   */
+  explainPortability: handleUnaryCall<ExplainPortabilityRequest, ExplainPortabilityResponse>;
+  /**
    * Sends a signal to the first process. NOT_FOUND; FAILED_PRECONDITION when it does not run; UNAVAILABLE when its
    * node does not answer. Never repeated by Drover.
    */
@@ -13716,6 +13738,26 @@ export interface FleetServiceClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ExplainInstanceResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * What would become of a workload under another runtime: what carries over, what changes, what stands in the way.
+   * Nothing is changed. NOT_FOUND; INVALID_ARGUMENT: there is no such runtime; UNIMPLEMENTED: between those two
+   * runtimes nothing moves.
+   */
+  explainPortability(
+    request: ExplainPortabilityRequest,
+    callback: (error: ServiceError | null, response: ExplainPortabilityResponse) => void,
+  ): ClientUnaryCall;
+  explainPortability(
+    request: ExplainPortabilityRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ExplainPortabilityResponse) => void,
+  ): ClientUnaryCall;
+  explainPortability(
+    request: ExplainPortabilityRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ExplainPortabilityResponse) => void,
   ): ClientUnaryCall;
   /**
    * Sends a signal to the first process. NOT_FOUND; FAILED_PRECONDITION when it does not run; UNAVAILABLE when its
@@ -14040,6 +14082,20 @@ export const NodeServiceService = {
     responseDeserialize: (value: Buffer): UncordonNodeResponse => UncordonNodeResponse.decode(value),
   },
   /**
+   * Cordons a node, then moves every instance away from it: one message when each begins, and one when it has moved or
+   * must stay. Those on a node of a cluster move within the cluster; those on a node with an agent are replaced
+   * elsewhere, one at a time, unless their data is on it. The node stays cordoned. NOT_FOUND.
+   */
+  drainNode: {
+    path: "/drover.fleet.v1.NodeService/DrainNode" as const,
+    requestStream: false as const,
+    responseStream: true as const,
+    requestSerialize: (value: DrainNodeRequest): Buffer => Buffer.from(DrainNodeRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): DrainNodeRequest => DrainNodeRequest.decode(value),
+    responseSerialize: (value: DrainProgress): Buffer => Buffer.from(DrainProgress.encode(value).finish()),
+    responseDeserialize: (value: Buffer): DrainProgress => DrainProgress.decode(value),
+  },
+  /**
    * Takes a node out of the fleet and revokes its certificate. NOT_FOUND; FAILED_PRECONDITION while instances are
    * bound to it, unless lost is set: the operator's word that the host is dead, so they are placed elsewhere.
    */
@@ -14105,6 +14161,12 @@ export interface NodeServiceServer extends UntypedServiceImplementation {
   cordonNode: handleUnaryCall<CordonNodeRequest, CordonNodeResponse>;
   /** Undoes a cordon. May be repeated. NOT_FOUND. */
   uncordonNode: handleUnaryCall<UncordonNodeRequest, UncordonNodeResponse>;
+  /**
+   * Cordons a node, then moves every instance away from it: one message when each begins, and one when it has moved or
+   * must stay. Those on a node of a cluster move within the cluster; those on a node with an agent are replaced
+   * elsewhere, one at a time, unless their data is on it. The node stays cordoned. NOT_FOUND.
+   */
+  drainNode: handleServerStreamingCall<DrainNodeRequest, DrainProgress>;
   /**
    * Takes a node out of the fleet and revokes its certificate. NOT_FOUND; FAILED_PRECONDITION while instances are
    * bound to it, unless lost is set: the operator's word that the host is dead, so they are placed elsewhere.
@@ -14221,6 +14283,17 @@ export interface NodeServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: UncordonNodeResponse) => void,
   ): ClientUnaryCall;
+  /**
+   * Cordons a node, then moves every instance away from it: one message when each begins, and one when it has moved or
+   * must stay. Those on a node of a cluster move within the cluster; those on a node with an agent are replaced
+   * elsewhere, one at a time, unless their data is on it. The node stays cordoned. NOT_FOUND.
+   */
+  drainNode(request: DrainNodeRequest, options?: Partial<CallOptions>): ClientReadableStream<DrainProgress>;
+  drainNode(
+    request: DrainNodeRequest,
+    metadata?: Metadata,
+    options?: Partial<CallOptions>,
+  ): ClientReadableStream<DrainProgress>;
   /**
    * Takes a node out of the fleet and revokes its certificate. NOT_FOUND; FAILED_PRECONDITION while instances are
    * bound to it, unless lost is set: the operator's word that the host is dead, so they are placed elsewhere.

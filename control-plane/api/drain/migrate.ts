@@ -1,0 +1,85 @@
+import { DroverError, isKind } from '#shared/errors.ts';
+import type { DrainProgress } from '#shared/gen/drover/fleet/v1/fleet.ts';
+import type { Instance, InstanceId, NodeName } from '#shared/model.ts';
+import { bridgesOf, demandOf } from '../../demand.ts';
+import { buildNodeViews } from '../../node-views.ts';
+import { schedule } from '../../scheduler/schedule.ts';
+import { nodesOfCluster } from '../../store/put-cluster-node.ts';
+import type { ClusterDeps } from '../cluster/deps.ts';
+import { awaitFound, moved, moving, stays, staysBecauseOf, timeIsOver } from './deps.ts';
+
+/** A guest that one node cannot take may be taken by another. */
+const targetsTried = 3;
+
+/** Moves an instance with its guest and its volumes to another node of its cluster. */
+export async function* migrateAway(
+  instance: Instance,
+  cluster: string,
+  signal: AbortSignal,
+  deps: ClusterDeps,
+): AsyncGenerator<DrainProgress> {
+  const excluded = new Set<NodeName>();
+  for (let attempt = 1; ; attempt += 1) {
+    const choice = chooseTarget(instance, cluster, excluded, deps);
+    if (choice.node === undefined) {
+      yield stays(instance, choice.because);
+      return;
+    }
+    yield moving(instance, choice.node, choice.because);
+    try {
+      yield await migrate(instance, choice.node, signal, deps);
+      return;
+    } catch (caught) {
+      excluded.add(choice.node);
+      const isOfTarget = isKind(caught, 'failed-precondition', 'resource-exhausted');
+      const hasMore = chooseTarget(instance, cluster, excluded, deps).node !== undefined;
+      if (isOfTarget && hasMore && attempt < targetsTried && !signal.aborted) continue;
+      yield signal.aborted ? timeIsOver(instance) : staysBecauseOf(instance, caught);
+      return;
+    }
+  }
+}
+
+/** Its volumes go with it: nothing keeps it where it is. */
+function chooseTarget(
+  instance: Instance,
+  cluster: string,
+  excluded: ReadonlySet<NodeName>,
+  { store, view }: ClusterDeps,
+): { readonly node: NodeName | undefined; readonly because: string } {
+  const snapshot = store.snapshot();
+  const members = new Set<string>(nodesOfCluster(snapshot, cluster).map(({ metadata }) => metadata.name));
+  const nodes = buildNodeViews(snapshot, view.nodes()).filter(
+    ({ name }) => members.has(name) && name !== instance.node && !excluded.has(name),
+  );
+  if (nodes.length === 0) return { node: undefined, because: `${cluster} has no other node` };
+  const bridges = bridgesOf(snapshot, instance.spec, instance.metadata.project);
+  const decision = schedule(demandOf(instance, undefined, bridges), nodes);
+  return { node: decision.node, because: decision.summary() };
+}
+
+async function migrate(
+  instance: Instance,
+  target: NodeName,
+  signal: AbortSignal,
+  deps: ClusterDeps,
+): Promise<DrainProgress> {
+  const { store, clusters, random } = deps;
+  const { id, project, generation, name } = instance.metadata;
+  const node = instance.node ?? target;
+  const order = { node, instanceId: id as InstanceId, generation, requestId: random.uuidV4() };
+  await clusters.migrate(order, target, signal);
+  // Whoever asks next must find it where it is.
+  const seen = await awaitFound(
+    () => {
+      const now = store.snapshot().get('instance', id, project);
+      if (now === undefined) return { node: undefined };
+      return now.node === node ? undefined : now;
+    },
+    signal,
+    deps,
+  );
+  if (seen?.node === undefined)
+    throw new DroverError('unavailable', `${name} was moved to ${target}, and was not seen there yet`);
+  return moved(instance, seen.node, `from ${node}`);
+}
