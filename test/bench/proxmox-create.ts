@@ -29,7 +29,9 @@ async function startServer(): Promise<{ server: Server; access: ServerAccess }> 
 
 async function bare(access: ServerAccess): Promise<number> {
   const agent = new Agent({
-    connect: { ca: access.authorityPem, servername: '', checkServerIdentity: () => undefined },
+    connect: { ca: access.authorityPem, checkServerIdentity: () => undefined },
+    connections: 16,
+    maxRequestsPerClient: 90,
   });
   const headers = { authorization: `PVEAPIToken=${access.tokenId}=${access.secret}` };
   async function call(
