@@ -12,14 +12,20 @@ export interface ServerAccess {
   readonly secret: string;
 }
 
-/** "16 2000": so many nodes, and so many guests on them. */
-const [nodeCount = 3, guestCount = 0] = (process.argv[2] ?? '').split(' ').map(Number);
+export const firstVmid = 1000;
+/** Of the instance whose guest it is, where it is ours. */
+export const idOf = (vmid: number): string =>
+  `0192aaaa-0000-7000-8000-${vmid.toString(16).padStart(12, '0')}`;
+
+/** "16 2000 1000": so many nodes, so many guests on them, and so many of those that are ours. */
+const [nodeCount = 3, guestCount = 0, ownCount = 0] = (process.argv[2] ?? '').split(' ').map(Number);
 
 function addGuests({ world }: ProxmoxServer): void {
   const nodes = [...world.nodes.keys()];
   for (let place = 0; place < guestCount; place += 1) {
-    const vmid = 1000 + place;
+    const vmid = firstVmid + place;
     const node = nodes[place % nodes.length] ?? '';
+    const tags = place < ownCount ? `drover-${idOf(vmid).slice(-12)}` : 'prod';
     const isContainer = place % 4 !== 0;
     const config: Record<string, string> = isContainer
       ? {
@@ -33,7 +39,7 @@ function addGuests({ world }: ProxmoxServer): void {
       vmid,
       kind: isContainer ? 'lxc' : 'qemu',
       node,
-      config: { ...config, tags: 'prod' },
+      config: { ...config, tags },
     });
     guest.status = 'running';
     guest.qmpStatus = 'running';
@@ -43,16 +49,20 @@ function addGuests({ world }: ProxmoxServer): void {
   world.broadcasts.tell();
 }
 
-const nodes = Array.from({ length: nodeCount }, (_, place) => `pve${place + 1}`);
-const server = await startProxmoxServer({ nodes });
-addGuests(server);
-process.on('message', ({ ask }: ServerQuestion) => {
-  if (ask === 'reset') server.requests.reset();
-  if (ask === 'access') {
-    const { endpoints, authorityPem, tokenId, secret } = server;
-    process.send?.({ endpoints: [...endpoints.values()], authorityPem, tokenId, secret });
-    return;
-  }
-  process.send?.({ requests: server.requests.list() });
-});
-process.once('disconnect', () => void server.close());
+async function serve(): Promise<void> {
+  const nodes = Array.from({ length: nodeCount }, (_, place) => `pve${place + 1}`);
+  const server = await startProxmoxServer({ nodes });
+  addGuests(server);
+  process.on('message', ({ ask }: ServerQuestion) => {
+    if (ask === 'reset') server.requests.reset();
+    if (ask === 'access') {
+      const { endpoints, authorityPem, tokenId, secret } = server;
+      process.send?.({ endpoints: [...endpoints.values()], authorityPem, tokenId, secret });
+      return;
+    }
+    process.send?.({ requests: server.requests.list() });
+  });
+  process.once('disconnect', () => void server.close());
+}
+
+if (process.send !== undefined) await serve();
