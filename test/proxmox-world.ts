@@ -10,9 +10,13 @@ import { clusterNodeName } from '../control-plane/store/put-cluster-node.ts';
 import type { Store } from '../control-plane/store/store.ts';
 import { type Clock, systemClock } from '#shared/clock.ts';
 import { createLog } from '#shared/log.ts';
-import type { ClusterSpec, InstanceId, InstanceState, NodeName } from '#shared/model.ts';
+import type { ClusterSpec, InstanceId, InstanceSpec, InstanceState, NodeName } from '#shared/model.ts';
+import { usualPace } from '../control-plane/backends/proxmox/poll.ts';
+import { newSpec } from './conformance/backend.ts';
+import { placeFile } from './fakes/proxmox/storage-paths.ts';
 import { recordedTemplate } from './fakes/proxmox/standard-storages.ts';
 import { type ProxmoxServer, type ProxmoxServerOptions, startProxmoxServer } from './fakes/proxmox-server.ts';
+import { createQuickClock } from './fakes/quick-clock.ts';
 import { createSeededRandom } from './fakes/random.ts';
 import { until } from './until.ts';
 
@@ -36,6 +40,55 @@ export interface ProxmoxWorld extends AsyncDisposable {
   node(name: string): NodeName;
   state(id: InstanceId): InstanceState | 'absent' | undefined;
   order(node: string, patch?: Partial<OrderHead>): OrderHead;
+}
+
+const resources = { cpuMillicores: 1000, memoryMib: 64, diskMib: 1024, pids: 0 };
+
+export const container: InstanceSpec = newSpec({
+  runtime: 'proxmox-lxc',
+  image: storedTemplate,
+  command: [],
+  rootPool: 'local',
+  resources,
+});
+
+export const machine: InstanceSpec = newSpec({
+  runtime: 'proxmox-vm',
+  image: 'proxmox:local:import/noble.qcow2',
+  command: [],
+  rootPool: 'local',
+  resources: { ...resources, diskMib: 3072 },
+});
+
+/** "running 2": phase and generation, as last told. */
+export function phaseOf({ state }: Pick<ProxmoxWorld, 'state'>, id: InstanceId): string {
+  const now = state(id);
+  if (now === undefined) return 'unseen';
+  return now === 'absent' ? now : `${now.phase} ${now.generation}`;
+}
+
+const { signal } = new AbortController();
+
+/** An instance that runs. */
+export async function runGuest(
+  world: ProxmoxWorld,
+  spec: InstanceSpec = container,
+  node = 'pve1',
+): Promise<OrderHead> {
+  const order = world.order(node);
+  await world.backend.ensureInstance(order, spec, signal);
+  await until(() => phaseOf(world, order.instanceId) === 'running 1', { what: 'running' });
+  return order;
+}
+
+/** As openProxmoxWorld, with all waits as they are, on a clock that runs twenty times as fast. */
+export async function openQuickWorld(options: ProxmoxServerOptions = {}): Promise<ProxmoxWorld> {
+  const clock = createQuickClock(20);
+  const backend = { pace: usualPace };
+  const world = await openProxmoxWorld({ version: '8.4.21', clock, pace: 0.2, backend, ...options });
+  const file = { content: 'import', name: 'noble.qcow2', sizeBytes: 2 * 1024 ** 3 };
+  for (const name of world.server.world.nodes.keys()) placeFile(world.server.world, name, 'local', file);
+  return world;
 }
 
 /** One cluster called "lab", its nodes connected. */
@@ -69,13 +122,12 @@ export async function openProxmoxWorld(
         for await (const observation of backend.watch(ending.signal)) seen.push(observation);
       })();
   const count = server.world.nodes.size;
-  if (options.clock === undefined)
-    await until(
-      () => (backend.status('lab')?.nodes.length === count && backend.status('lab')?.connected) || undefined,
-      {
-        what: 'a connected cluster',
-      },
-    );
+  await until(
+    () => (backend.status('lab')?.nodes.length === count && backend.status('lab')?.connected) || undefined,
+    {
+      what: 'a connected cluster',
+    },
+  );
   return {
     server,
     store,

@@ -47,11 +47,8 @@ export function createMigrate(
     const { config, place } = await look.config(record, signal);
     const lock = textOf(config['lock']);
     if (lock !== '') throw stuck(record, `it is locked (${lock})`);
-    const there = new Set(
-      (memory.nodes.get(target)?.storages ?? [])
-        .filter(({ available }) => available)
-        .map((each) => each.storage),
-    );
+    // Those that the cluster keeps to other nodes have no row there; whether one answers it knows best itself.
+    const there = new Set((memory.nodes.get(target)?.storages ?? []).map(({ storage }) => storage));
     const missing = [...storagesIn(config)].filter((storage) => !there.has(storage));
     if (missing.length > 0) throw stuck(record, `${target} has no storage ${missing.join(', ')}`);
     const bridges = memory.nodes.get(target)?.details?.bridges ?? [];

@@ -120,7 +120,7 @@ export function createOwnGuests(tools: ClusterTools): OwnGuests {
   function tell(id: InstanceId): void {
     const found = record(id);
     const guest = guests.get(id);
-    if (found === undefined || guest === undefined) return;
+    if (found === undefined || found.intent === 'removed' || guest === undefined) return;
     const now = telling(found);
     if (now === undefined || isDeepStrictEqual(now, guest.told)) return;
     guest.told = now;

@@ -1,0 +1,217 @@
+/** What goes wrong with nodes, clusters and the way to them. */
+import { randomUUIDv7 } from 'node:crypto';
+import { describe, expect, it } from 'vitest';
+import type { InstanceId } from '#shared/model.ts';
+import { createLog } from '#shared/log.ts';
+import { openStore } from '../../store/open-store.ts';
+import { createMemoryJournal } from '../../store/memory.ts';
+import { addCluster } from '../../store/put-cluster.ts';
+import { createQuickClock } from '../../../test/fakes/quick-clock.ts';
+import { createSeededRandom } from '../../../test/fakes/random.ts';
+import { startProxmoxServer } from '../../../test/fakes/proxmox-server.ts';
+import {
+  container,
+  machine,
+  openQuickWorld,
+  phaseOf,
+  type ProxmoxWorld,
+  runGuest,
+  specOf,
+} from '../../../test/proxmox-world.ts';
+import { until } from '../../../test/until.ts';
+import type { Observation } from '../backend.ts';
+import { proxmoxBackend } from './index.ts';
+import { usualPace } from './poll.ts';
+
+const { signal } = new AbortController();
+const guestsOf = ({ server }: ProxmoxWorld) => [...server.world.guests.values()];
+const sent = ({ server }: ProxmoxWorld, what: RegExp): string[] =>
+  server.requests.list().filter((each) => what.test(each));
+const told = ({ seen }: ProxmoxWorld, kind: Observation['kind'], node: string): boolean =>
+  seen.some((one) => one.kind === kind && one.node === node);
+
+describe('a node that dies', () => {
+  it('takes its guests out of sight and makes none of them absent, and tells them when it is back', async () => {
+    await using world = await openQuickWorld();
+    const order = await runGuest(world, container, 'pve2');
+    await world.server.faults.killNode('pve2');
+    const node = world.node('pve2');
+    await until(() => told(world, 'disconnected', node), { what: 'disconnected' });
+    await expect(world.backend.stopInstance(order, 0, signal)).rejects.toMatchObject({ kind: 'unavailable' });
+    expect(told(world, 'disconnected', world.node('pve1'))).toBe(false);
+    world.seen.length = 0;
+    await world.server.faults.reviveNode('pve2');
+    await until(() => told(world, 'complete', node), { what: 'complete again' });
+    expect(world.seen.filter(({ kind }) => kind === 'absent')).toEqual([]);
+    const complete = world.seen.find((one) => one.kind === 'complete' && one.node === node);
+    expect(complete).toMatchObject({ present: new Set([order.instanceId]) });
+  });
+
+  it('in the midst of a create leaves nothing twice: it goes on when the node is back', async () => {
+    await using world = await openQuickWorld({ pace: 4 });
+    const order = world.order('pve2');
+    await world.backend.ensureInstance(order, container, signal);
+    await until(() => sent(world, /^POST \/nodes\/pve2\/lxc$/).length > 0, { what: 'the create' });
+    await world.server.faults.killNode('pve2');
+    await until(() => told(world, 'disconnected', world.node('pve2')), { what: 'disconnected' });
+    await world.server.faults.reviveNode('pve2');
+    await until(() => phaseOf(world, order.instanceId) === 'running 1', {
+      what: 'running',
+      deadlineMs: 30_000,
+    });
+    const tagged = guestsOf(world).filter(({ config }) => config['tags']?.includes('drover-'));
+    expect(tagged).toHaveLength(1);
+  });
+
+  it('in the midst of a move: the guest is looked for, and found where it is', async () => {
+    await using world = await openQuickWorld({ pace: 4 });
+    const order = await runGuest(world, { ...machine, rootPool: 'shared' });
+    const moving = world.backend.migrate(order, world.node('pve2'), signal).catch((error: unknown) => error);
+    await until(() => sent(world, /^POST .*\/migrate$/).length > 0, { what: 'the move' });
+    await world.server.faults.killNode('pve2');
+    expect(await moving).toMatchObject({ name: 'DroverError' });
+    await world.server.faults.reviveNode('pve2');
+    await until(() => phaseOf(world, order.instanceId) === 'running 1', {
+      what: 'running',
+      deadlineMs: 30_000,
+    });
+    expect(guestsOf(world)).toHaveLength(1);
+  });
+});
+
+describe('a cluster without quorum', () => {
+  it('is asked to change nothing, keeps what is known, and is worked on when it has its majority again', async () => {
+    await using world = await openQuickWorld();
+    const { backend, server } = world;
+    const order = await runGuest(world);
+    await server.faults.loseQuorum('pve1');
+    await until(() => backend.status('lab')?.quorate === false, { what: 'no quorum' });
+    const node = world.node('pve1');
+    const condition = () => {
+      const feeling = world.seen.findLast((one) => one.kind === 'feeling' && one.node === node);
+      return feeling?.kind === 'feeling'
+        ? feeling.conditions.find(({ type }) => type === 'ClusterNoQuorum')
+        : undefined;
+    };
+    await until(() => condition()?.holds, { what: 'the condition' });
+    server.requests.reset();
+    const next = world.order('pve1');
+    expect(await backend.ensureInstance(next, container, signal)).toMatchObject({ phase: 'preparing' });
+    await expect(backend.removeInstance(order, 0, signal)).rejects.toMatchObject({ kind: 'unavailable' });
+    const polls = () => sent(world, /cluster\/status/).length;
+    const before = polls();
+    await until(() => polls() > before + 2, { what: 'some polls' });
+    expect(sent(world, /^(POST|PUT|DELETE) /)).toEqual([]);
+    expect(world.seen.filter(({ kind }) => kind === 'absent')).toEqual([]);
+    await server.faults.regainQuorum();
+    await until(() => phaseOf(world, next.instanceId) === 'running 1', {
+      what: 'running',
+      deadlineMs: 30_000,
+    });
+    await until(() => world.state(order.instanceId) === 'absent', { what: 'removed' });
+  });
+});
+
+describe('the way to a cluster', () => {
+  it('that is closed by a revoked token is told as what it is, and nobody is taken for gone', async () => {
+    await using world = await openQuickWorld();
+    const order = await runGuest(world);
+    const user = world.server.world.access.users.get('root@pam');
+    const token = user?.tokens.get('rig');
+    user?.tokens.delete('rig');
+    await until(() => world.backend.status('lab')?.connected === false, { what: 'silence' });
+    expect(world.backend.status('lab')?.message).toMatch(/credential|token|unauthenticated|authentication/i);
+    await expect(world.backend.stopInstance(order, 0, signal)).rejects.toMatchObject({ kind: 'unavailable' });
+    if (token !== undefined) user?.tokens.set('rig', token);
+    await until(() => world.backend.status('lab')?.connected, { what: 'an answer', deadlineMs: 20_000 });
+    await until(() => phaseOf(world, order.instanceId) === 'running 1', { what: 'running' });
+    expect(world.seen.filter(({ kind }) => kind === 'absent')).toEqual([]);
+  });
+
+  it('with fewer rights shows fewer guests, and none of ours is absent for that', async () => {
+    await using world = await openQuickWorld();
+    const order = await runGuest(world);
+    const user = world.server.world.access.users.get('root@pam');
+    const token = user?.tokens.get('rig');
+    // A separated token without a rule of its own has no right at all: lists are trimmed, not refused.
+    if (token !== undefined) user?.tokens.set('rig', { ...token, privilegeSeparation: true });
+    await until(() => world.backend.guests('lab').length === 0, { what: 'a trimmed list' });
+    world.server.requests.reset();
+    await until(() => sent(world, /cluster\/status/).length > 3, { what: 'some polls' });
+    expect(world.seen.filter(({ kind }) => kind === 'absent')).toEqual([]);
+    expect(world.state(order.instanceId)).toMatchObject({ phase: 'running' });
+  });
+
+  it('through a changed certificate is not taken, and what it was and is is told', async () => {
+    await using world = await openQuickWorld({ nodes: ['pve1'] });
+    await world.server.faults.rotateCertificate('pve1', 'new');
+    await until(() => world.backend.status('lab')?.connected === false, { what: 'silence' });
+    expect(world.backend.status('lab')?.message).toMatch(/certificate/);
+    await world.server.faults.rotateCertificate('pve1', 'same');
+    await until(() => world.backend.status('lab')?.connected, { what: 'an answer', deadlineMs: 20_000 });
+  });
+
+  it('with pages of a proxy and halves of answers is as good as none, and harms nothing', async () => {
+    await using world = await openQuickWorld();
+    const order = await runGuest(world);
+    const { faults } = world.server;
+    faults.html('GET /cluster/resources', 3);
+    faults.truncate('GET /cluster/status', 3);
+    faults.huge('GET /cluster/resources', 40_000_000, 1);
+    world.server.requests.reset();
+    await until(() => sent(world, /cluster\/resources/).length > 6, {
+      what: 'some polls',
+      deadlineMs: 30_000,
+    });
+    await until(() => world.backend.status('lab')?.connected, { what: 'an answer', deadlineMs: 30_000 });
+    expect(world.seen.filter(({ kind }) => kind === 'absent')).toEqual([]);
+    expect(phaseOf(world, order.instanceId)).toBe('running 1');
+  });
+});
+
+describe('twenty clusters', () => {
+  it('of which three hang hold up none of the others', async () => {
+    const clock = createQuickClock(20);
+    const store = await openStore({ journal: createMemoryJournal(), clock });
+    const servers = await Promise.all(
+      Array.from({ length: 20 }, () =>
+        startProxmoxServer({ version: '9.2.11', clock, pace: 0.2, nodes: ['pve1'] }),
+      ),
+    );
+    for (const server of servers.slice(0, 3)) server.faults.hang('pve1');
+    const backend = proxmoxBackend({
+      store,
+      fleet: { fleetId: 'f', fleetEpoch: 1 },
+      clock,
+      random: createSeededRandom(3),
+      log: createLog({ level: 'silent' }),
+      pace: usualPace,
+    });
+    try {
+      for (const [place, server] of servers.entries())
+        await store.transact((tx) =>
+          addCluster(
+            tx,
+            { name: `c${place}`, spec: specOf(server), id: randomUUIDv7(), caller: 't' },
+            clock.nowMs(),
+          ),
+        );
+      const connected = () =>
+        servers.filter((_, place) => backend.status(`c${place}`)?.connected === true).length;
+      await until(() => connected() === 17, { what: 'seventeen that answer', deadlineMs: 20_000 });
+      const order = {
+        node: 'c19-pve1' as never,
+        instanceId: randomUUIDv7() as InstanceId,
+        generation: 1,
+        requestId: 'r',
+      };
+      expect(await backend.ensureInstance(order, container, signal)).toMatchObject({ phase: 'preparing' });
+      await until(() => servers[19]?.world.guests.size === 1, { what: 'its guest' });
+      expect(backend.status('c0')).toMatchObject({ connected: false });
+    } finally {
+      await backend.close();
+      await store.close();
+      await Promise.all(servers.map((server) => server.close()));
+    }
+  });
+});

@@ -1,0 +1,124 @@
+/** After a lost answer: a look at what is there, and nothing is done twice. */
+import { describe, expect, it } from 'vitest';
+import { randomUUID } from 'node:crypto';
+import type { SnapshotId } from '#shared/model.ts';
+import {
+  container,
+  machine,
+  openQuickWorld,
+  phaseOf,
+  type ProxmoxWorld,
+  runGuest,
+} from '../../../test/proxmox-world.ts';
+import { until } from '../../../test/until.ts';
+
+const { signal } = new AbortController();
+const open = (): Promise<ProxmoxWorld> => openQuickWorld();
+
+const guestsOf = ({ server }: ProxmoxWorld) => [...server.world.guests.values()];
+const sent = ({ server }: ProxmoxWorld, what: RegExp): number =>
+  server.requests.list().filter((each) => what.test(each)).length;
+
+const kinds = [
+  { kind: 'lxc', spec: container, create: 'POST /nodes/{node}/lxc' },
+  { kind: 'qemu', spec: machine, create: 'POST /nodes/{node}/qemu' },
+] as const;
+
+for (const { kind, spec, create } of kinds) {
+  const at = `/nodes/{node}/${kind}/{vmid}`;
+
+  describe(`a lost answer, for ${kind}`, () => {
+    it.each([
+      { name: 'the create is done', fault: 'lose' },
+      { name: 'the create was never begun', fault: 'cut' },
+    ])('makes one guest alone when $name', async ({ fault }) => {
+      await using world = await open();
+      if (fault === 'lose') world.server.faults.loseAnswer(create);
+      else world.server.faults.cut(create);
+      await runGuest(world, spec);
+      expect(guestsOf(world)).toHaveLength(1);
+      expect(sent(world, new RegExp(`^POST /nodes/pve1/${kind}$`))).toBe(fault === 'lose' ? 1 : 2);
+    });
+
+    it('starts once', async () => {
+      await using world = await open();
+      world.server.faults.loseAnswer(`POST ${at}/status/start`);
+      await runGuest(world, spec);
+      expect(sent(world, /status\/start$/)).toBe(1);
+    });
+
+    it('changes a configuration, and a size, to what was asked', async () => {
+      await using world = await open();
+      const order = await runGuest(world, spec);
+      const [put, resize] = [`${kind === 'lxc' ? 'PUT' : 'POST'} ${at}/config`, `PUT ${at}/resize`] as const;
+      for (const method of [put, resize]) world.server.faults.loseAnswer(method);
+      const next = { ...spec.resources, memoryMib: 96, diskMib: 5120 };
+      await world.backend.ensureInstance({ ...order, generation: 2 }, { ...spec, resources: next }, signal);
+      await until(() => phaseOf(world, order.instanceId) === 'running 2', {
+        what: 'running as of generation 2',
+      });
+      expect(world.state(order.instanceId)).toMatchObject({ limits: { memoryMib: 96, diskMib: 5120 } });
+    });
+
+    it('takes one snapshot, goes back to it, and removes it', async () => {
+      await using world = await open();
+      const order = await runGuest(world, spec);
+      const snapshot = { id: randomUUID() as SnapshotId, name: 'before' };
+      const { backend, server } = world;
+      const names = async () =>
+        (await Array.fromAsync(backend.listSnapshots(order.node, order.instanceId, signal))).map(
+          ({ name }) => name,
+        );
+      if (kind === 'lxc') {
+        // A storage of files takes none of containers: said by its cluster, and no answer is lost.
+        await expect(backend.createSnapshot(order, snapshot, signal)).rejects.toMatchObject({
+          kind: 'failed-precondition',
+        });
+        return;
+      }
+      server.faults.loseAnswer(`POST ${at}/snapshot`);
+      expect(await backend.createSnapshot(order, snapshot, signal)).toMatchObject(snapshot);
+      expect(await names()).toEqual(['before']);
+      server.faults.loseAnswer(`POST ${at}/snapshot/{snapname}/rollback`);
+      await backend.rollbackSnapshot(order, snapshot.id, signal);
+      await until(() => phaseOf(world, order.instanceId) === 'running 1', { what: 'running again' });
+      server.faults.loseAnswer(`DELETE ${at}/snapshot/{snapname}`);
+      await backend.removeSnapshot(order, snapshot.id, signal);
+      expect(await names()).toEqual([]);
+    });
+
+    it('stops it', async () => {
+      await using world = await open();
+      const order = await runGuest(world, spec);
+      world.server.faults.loseAnswer(`POST ${at}/status/shutdown`);
+      const state = await world.backend.stopInstance(order, 60_000, signal);
+      expect(state.phase).toBe('stopped');
+      expect(sent(world, /status\/shutdown$/)).toBe(1);
+      expect(sent(world, /status\/stop$/)).toBe(0);
+    });
+
+    it('removes it, and nothing is left', async () => {
+      await using world = await open();
+      const order = await runGuest(world, spec);
+      world.server.faults.loseAnswer(`POST ${at}/status/stop`);
+      world.server.faults.loseAnswer(`DELETE ${at}`);
+      await world.backend.removeInstance(order, 0, signal);
+      expect(guestsOf(world)).toEqual([]);
+      expect(sent(world, /^DELETE /)).toBe(1);
+      await until(() => world.state(order.instanceId) === 'absent', { what: 'told absent' });
+    });
+
+    it('moves it', async () => {
+      await using world = await open();
+      const shared = { ...spec, rootPool: 'shared' };
+      const order = await runGuest(world, shared);
+      world.server.faults.loseAnswer(`POST ${at}/migrate`);
+      await world.backend.migrate(order, world.node('pve2'), signal);
+      expect(guestsOf(world)).toMatchObject([{ node: 'pve2' }]);
+      expect(sent(world, /migrate$/)).toBe(kind === 'lxc' ? 1 : 2);
+      const last = () =>
+        world.seen.findLast((one) => one.kind === 'instance' && one.state.instanceId === order.instanceId);
+      await until(() => last()?.node === world.node('pve2'), { what: 'told on its new node' });
+    });
+  });
+}
