@@ -127,10 +127,16 @@ function compareLists(field: string, recorded: readonly unknown[], found: readon
   );
 }
 
+/** The options of a backup job stand as chance has it. */
+const inAnyOrder = (line: string): string =>
+  line.startsWith('INFO: starting new backup job') ? line.split(' --').sort().join(' --') : line;
+
 /** The last line tells how it ended; those before it are compared as one text. */
 function compareLogs(field: string, recorded: readonly unknown[], found: readonly unknown[]): Finding[] {
   const lines = (rows: readonly unknown[]): string[] =>
-    rows.map((row) => plainText(String((row as Row)['t'])).replace(/\d+([.,]\d+)?(?= ?[KMG]i?B)/g, 'N'));
+    rows.map((row) =>
+      plainText(inAnyOrder(String((row as Row)['t']))).replace(/\d+([.,]\d+)?(?= ?[KMG]i?B)/g, 'N'),
+    );
   const [theirs, ours] = [lines(recorded), lines(found)];
   return [
     ...compareValues(`${field}[last line]`, theirs.at(-1), ours.at(-1)),

@@ -14,6 +14,9 @@ export interface Translation {
   trim(body: unknown): unknown;
 }
 
+/** Archives are named after the second in which they were made. */
+const archiveName = /vzdump-(?:lxc|qemu)-\d+-\d{4}_\d\d_\d\d-\d\d_\d\d_\d\d/;
+
 const isName = (text: string): boolean =>
   text.startsWith('UPID:') || /^<[a-z0-9-]+>$/.test(text) || /^[0-9a-f]{40}$/.test(text);
 
@@ -40,11 +43,13 @@ export function createTranslation(server: ProxmoxServer): Translation {
   return {
     text,
     path: (recorded) =>
-      recorded.replace(/UPID[^/]*/g, (upid) => {
-        const name = names.get(decodeURIComponent(upid));
-        if (name === undefined) return upid;
-        return upid.includes('%') ? encodeURIComponent(name) : name;
-      }),
+      recorded
+        .replace(/UPID[^/]*/g, (upid) => {
+          const name = names.get(decodeURIComponent(upid));
+          if (name === undefined) return upid;
+          return upid.includes('%') ? encodeURIComponent(name) : name;
+        })
+        .replace(new RegExp(archiveName, 'g'), (archive) => names.get(archive) ?? archive),
     headers(request) {
       const headers: Record<string, string> = {};
       for (const [name, value] of Object.entries(request.headers)) {
@@ -58,11 +63,16 @@ export function createTranslation(server: ProxmoxServer): Translation {
     learn(recorded, found) {
       if (typeof recorded === 'string' && typeof found === 'string') {
         if (isName(recorded) && recorded !== found) names.set(recorded, found);
+        const [theirs, ours] = [archiveName.exec(recorded)?.[0], archiveName.exec(found)?.[0]];
+        if (theirs !== undefined && ours !== undefined) names.set(theirs, ours);
         return;
       }
       if (typeof recorded !== 'object' || recorded === null || typeof found !== 'object' || found === null)
         return;
-      if (Array.isArray(recorded)) return;
+      if (Array.isArray(recorded)) {
+        this.learn(archiveLine(recorded), archiveLine(found));
+        return;
+      }
       for (const [key, value] of Object.entries(recorded)) {
         if (key !== 'ssl_fingerprint') this.learn(value, (found as Record<string, unknown>)[key]);
       }
@@ -70,6 +80,10 @@ export function createTranslation(server: ProxmoxServer): Translation {
     trim: (body) => trimmed(body, names),
   };
 }
+
+/** The line of a log that tells which archive is made. */
+const archiveLine = (rows: unknown): unknown =>
+  (Array.isArray(rows) ? (rows as readonly { readonly t?: string }[]) : []).find((row) => row.t?.includes('creating vzdump archive'))?.t;
 
 /** Tasks that ran before the flow began are not in the fake; how many there were is not compared. */
 function trimmed(body: unknown, names: ReadonlyMap<string, string>): unknown {

@@ -167,11 +167,13 @@ function deleteVolume(call: Call): string {
   needStorage(world, storage, node);
   const volid = full(storage, volume);
   const found = world.storages.find(volid, node);
-  const owner = /(?:^|[/:-])(?:vm|subvol|base)-(\d+)-/.exec(volid)?.[1];
+  const owner = /(?:^|[/:-])(?:vm|subvol|base|vzdump-lxc|vzdump-qemu)-(\d+)-/.exec(volid)?.[1];
   needDelete(call, storage, owner);
-  if (found?.protected === true) throw refusal(`volume '${volid}' is protected - can't delete`);
   return call.fork('imgdel', owner === undefined ? storage : `${owner}@${storage}`, async (control) => {
     await control.passes(100);
+    if (found?.protected === true) {
+      throw new Error(`cannot remove protected volume '${volid.slice(storage.length + 1)}' on '${storage}'`);
+    }
     world.storages.volumes(storage, node).delete(volid);
     control.log(`Removed volume '${volid}'`);
   });
