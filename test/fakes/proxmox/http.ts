@@ -100,7 +100,7 @@ async function replyTo(
   const upload = /^\/nodes\/[^/]+\/storage\/[^/]+\/upload$/.test(reading.path) && method === 'POST';
   const body = upload
     ? await readUpload(surroundings, request, reading, identified.caller)
-    : await readParameters(request, reading);
+    : await readParameters(request, reading, surroundings.world.major);
   if ('status' in body) return body;
   const reply = await act(surroundings, reading, identified.caller, body, taken);
   return upload ? { ...reply, closes: true } : reply;
@@ -128,6 +128,7 @@ interface ReadBody {
 async function readParameters(
   request: IncomingMessage,
   { method, query }: Reading,
+  major: number,
 ): Promise<ReadBody | Reply> {
   const inQuery = parseForm(query);
   const length = Number(request.headers['content-length'] ?? 0);
@@ -144,7 +145,7 @@ async function readParameters(
   const text = (await readAll(request)).toString('utf8');
   try {
     return {
-      raw: { ...inQuery, ...(kind === 'application/json' ? parseJson(text) : parseForm(text)) },
+      raw: { ...inQuery, ...(kind === 'application/json' ? parseJson(text, major) : parseForm(text)) },
       files: [],
     };
   } catch (error) {

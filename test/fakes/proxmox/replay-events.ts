@@ -2,8 +2,20 @@
 import type { ProxmoxServer } from '../proxmox-server.ts';
 import { rejoinMs } from './node-model.ts';
 import type { Exchange, Recording } from './recording.ts';
+import type { World } from './world.ts';
 
 const namesIn = (text: string): string[] => text.match(/\bpv[en]\d\b/g) ?? [];
+
+function setRunning(world: World, vmid: number, running: boolean): void {
+  const guest = world.guests.get(vmid);
+  if (guest === undefined || (guest.status === 'running') === running) return;
+  guest.status = running ? 'running' : 'stopped';
+  guest.qmpStatus = guest.status;
+  guest.pid = running ? 7000 : undefined;
+  guest.startedAtMs = running ? world.clock.nowMs() : undefined;
+  for (const [key, value] of guest.pending) if (value !== undefined) guest.config[key] = value;
+  guest.pending.clear();
+}
 
 /** What was done to the cluster without a note, by the step that shows it first. */
 const unnoted: readonly (readonly [RegExp, (server: ProxmoxServer) => void])[] = [
@@ -31,6 +43,9 @@ const unnoted: readonly (readonly [RegExp, (server: ProxmoxServer) => void])[] =
       guest.startedAtMs = world.clock.nowMs();
     },
   ],
+  [/^configure the agent$/, ({ world }) => setRunning(world, 7250, false)],
+  [/\(running, (?:not )?configured|^status with agent$/, ({ world }) => setRunning(world, 7250, true)],
+  [/^start with missing snippet$/, ({ world }) => setRunning(world, 7260, false)],
   [/^create with unknown parameter$/, ({ world }) => world.guests.delete(7031)],
   [/^delete the second$/, ({ world }) => world.guests.delete(7322)],
 ];

@@ -55,12 +55,15 @@ export async function replayFlow(
   });
   // The round of broadcasts has no phase of its own here: it is told when the recording shows that it was.
   server.world.close();
-  setUpReplay(server, recording);
+  const late = setUpReplay(server, recording);
   server.world.broadcasts.tell();
   const replay = { recording, server, clock, translation: createTranslation(server), beginMs };
   const findings: ReplayFinding[] = [];
   const groups = groupsOf(recording.exchanges);
-  for (const group of groups) findings.push(...(await replayGroup(replay, group, onAnswer)));
+  for (const group of groups) {
+    for (const { since, place } of late) if (since === group[0]?.[0]) place();
+    findings.push(...(await replayGroup(replay, group, onAnswer)));
+  }
   return findings;
 }
 
@@ -93,9 +96,10 @@ async function replayGroup(
   await catchUp(replay, first);
   await replayEvent(replay.server, replay.recording, first);
   for (const [, exchange] of group) broadcastAsRecorded(replay.server, exchange);
-  const answers = await Promise.all(group.map(([, exchange]) => ask(replay, exchange)));
-  const paired = group.length === 1 ? answers : pair(group, answers);
-  return group.flatMap(([exchange, recorded], place) => {
+  const ordered = winnersFirst(group);
+  const answers = await askInOrder(replay, ordered);
+  const paired = pair(ordered, answers);
+  return ordered.flatMap(([exchange, recorded], place) => {
     const answer = paired[place];
     onAnswer?.(exchange, answer);
     const found = answer === undefined ? [] : compareAnswer(replay, recorded, answer);
@@ -108,6 +112,29 @@ async function catchUp({ clock, beginMs }: Replay, exchange: Exchange): Promise<
   if (isPoll(exchange) && recordedState(exchange) === 'running') return;
   const behindMs = beginMs + exchange.atMs - clock.nowMs();
   if (behindMs > 0) await clock.advance(behindMs);
+}
+
+/** Who won a race in the recording comes first here: by success, and among tasks by their process ids. */
+function winnersFirst(group: readonly Numbered[]): Numbered[] {
+  const rank = ([, { response }]: Numbered): number => {
+    if (response?.status !== 200) return Number.MAX_SAFE_INTEGER;
+    const pid = /UPID:[^:]+:([0-9A-F]{8}):/.exec(JSON.stringify(response.body))?.[1];
+    return pid === undefined ? 0 : Number.parseInt(pid, 16);
+  };
+  return [...group].sort((a, b) => rank(a) - rank(b));
+}
+
+/** At the same moment, but the server has heard of each before the next is sent. */
+async function askInOrder(replay: Replay, group: readonly Numbered[]): Promise<(RawAnswer | undefined)[]> {
+  const answers: Promise<RawAnswer | undefined>[] = [];
+  for (const [, exchange] of group) {
+    const heard = replay.server.requests.count();
+    answers.push(ask(replay, exchange));
+    for (let turns = 0; turns < turnsOfPatience && replay.server.requests.count() === heard; turns += 1) {
+      await replay.clock.turn();
+    }
+  }
+  return Promise.all(answers);
 }
 
 const patienceMs = 150_000;

@@ -9,6 +9,8 @@ export interface Evidence {
   node: string;
   config: GuestConfig | undefined;
   row: Row | undefined;
+  /** The exchange that shows it first. */
+  readonly since: number;
   running: boolean | undefined;
   /** Keys that the flow has written. */
   readonly written: Set<string>;
@@ -21,6 +23,17 @@ export const dataOf = ({ response }: Exchange): unknown =>
 const isObject = (value: unknown): boolean => typeof value === 'object' && value !== null;
 const isRow = (value: unknown): value is Row =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
+
+/** Whether a list before that exchange showed all guests but this one: it was made in between, unrecorded. */
+export function cameLater({ exchanges }: Recording, vmid: number, { since, kind, node }: Evidence): boolean {
+  return exchanges.slice(0, since).some((exchange) => {
+    const { path, params } = exchange.request;
+    const isList = path === '/cluster/resources' || path === `/nodes/${node}/${kind}`;
+    const rows = dataOf(exchange);
+    if (!isList || !Array.isArray(rows) || (params?.['type'] ?? 'vm') !== 'vm') return false;
+    return !rows.some((row) => isRow(row) && row['vmid'] === vmid);
+  });
+}
 
 /** VMIDs that the flow makes itself, with the exchange that did. */
 function madeInFlow({ exchanges }: Recording): Map<number, number> {
@@ -47,6 +60,7 @@ export function guestsFound(recording: Recording): Map<number, Evidence> {
       node,
       config: undefined,
       row: undefined,
+      since: index,
       running: undefined,
       written: new Set<string>(),
       changed: false,
@@ -116,6 +130,8 @@ function readGuestPath(recording: Recording, exchange: Exchange, index: number, 
   if (request.method === 'GET' || rest.startsWith('status')) return;
   known.changed = true;
   if (rest === 'template') known.written.add('template');
+  if (rest.startsWith('snapshot')) known.written.add('parent');
+  if (rest !== 'config') return;
   for (const key of Object.keys(request.params ?? {})) known.written.add(key);
 }
 

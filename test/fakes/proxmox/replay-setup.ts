@@ -1,12 +1,12 @@
 /** Brings the fake into the state that a recorded flow begins with: what it reads before it makes it was there. */
 import type { ProxmoxServer } from '../proxmox-server.ts';
 import type { Recording } from './recording.ts';
-import { dataOf, guestsFound, usualConfig } from './replay-guests.ts';
+import { cameLater, dataOf, guestsFound, usualConfig } from './replay-guests.ts';
 import type { Evidence } from './replay-guests.ts';
 import { replayFiles } from './replay-files.ts';
 import { haOf } from './ha-engine.ts';
 import { sizeIn } from './guest-figures.ts';
-import type { Guest, World } from './world.ts';
+import type { Guest, GuestConfig, World } from './world.ts';
 
 type Row = Readonly<Record<string, unknown>>;
 
@@ -34,9 +34,18 @@ export function placeDisks(world: World, guest: Guest): void {
   }
 }
 
+/** What its own reads do not tell is as usual: its name, its memory. */
+function configOf(vmid: number, evidence: Evidence): GuestConfig {
+  const usual = usualConfig(vmid, evidence);
+  if (evidence.config === undefined) return usual;
+  const { memory = '', hostname, name } = usual;
+  const names = { ...(hostname === undefined ? {} : { hostname }), ...(name === undefined ? {} : { name }) };
+  return { memory, ...(evidence.changed ? names : {}), ...evidence.config };
+}
+
 function placeGuest(world: World, vmid: number, evidence: Evidence): void {
   const { kind, node } = evidence;
-  const config = evidence.config ?? usualConfig(vmid, evidence);
+  const config = configOf(vmid, evidence);
   const guest = world.newGuest({ vmid, kind, node, config });
   // The recorded machines had no system on their disks.
   if (kind === 'qemu') guest.inside.shutdownMs = Number.POSITIVE_INFINITY;
@@ -105,8 +114,20 @@ function placePeople({ world }: ProxmoxServer, version: string): void {
   if (version === '8.4.21') access.grant('alice@pve!t1', '/', 'RigAudit');
 }
 
+/** Its disks lie where the configuration says. */
+function reconfigure(world: World, vmid: number, config: GuestConfig): void {
+  const guest = world.guests.get(vmid);
+  if (guest === undefined) return;
+  for (const definition of world.storages.definitions.values()) {
+    const volumes = world.storages.volumes(definition.id, guest.node);
+    for (const volume of volumes.values()) if (volume.vmid === vmid) volumes.delete(volume.volid);
+  }
+  Object.assign(guest.config, config);
+  placeDisks(world, guest);
+}
+
 /** More of a flow's beginning than its own reads tell. */
-const particulars: Readonly<Record<string, (server: ProxmoxServer) => void>> = {
+const particulars: Readonly<Record<string, (server: ProxmoxServer, recording: Recording) => void>> = {
   'version-auth': ({ world }) => {
     world.access.addUser('carol@pve', '<carol-password>');
     world.access.addToken('carol@pve', 't1');
@@ -123,6 +144,61 @@ const particulars: Readonly<Record<string, (server: ProxmoxServer) => void>> = {
     // Where the disk of 7014 lies is not recorded.
     world.storages.volumes('btr', node).delete('btr:7014/subvol-7014-disk-0.subvol');
   },
+  'lxc-snapshot': ({ world }) =>
+    reconfigure(world, 7041, { rootfs: 'local:7041/vm-7041-disk-0.raw,size=1G' }),
+  'lxc-clone': ({ world }) => {
+    reconfigure(world, 7050, {
+      description: 'origin',
+      net0: 'name=eth0,bridge=vmbr0,hwaddr=BC:24:11:00:00:01,type=veth',
+    });
+    reconfigure(world, 7057, { rootfs: 'shared:7057/vm-7057-disk-0.raw,size=1G' });
+  },
+  'lxc-backup'({ world }, { exchanges }) {
+    // The first archive holds the whole configuration.
+    const text = exchanges
+      .map(dataOf)
+      .find((data) => typeof data === 'string' && data.includes('arch: amd64'));
+    const lines = String(text)
+      .split('\n')
+      .filter((line) => line !== '');
+    reconfigure(world, 7330, {
+      ...Object.fromEntries(
+        lines
+          .map((line) => /^(\w+): (.*)$/.exec(line)?.slice(1) as [string, string] | undefined)
+          .filter((pair) => pair !== undefined),
+      ),
+      description: lines
+        .filter((line) => line.startsWith('#'))
+        .map((line) => line.slice(1))
+        .join('\n'),
+    });
+  },
+  'qemu-snapshot': ({ world }) => {
+    const storage = world.nodes.size === 1 ? 'local' : 'shared';
+    reconfigure(world, 7211, { scsi0: `${storage}:7211/vm-7211-disk-0.raw,size=1G` });
+  },
+  'qemu-clone'({ world }, { exchanges }) {
+    const copy = exchanges.find(({ request }) => request.path.endsWith('/qemu/7221/config'));
+    const {
+      digest: _digest,
+      name: _name,
+      ...config
+    } = (copy === undefined ? {} : dataOf(copy)) as Record<string, unknown>;
+    const entries = Object.entries(config).map(([key, value]) => [
+      key,
+      String(value).replaceAll('7221', '7220'),
+    ]);
+    reconfigure(world, 7220, Object.fromEntries(entries) as GuestConfig);
+  },
+  'qemu-template'({ world }) {
+    if (world.major < 9) return;
+    // A base that an older machine of that number has left.
+    reconfigure(world, 7230, { scsi0: 'local:7230/vm-7230-disk-0.qcow2,size=1G' });
+    const [node = ''] = world.nodes.keys();
+    const volid = 'local:7230/base-7230-disk-0.qcow2';
+    const volume = { volid, content: 'images', format: 'qcow2', sizeBytes: 1024 ** 3, vmid: 7230 };
+    world.storages.volumes('local', node).set(volid, volume);
+  },
   ha({ world }) {
     if (world.major === 8) haOf(world).assume({ master: 'pve3', active: ['pve1', 'pve2'] });
   },
@@ -132,13 +208,24 @@ const particulars: Readonly<Record<string, (server: ProxmoxServer) => void>> = {
   },
 };
 
-export function setUpReplay(server: ProxmoxServer, recording: Recording): void {
+export interface LateGuest {
+  readonly since: number;
+  place(): void;
+}
+
+/** Gives the guests that came only later, unrecorded, with the exchange that finds them. */
+export function setUpReplay(server: ProxmoxServer, recording: Recording): LateGuest[] {
   const { world } = server;
+  const late: LateGuest[] = [];
   for (const definition of world.storages.definitions.values()) {
     definition.content = definition.content.filter((content) => content !== 'import');
   }
   placePeople(server, recording.version);
-  for (const [vmid, evidence] of guestsFound(recording)) placeGuest(world, vmid, evidence);
+  for (const [vmid, evidence] of guestsFound(recording)) {
+    if (cameLater(recording, vmid, evidence)) {
+      late.push({ since: evidence.since, place: () => placeGuest(world, vmid, evidence) });
+    } else placeGuest(world, vmid, evidence);
+  }
   placeVolumes(world, recording);
   placeDownloads(world, recording);
   const [node = ''] = world.nodes.keys();
@@ -152,5 +239,6 @@ export function setUpReplay(server: ProxmoxServer, recording: Recording): void {
     pid: 155,
     message,
   });
-  particulars[recording.flow]?.(server);
+  particulars[recording.flow]?.(server, recording);
+  return late;
 }

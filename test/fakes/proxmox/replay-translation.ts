@@ -83,7 +83,9 @@ export function createTranslation(server: ProxmoxServer): Translation {
 
 /** The line of a log that tells which archive is made. */
 const archiveLine = (rows: unknown): unknown =>
-  (Array.isArray(rows) ? (rows as readonly { readonly t?: string }[]) : []).find((row) => row.t?.includes('creating vzdump archive'))?.t;
+  (Array.isArray(rows) ? (rows as readonly { readonly t?: string }[]) : []).find((row) =>
+    row.t?.includes('creating vzdump archive'),
+  )?.t;
 
 /** Tasks that ran before the flow began are not in the fake; how many there were is not compared. */
 function trimmed(body: unknown, names: ReadonlyMap<string, string>): unknown {

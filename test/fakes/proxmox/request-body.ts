@@ -30,8 +30,9 @@ export class MalformedJson extends Error {
 }
 
 /** true and false become 1 and 0, numbers their text; null is not given. What nests stays as it is. */
-export function parseJson(text: string): RawParameters {
-  const source = 'at /usr/share/perl5/PVE/APIServer/AnyEvent.pm line 917.';
+export function parseJson(text: string, major: number): RawParameters {
+  const line = major >= 9 ? 934 : 917;
+  const source = `at /usr/share/perl5/PVE/APIServer/AnyEvent.pm line ${line}.`;
   let value: unknown;
   try {
     value = JSON.parse(text);
