@@ -86,6 +86,8 @@ describe('what was typed wrongly', () => {
     ['events --since yesterday', /"yesterday" is not a revision/],
     ['apply -f - --plan-revision latest', /"latest" is not a revision/],
     ['apply', /which file\?/],
+    ['explain web --portability', /--portability and --to RUNTIME go together/],
+    ['explain web --to lxc', /--portability and --to RUNTIME go together/],
     ['exec -t web-x7k2p sh', /-t wants a terminal/],
     ['exec -e NAME web-x7k2p sh', /"NAME" is not NAME=VALUE/],
     ['completion csh', /wanted bash, zsh, fish/],
@@ -155,6 +157,7 @@ describe('streams', () => {
     const forms = ['table', 'wide', 'json', 'yaml', 'name'];
     const told = await Promise.all(forms.map((form) => drover(`get instances -o ${form}`)));
     told.push(await drover('describe instance web-x7k2p'), await drover('explain web-x7k2p'));
+    told.push(await drover('explain web --portability --to proxmox-lxc'));
     // oxlint-disable-next-line no-control-regex -- control characters are what it looks for
     for (const { stdout } of told) expect(stdout).not.toMatch(/[\u0000-\u0009\u000b-\u001f\u007f-\u009f]/);
   });

@@ -210,7 +210,7 @@ describe('draining and asking', () => {
     [
       'explain --portability web --to proxmox-lxc',
       0,
-      /^web, from lxc to proxmox-lxc: nothing stands in the way\n[^]*id map/,
+      /^web from lxc to proxmox-lxc: 1 in the way, 0 changed, 1 as before\n/,
     ],
     ['explain --portability web', 2, /^$/],
     ['explain web-x7k2p --to lxc', 2, /^$/],

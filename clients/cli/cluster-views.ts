@@ -6,7 +6,7 @@ import type {
   Guest,
   Release,
 } from '#shared/gen/drover/fleet/v1/cluster.ts';
-import type { DrainProgress, PortabilityFinding } from '#shared/gen/drover/fleet/v1/fleet.ts';
+import type { DrainProgress } from '#shared/gen/drover/fleet/v1/fleet.ts';
 import { formatMib, formatTime } from '#shared/units.ts';
 import type { Column } from './command.ts';
 import { ageOf } from './views.ts';
@@ -74,12 +74,6 @@ export const drainColumns: Column<DrainProgress>[] = [
   { title: 'STATE', value: ({ state }) => state },
   { title: 'TO', value: ({ target }) => target },
   { title: 'MESSAGE', value: ({ message }) => message },
-];
-
-export const findingColumns: Column<PortabilityFinding>[] = [
-  { title: 'WHAT', value: ({ subject }) => subject },
-  { title: 'OUTCOME', value: ({ outcome }) => outcome },
-  { title: 'DETAIL', value: ({ detail }) => detail },
 ];
 
 /** The parts of a description, but for the guests. */

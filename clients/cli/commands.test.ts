@@ -144,6 +144,31 @@ describe('every command', () => {
     expect(names?.stdout.trim().split('\n')).toHaveLength(1);
   });
 
+  it('shows what stands in the way first, what to do, and the way there', async () => {
+    const asked = ['explain', 'web', '--portability', '--to', 'proxmox-lxc'];
+    const [text, json] = await Promise.all([drover(asked), drover([...asked, '-o', 'json'])]);
+    const lines = text.stdout.split('\n').map((line) => line.replaceAll(/ {2,}/g, ' | ').trim());
+    expect(lines).toEqual([
+      'web from lxc to proxmox-lxc: 1 in the way, 0 changed, 1 as before',
+      '',
+      expect.stringMatching(/^WHAT/),
+      'ports | stands in the way | 80:80/tcp | none\\x1b[2J',
+      'host name | carries over | web-x7k2p | web-x7k2p',
+      '',
+      'What to do',
+      '| ports: take them out',
+      '',
+      'How each copy would get there (not done by Drover yet)',
+      '| 1. stop: ask its init to end',
+      '| lost: processes',
+      '| 2. start: start it',
+      '',
+    ]);
+    expect(JSON.parse(json.stdout)).toMatchObject({ from: 'lxc', steps: [{ lost: 'processes' }, {}] });
+    const missing = await drover(['explain', 'wbe', '--portability', '--to', 'proxmox-lxc']);
+    expect(missing).toMatchObject({ code: 5 });
+  });
+
   it('escapes what comes from the fleet', async () => {
     const [list, logs, raw] = await Promise.all([
       drover(['get', 'instances']),

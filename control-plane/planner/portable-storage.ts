@@ -1,67 +1,116 @@
 import { formatMib } from '#shared/units.ts';
-import { found, type Finding, isOfCluster, type PortabilityInput, targetsOf } from './portability-finding.ts';
+import {
+  carries,
+  changes,
+  type Finding,
+  isOfCluster,
+  obstructs,
+  type PortabilityInput,
+  targetsOf,
+  when,
+} from './portability-finding.ts';
 
-/** Its image, its root and its mounts. */
+/** Its image, its root, its mounts and its snapshots. */
 export const storageFindings = (input: PortabilityInput): Finding[] => [
-  ...image(input),
+  image(input),
+  root(input),
   ...pools(input),
-  ...mounts(input),
-  ...found(
-    'snapshots',
-    'changes',
-    'those that were taken stay behind; its schedule begins anew',
-    Object.values(input.spec.snapshots).some((count) => count > 0),
-  ),
+  ...volumes(input),
+  ...snapshots(input),
 ];
 
-function image({ spec, to }: PortabilityInput): Finding[] {
-  const [reference = ''] = spec.image.split('@');
+const withoutDigest = (reference: string): string => reference.split('@')[0] ?? '';
+
+/** The root goes over as it is; the image is what a copy would be made from anew. */
+function image({ spec, to }: PortabilityInput): Finding {
+  const before = withoutDigest(spec.image);
   const toCluster = isOfCluster(to);
-  const isEverywhere = reference.startsWith('https://') || reference.startsWith('tar:');
-  if (isEverywhere)
-    return found(
-      'image',
-      'carries over',
-      `${reference}, fetched anew there; its root is copied, not made anew`,
-    );
+  if (before.startsWith('https://'))
+    return carries('image', before, 'the same file, fetched anew where a copy is made from it');
   const wanted = toCluster
-    ? 'https://…@sha256:…, tar:/… or proxmox:STORAGE:vztmpl/NAME'
-    : 'https://…@sha256:…, tar:/… or lxc:SERVER/…';
-  return found(
-    'image',
-    'changes',
-    `${reference} is not known there: name ${wanted} for copies that are made anew; its root is copied`,
-  );
+    ? 'proxmox:STORAGE:vztmpl/NAME, https://…@sha256:… or tar:/PATH on the control plane’s host'
+    : 'tar:/PATH on the node, https://…@sha256:… or lxc:SERVER/…';
+  const after = before.startsWith('tar:')
+    ? `a file on ${toCluster ? 'the control plane’s host' : 'each node'}`
+    : 'not known there';
+  return changes('image', before, after, `name one for copies that are made anew: ${wanted}`);
+}
+
+/** Disks of clusters have whole GiB, and there is none without a size. */
+function root({ spec, to }: PortabilityInput): Finding {
+  const { diskMib } = spec.resources;
+  const before = diskMib === 0 ? 'of no certain size' : formatMib(diskMib);
+  if (!isOfCluster(to)) return carries('root', before, `${before}, copied file by file`);
+  const after = diskMib === 0 ? '4GiB' : formatMib(Math.ceil(diskMib / 1024) * 1024);
+  const advice = diskMib === 0 ? 'set resources.disk to what it needs' : '';
+  return after === before
+    ? carries('root', before, `${after}, copied file by file`)
+    : changes('root', before, `${after}, copied file by file`, advice);
 }
 
 function pools(input: PortabilityInput): Finding[] {
   const { spec, to } = input;
-  const { rootPool, resources } = spec;
-  const targets = targetsOf(input);
-  const wanted = new Set([rootPool, ...spec.volumes.map(({ pool }) => pool)].filter((pool) => pool !== ''));
-  const there = new Set(targets.flatMap((node) => node.pools.map(({ name }) => name)));
-  const missing = [...wanted].filter((pool) => !there.has(pool));
-  const size = resources.diskMib === 0 ? 'of no certain size' : `of ${formatMib(resources.diskMib)}`;
-  const offered = [...there].join(', ') || 'none';
-  if (missing.length > 0)
-    return found(
-      'root',
-      'stands in the way',
-      `no node that offers ${to} has the pool ${missing.join(', ')}; there are ${offered}`,
+  const wanted = new Set([spec.rootPool, ...spec.volumes.map(({ pool }) => pool)]);
+  const there = [...new Set(targetsOf(input).flatMap((node) => node.pools.map(({ name }) => name)))];
+  return [...wanted]
+    .filter((pool) => pool !== '')
+    .map((pool) =>
+      there.includes(pool)
+        ? carries('pool', pool)
+        : obstructs(
+            'pool',
+            pool,
+            `no node that offers ${to} has it`,
+            `name one of ${there.toSorted().join(', ') || 'theirs'}, or none for the default`,
+          ),
     );
-  const where = rootPool === '' ? 'the default pool' : `the pool ${rootPool}`;
-  return found('root', 'carries over', `${size}, copied to ${where} there`);
 }
 
-function mounts({ spec, to }: PortabilityInput): Finding[] {
-  const unsized = spec.volumes.filter(({ sizeMib }) => sizeMib === 0);
-  const sized = spec.volumes.filter((volume) => !unsized.includes(volume) || !isOfCluster(to));
+function volumes({ spec, to }: PortabilityInput): Finding[] {
+  const toCluster = isOfCluster(to);
+  return spec.volumes.flatMap(({ name, mountPath, sizeMib, readOnly, keep }) => {
+    const size = sizeMib === 0 ? 'no quota' : formatMib(sizeMib);
+    const before = `${name} on ${mountPath}, ${size}${readOnly ? ', read-only' : ''}`;
+    return [
+      ...when(toCluster && sizeMib === 0, () =>
+        obstructs('mounts', before, 'a disk of a cluster has a size', `set size of the volume ${name}`),
+      ),
+      ...when(!toCluster || sizeMib > 0, () => carries('mounts', before, 'the same, copied file by file')),
+      ...when(toCluster, () =>
+        (keep ? obstructs : changes)(
+          'volumes',
+          keep ? `${name} stays when the workload is deleted` : `${name} outlives its copy`,
+          'it goes with its container, whenever that is removed or replaced',
+          keep ? `take keep out of the volume ${name}, and have it backed up` : 'have it backed up',
+        ),
+      ),
+      ...when(!toCluster, () =>
+        changes(
+          'volumes',
+          `${name} goes with its container`,
+          'it outlives its copy, which another takes over',
+        ),
+      ),
+    ];
+  });
+}
+
+function snapshots({ spec, to }: PortabilityInput): Finding[] {
+  const { hourly, daily, weekly } = spec.snapshots;
+  const schedule = `${hourly} hourly, ${daily} daily, ${weekly} weekly`;
+  const toCluster = isOfCluster(to);
   return [
-    ...sized.flatMap(({ name, mountPath, readOnly }) =>
-      found('mounts', 'carries over', `${name} at ${mountPath}${readOnly ? ', read-only' : ''}, copied`),
+    changes('snapshots', 'those that were taken', 'they stay with the old copy, and go with it'),
+    ...when(toCluster && hourly + daily + weekly > 0, () =>
+      changes(
+        'snapshots',
+        schedule,
+        'none by themselves',
+        'take snapshots out, and have a backup job of the cluster; drover snapshot takes single ones',
+      ),
     ),
-    ...unsized.flatMap(({ name }) =>
-      found('mounts', 'stands in the way', `${name}: a volume of a cluster needs a size`, isOfCluster(to)),
+    ...when(!toCluster && hourly + daily + weekly > 0, () =>
+      changes('snapshots', 'none by themselves', schedule),
     ),
   ];
 }

@@ -5,6 +5,7 @@ import {
   type ApplyResult,
   Event,
   ExplainInstanceResponse,
+  ExplainPortabilityResponse,
   FleetServiceService,
   GetFleetResponse,
   GetRoutingResponse,
@@ -217,10 +218,27 @@ const fleetHandlers: Handlers<typeof FleetServiceService> = {
       },
       nextStep: 'nothing to do',
     }),
-  explainPortability: async ({ runtime }) => {
+  explainPortability: async ({ workload, runtime }) => {
+    if (workload !== 'web') throw missing('workload', workload);
     if (runtime === 'docker') throw new DroverError('invalid-argument', 'there is no runtime "docker"');
-    const finding = { subject: 'id map', outcome: 'changes', detail: 'owners of all files are shifted' };
-    return { from: 'lxc', to: runtime, findings: [finding] };
+    return ExplainPortabilityResponse.fromPartial({
+      from: 'lxc',
+      to: runtime,
+      findings: [
+        { subject: 'host name', outcome: 'carries over', before: 'web-x7k2p', after: 'web-x7k2p' },
+        {
+          subject: 'ports',
+          outcome: 'stands in the way',
+          before: '80:80/tcp',
+          after: 'none\u001b[2J',
+          advice: 'take them out',
+        },
+      ],
+      steps: [
+        { name: 'stop', does: 'ask its init to end', lost: 'processes' },
+        { name: 'start', does: 'start it', lost: '' },
+      ],
+    });
   },
   signalInstance: async () => ({}),
   exec: async function* (requests) {

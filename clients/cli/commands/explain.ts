@@ -1,30 +1,37 @@
 import { DroverError } from '#shared/errors.ts';
+import type { ExplainPortabilityResponse, PortabilityFinding } from '#shared/gen/drover/fleet/v1/fleet.ts';
 import { type CommandContext, type Result, command, textOption } from '../command.ts';
-import { findingColumns } from '../cluster-views.ts';
 import { describeText, table } from '../output.ts';
 import { interfacesText, phaseText, portsText } from '../views.ts';
 
 export const explain = command({
   name: 'explain',
-  summary: 'Why an instance is where it is, or nowhere: the reason of every node',
-  arguments: [{ name: '<instance>', help: 'its name or id', completes: 'instance' }],
+  summary: 'Why an instance is where it is, or nowhere; or what would become of a workload elsewhere',
+  arguments: [{ name: '<name>', help: 'an instance; with --portability a workload', completes: 'instance' }],
   options: [
-    { flags: '--portability', help: 'of a workload: what would become of it under another runtime' },
-    { flags: '--to <runtime>', help: 'with --portability: "proxmox-lxc", "lxc"' },
+    {
+      flags: '--portability',
+      help: 'what would become of a workload under another runtime; changes nothing',
+    },
+    { flags: '--to <runtime>', help: 'with --portability: the other runtime, such as proxmox-lxc' },
   ],
-  examples: ['explain web-x7k2p', 'explain --portability db --to proxmox-lxc'],
+  examples: ['explain web-x7k2p', 'explain mail --portability --to proxmox-lxc'],
   async run({ args: [name = ''], options }, context) {
-    const runtime = textOption(options, 'to');
-    if (options['portability'] === true) return portabilityOf(name, runtime, context);
-    if (runtime !== undefined) throw new DroverError('invalid-argument', '--to goes with --portability');
-    return explainInstance(name, context);
+    const to = textOption(options, 'to');
+    if (options['portability'] !== true && to === undefined) return explainInstance(name, context);
+    if (to !== undefined && options['portability'] === true) return explainPortability(name, to, context);
+    throw new DroverError('invalid-argument', '--portability and --to RUNTIME go together', {
+      nextStep: `drover explain ${name} --portability --to ${to ?? 'proxmox-lxc'}`,
+    });
   },
 });
 
 async function explainInstance(instance: string, context: CommandContext): Promise<Result> {
   const { fleet, messages } = await context.connect();
-  const { project } = context.global;
-  const found = await fleet.explainInstance({ project, instance }, { deadlineMs: 10_000 });
+  const found = await fleet.explainInstance(
+    { project: context.global.project, instance },
+    { deadlineMs: 10_000 },
+  );
   const verdicts = found.decision?.verdicts ?? [];
   const lines = verdicts.map(({ node, fits, rule, reason, score }) =>
     fits ? `+ ${node}: ${reason} (score ${score.toFixed(1)})` : `- ${node}: ${reason} (rule ${rule})`,
@@ -59,25 +66,54 @@ async function clusterOf(name: string, context: CommandContext): Promise<string>
   return node?.cluster ?? '';
 }
 
-async function portabilityOf(
-  workload: string,
-  runtime: string | undefined,
-  context: CommandContext,
-): Promise<Result> {
-  if (runtime === undefined)
-    throw new DroverError('invalid-argument', 'where would it go? wanted --to RUNTIME, such as proxmox-lxc');
+async function explainPortability(workload: string, to: string, context: CommandContext): Promise<Result> {
   const { fleet, messages } = await context.connect();
-  const { project } = context.global;
-  const found = await fleet.explainPortability({ project, workload, runtime }, { deadlineMs: 10_000 });
-  const inTheWay = found.findings.filter(({ outcome }) => outcome === 'stands in the way').length;
+  const found = await fleet.explainPortability(
+    { project: context.global.project, workload, runtime: to },
+    { deadlineMs: 10_000 },
+  );
   return {
     data: messages.ExplainPortabilityResponse.toJSON(found),
     names: [workload],
-    text: ({ wide }) =>
-      [
-        `${workload}, from ${found.from} to ${found.to}: ` +
-          (inTheWay === 0 ? 'nothing stands in the way' : `${inTheWay} things stand in the way`),
-        table(found.findings, findingColumns, wide),
-      ].join('\n'),
+    text: ({ wide }) => portabilityText(workload, found, wide),
   };
+}
+
+function portabilityText(workload: string, found: ExplainPortabilityResponse, wide: boolean): string {
+  const { from, to, findings, steps } = found;
+  const advised = findings.filter(({ advice }) => advice !== '');
+  return [
+    `${workload} from ${from} to ${to}: ${countsText(findings)}`,
+    table(
+      findings.toSorted((a, b) => rank(a) - rank(b)),
+      [
+        { title: 'WHAT', value: ({ subject }) => subject },
+        { title: '', value: ({ outcome }) => outcome },
+        { title: 'NOW', value: ({ before }) => before },
+        { title: 'THEN', value: ({ after }) => after },
+      ],
+      wide,
+    ),
+    ...(advised.length === 0
+      ? []
+      : [['What to do', ...advised.map(({ subject, advice }) => `  ${subject}: ${advice}`)].join('\n')]),
+    [
+      'How each copy would get there (not done by Drover yet)',
+      ...steps.map(
+        ({ name, does, lost }, place) =>
+          `  ${place + 1}. ${name}: ${does}${lost === '' ? '' : `\n     lost: ${lost}`}`,
+      ),
+    ].join('\n'),
+  ].join('\n\n');
+}
+
+/** What matters most comes first. */
+const outcomes = ['stands in the way', 'changes', 'carries over'];
+const rank = ({ outcome }: PortabilityFinding): number => outcomes.indexOf(outcome);
+
+function countsText(findings: readonly PortabilityFinding[]): string {
+  const count = (outcome: string): number => findings.filter((each) => each.outcome === outcome).length;
+  const [blocked, changed, kept] = outcomes.map(count);
+  const obstacles = blocked === 0 ? 'nothing stands in the way' : `${blocked} in the way`;
+  return `${obstacles}, ${changed} changed, ${kept} as before`;
 }

@@ -886,16 +886,32 @@ export interface ExplainPortabilityResponse {
   to: string;
   /** One for each thing that was looked at. */
   findings: PortabilityFinding[];
+  /** How each copy would get there, in their order. */
+  steps: ConversionStep[];
 }
 
-/** PortabilityFinding is what becomes of one thing. */
+/** PortabilityFinding is what becomes of one thing. Texts are for people. */
 export interface PortabilityFinding {
-  /** "id map", "hostname", "image". */
+  /** "id map", "host name", "image". */
   subject: string;
   /** "carries over", "changes" or "stands in the way". */
   outcome: string;
-  /** For people. */
-  detail: string;
+  /** As it is. Empty: there is nothing of it. */
+  before: string;
+  /** As it would be. Empty: there would be nothing of it. */
+  after: string;
+  /** What a person does about it. Empty: nothing. */
+  advice: string;
+}
+
+/** ConversionStep is one step of turning a copy into a guest of another runtime. Texts are for people. */
+export interface ConversionStep {
+  /** "stop". */
+  name: string;
+  /** What is done. */
+  does: string;
+  /** What is lost by it. Empty: nothing. */
+  lost: string;
 }
 
 /** SignalInstanceRequest is a signal for one instance. */
@@ -7040,7 +7056,7 @@ export const ExplainPortabilityRequest: MessageFns<ExplainPortabilityRequest> = 
 };
 
 function createBaseExplainPortabilityResponse(): ExplainPortabilityResponse {
-  return { from: "", to: "", findings: [] };
+  return { from: "", to: "", findings: [], steps: [] };
 }
 
 export const ExplainPortabilityResponse: MessageFns<ExplainPortabilityResponse> = {
@@ -7053,6 +7069,9 @@ export const ExplainPortabilityResponse: MessageFns<ExplainPortabilityResponse> 
     }
     for (const v of message.findings) {
       PortabilityFinding.encode(v!, writer.uint32(26).fork()).join();
+    }
+    for (const v of message.steps) {
+      ConversionStep.encode(v!, writer.uint32(34).fork()).join();
     }
     return writer;
   },
@@ -7094,6 +7113,14 @@ export const ExplainPortabilityResponse: MessageFns<ExplainPortabilityResponse> 
             message.findings.push(PortabilityFinding.decode(reader, reader.uint32()));
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.steps.push(ConversionStep.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -7113,6 +7140,7 @@ export const ExplainPortabilityResponse: MessageFns<ExplainPortabilityResponse> 
       findings: globalThis.Array.isArray(object?.findings)
         ? object.findings.map((e: any) => PortabilityFinding.fromJSON(e))
         : [],
+      steps: globalThis.Array.isArray(object?.steps) ? object.steps.map((e: any) => ConversionStep.fromJSON(e)) : [],
     };
   },
 
@@ -7127,6 +7155,9 @@ export const ExplainPortabilityResponse: MessageFns<ExplainPortabilityResponse> 
     if (message.findings?.length) {
       obj.findings = message.findings.map((e) => PortabilityFinding.toJSON(e));
     }
+    if (message.steps?.length) {
+      obj.steps = message.steps.map((e) => ConversionStep.toJSON(e));
+    }
     return obj;
   },
 
@@ -7138,12 +7169,13 @@ export const ExplainPortabilityResponse: MessageFns<ExplainPortabilityResponse> 
     message.from = object.from ?? "";
     message.to = object.to ?? "";
     message.findings = object.findings?.map((e) => PortabilityFinding.fromPartial(e)) || [];
+    message.steps = object.steps?.map((e) => ConversionStep.fromPartial(e)) || [];
     return message;
   },
 };
 
 function createBasePortabilityFinding(): PortabilityFinding {
-  return { subject: "", outcome: "", detail: "" };
+  return { subject: "", outcome: "", before: "", after: "", advice: "" };
 }
 
 export const PortabilityFinding: MessageFns<PortabilityFinding> = {
@@ -7154,8 +7186,14 @@ export const PortabilityFinding: MessageFns<PortabilityFinding> = {
     if (message.outcome !== "") {
       writer.uint32(18).string(message.outcome);
     }
-    if (message.detail !== "") {
-      writer.uint32(26).string(message.detail);
+    if (message.before !== "") {
+      writer.uint32(26).string(message.before);
+    }
+    if (message.after !== "") {
+      writer.uint32(34).string(message.after);
+    }
+    if (message.advice !== "") {
+      writer.uint32(42).string(message.advice);
     }
     return writer;
   },
@@ -7194,7 +7232,23 @@ export const PortabilityFinding: MessageFns<PortabilityFinding> = {
               break;
             }
 
-            message.detail = reader.string();
+            message.before = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.after = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.advice = reader.string();
             continue;
           }
         }
@@ -7213,7 +7267,9 @@ export const PortabilityFinding: MessageFns<PortabilityFinding> = {
     return {
       subject: isSet(object.subject) ? globalThis.String(object.subject) : "",
       outcome: isSet(object.outcome) ? globalThis.String(object.outcome) : "",
-      detail: isSet(object.detail) ? globalThis.String(object.detail) : "",
+      before: isSet(object.before) ? globalThis.String(object.before) : "",
+      after: isSet(object.after) ? globalThis.String(object.after) : "",
+      advice: isSet(object.advice) ? globalThis.String(object.advice) : "",
     };
   },
 
@@ -7225,8 +7281,14 @@ export const PortabilityFinding: MessageFns<PortabilityFinding> = {
     if (message.outcome !== "") {
       obj.outcome = message.outcome;
     }
-    if (message.detail !== "") {
-      obj.detail = message.detail;
+    if (message.before !== "") {
+      obj.before = message.before;
+    }
+    if (message.after !== "") {
+      obj.after = message.after;
+    }
+    if (message.advice !== "") {
+      obj.advice = message.advice;
     }
     return obj;
   },
@@ -7238,7 +7300,110 @@ export const PortabilityFinding: MessageFns<PortabilityFinding> = {
     const message = createBasePortabilityFinding();
     message.subject = object.subject ?? "";
     message.outcome = object.outcome ?? "";
-    message.detail = object.detail ?? "";
+    message.before = object.before ?? "";
+    message.after = object.after ?? "";
+    message.advice = object.advice ?? "";
+    return message;
+  },
+};
+
+function createBaseConversionStep(): ConversionStep {
+  return { name: "", does: "", lost: "" };
+}
+
+export const ConversionStep: MessageFns<ConversionStep> = {
+  encode(message: ConversionStep, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.does !== "") {
+      writer.uint32(18).string(message.does);
+    }
+    if (message.lost !== "") {
+      writer.uint32(26).string(message.lost);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ConversionStep {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseConversionStep();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.does = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.lost = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ConversionStep {
+    return {
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+      does: isSet(object.does) ? globalThis.String(object.does) : "",
+      lost: isSet(object.lost) ? globalThis.String(object.lost) : "",
+    };
+  },
+
+  toJSON(message: ConversionStep): unknown {
+    const obj: any = {};
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    if (message.does !== "") {
+      obj.does = message.does;
+    }
+    if (message.lost !== "") {
+      obj.lost = message.lost;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<ConversionStep>): ConversionStep {
+    return ConversionStep.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ConversionStep>): ConversionStep {
+    const message = createBaseConversionStep();
+    message.name = object.name ?? "";
+    message.does = object.does ?? "";
+    message.lost = object.lost ?? "";
     return message;
   },
 };
@@ -13253,9 +13418,9 @@ export const FleetServiceService = {
     responseDeserialize: (value: Buffer): ExplainInstanceResponse => ExplainInstanceResponse.decode(value),
   },
   /**
-   * What would become of a workload under another runtime: what carries over, what changes, what stands in the way.
-   * Nothing is changed. NOT_FOUND; INVALID_ARGUMENT: there is no such runtime; UNIMPLEMENTED: between those two
-   * runtimes nothing moves.
+   * What would become of a workload under another runtime: what carries over, what changes, what stands in the way, and
+   * how it would get there. Nothing is changed. NOT_FOUND; INVALID_ARGUMENT: there is no such runtime, or it has it
+   * already; UNIMPLEMENTED: between those two runtimes nothing moves.
    */
   explainPortability: {
     path: "/drover.fleet.v1.FleetService/ExplainPortability" as const,
@@ -13527,9 +13692,9 @@ export interface FleetServiceServer extends UntypedServiceImplementation {
   /** Why an instance is where it is, or why it is nowhere: every node's reason, and the next step. NOT_FOUND. */
   explainInstance: handleUnaryCall<ExplainInstanceRequest, ExplainInstanceResponse>;
   /**
-   * What would become of a workload under another runtime: what carries over, what changes, what stands in the way.
-   * Nothing is changed. NOT_FOUND; INVALID_ARGUMENT: there is no such runtime; UNIMPLEMENTED: between those two
-   * runtimes nothing moves.
+   * What would become of a workload under another runtime: what carries over, what changes, what stands in the way, and
+   * how it would get there. Nothing is changed. NOT_FOUND; INVALID_ARGUMENT: there is no such runtime, or it has it
+   * already; UNIMPLEMENTED: between those two runtimes nothing moves.
    */
   explainPortability: handleUnaryCall<ExplainPortabilityRequest, ExplainPortabilityResponse>;
   /**
@@ -13740,9 +13905,9 @@ export interface FleetServiceClient extends Client {
     callback: (error: ServiceError | null, response: ExplainInstanceResponse) => void,
   ): ClientUnaryCall;
   /**
-   * What would become of a workload under another runtime: what carries over, what changes, what stands in the way.
-   * Nothing is changed. NOT_FOUND; INVALID_ARGUMENT: there is no such runtime; UNIMPLEMENTED: between those two
-   * runtimes nothing moves.
+   * What would become of a workload under another runtime: what carries over, what changes, what stands in the way, and
+   * how it would get there. Nothing is changed. NOT_FOUND; INVALID_ARGUMENT: there is no such runtime, or it has it
+   * already; UNIMPLEMENTED: between those two runtimes nothing moves.
    */
   explainPortability(
     request: ExplainPortabilityRequest,
