@@ -3,8 +3,8 @@ import type { ClusterGuest, InstanceId } from '#shared/model.ts';
 import type { ClusterTools } from './cluster-memory.ts';
 import type { Configuration, GuestPlace } from './guests/guest-kind.ts';
 import { numberOf, textOf } from './guests/properties.ts';
-import { readMark, tagOf } from './marks.ts';
-import { findOwn, indexGuests, parseResources, parseStatus } from './observe.ts';
+import { readMark } from './marks.ts';
+import { parseResources, parseStatus } from './observe.ts';
 import type { OwnGuests } from './own-guests.ts';
 import { ask } from './perform.ts';
 
@@ -47,11 +47,10 @@ export function createLook(tools: ClusterTools, own: OwnGuests): Look {
 
   /** The list is right about where guests are, and late only in how they are. */
   async function resolveAnew(record: ClusterGuest, signal: AbortSignal): Promise<GuestPlace | undefined> {
+    const { vmid } = knownPlace(record);
     const answer = await api.call('GET /cluster/resources', { type: 'vm' }, { signal });
-    const index = indexGuests(parseResources(answer).guests);
-    const { row, doubtful } = findOwn(tagOf(record.instanceId), record.vmid, index);
-    const there = row ?? doubtful;
-    return there === undefined ? undefined : { node: there.node, vmid: there.vmid };
+    const there = parseResources(answer).guests.find((row) => row.vmid === vmid);
+    return there === undefined ? undefined : { node: there.node, vmid };
   }
 
   async function read(record: ClusterGuest, place: GuestPlace, signal: AbortSignal): Promise<FoundConfig> {

@@ -47,7 +47,7 @@ export function createMigrate(
     const { config, place } = await look.config(record, signal);
     const lock = textOf(config['lock']);
     if (lock !== '') throw stuck(record, `it is locked (${lock})`);
-    // Those that the cluster keeps to other nodes have no row there; whether one answers it knows best itself.
+    // A storage that is kept to other nodes has no row there. Whether one answers, its cluster knows best.
     const there = new Set((memory.nodes.get(target)?.storages ?? []).map(({ storage }) => storage));
     const missing = [...storagesIn(config)].filter((storage) => !there.has(storage));
     if (missing.length > 0) throw stuck(record, `${target} has no storage ${missing.join(', ')}`);

@@ -186,14 +186,20 @@ export interface FoundGuest {
 /**
  * Which of the guests is a record's. It is known by its tag, never by its node or number alone. Where several
  * have the tag, it is the one with its number; where its number is gone and one has the tag, it was restored
- * under another number.
+ * under another number, unless it was there as a copy before.
  */
-export function findOwn(tag: string, vmid: number, { byTag, byVmid }: GuestIndex): FoundGuest {
+export function findOwn(
+  tag: string,
+  vmid: number,
+  { byTag, byVmid }: GuestIndex,
+  knownCopies: ReadonlySet<number>,
+): FoundGuest {
   const tagged = byTag.get(tag) ?? [];
   const there = byVmid.get(vmid);
   const numbered = tagged.find((row) => row.vmid === vmid);
-  const restored = there === undefined && tagged.length === 1 ? tagged[0] : undefined;
-  const row = numbered ?? restored;
+  const [only, ...others] = tagged;
+  const isRestored = there === undefined && only !== undefined && others.length === 0;
+  const row = numbered ?? (isRestored && !knownCopies.has(only.vmid) ? only : undefined);
   return {
     row,
     doubtful: row === undefined ? there : undefined,

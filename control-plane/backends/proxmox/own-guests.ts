@@ -178,9 +178,10 @@ export function createOwnGuests(tools: ClusterTools): OwnGuests {
       guest.ownSightUntilMs = clock.monotonicMs() + listLagMs;
     },
     take(index) {
+      const copies = new Set(memory.copies.map(({ vmid }) => vmid));
       const missing: { record: ClusterGuest; doubtful: GuestRow | undefined }[] = [];
       for (const found of records()) {
-        const { row, doubtful } = findOwn(tagOf(found.instanceId), found.vmid, index);
+        const { row, doubtful } = findOwn(tagOf(found.instanceId), found.vmid, index, copies);
         if (row !== undefined) takeRow(found, row);
         else if (found.made === true && clock.monotonicMs() >= of(found.instanceId).ownSightUntilMs)
           missing.push({ record: found, doubtful });

@@ -4,6 +4,7 @@ import type { ClusterGuest } from '#shared/model.ts';
 import type { ClusterTools } from './cluster-memory.ts';
 import { textOf } from './guests/properties.ts';
 import type { Look } from './look.ts';
+import { isOurTag, tagOf } from './marks.ts';
 import type { Nodes } from './nodes.ts';
 import { type GuestRow, indexGuests, parseMembership, parseResources, parseVersion } from './observe.ts';
 import type { OwnGuests } from './own-guests.ts';
@@ -128,10 +129,19 @@ export function createPoll(
     if (isQuorate) await Promise.all(missing.map(({ record }) => lookAgain(record)));
   }
 
+  /** Those that are there beside their original; what was a copy stays one when its original is gone. */
   function copiesAmong(rows: readonly GuestRow[]): GuestRow[] {
-    const ours = new Map(own.records().map((record) => [own.of(record.instanceId).sight.vmid, record]));
-    const tags = new Set(own.records().map(({ instanceId }) => `drover-${instanceId.slice(-12)}`));
-    return rows.filter((row) => row.tags.some((tag) => tags.has(tag)) && !ours.has(row.vmid));
+    const numbers = new Map(
+      own.records().map(({ instanceId, vmid }) => [tagOf(instanceId), own.of(instanceId).sight.vmid || vmid]),
+    );
+    const there = new Set(rows.map(({ vmid }) => vmid));
+    const before = new Set(memory.copies.map(({ vmid }) => vmid));
+    const isCopy = (row: GuestRow, tag: string): boolean => {
+      const original = numbers.get(tag);
+      if (original === row.vmid || !isOurTag(tag)) return false;
+      return before.has(row.vmid) || (original !== undefined && there.has(original));
+    };
+    return rows.filter((row) => row.tags.some((tag) => isCopy(row, tag)));
   }
 
   /** The list does not have it: its configuration says whether there is one. */
