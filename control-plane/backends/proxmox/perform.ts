@@ -11,6 +11,9 @@ const writeTimeoutMs = 60_000;
 /** How long a guest may be locked by somebody else, such as a backup, before we say so. */
 const lockedForMs = 60_000;
 
+/** 'lost': its answer was, and nothing is under way there any more. */
+export type PerformEnd = 'done' | 'lost';
+
 type Tools = Pick<ClusterTools, 'api' | 'tasks' | 'clock' | 'random'>;
 
 export const isUpid = (answer: unknown): answer is string =>
@@ -26,8 +29,8 @@ export async function perform(
   call: GuestCall | (() => Promise<GuestCall | undefined>),
   place: GuestPlace,
   signal: AbortSignal,
-): Promise<'done' | 'lost'> {
-  const send = async (): Promise<'done' | 'lost'> => {
+): Promise<PerformEnd> {
+  const send = async (): Promise<PerformEnd> => {
     const present = typeof call === 'function' ? await call() : call;
     if (present === undefined) return 'done';
     try {

@@ -2,13 +2,20 @@ import { DroverError, isKind } from '#shared/errors.ts';
 import type { ClusterGuest, InstanceSpec } from '#shared/model.ts';
 import { claimOtherVmid, patchGuest } from '../../store/put-cluster-guest.ts';
 import { type ClusterTools, versionOf } from './cluster-memory.ts';
-import type { GuestChanges, GuestKind, GuestMark, GuestPlace, SpecContext } from './guests/guest-kind.ts';
+import type {
+  GuestCall,
+  GuestChanges,
+  GuestKind,
+  GuestMark,
+  GuestPlace,
+  SpecContext,
+} from './guests/guest-kind.ts';
 import { textOf } from './guests/properties.ts';
 import type { Images } from './images.ts';
 import { configurationOf, type FoundConfig, type Look } from './look.ts';
 import { isOurTag, markOf, parseTags, readMark, withMark, withTag } from './marks.ts';
 import type { OwnGuests } from './own-guests.ts';
-import { ask, perform } from './perform.ts';
+import { ask, perform, type PerformEnd } from './perform.ts';
 import type { Power } from './power.ts';
 import { diskFormatOf, storageChooser } from './storages.ts';
 import { chooseVmid } from './vmids.ts';
@@ -188,10 +195,10 @@ export function createSettle(
       refuse(record, changes);
       if (!isAny(changes) && changes.grow.length === 0) return isChanged;
       isChanged = true;
-      const ends = [await perform(tools, changing, found.place, signal)];
+      const ends: (PerformEnd | 'waits')[] = [await performOrWait(changing, found.place, signal)];
       for (const { disk, sizeGib } of changes.grow)
         ends.push(await perform(tools, kind.calls(found.place).grow(disk, sizeGib), found.place, signal));
-      if (!ends.includes('lost')) return true;
+      if (ends.every((end) => end === 'done')) return true;
       found = await look.config(record, signal);
     }
     throw new DroverError('unavailable', `its configuration was changed ${mostRounds} times, to no end`);
@@ -200,6 +207,20 @@ export function createSettle(
       found = await look.config(record, signal);
       const changes = changesNow();
       return isAny(changes) ? kind.calls(found.place).configure(changes, found.digest) : undefined;
+    }
+  }
+
+  /** 'waits': a device that the system inside does not let go of; it is gone once that has ended. */
+  async function performOrWait(
+    call: () => Promise<GuestCall | undefined>,
+    place: GuestPlace,
+    signal: AbortSignal,
+  ): Promise<PerformEnd | 'waits'> {
+    try {
+      return await perform(tools, call, place, signal);
+    } catch (error) {
+      if (isKind(error, 'failed-precondition') && error.reason === 'hotplug') return 'waits';
+      throw error;
     }
   }
 

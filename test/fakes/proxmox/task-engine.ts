@@ -1,4 +1,5 @@
 /** Forked task workers: UPIDs, logs, ends, in virtual time. */
+import { ApiFailure } from './failure.ts';
 import type { Clock } from '#shared/clock.ts';
 import type { FileLocks } from './locks.ts';
 import type { Caller } from './caller.ts';
@@ -82,8 +83,14 @@ interface Worker {
 
 const hex8 = (value: number): string => (value >>> 0).toString(16).toUpperCase().padStart(8, '0');
 const never = (): Promise<never> => new Promise(() => undefined);
-const messageOf = (error: unknown): string =>
-  error instanceof Error ? error.message : `not an error: ${typeof error}`;
+/** What is wrong with parameters comes too late for an answer: it is all on the one line of the end. */
+function messageOf(error: unknown): string {
+  if (error instanceof ApiFailure && error.errors !== undefined) {
+    const faults = Object.entries(error.errors).map(([name, text]) => `${name}: ${text.trim()}`);
+    return [`${error.status} ${error.message}`, ...faults].join(' ');
+  }
+  return error instanceof Error ? error.message : `not an error: ${typeof error}`;
+}
 
 export interface TaskSurroundings {
   readonly clock: Clock;

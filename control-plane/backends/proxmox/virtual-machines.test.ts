@@ -1,0 +1,221 @@
+/** What is peculiar to virtual machines, through the whole backend. */
+import { describe, expect, it } from 'vitest';
+import { systemClock } from '#shared/clock.ts';
+import type { Attachment, InstanceId, InstanceSpec } from '#shared/model.ts';
+import { systemRandom } from '#shared/random.ts';
+import type { ExecStart } from '#shared/streams.ts';
+import { emptyAssignment } from '#shared/wire/network.ts';
+import { plainVmOptions } from '#shared/wire/vm-options.ts';
+import { newSpec } from '../../../test/conformance/backend.ts';
+import { placeFile } from '../../../test/fakes/proxmox/storage-paths.ts';
+import { openProxmoxWorld, type ProxmoxWorld, specOf } from '../../../test/proxmox-world.ts';
+import { until } from '../../../test/until.ts';
+import { openClusterApi } from './api.ts';
+import { parseProperties } from './guests/properties.ts';
+import { createTasks } from './tasks.ts';
+
+const never = new AbortController().signal;
+const versions = ['8.4.21', '9.2.11'] as const;
+const eth0: Attachment = {
+  network: 'lan',
+  bridge: 'vmbr0',
+  managedBridge: false,
+  interface: 'eth0',
+  mac: '02:a1:b2:c3:d4:e5',
+  addresses: [],
+  gateways: [],
+  mtu: 0,
+  vlan: 0,
+  masquerade: false,
+  nodePrivateSubnet: '',
+  routes: [],
+};
+const specWith = (patch: Partial<InstanceSpec> = {}): InstanceSpec =>
+  newSpec({
+    runtime: 'proxmox-vm',
+    image: 'proxmox:shared:import/noble.qcow2',
+    displayName: 'web-x7k2p',
+    command: [],
+    rootPool: 'shared',
+    resources: { cpuMillicores: 1500, memoryMib: 256, diskMib: 0, pids: 4096 },
+    ...patch,
+  });
+
+async function open(version: (typeof versions)[number]): Promise<ProxmoxWorld> {
+  const world = await openProxmoxWorld({ version });
+  const file = { content: 'import', name: 'noble.qcow2', sizeBytes: 2 * 1024 ** 3 };
+  for (const storage of ['shared', 'local']) placeFile(world.server.world, 'pve1', storage, file);
+  return world;
+}
+
+const guestOf = ({ server, store }: ProxmoxWorld, id: InstanceId) => {
+  const vmid = store.snapshot().get('cluster-guest', id)?.vmid ?? 0;
+  const guest = server.world.guests.get(vmid);
+  if (guest === undefined) throw new Error(`there is no guest ${vmid}`);
+  return guest;
+};
+
+async function runningAt({ state }: ProxmoxWorld, id: InstanceId, generation: number): Promise<void> {
+  await until(
+    () => {
+      const found = state(id);
+      if (found === undefined || found === 'absent') return false;
+      if (found.phase === 'failed') throw new Error(found.message);
+      return found.phase === 'running' && found.generation === generation;
+    },
+    { what: `generation ${generation} running` },
+  );
+}
+
+async function make(world: ProxmoxWorld, patch: Partial<InstanceSpec> = {}, node = 'pve1') {
+  const order = world.order(node);
+  await world.backend.ensureInstance(order, specWith(patch), never);
+  await runningAt(world, order.instanceId, 1);
+  const change = async (generation: number, next: Partial<InstanceSpec>): Promise<void> => {
+    const again = world.order(node, { instanceId: order.instanceId, generation });
+    await world.backend.ensureInstance(again, specWith({ ...patch, ...next }), never);
+  };
+  return { order, id: order.instanceId, guest: guestOf(world, order.instanceId), change };
+}
+
+const start: ExecStart = {
+  instance: '',
+  command: ['hostname'],
+  stdin: false,
+  tty: false,
+  size: { columns: 80, rows: 24 },
+  env: {},
+  user: '',
+  workingDir: '',
+  project: 'default',
+};
+const admin = { role: 'admin', name: 'root' } as const;
+
+describe.each(versions)('virtual machines on %s', (version) => {
+  it('change while they run where that can be, and are started anew where it cannot', async () => {
+    await using world = await open(version);
+    const { id, guest, change } = await make(world);
+    const { pid } = guest;
+    await change(2, { resources: { cpuMillicores: 1100, memoryMib: 256, diskMib: 4096, pids: 4096 } });
+    await runningAt(world, id, 2);
+    expect(guest.config['cpulimit']).toBe('1.1');
+    expect(parseProperties(guest.config['scsi0'], 'file').get('size')).toBe('4G');
+    expect(guest.pid).toBe(pid);
+    await change(3, { resources: { cpuMillicores: 1100, memoryMib: 512, diskMib: 4096, pids: 4096 } });
+    await runningAt(world, id, 3);
+    await until(() => guest.pid !== pid && guest.status === 'running', { what: 'another start' });
+    expect(guest.config['memory']).toBe('512');
+    expect(guest.pending.size).toBe(0);
+    const state = world.state(id);
+    expect(state).toMatchObject({ limits: { memoryMib: 512, cpuMillicores: 1100, diskMib: 4096 } });
+  });
+
+  it('are started anew where the system inside lets go of no device', async () => {
+    await using world = await open(version);
+    const assigned = { ...emptyAssignment, attachments: [eth0, { ...eth0, interface: 'eth1' }] };
+    const { id, guest, change } = await make(world, { network: 'bridged', assigned });
+    guest.inside.shutdownMs = Number.POSITIVE_INFINITY;
+    await change(2, {
+      network: 'bridged',
+      stopGraceMs: 1000,
+      assigned: { ...emptyAssignment, attachments: [eth0] },
+    });
+    await runningAt(world, id, 2);
+    await until(() => guest.config['net1'] === undefined && guest.status === 'running', {
+      what: 'the interface gone',
+    });
+    expect(guest.pending.size).toBe(0);
+  });
+
+  it('cannot become what no disk can, and run on', async () => {
+    await using world = await open(version);
+    const { id, guest, change } = await make(world);
+    await change(2, { vm: { ...plainVmOptions, disk: { ...plainVmOptions.disk, bus: 'virtio' } } });
+    await until(
+      () => {
+        const found = world.state(id);
+        return found !== undefined && found !== 'absent' && /stays there/.test(found.message);
+      },
+      { what: 'a refusal' },
+    );
+    expect(guest.status).toBe('running');
+  });
+
+  it('are copies of a template, by its name, linked or in full', async () => {
+    await using world = await open(version);
+    const api = openClusterApi('lab', specOf(world.server), { clock: systemClock, random: systemRandom });
+    try {
+      const tasks = createTasks({ cluster: 'lab', api, clock: systemClock });
+      const place = { node: 'pve1', vmid: 9000 };
+      const scsi0 = 'shared:0,import-from=shared:import/noble.qcow2,format=qcow2';
+      const described = { name: 'debian-12', memory: 2048, scsi0, net0: 'virtio,bridge=vmbr0' };
+      const signal = never;
+      const made = await api.call('POST /nodes/{node}/qemu', { ...place, ...described }, { signal });
+      await tasks.wait(String(made), { signal });
+      await tasks.wait(String(await api.call('POST /nodes/{node}/qemu/{vmid}/template', place, { signal })), {
+        signal,
+      });
+    } finally {
+      await api.close();
+    }
+    world.server.world.broadcasts.tell();
+    await until(() => world.backend.guests('lab').some((each) => each.template), { what: 'a template' });
+    for (const clone of ['linked', 'full'] as const) {
+      const image = 'proxmox:template/debian-12';
+      const vm = { ...plainVmOptions, clone, cloudInit: { user: 'admin', sshKeys: [] } };
+      const { guest } = await make(world, { image, vm, rootPool: '', displayName: `copy-${clone}` });
+      expect(guest.config).toMatchObject({ ciuser: 'admin', memory: '256', name: `copy-${clone}` });
+      expect(guest.config['net0']).toBeUndefined();
+      expect((guest.config['scsi0'] ?? '').includes('base-9000')).toBe(clone === 'linked');
+      expect(guest.config['tags']).toContain('drover-');
+    }
+  });
+
+  it('move live, and are told what keeps them', async () => {
+    await using world = await open(version);
+    const { order, id, guest } = await make(world);
+    const { startedAtMs } = guest;
+    await world.backend.migrate({ ...order, generation: 0 }, world.node('pve2'), never);
+    expect(guest).toMatchObject({ node: 'pve2', status: 'running', startedAtMs });
+    await until(() => world.seen.some((one) => one.kind === 'instance' && one.node === world.node('pve2')), {
+      what: 'told from its new node',
+    });
+    await runningAt(world, id, 1);
+    guest.config['hostpci0'] = '0000:01:00.0';
+    const back = world.order('pve2', { instanceId: id, generation: 0 });
+    const stuck = world.backend.migrate(back, world.node('pve1'), never);
+    await expect(stuck).rejects.toMatchObject({
+      kind: 'failed-precondition',
+      message: expect.stringContaining('hostpci0') as string,
+    });
+  });
+
+  it('run no command where nobody answers inside, nor what their agent cannot', async () => {
+    await using world = await open(version);
+    const { id } = await make(world, { vm: { ...plainVmOptions, agent: false } });
+    const node = world.node('pve1');
+    const asked = (parts: Partial<ExecStart>) =>
+      world.backend.exec(node, { ...start, instance: id, ...parts }, admin, never);
+    await expect(asked({})).rejects.toMatchObject({ kind: 'failed-precondition', reason: 'guest-agent' });
+    await expect(asked({ tty: true })).rejects.toMatchObject({ kind: 'unimplemented' });
+    await expect(asked({ user: 'root' })).rejects.toMatchObject({
+      kind: 'unimplemented',
+      message: expect.stringContaining('user') as string,
+    });
+  });
+
+  it('are refused by name what machines have not', async () => {
+    await using world = await open(version);
+    const order = world.order('pve1');
+    for (const [patch, words] of [
+      [{ command: ['sh'] }, /command/],
+      [{ env: { A: 'b' } }, /env/],
+      [{ security: { ...specWith().security, nesting: true } }, /nesting/],
+    ] as const)
+      await expect(world.backend.ensureInstance(order, specWith(patch), never)).rejects.toMatchObject({
+        kind: 'unimplemented',
+        message: expect.stringMatching(words) as string,
+      });
+    expect(world.server.world.guests.size).toBe(0);
+  });
+});
