@@ -97,25 +97,33 @@ function stopContainer(call: Call): string {
   refuseSkipLock(call);
   const guest = needRunning(call);
   if (managedByHa(call.world, guest)) return requestHa(call, guest, 'stopped');
-  if (call.parameters['overrule-shutdown'] === '1') abortShutdowns(call, guest);
-  return call.fork('vzstop', guest.vmid, (control) =>
-    control.locked(lockFileOf(guest), async () => {
+  const ended = call.parameters['overrule-shutdown'] === '1' ? abortShutdowns(call, guest) : [];
+  return call.fork('vzstop', guest.vmid, async (control) => {
+    control.log(...overruled(guest, ended));
+    await control.locked(lockFileOf(guest), async () => {
       const now = call.world.needGuest(call.node, 'lxc', guest.vmid);
       checkUnlocked(now);
       await control.passes(now.status === 'running' ? stopMs : 50);
       halt(now);
-    }),
-  );
+    });
+  });
 }
 
-export function abortShutdowns(call: Call, guest: Guest): void {
+/** Gives the UPIDs of those that were running. */
+export function abortShutdowns(call: Call, guest: Guest): string[] {
   const type = guest.kind === 'lxc' ? 'vzshutdown' : 'qmshutdown';
-  for (const task of call.world.tasks.list(call.node)) {
-    if (task.type === type && task.id === String(guest.vmid) && task.exitStatus === undefined) {
-      call.world.tasks.abort(task);
-    }
-  }
+  const running = call.world.tasks
+    .list(call.node)
+    .filter((task) => task.type === type && task.id === String(guest.vmid) && task.exitStatus === undefined);
+  for (const task of running) call.world.tasks.abort(task);
+  return running.map(({ upid }) => upid);
 }
+
+/** What the task that overrules them tells of it. */
+export const overruled = (guest: Guest, upids: readonly string[]): string[] =>
+  upids.length === 0
+    ? []
+    : [`overruled ${guest.kind === 'lxc' ? 'vz' : 'qm'}shutdown tasks: ${upids.join(', ')}`];
 
 function shutdownContainer(call: Call): string {
   const guest = needRunning(call);

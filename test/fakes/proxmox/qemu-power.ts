@@ -15,7 +15,7 @@ import { disksOf } from './guest-disks.ts';
 import { agentAnswers, agentConfigured } from './agent-state.ts';
 import { requestHa } from './ha-resources.ts';
 import { qemuLockFile } from './locks.ts';
-import { abortShutdowns } from './lxc-power.ts';
+import { abortShutdowns, overruled } from './lxc-power.ts';
 import type { Call, Routes } from './route.ts';
 import type { TaskControl } from './task-engine.ts';
 import type { Guest, World } from './world.ts';
@@ -93,16 +93,18 @@ function stop(call: Call): string {
   const vmid = parameters['vmid'] ?? '';
   const guest = found(call);
   if (guest !== undefined && managedByHa(world, guest)) return requestHa(call, guest, 'stopped');
-  if (guest !== undefined && parameters['overrule-shutdown'] === '1') abortShutdowns(call, guest);
-  return call.fork('qmstop', vmid, (control) =>
-    control.locked(qemuLockFile(vmid), async () => {
+  const overrules = guest !== undefined && parameters['overrule-shutdown'] === '1';
+  const lines = overrules ? overruled(guest, abortShutdowns(call, guest)) : [];
+  return call.fork('qmstop', vmid, async (control) => {
+    control.log(...lines);
+    await control.locked(qemuLockFile(vmid), async () => {
       const now = needMachine(world, node, vmid);
       if (now.status === 'stopped') return;
       checkUnlocked(now);
       await control.passes(350);
       halt(now);
-    }),
-  );
+    });
+  });
 }
 
 function needMachine(world: World, node: string, vmid: string): Guest {
