@@ -82,7 +82,7 @@ export function proxmoxBackend(options: ProxmoxOptions): ClusterBackend {
     stopInstance: async (order, graceMs, signal) => clusterOf(order.node).orders.stop(order, graceMs, signal),
     removeInstance: async (order, graceMs, signal) =>
       clusterOf(order.node).orders.remove(order, graceMs, signal),
-    signalInstance: async ({ node, instanceId }) => cannot(node, instanceId, 'signals'),
+    signalInstance: async (order, number, signal) => clusterOf(order.node).orders.send(order, number, signal),
     pauseInstance: async (order, signal) => clusterOf(order.node).orders.pause(order, signal),
     resumeInstance: async (order, signal) => clusterOf(order.node).orders.resume(order, signal),
     async resolveImage(name, reference, _credential, signal) {

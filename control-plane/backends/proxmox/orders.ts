@@ -18,6 +18,7 @@ export interface Orders {
   remove(order: OrderHead, graceMs: number | undefined, signal: AbortSignal): Promise<void>;
   pause(order: OrderHead, signal: AbortSignal): Promise<InstanceState>;
   resume(order: OrderHead, signal: AbortSignal): Promise<InstanceState>;
+  send(order: OrderHead, signalNumber: number, signal: AbortSignal): Promise<void>;
   /** Takes part in its cluster now. unavailable. */
   reach(name: NodeName): NodeMemory;
   /** A guest of ours that is there or will be. not-found; failed-precondition: it is being removed. */
@@ -179,6 +180,8 @@ export function createOrders(
       const after = own.record(instanceId);
       if (after !== undefined && after.intent !== 'removed') throw failureOf(instanceId, 'removed');
     },
+    send: (order, number, signal) =>
+      withGuest(order, (found, limit) => power.send(found, number, limit), signal),
     async pause(order, signal) {
       await withGuest(order, (found, limit) => power.pause(found, limit), signal);
       return stateOf(order.instanceId);

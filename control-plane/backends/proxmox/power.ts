@@ -1,3 +1,4 @@
+import { constants } from 'node:os';
 import { DroverError, isKind } from '#shared/errors.ts';
 import type { ClusterGuest } from '#shared/model.ts';
 import type { ClusterTools } from './cluster-memory.ts';
@@ -5,12 +6,15 @@ import type { GuestCall, GuestCalls, GuestPlace } from './guests/guest-kind.ts';
 import { isLeftToHa } from './guest-state.ts';
 import type { Look } from './look.ts';
 import type { OwnGuests } from './own-guests.ts';
-import { perform } from './perform.ts';
+import { ask, perform } from './perform.ts';
 
+const { signals } = constants;
 /** HA acts in its own time: its task ends before anything has happened. */
 const haWithinMs = 120_000;
 const haEveryMs = 3000;
 const leastShutdownS = 1;
+/** How long it is asked to end by a signal, which nobody waits for. */
+const termWithinS = 60;
 
 export interface Power {
   /** Until it runs; nothing where it does. */
@@ -19,6 +23,11 @@ export interface Power {
   stop(record: ClusterGuest, graceMs: number, signal: AbortSignal): Promise<void>;
   pause(record: ClusterGuest, signal: AbortSignal): Promise<void>;
   resume(record: ClusterGuest, signal: AbortSignal): Promise<void>;
+  /**
+   * As far as a cluster has signals: TERM asks it to end, KILL ends it, HUP resets a machine. What its
+   * restart policy makes of it is another matter. failed-precondition: nothing runs; unimplemented: another one.
+   */
+  send(record: ClusterGuest, signalNumber: number, signal: AbortSignal): Promise<void>;
 }
 
 /** Each of its calls looks at the guest itself, before and after: what is so already is no failure. */
@@ -85,6 +94,24 @@ export function createPower(tools: ClusterTools, own: OwnGuests, look: Look): Po
       }
       if (!isDown()) await change(record, (calls) => calls.stop(), isDown, signal);
     },
+    async send(record, number, signal) {
+      await look.status(record, signal);
+      const { sight } = own.of(record.instanceId);
+      const subject = { instance: record.instanceId };
+      if (sight.status !== 'running')
+        throw new DroverError('failed-precondition', `nothing runs in it: it is ${sight.status}`, {
+          subject,
+        });
+      if (isLeftToHa(sight))
+        throw new DroverError('failed-precondition', 'HA has it: a stop would be its last word', {
+          subject,
+          nextStep: 'stop it with Drover, or ask HA',
+        });
+      const { place, calls } = callsOf(record);
+      // Nobody waits for what is only asked for.
+      if (number === signals.SIGTERM) await ask(tools, calls.shutdown(termWithinS), signal);
+      else await perform(tools, signalCall(calls, record, number), place, signal);
+    },
     async pause(record, signal) {
       await look.status(record, signal);
       const isPaused = (): boolean => statusOf(record) === 'paused';
@@ -98,6 +125,14 @@ export function createPower(tools: ClusterTools, own: OwnGuests, look: Look): Po
       await change(record, (calls) => offered(calls.resume(), record, 'resume'), isRunning, signal);
     },
   };
+}
+
+function signalCall(calls: GuestCalls, { kind }: ClusterGuest, number: number): GuestCall {
+  const call =
+    number === signals.SIGKILL ? calls.stop() : number === signals.SIGHUP ? calls.reset() : undefined;
+  if (call !== undefined) return call;
+  const known = kind === 'lxc' ? 'TERM and KILL' : 'TERM, KILL and HUP (reset)';
+  throw new DroverError('unimplemented', `its cluster has no signal ${number}; there are ${known}`);
 }
 
 function offered(call: GuestCall | undefined, { kind }: ClusterGuest, what: string): GuestCall {

@@ -204,6 +204,27 @@ describe.each(versions)('virtual machines on %s', (version) => {
     });
   });
 
+  it('are reset, asked to end and ended by signals, and their policy has the last word', async () => {
+    await using world = await open(version);
+    const { order, id, guest } = await make(world, { restart: { policy: 'never', maxAttempts: 0 } });
+    const send = (number: number) => world.backend.signalInstance({ ...order, generation: 0 }, number, never);
+    const { pid } = guest;
+    await send(1);
+    expect(guest).toMatchObject({ pid, status: 'running' });
+    expect(world.server.requests.list().filter((each) => each.endsWith('/status/reset'))).toHaveLength(1);
+    await expect(send(10)).rejects.toMatchObject({ kind: 'unimplemented' });
+    await send(9);
+    expect(guest.status).toBe('stopped');
+    await expect(send(15)).rejects.toMatchObject({ kind: 'failed-precondition' });
+    await until(
+      () => {
+        const found = world.state(id);
+        return found !== undefined && found !== 'absent' && found.phase === 'exited';
+      },
+      { what: 'an end that is final' },
+    );
+  });
+
   it('are refused by name what machines have not', async () => {
     await using world = await open(version);
     const order = world.order('pve1');

@@ -108,6 +108,8 @@ export interface GuestCalls {
   /** Undefined: cannot be done. */
   pause(): GuestCall | undefined;
   resume(): GuestCall | undefined;
+  /** As its reset button does. Undefined: it has none. */
+  reset(): GuestCall | undefined;
   /** With its own volumes and nothing else. It must be stopped. */
   destroy(): GuestCall;
   snapshots(): GuestCall;

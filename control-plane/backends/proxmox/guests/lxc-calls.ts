@@ -31,6 +31,7 @@ export function lxcCalls({ node, vmid }: GuestPlace): GuestCalls {
     // Freezing goes through CRIU there, which ends the processes of most containers.
     pause: () => undefined,
     resume: () => undefined,
+    reset: () => undefined,
     // Unreferenced disks of the number may be somebody's who detached them.
     destroy: () => guestCall('DELETE /nodes/{node}/lxc/{vmid}', { ...place, purge: true }),
     snapshots: () => guestCall('GET /nodes/{node}/lxc/{vmid}/snapshot', place),

@@ -29,6 +29,7 @@ export function qemuCalls({ node, vmid }: GuestPlace): GuestCalls {
     stop: () => guestCall('POST /nodes/{node}/qemu/{vmid}/status/stop', place),
     pause: () => guestCall('POST /nodes/{node}/qemu/{vmid}/status/suspend', place),
     resume: () => guestCall('POST /nodes/{node}/qemu/{vmid}/status/resume', place),
+    reset: () => guestCall('POST /nodes/{node}/qemu/{vmid}/status/reset', place),
     // Unreferenced disks of the number may be somebody's who detached them.
     destroy: () => guestCall('DELETE /nodes/{node}/qemu/{vmid}', { ...place, purge: true }),
     snapshots: () => guestCall('GET /nodes/{node}/qemu/{vmid}/snapshot', place),
