@@ -46,8 +46,10 @@ export function toStatus(error: unknown): Partial<StatusObject> {
   const code = codeOfKind[known.kind];
   const message = truncate(known.message);
   const subject = { ...known.subject };
+  // Said of one connection: whoever hears it over another must not take it for that one.
+  const reason = known.reason === 'connection' ? '' : known.reason;
   const info = ErrorInfo.fromPartial({
-    reason: (known.reason || known.kind).toUpperCase().replaceAll('-', '_'),
+    reason: (reason || known.kind).toUpperCase().replaceAll('-', '_'),
     domain: 'drover',
     metadata: subject,
   });
@@ -55,7 +57,7 @@ export function toStatus(error: unknown): Partial<StatusObject> {
     kind: known.kind,
     subject,
     nextStep: known.nextStep,
-    reason: known.reason,
+    reason,
     faults: known.faults.slice(0, faultLimit).map(({ field, message: text }) => ({ field, message: text })),
   });
   const metadata = new Metadata();

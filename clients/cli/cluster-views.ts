@@ -92,7 +92,7 @@ export function statusFields(status: ClusterStatus | undefined): [string, string
     ],
     ['Nodes', status.nodes.join('\n')],
     ['Guests', `${status.guests}, ${status.ownGuests} of them ours`],
-    ['Last seen', status.lastSeenAtMs === 0n ? 'never' : formatTime(Number(status.lastSeenAtMs))],
+    ['Last seen', status.lastSeenAtMs === 0n ? '' : formatTime(Number(status.lastSeenAtMs))],
     ['Rights', rightsText(status)],
   ];
 }
@@ -102,6 +102,6 @@ function rightsText({ rights }: ClusterStatus): string {
   if (rights.length === 0) return '';
   if (missing.length === 0) return 'all that are needed';
   return missing
-    .map(({ privilege, path, neededFor }) => `lacks ${privilege} on ${path}: no ${neededFor}`)
+    .map(({ privilege, path, neededFor }) => `lacks ${privilege} on ${path}, for ${neededFor}`)
     .join('\n');
 }

@@ -67,7 +67,7 @@ describe('adding a cluster', () => {
     await expect(service.addCluster(asked(), context)).rejects.toMatchObject({
       kind: 'failed-precondition',
       reason: 'rights-missing',
-      message: expect.stringContaining('VM.Migrate on /vms: no what VM.Migrate is for') as string,
+      message: expect.stringContaining('VM.Migrate on /vms, for what VM.Migrate is for') as string,
       nextStep: expect.stringContaining('--accept-missing-rights') as string,
       faults: [{ field: '/vms VM.Migrate', message: 'what VM.Migrate is for' }],
     });

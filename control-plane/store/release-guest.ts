@@ -34,7 +34,7 @@ export function releaseGuest(
       subject,
       nextStep: `drover delete ${workload} stops and removes it`,
     });
-  if (guest === undefined)
+  if (guest?.made !== true)
     throw new DroverError('failed-precondition', `${name} has no guest yet: there is nothing to release`, {
       subject,
       nextStep: `drover delete ${workload}`,

@@ -1,5 +1,5 @@
 import type { Adoptable, ClusterBackend } from '../../control-plane/backends/cluster-backend.ts';
-import { claimGuest, settleAdoptedGuest } from '../../control-plane/store/put-cluster-guest.ts';
+import { claimGuest, patchGuest, settleAdoptedGuest } from '../../control-plane/store/put-cluster-guest.ts';
 import { forgetGuest } from '../../control-plane/store/record-guest.ts';
 import { putClusterNode } from '../../control-plane/store/put-cluster-node.ts';
 import type { Store } from '../../control-plane/store/store.ts';
@@ -210,8 +210,11 @@ export function createFakeClusters(options: {
     const chooseVmid = (claimed: ReadonlySet<number>): number =>
       Math.max(99, ...claimed, ...guests.map(({ view }) => view.vmid)) + 1;
     const claim = { instanceId, cluster, kind: 'lxc', node, generation, spec, chooseVmid } as const;
-    const { result } = await storeOf().transact((tx) => claimGuest(tx, claim, clock.nowMs()));
-    clusters.addGuest({ vmid: result.vmid, node, cluster, name: spec.displayName, instanceId });
+    const { result } = await storeOf().transact((tx) => {
+      claimGuest(tx, claim, clock.nowMs());
+      return patchGuest(tx, instanceId, { made: true }, clock.nowMs());
+    });
+    clusters.addGuest({ vmid: result?.vmid ?? 0, node, cluster, name: spec.displayName, instanceId });
   }
 
   const clusters: FakeClusters = {

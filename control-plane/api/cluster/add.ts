@@ -103,7 +103,7 @@ function checkRights(
   const isNothing = missing.length === rights.length;
   if (acceptMissing && !isNothing) return;
   const who = credential.kind === 'token' ? credential.tokenId : credential.user;
-  const lacks = missing.map(({ privilege, path, neededFor }) => `${privilege} on ${path}: no ${neededFor}`);
+  const lacks = missing.map(({ privilege, path, neededFor }) => `${privilege} on ${path}, for ${neededFor}`);
   const message = isNothing ? `${who} may do nothing in ${cluster}` : `${who} lacks rights in ${cluster}`;
   const own = 'a token has no right of its user by itself; ';
   throw new DroverError('failed-precondition', `${message}\n  ${lacks.join('\n  ')}`, {

@@ -1,3 +1,4 @@
+import { isKind } from '#shared/errors.ts';
 import type { ClusterSpec, ClusterStatus } from '#shared/model.ts';
 import { clusterNodeName } from '../../store/put-cluster-node.ts';
 import type { OpenClusterApi } from './cluster-api.ts';
@@ -14,13 +15,13 @@ export async function tryCluster(
   const api = openApi(name, spec);
   try {
     const version = parseVersion(await api.call('GET /version', {}, { signal }));
-    const [permissions, status, list] = await Promise.all([
-      api.call('GET /access/permissions', {}, { signal }),
-      api.call('GET /cluster/status', {}, { signal }),
-      api.call('GET /cluster/resources', {}, { signal }),
+    // A credential without rights may ask this alone; it is to hear of all that it lacks.
+    const rights = rightsOf(await api.call('GET /access/permissions', {}, { signal }));
+    const [status, list] = await Promise.all([
+      whereAllowed(api.call('GET /cluster/status', {}, { signal })),
+      whereAllowed(api.call('GET /cluster/resources', {}, { signal })),
     ]);
     const membership = parseMembership(status);
-    const rights = rightsOf(permissions);
     return {
       name,
       clusterName: membership.name,
@@ -39,3 +40,9 @@ export async function tryCluster(
     await api.close();
   }
 }
+
+const whereAllowed = (call: Promise<unknown>): Promise<unknown> =>
+  call.catch((error: unknown) => {
+    if (isKind(error, 'permission-denied')) return [];
+    throw error;
+  });
