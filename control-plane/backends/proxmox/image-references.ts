@@ -48,7 +48,12 @@ export const digestIn = (image: string): Digest | undefined =>
 export const identityOf = (name: string, size: number): Digest =>
   `sha256:${createHash('sha256').update(`${name} ${size}`).digest('hex')}` as Digest;
 
-const endings = ['.tar.gz', '.tar.xz', '.tar.zst', '.qcow2', '.raw', '.vmdk', '.ova', '.iso', '.img'];
+const endings = ['.tar.gz', '.tar.xz', '.tar.zst', '.qcow2', '.raw', '.vmdk', '.iso'];
+/** Others that mean one of them: a cloud image called ".img" is in qcow2. */
+const otherEndings = new Map([
+  ['.tgz', '.tar.gz'],
+  ['.img', '.qcow2'],
+]);
 
 /** The name of what we fetched, made of its digest: the same image is there once. invalid-argument. */
 export function storedName(
@@ -56,16 +61,18 @@ export function storedName(
   from: string,
 ): { readonly name: string; readonly content: Content } {
   const path = from.split(/[?#]/)[0]?.toLowerCase() ?? '';
-  const found = endings.find((each) => path.endsWith(each));
-  const ending = found ?? (path.endsWith('.tgz') ? '.tar.gz' : undefined);
-  if (ending === undefined)
-    throw new DroverError('invalid-argument', `wanted an image that ends in ${endings.join(', ')}: ${from}`);
+  const other = [...otherEndings.keys()].find((each) => path.endsWith(each)) ?? '';
+  const ending = endings.find((each) => path.endsWith(each)) ?? otherEndings.get(other);
+  if (ending === undefined) {
+    const known = [...endings, ...otherEndings.keys()].join(', ');
+    throw new DroverError('invalid-argument', `wanted an image that ends in ${known}: ${from}`);
+  }
   return { name: `drover-${digest.replace(':', '-')}${ending}`, content: contentOf(ending) };
 }
 
 function contentOf(ending: string): Content {
   if (ending.startsWith('.tar.')) return 'vztmpl';
-  return ending === '.iso' || ending === '.img' ? 'iso' : 'import';
+  return ending === '.iso' ? 'iso' : 'import';
 }
 
 /** Undefined: not one that we fetched. */

@@ -25,7 +25,8 @@ export interface Power {
   resume(record: ClusterGuest, signal: AbortSignal): Promise<void>;
   /**
    * As far as a cluster has signals: TERM asks it to end, KILL ends it, HUP resets a machine. What its
-   * restart policy makes of it is another matter. failed-precondition: nothing runs; unimplemented: another one.
+   * restart policy makes of it is another matter. failed-precondition: nothing runs; unimplemented: any
+   * other signal.
    */
   send(record: ClusterGuest, signalNumber: number, signal: AbortSignal): Promise<void>;
 }
