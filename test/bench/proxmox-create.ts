@@ -91,7 +91,7 @@ const spec = JSON.stringify({
   runtime: 'proxmox-lxc',
   replicas: count,
   resources: { cpu: '1000m', memory: '64MiB', disk: '1GiB' },
-  rootPool: 'shared',
+  root: { pool: 'shared' },
   network: 'none',
   update: { readyAfter: '0s' },
 });

@@ -36,8 +36,8 @@ const container = (name: string, more: Readonly<Record<string, unknown>> = {}): 
     name,
     image: `proxmox:shared:vztmpl/${recordedTemplate}`,
     runtime: 'proxmox-lxc',
-    resources: { cpu: '1000m', memory: '64MiB', disk: '1GiB' },
-    rootPool: 'shared',
+    resources: { cpu: '200m', memory: '64MiB', disk: '1GiB' },
+    root: { pool: 'shared' },
     network: 'none',
     stop: { grace: '2s' },
     ...more,
@@ -86,7 +86,7 @@ describe.each<[ProxmoxVersion]>([['8.4.21'], ['9.2.11']])('a Proxmox cluster of 
           unprivileged: '1',
           rootfs: `shared:${vmid}/vm-${vmid}-disk-0.raw,size=1G`,
           net0: `name=eth0,bridge=vmbr0,hwaddr=BC:24:11:00:00:0${vmid - 500},ip=dhcp,type=veth`,
-          description: 'made by hand\n',
+          description: 'made by hand',
         },
       });
       guest.status = 'running';
@@ -144,7 +144,7 @@ describe.each<[ProxmoxVersion]>([['8.4.21'], ['9.2.11']])('a Proxmox cluster of 
     expect(configOf(made?.vmid ?? 0)).toMatchObject({ memory: '64', unprivileged: '1' });
     await apply(
       fleet,
-      container('web', { replicas: 2, resources: { cpu: '1', memory: '96MiB', disk: '1GiB' } }),
+      container('web', { replicas: 2, resources: { cpu: '200m', memory: '96MiB', disk: '1GiB' } }),
       '--wait',
     );
     await until(() => configOf(made?.vmid ?? 0)?.['memory'] === '96', {
@@ -192,7 +192,7 @@ describe.each<[ProxmoxVersion]>([['8.4.21'], ['9.2.11']])('a Proxmox cluster of 
     const vm = container('vm', {
       runtime: 'proxmox-vm',
       image: 'proxmox:template/debian',
-      resources: { cpu: '1', memory: '256MiB', disk: '2GiB' },
+      resources: { cpu: '200m', memory: '256MiB', disk: '2GiB' },
     });
     await apply(fleet, vm, '--wait', '--timeout', '60s');
     const [row] = await running(fleet, 'vm', 1);
@@ -206,6 +206,9 @@ describe.each<[ProxmoxVersion]>([['8.4.21'], ['9.2.11']])('a Proxmox cluster of 
 
   it('lets a guest be adopted that runs already, and given up again', { timeout: slowMs }, async () => {
     const before = { ...configOf(501) };
+    const early = await fleet.drover(['adopt', 'lab/501', '--as', 'shop']);
+    expect([early.code === 0, early.stderr]).toEqual([false, expect.stringContaining('vmbr0')]);
+    await apply(fleet, JSON.stringify({ kind: 'Network', name: 'office', bridge: 'vmbr0' }));
     const [adopted] = await ask<{ instance: string }[]>(fleet, 'adopt', 'lab/501', '--as', 'shop');
     const { stdout } = await fleet.drover(['adopt', 'lab/501', '--dry-run']);
     expect(stdout).toContain('shop');
@@ -219,7 +222,7 @@ describe.each<[ProxmoxVersion]>([['8.4.21'], ['9.2.11']])('a Proxmox cluster of 
     ]);
     const startedAtMs = server.world.guests.get(501)?.startedAtMs;
     await ask(fleet, 'release', 'shop');
-    expect(configOf(501)).toMatchObject({ description: 'made by hand\n', hostname: 'shop' });
+    expect(configOf(501)).toMatchObject({ description: 'made by hand', hostname: 'shop' });
     expect(configOf(501)?.['tags'] ?? '').toBe('');
     expect(server.world.guests.get(501)?.startedAtMs).toBe(startedAtMs);
   });
