@@ -162,9 +162,7 @@ describe.each<[ProxmoxVersion]>([['8.4.21'], ['9.2.11']])('a Proxmox cluster of 
     const told = await until(
       async () => {
         const { stdout } = await fleet.drover(['describe', 'workload', 'lost']);
-        return stdout.includes('nowhere.tar.gz') && /not there|does not exist|no such/i.test(stdout)
-          ? stdout
-          : undefined;
+        return stdout.includes('nowhere.tar.gz') && /there is no/.test(stdout) ? stdout : undefined;
       },
       { what: 'the reason', deadlineMs: 30_000, everyMs: 300 },
     );
@@ -189,6 +187,11 @@ describe.each<[ProxmoxVersion]>([['8.4.21'], ['9.2.11']])('a Proxmox cluster of 
     });
     server.world.guests.set(900, template);
     server.world.broadcasts.tell();
+    await until(async () => (await guests()).some(({ vmid }) => vmid === 900), {
+      what: 'the template to be listed',
+      deadlineMs: 30_000,
+      everyMs: 300,
+    });
     const vm = container('vm', {
       runtime: 'proxmox-vm',
       image: 'proxmox:template/debian',

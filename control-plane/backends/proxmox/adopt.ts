@@ -1,10 +1,10 @@
 import { DroverError, isKind } from '#shared/errors.ts';
 import type { ClusterGuestView, InstanceId } from '#shared/model.ts';
 import { settleAdoptedGuest } from '../../store/put-cluster-guest.ts';
-import { clusterNodeName } from '../../store/put-cluster-node.ts';
 import type { OrderHead } from '../backend.ts';
 import type { Adoptable } from '../cluster-backend.ts';
 import { type ClusterTools, versionOf } from './cluster-memory.ts';
+import { createGuestList } from './guest-list.ts';
 import { type Configuration, type GuestKind, type GuestPlace, guestCall } from './guests/guest-kind.ts';
 import { textOf } from './guests/properties.ts';
 import { configurationOf, type Look } from './look.ts';
@@ -51,29 +51,7 @@ export function createAdoptions(
   const { api, memory, kinds, store, clock, name: cluster } = tools;
   const { own, look, settle, work } = parts;
 
-  function ownerOf(row: GuestRow): InstanceId | undefined {
-    const found = own.records().find(({ instanceId, vmid, made }) => {
-      const { sight } = own.of(instanceId);
-      return made === true && (sight.vmid === 0 ? vmid : sight.vmid) === row.vmid;
-    });
-    return found?.instanceId;
-  }
-
-  const viewOf = (row: GuestRow): ClusterGuestView => ({
-    cluster,
-    vmid: row.vmid,
-    kind: row.kind,
-    name: row.name || (memory.names.get(row.vmid) ?? ''),
-    node: memory.nodes.get(row.node)?.name ?? clusterNodeName(cluster, row.node),
-    status: row.status,
-    template: row.template,
-    tags: row.tags,
-    cpuCount: row.cpuCount,
-    memoryMib: Math.round(row.memoryBytes / 1024 ** 2),
-    diskMib: Math.round(row.diskBytes / 1024 ** 2),
-    instanceId: ownerOf(row),
-    haState: row.haState,
-  });
+  const list = createGuestList(tools, own);
 
   /** Anew, since what is decided now is not to rest on a list that is old. */
   async function find(vmid: number, signal: AbortSignal): Promise<GuestRow> {
@@ -111,7 +89,7 @@ export function createAdoptions(
     });
     const waiting = await pendingKeys(kind, place, signal);
     return {
-      guest: viewOf(row),
+      guest: list.view(row),
       spec,
       notes:
         waiting.length === 0 ? notes : [...notes, `changes wait for its next start: ${waiting.join(', ')}`],
@@ -168,7 +146,7 @@ export function createAdoptions(
     const record = own.record(id);
     if (instance === undefined || record === undefined) throw noSuchGuest(id);
     const row = await find(guest.vmid, signal);
-    const owner = ownerOf(row);
+    const owner = list.ownerOf(row);
     if (owner !== undefined && owner !== id)
       throw new DroverError('already-exists', `guest ${guest.vmid} is instance ${owner} already`, {
         subject: { instance: owner },
@@ -228,7 +206,7 @@ export function createAdoptions(
   }
 
   return {
-    guests: () => memory.guests.map(viewOf),
+    guests: list.all,
     inspect,
     adopt: (guest, instance, signal) =>
       work.alone(instance.id, () => adopt(guest, instance, AbortSignal.any([signal, tools.signal]))),
