@@ -11,6 +11,12 @@ export interface Difference {
   readonly reason: string;
 }
 
+/** The same words would have to be made up anew for every guest. */
+const wordsOfTools = 'What tar, rsync, ssh, resize2fs and QEMU print is not imitated line by line.';
+const waitedForLock =
+  'Whether a task has to wait for a lock that another just gives back depends on microseconds.';
+const hundredthRequest = 'The recording client kept its connection, and this was its hundredth request.';
+
 const differences: readonly Difference[] = [
   {
     flow: 'failover',
@@ -21,7 +27,7 @@ const differences: readonly Difference[] = [
   {
     flow: 'failover',
     step: 103,
-    field: /./,
+    field: /^/,
     reason:
       'A node that came back is a member of the cluster before its API listens; the fake has both at once.',
   },
@@ -32,45 +38,169 @@ const differences: readonly Difference[] = [
     reason:
       'The second that the list ends with is that of the first task of the flow, and not of one before.',
   },
+  {
+    flow: 'tasks',
+    version: '8.4.21',
+    step: /^(?:task log: backup|log (?:page start=0 limit=0|without))/,
+    field: /^data\[lines\]$/,
+    reason: wordsOfTools,
+  },
+  {
+    flow: 'tasks',
+    step: /^log download$/,
+    field: /^$/,
+    reason: wordsOfTools,
+  },
+  {
+    flow: 'lxc-clone',
+    version: '9.2.11',
+    step: /full clone/,
+    field: /^data\[lines\]$/,
+    reason: wordsOfTools,
+  },
+  {
+    flow: 'lxc-clone',
+    version: '8.4.21',
+    step: /clone of a template|shared storage/,
+    field: /^data\[lines\]$/,
+    reason: wordsOfTools,
+  },
+  {
+    flow: 'lxc-migrate',
+    step: /^task log/,
+    field: /^data\[lines\]$/,
+    reason: wordsOfTools,
+  },
+  {
+    flow: 'lxc-resize',
+    step: /^task log: grow/,
+    field: /^data\[lines\]$/,
+    reason: wordsOfTools,
+  },
+  {
+    flow: 'lxc-locked',
+    step: /^task log: backup in the background$/,
+    field: /^data\[lines\]$/,
+    reason: wordsOfTools,
+  },
+  {
+    flow: 'lxc-backup',
+    version: '9.2.11',
+    step: 3,
+    field: /^data\[lines\]$/,
+    reason: wordsOfTools,
+  },
+  {
+    flow: 'qemu-migrate',
+    step: /^task log/,
+    field: /^data\[lines\]$/,
+    reason: wordsOfTools,
+  },
+  {
+    flow: 'lxc-lifecycle',
+    version: '8.4.21',
+    step: 94,
+    field: /^data\[lines\]$/,
+    reason: waitedForLock,
+  },
+  {
+    flow: 'lxc-snapshot',
+    version: '9.2.11',
+    step: 40,
+    field: /^data\[lines\]$/,
+    reason: waitedForLock,
+  },
+  {
+    flow: 'lxc-parallel-create',
+    version: '9.2.11',
+    step: 10,
+    field: /^data\[lines\]$/,
+    reason: waitedForLock,
+  },
+  {
+    flow: 'lxc-parallel-create',
+    step: /^create 708[01] on/,
+    field: /^(?:reason|message)$/,
+    reason:
+      'Which of its two looks finds the number taken depends on microseconds; in the fake it is always the first.',
+  },
+  {
+    flow: 'qemu-lifecycle',
+    step: /^graph data$/,
+    field: /^data\[\*\]/,
+    reason: 'The graph is that of an older machine with the same number, too.',
+  },
+  {
+    flow: 'qemu-lifecycle',
+    version: '8.4.21',
+    field: /^connection$/,
+    reason: hundredthRequest,
+  },
+  {
+    flow: 'qemu-template',
+    version: '9.2.11',
+    step: /^poll task/,
+    field: /^connection$/,
+    reason: hundredthRequest,
+  },
+  {
+    flow: 'ha',
+    version: '8.4.21',
+    step: 33,
+    field: /^connection$/,
+    reason: hundredthRequest,
+  },
+  {
+    flow: 'qemu-clone',
+    version: '9.2.11',
+    step: /full clone of a running VM$/,
+    field: /^data/,
+    reason:
+      'That a running machine cannot be copied is a fault of the QEMU of that host under software emulation.',
+  },
+  {
+    flow: 'qemu-snapshot',
+    version: '8.4.21',
+    step: 44,
+    field: /^data\.nodes/,
+    reason: 'The raw disk lay on a storage that the recording does not name.',
+  },
+  {
+    flow: 'ha',
+    version: '9.2.11',
+    step: 38,
+    field: /\.lock$/,
+    reason: 'A machine that the flow has nothing to do with was being suspended.',
+  },
+  {
+    flow: 'ha',
+    version: '8.4.21',
+    step: 2,
+    field: /^data\.lrm_status\..*\.results\./,
+    reason: 'What HA did before the flow began.',
+  },
+  {
+    flow: 'ha',
+    version: '8.4.21',
+    step: /^(?:status until started|where it runs$)/,
+    field: /^data\[(?:service:ct:7340|lxc\/7340|lrm:pve3|qemu\/720[02])\]/,
+    reason: 'HA looks every ten seconds, in a phase of its own, and other guests were destroyed meanwhile.',
+  },
+  {
+    flow: 'no-quorum',
+    version: '8.4.21',
+    step: 15,
+    field: /^data\[/,
+    reason: 'What HA managed before the nodes died is not recorded.',
+  },
+  {
+    flow: 'no-quorum',
+    version: '8.4.21',
+    step: 72,
+    field: /\.hastate$/,
+    reason: 'What HA managed before the nodes died is not recorded.',
+  },
 ];
-
-/**
- * Exchanges of flows that are not reached yet: at most so many are answered otherwise, without a reason for each.
- * A flow that is not named has none.
- */
-const unreached: Readonly<Record<string, number>> = {
-  '8.4.21/failover': 1,
-  '8.4.21/ha': 5,
-  '8.4.21/lxc-clone': 5,
-  '8.4.21/lxc-lifecycle': 1,
-  '8.4.21/lxc-locked': 1,
-  '8.4.21/lxc-migrate': 4,
-  '8.4.21/lxc-parallel-create': 4,
-  '8.4.21/lxc-resize': 1,
-  '8.4.21/no-quorum': 2,
-  '8.4.21/qemu-agent': 1,
-  '8.4.21/qemu-lifecycle': 4,
-  '8.4.21/qemu-migrate': 9,
-  '8.4.21/qemu-snapshot': 1,
-  '8.4.21/qemu-template': 1,
-  '8.4.21/tasks': 5,
-  '9.2.11/ha': 1,
-  '9.2.11/lxc-backup': 1,
-  '9.2.11/lxc-clone': 5,
-  '9.2.11/lxc-locked': 1,
-  '9.2.11/lxc-parallel-create': 3,
-  '9.2.11/lxc-resize': 2,
-  '9.2.11/lxc-snapshot': 1,
-  '9.2.11/qemu-agent': 1,
-  '9.2.11/qemu-clone': 2,
-  '9.2.11/qemu-lifecycle': 1,
-  '9.2.11/qemu-template': 2,
-  '9.2.11/tasks': 2,
-};
-
-/** How many exchanges of a flow may differ for no reason that is listed. */
-export const unreachedExchanges = (version: string, flow: string): number =>
-  unreached[`${version}/${flow}`] ?? 0;
 
 const applies = (one: Difference, version: string, flow: string): boolean =>
   (one.flow === undefined || one.flow === flow) && (one.version === undefined || one.version === version);

@@ -2,6 +2,7 @@
 import type { ProxmoxServer } from '../proxmox-server.ts';
 import { rejoinMs } from './node-model.ts';
 import type { Exchange, Recording } from './recording.ts';
+import type { Volume } from './storage-model.ts';
 import type { World } from './world.ts';
 
 const namesIn = (text: string): string[] => text.match(/\bpv[en]\d\b/g) ?? [];
@@ -15,6 +16,11 @@ function setRunning(world: World, vmid: number, running: boolean): void {
   guest.startedAtMs = running ? world.clock.nowMs() : undefined;
   for (const [key, value] of guest.pending) if (value !== undefined) guest.config[key] = value;
   guest.pending.clear();
+}
+
+function removeClones(volumes: Map<string, Volume>): void {
+  for (const { volid, vmid } of volumes.values())
+    if ([7231, 7232, 7233].includes(vmid ?? 0)) volumes.delete(volid);
 }
 
 /** What was done to the cluster without a note, by the step that shows it first. */
@@ -46,6 +52,16 @@ const unnoted: readonly (readonly [RegExp, (server: ProxmoxServer) => void])[] =
   [/^configure the agent$/, ({ world }) => setRunning(world, 7250, false)],
   [/\(running, (?:not )?configured|^status with agent$/, ({ world }) => setRunning(world, 7250, true)],
   [/^start with missing snippet$/, ({ world }) => setRunning(world, 7260, false)],
+  [
+    /^destroy the template$/,
+    ({ world }) => {
+      // Its clones were destroyed before.
+      for (const vmid of [7231, 7232, 7233]) world.guests.delete(vmid);
+      for (const { id } of world.storages.definitions.values()) {
+        for (const node of world.nodes.keys()) removeClones(world.storages.volumes(id, node));
+      }
+    },
+  ],
   [/^create with unknown parameter$/, ({ world }) => world.guests.delete(7031)],
   [/^delete the second$/, ({ world }) => world.guests.delete(7322)],
 ];

@@ -126,6 +126,13 @@ function reconfigure(world: World, vmid: number, config: GuestConfig): void {
   placeDisks(world, guest);
 }
 
+const machine = (vmid: number, storage: string): GuestConfig => ({
+  net0: `virtio=BC:24:11:00:72:${String(vmid % 100).padStart(2, '0')},bridge=vmbr0`,
+  scsi0: `${storage}:${vmid}/vm-${vmid}-disk-0.qcow2,size=1G`,
+  scsihw: 'virtio-scsi-single',
+  serial0: 'socket',
+});
+
 /** More of a flow's beginning than its own reads tell. */
 const particulars: Readonly<Record<string, (server: ProxmoxServer, recording: Recording) => void>> = {
   'version-auth': ({ world }) => {
@@ -149,7 +156,7 @@ const particulars: Readonly<Record<string, (server: ProxmoxServer, recording: Re
   'lxc-clone': ({ world }) => {
     reconfigure(world, 7050, {
       description: 'origin',
-      net0: 'name=eth0,bridge=vmbr0,hwaddr=BC:24:11:00:00:01,type=veth',
+      net0: 'name=eth0,bridge=vmbr0,hwaddr=BC:24:11:00:00:01,ip=dhcp,type=veth',
     });
     reconfigure(world, 7057, { rootfs: 'shared:7057/vm-7057-disk-0.raw,size=1G' });
   },
@@ -189,6 +196,11 @@ const particulars: Readonly<Record<string, (server: ProxmoxServer, recording: Re
       String(value).replaceAll('7221', '7220'),
     ]);
     reconfigure(world, 7220, Object.fromEntries(entries) as GuestConfig);
+  },
+  'qemu-agent': ({ world }) => reconfigure(world, 7250, machine(7250, 'shared')),
+  'qemu-migrate': ({ world }) => {
+    reconfigure(world, 7240, machine(7240, 'shared'));
+    reconfigure(world, 7241, machine(7241, 'local'));
   },
   'qemu-template'({ world }) {
     if (world.major < 9) return;
