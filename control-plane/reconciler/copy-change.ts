@@ -37,6 +37,9 @@ type Way =
   | { readonly kind: 'replace' }
   | { readonly kind: 'blocked'; readonly because: string };
 
+/** Its image is the guest itself: what takes its place would have nothing to be made from. */
+const isOneOfAKind = ({ spec }: Instance): boolean => spec.image.startsWith('proxmox:guest/');
+
 /** How an old copy becomes what is wanted. */
 function wayOf(instance: Instance, { spec }: Workload, template: InstanceTemplate, world: RolloutWorld): Way {
   const { placement } = spec;
@@ -49,6 +52,8 @@ function wayOf(instance: Instance, { spec }: Workload, template: InstanceTemplat
     // Its root or its volumes are its own: it stays as it is rather than lose them.
     if (hasOwnRoot(template.runtime) || isExclusive(spec)) return { kind: 'blocked', because };
   }
+  if (isOneOfAKind(instance))
+    return { kind: 'blocked', because: 'it was adopted, and nothing could make another one of it' };
   const because = isExclusive(spec) ? obstacleTo('replace') : undefined;
   return because === undefined ? { kind: 'replace' } : { kind: 'blocked', because };
 }
