@@ -5,34 +5,10 @@ import { cameLater, dataOf, guestsFound, usualConfig } from './replay-guests.ts'
 import type { Evidence } from './replay-guests.ts';
 import { replayFiles } from './replay-files.ts';
 import { haOf } from './ha-engine.ts';
-import { sizeIn } from './guest-figures.ts';
-import type { Guest, GuestConfig, World } from './world.ts';
+import { placeDisks, placeGuest } from './place-guest.ts';
+import type { GuestConfig, World } from './world.ts';
 
 type Row = Readonly<Record<string, unknown>>;
-
-/** Every volume that a configuration names. */
-export function placeDisks(world: World, guest: Guest): void {
-  for (const [key, value] of Object.entries(guest.config)) {
-    const match = /^(?:file=|volume=)?([A-Za-z][\w-]*):([^,]+)/.exec(value);
-    if (
-      match === null ||
-      !/^(?:rootfs|mp\d|unused\d|scsi\d|virtio\d|sata\d|ide\d|efidisk|tpmstate)/.test(key)
-    )
-      continue;
-    const [, storage = '', name = ''] = match;
-    if (!world.storages.definitions.has(storage)) continue;
-    const volid = `${storage}:${name}`;
-    const ending = name.split('.').at(-1) ?? '';
-    const format = ['raw', 'qcow2', 'subvol', 'vmdk'].includes(ending) ? ending : 'raw';
-    const sizeBytes = sizeIn(value);
-    const content = guest.kind === 'lxc' ? 'rootdir' : 'images';
-    const createdAt = world.now() - 100;
-    const { vmid } = guest;
-    world.storages
-      .volumes(storage, guest.node)
-      .set(volid, { volid, content, format, sizeBytes, usedBytes: 0, vmid, createdAt });
-  }
-}
 
 /** What its own reads do not tell is as usual: its name, its memory. */
 function configOf(vmid: number, evidence: Evidence): GuestConfig {
@@ -43,20 +19,9 @@ function configOf(vmid: number, evidence: Evidence): GuestConfig {
   return { memory, ...(evidence.changed ? names : {}), ...evidence.config };
 }
 
-function placeGuest(world: World, vmid: number, evidence: Evidence): void {
-  const { kind, node } = evidence;
-  const config = configOf(vmid, evidence);
-  const guest = world.newGuest({ vmid, kind, node, config });
-  // The recorded machines had no system on their disks.
-  if (kind === 'qemu') guest.inside.shutdownMs = Number.POSITIVE_INFINITY;
-  if (evidence.running === true) {
-    guest.status = 'running';
-    guest.qmpStatus = 'running';
-    guest.pid = 7000;
-    guest.startedAtMs = world.clock.nowMs() - 20_000;
-  }
-  world.guests.set(vmid, guest);
-  placeDisks(world, guest);
+function placeFound(world: World, vmid: number, evidence: Evidence): void {
+  const { kind, node, running = false } = evidence;
+  placeGuest(world, { vmid, kind, node, config: configOf(vmid, evidence), running });
   const current = evidence.row?.['hastate'];
   if (typeof current !== 'string') return;
   const sid = `${kind === 'lxc' ? 'ct' : 'vm'}:${vmid}`;
@@ -235,8 +200,8 @@ export function setUpReplay(server: ProxmoxServer, recording: Recording): LateGu
   placePeople(server, recording.version);
   for (const [vmid, evidence] of guestsFound(recording)) {
     if (cameLater(recording, vmid, evidence)) {
-      late.push({ since: evidence.since, place: () => placeGuest(world, vmid, evidence) });
-    } else placeGuest(world, vmid, evidence);
+      late.push({ since: evidence.since, place: () => placeFound(world, vmid, evidence) });
+    } else placeFound(world, vmid, evidence);
   }
   placeVolumes(world, recording);
   placeDownloads(world, recording);
