@@ -21,4 +21,9 @@ describe('exitCodeOf', () => {
   it.each(rows)('%s %s is %i', (kind, reason, code) => {
     expect(exitCodeOf(new DroverError(kind, 'x', { reason }))).toBe(code);
   });
+
+  it('takes a cluster that does not answer for no control plane', () => {
+    const context = { reason: 'connection', subject: { cluster: 'lab' } };
+    expect(exitCodeOf(new DroverError('unavailable', 'x', context))).toBe(1);
+  });
 });

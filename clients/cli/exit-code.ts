@@ -25,8 +25,12 @@ const ofKind: Partial<Record<ErrorKind, number>> = {
   'deadline-exceeded': exitCode.timedOut,
 };
 
+/** A cluster that does not answer is told by a control plane that does. */
+export const isControlPlaneAway = ({ kind, reason, subject }: DroverError): boolean =>
+  kind === 'unavailable' && reason === 'connection' && subject['cluster'] === undefined;
+
 export function exitCodeOf(error: DroverError): number {
-  if (error.kind === 'unavailable' && error.reason === 'connection') return exitCode.unreachable;
+  if (isControlPlaneAway(error)) return exitCode.unreachable;
   if (error.reason === 'unplaceable') return exitCode.notPlaced;
   return ofKind[error.kind] ?? exitCode.failed;
 }

@@ -10,7 +10,7 @@ import { commands } from './commands/index.ts';
 import { readEnvironment } from './config.ts';
 import type { Connection } from './connection.ts';
 import { openContexts } from './contexts.ts';
-import { exitCode } from './exit-code.ts';
+import { exitCode, isControlPlaneAway } from './exit-code.ts';
 import { printError, printResult } from './output.ts';
 import { createTerminal } from './terminal.ts';
 
@@ -198,8 +198,7 @@ async function runCommand(
 function explain(error: DroverError, connection: Connection | undefined): DroverError {
   // A deadline that passed before there was a connection: nothing was asked of anybody.
   const neverAsked = error.kind === 'deadline-exceeded' && /LB pick|name resolution/i.test(error.message);
-  const noConnection = error.kind === 'unavailable' && error.reason === 'connection';
-  if ((!neverAsked && !noConnection) || connection === undefined) return error;
+  if ((!neverAsked && !isControlPlaneAway(error)) || connection === undefined) return error;
   const { name, address } = connection.context;
   return new DroverError(
     'unavailable',

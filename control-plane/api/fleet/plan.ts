@@ -109,13 +109,20 @@ function describeNext(instance: Instance, { world, snapshot }: Moment): string {
         return `replace it by another: ${node} holds it no more`;
       const owner = snapshot.named('workload', workload, metadata.project);
       if (owner === undefined) return 'nothing: its workload is gone';
-      if (!isOutdated(instance, owner)) return 'nothing to do: its agent keeps it as it should be';
+      if (!isOutdated(instance, owner)) return nothingToDo(node, snapshot);
       const blocked = blockedChange(owner, [instance], world);
       return blocked === undefined
         ? `bring it to generation ${owner.metadata.generation} of ${workload} when its turn comes`
         : `nothing: ${blocked.because}`;
     }
   }
+}
+
+function nothingToDo(node: string | undefined, snapshot: Moment['snapshot']): string {
+  const isOfCluster = node !== undefined && snapshot.named('node', node)?.cluster !== undefined;
+  return isOfCluster
+    ? 'nothing to do: it is as it should be'
+    : 'nothing to do: its agent keeps it as it should be';
 }
 
 function formatDecision({

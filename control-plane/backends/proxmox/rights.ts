@@ -6,6 +6,7 @@ type Wanted = Omit<ClusterRight, 'granted'>;
 /** The privileges that a credential needs, and what each is for. docs/proxmox.md tells how to give them. */
 const wanted: readonly Wanted[] = [
   { privilege: 'Sys.Audit', path: '/', neededFor: 'seeing the state of nodes, the cluster and HA' },
+  { privilege: 'Sys.AccessNetwork', path: '/nodes', neededFor: 'images that nodes download' },
   { privilege: 'VM.Audit', path: '/vms', neededFor: 'seeing guests' },
   { privilege: 'VM.Allocate', path: '/vms', neededFor: 'making and removing guests' },
   { privilege: 'VM.Clone', path: '/vms', neededFor: 'machines made from a template' },
