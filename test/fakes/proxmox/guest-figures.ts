@@ -3,15 +3,19 @@ import type { Guest, GuestFigures, World } from './world.ts';
 
 const mebibyte = 1024 ** 2;
 const gibibyte = 1024 ** 3;
+/** What every guest hears and says, on top of what a test gives it. */
+const bytesInPerSecond = 42;
+const bytesOutPerSecond = 90;
 
 export function guestFigures(guest: Guest, world: World): GuestFigures {
   const { config, usage } = guest;
   const running = guest.status === 'running';
   const startedAtMs = guest.startedAtMs ?? world.clock.nowMs();
+  const uptime = running ? Math.floor((world.clock.nowMs() - startedAtMs) / 1000) : 0;
   return {
     name: nameOf(guest),
     status: guest.status,
-    uptime: running ? Math.floor((world.clock.nowMs() - startedAtMs) / 1000) : 0,
+    uptime,
     cpus: cpusOf(guest, world),
     maxMemoryBytes: Number(config.memory?.split(/\D/)[0] ?? 512) * mebibyte,
     maxSwapBytes: guest.kind === 'lxc' ? Number(config.swap ?? 512) * mebibyte : 0,
@@ -19,8 +23,8 @@ export function guestFigures(guest: Guest, world: World): GuestFigures {
     cpu: running ? usage.cpu : 0,
     memoryBytes: running ? usage.memoryBytes : 0,
     diskBytes: running && guest.kind === 'lxc' ? usage.diskBytes : 0,
-    netInBytes: running ? usage.netInBytes : 0,
-    netOutBytes: running ? usage.netOutBytes : 0,
+    netInBytes: running ? usage.netInBytes + uptime * bytesInPerSecond : 0,
+    netOutBytes: running ? usage.netOutBytes + uptime * bytesOutPerSecond : 0,
     template: config.template === '1',
     tags: config.tags,
     lock: config.lock,
