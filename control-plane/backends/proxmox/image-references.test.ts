@@ -1,64 +1,56 @@
 import { describe, expect, it } from 'vitest';
 import type { Digest } from '#shared/model.ts';
-import { digestOfStored, parseImage, storedName } from './image-references.ts';
+import { checkImage, collectFaults } from '#shared/wire/checks.ts';
+import { pinImage } from '../../store/instance-template.ts';
+import { digestIn, digestOfStored, identityOf, parseImage, storedName } from './image-references.ts';
 
-const hex = 'a'.repeat(64);
-const digest = `sha256:${hex}` as Digest;
+const digest = `sha256:${'a'.repeat(64)}` as Digest;
 
-describe('what an image of a cluster is', () => {
-  it.each<[string, object]>([
+describe('an image for a cluster', () => {
+  it.each([
     [
-      `proxmox:local:vztmpl/a_1.tar.zst@${digest}`,
-      { kind: 'stored', storage: 'local', content: 'vztmpl', volid: 'local:vztmpl/a_1.tar.zst' },
+      'proxmox:local:vztmpl/debian-12.tar.zst',
+      { kind: 'stored', storage: 'local', content: 'vztmpl', volid: 'local:vztmpl/debian-12.tar.zst' },
     ],
     [
-      'proxmox:nas_2:import/noble.qcow2',
-      { kind: 'stored', content: 'import', volid: 'nas_2:import/noble.qcow2' },
+      'proxmox:nfs-1:import/noble.qcow2',
+      { kind: 'stored', storage: 'nfs-1', content: 'import', volid: 'nfs-1:import/noble.qcow2' },
     ],
-    ['proxmox:template/debian-12', { kind: 'template', name: 'debian-12' }],
+    ['proxmox:template/9000', { kind: 'template', name: '9000' }],
     ['proxmox:guest/105', { kind: 'guest', vmid: 105 }],
-    [
-      `https://images.example/a.qcow2@${digest}`,
-      { kind: 'url', url: 'https://images.example/a.qcow2', digest },
-    ],
-    ['tar:/srv/a.tar.xz', { kind: 'file', path: '/srv/a.tar.xz', digest: undefined }],
-  ])('%s', (text, wanted) => {
-    expect(parseImage(text)).toMatchObject(wanted);
+    ['tar:/srv/rootfs.tar.xz', { kind: 'file', path: '/srv/rootfs.tar.xz', digest: undefined }],
+  ])('is read out of %s, pinned or not', (image, read) => {
+    const faults = collectFaults();
+    expect(checkImage(image, 'image', faults)).toBe(image);
+    faults.throwIfAny('image');
+    expect(parseImage(image)).toEqual(read);
+    const pinned = pinImage(image, digest);
+    expect(parseImage(pinned)).toEqual(read.kind === 'file' ? { ...read, digest } : read);
+    expect(digestIn(pinned)).toBe(digest);
+  });
+
+  it('comes from the net with its digest alone', () => {
+    const url = 'https://images.example/noble.qcow2';
+    expect(parseImage(`${url}@${digest}`)).toEqual({ kind: 'url', url, digest });
+    for (const image of [url, 'docker.io/library/nginx:1', 'oci:/srv/layout', 'lxc:images/debian/12'])
+      expect(() => parseImage(image)).toThrow(expect.objectContaining({ kind: 'unimplemented' }) as Error);
   });
 
   it.each([
-    'registry.example/web:1',
-    'oci:/srv/web',
-    'lxc:images/debian/12',
-    'https://images.example/a.qcow2',
-  ])('%s is for hosts with agents', (text) => {
-    expect(() => parseImage(text)).toThrow(expect.objectContaining({ kind: 'unimplemented' }) as Error);
-  });
-});
-
-describe('what an image that was fetched is called', () => {
-  it.each([
-    ['https://images.example/rootfs.tar.xz', `drover-sha256-${hex}.tar.xz`, 'vztmpl'],
-    ['/srv/rootfs.TGZ', `drover-sha256-${hex}.tar.gz`, 'vztmpl'],
-    ['https://images.example/debian.qcow2?x=1', `drover-sha256-${hex}.qcow2`, 'import'],
-    ['https://images.example/noble-server-cloudimg-amd64.img', `drover-sha256-${hex}.qcow2`, 'import'],
-    ['https://images.example/alpine.iso#x', `drover-sha256-${hex}.iso`, 'iso'],
-  ])('%s', (from, name, content) => {
-    expect(storedName(digest, from)).toEqual({ name, content });
+    ['https://h/a.tar.xz', 'vztmpl', '.tar.xz'],
+    ['https://h/a.tgz?x=1', 'vztmpl', '.tar.gz'],
+    ['/srv/A.QCOW2', 'import', '.qcow2'],
+    ['https://h/a.iso', 'iso', '.iso'],
+    ['https://h/a.img', 'import', '.qcow2'],
+  ])('has a name of its digest: %s is %s', (from, content, ending) => {
+    const { name, content: found } = storedName(digest, from);
+    expect([found, name]).toEqual([content, `drover-sha256-${'a'.repeat(64)}${ending}`]);
     expect(digestOfStored(`local:${content}/${name}`)).toBe(digest);
   });
 
-  it.each(['https://images.example/a.zip', 'https://images.example/', '/srv/qcow2', '/srv/a.ova'])(
-    'refuses %s',
-    (from) => {
-      expect(() => storedName(digest, from)).toThrow(/\.qcow2.*\.img/);
-    },
-  );
-
-  it.each(['local:vztmpl/a.tar.gz', 'local:import/drover-x.qcow2', `drover-sha256-${hex}.iso`])(
-    '%s is not one of them',
-    (volid) => {
-      expect(digestOfStored(volid)).toBeUndefined();
-    },
-  );
+  it('that ends in nothing known is refused, and a file of somebody else’s has no digest', () => {
+    expect(() => storedName(digest, 'https://h/a')).toThrow(/wanted an image that ends in/);
+    expect(digestOfStored('local:vztmpl/debian.tar.gz')).toBeUndefined();
+    expect(identityOf('local:vztmpl/a', 1)).not.toBe(identityOf('local:vztmpl/a', 2));
+  });
 });

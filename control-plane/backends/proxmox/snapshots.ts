@@ -193,6 +193,16 @@ export function createSnapshots(
       throw new DroverError('unavailable', `snapshot ${id} is there still`, { subject: { snapshot: id } });
   }
 
+  /** Its configuration went back with it: it is made to be as its spec says again. */
+  async function settleAgain(instanceId: InstanceId): Promise<void> {
+    await store.transact((tx) => {
+      const record = tx.get('cluster-guest', instanceId);
+      if (record === undefined || record.intent !== 'run') return;
+      const { appliedGeneration: _applied, ...rest } = record;
+      tx.put('cluster-guest', instanceId, { ...rest, changedAtMs: clock.nowMs() });
+    });
+  }
+
   async function rollBack(record: ClusterGuest, id: SnapshotId, signal: AbortSignal): Promise<void> {
     const there = await list(record, signal);
     const at = there.findIndex((each) => each.id === id);
@@ -217,17 +227,16 @@ export function createSnapshots(
     take: (order, wanted, signal) =>
       orders.withGuest(order, (record, limit) => take(record, wanted, limit), signal),
     async rollBack(order, id, signal) {
-      await orders.withGuest(order, (record, limit) => rollBack(record, id, limit), signal);
-      const { instanceId } = order;
-      // Its configuration went back with it: it is made to be as its spec says again.
-      await store.transact((tx) => {
-        const record = tx.get('cluster-guest', instanceId);
-        if (record === undefined || record.intent !== 'run') return;
-        const { appliedGeneration: _applied, ...rest } = record;
-        tx.put('cluster-guest', instanceId, { ...rest, changedAtMs: clock.nowMs() });
-      });
-      const state = own.state(instanceId);
-      if (state === undefined) throw noSuchSnapshot(instanceId, id);
+      await orders.withGuest(
+        order,
+        async (record, limit) => {
+          await rollBack(record, id, limit);
+          await settleAgain(record.instanceId);
+        },
+        signal,
+      );
+      const state = own.state(order.instanceId);
+      if (state === undefined) throw noSuchSnapshot(order.instanceId, id);
       return state;
     },
     remove: (order, id, signal) =>
