@@ -15,7 +15,7 @@ import type { Images } from './images.ts';
 import { configurationOf, type FoundConfig, type Look } from './look.ts';
 import { isOurTag, markOf, parseTags, readMark, withMark, withTag } from './marks.ts';
 import type { OwnGuests } from './own-guests.ts';
-import { ask, perform, type PerformEnd } from './perform.ts';
+import { ask, perform, type PerformEnd, settleTasks } from './perform.ts';
 import type { Power } from './power.ts';
 import { diskFormatOf, storageChooser } from './storages.ts';
 import { chooseVmid } from './vmids.ts';
@@ -25,6 +25,7 @@ const mostNumbers = 20;
 /** What is made half by somebody, perhaps by us, is waited for. */
 const halfMadeForMs = 30_000;
 const halfMadeEveryMs = 3000;
+const halfMade: ReadonlySet<string> = new Set(['create', 'clone']);
 /** Answers may be lost again and again. */
 const mostRounds = 5;
 
@@ -86,7 +87,7 @@ export function createSettle(
       const lock = await lockOf(record, signal);
       if (lock === undefined) return 'free';
       // A guest that is being made has no mark yet: it may be ours, of an order whose answer was lost.
-      if (lock !== 'create' || clock.monotonicMs() > endMs) return 'taken';
+      if (!halfMade.has(lock) || clock.monotonicMs() > endMs) return 'taken';
       await clock.sleep(halfMadeEveryMs, signal);
     }
   }
@@ -135,7 +136,15 @@ export function createSettle(
     const image = await images.place(kind.kind, place.node, spec, signal);
     const context = { ...contextOf(place, kind), image, mark: markFor(record) };
     const busy = { node: place.node, storage: storageKey(place.node, context.storageOf(spec.rootPool)) };
-    await limits.run(busy, signal, () => perform(tools, kind.create(spec, context), place, signal));
+    // A copy is made by a task of what it is a copy of.
+    const at = image.kind === 'guest' ? image : place;
+    try {
+      await limits.run(busy, signal, () => perform(tools, kind.create(spec, context), at, signal));
+    } catch (error) {
+      // Of an order before a crash: the copy may be under way still.
+      if (image.kind === 'guest' && isKind(error, 'already-exists')) await settleTasks(tools, at, signal);
+      throw error;
+    }
   }
 
   /** Until a guest with our mark is there. A number that somebody else has by now is given up. */

@@ -8,7 +8,7 @@ import { emptyAssignment } from '#shared/wire/network.ts';
 import { plainVmOptions } from '#shared/wire/vm-options.ts';
 import { newSpec } from '../../../test/conformance/backend.ts';
 import { placeFile } from '../../../test/fakes/proxmox/storage-paths.ts';
-import { openProxmoxWorld, type ProxmoxWorld, specOf } from '../../../test/proxmox-world.ts';
+import { openProxmoxWorld, openQuickWorld, type ProxmoxWorld, specOf } from '../../../test/proxmox-world.ts';
 import { until } from '../../../test/until.ts';
 import { openClusterApi } from './api.ts';
 import { parseProperties } from './guests/properties.ts';
@@ -41,10 +41,11 @@ const specWith = (patch: Partial<InstanceSpec> = {}): InstanceSpec =>
     ...patch,
   });
 
+const noble = { content: 'import', name: 'noble.qcow2', sizeBytes: 2 * 1024 ** 3 };
+
 async function open(version: (typeof versions)[number]): Promise<ProxmoxWorld> {
   const world = await openProxmoxWorld({ version });
-  const file = { content: 'import', name: 'noble.qcow2', sizeBytes: 2 * 1024 ** 3 };
-  for (const storage of ['shared', 'local']) placeFile(world.server.world, 'pve1', storage, file);
+  for (const storage of ['shared', 'local']) placeFile(world.server.world, 'pve1', storage, noble);
   return world;
 }
 
@@ -76,6 +77,27 @@ async function make(world: ProxmoxWorld, patch: Partial<InstanceSpec> = {}, node
     await world.backend.ensureInstance(again, specWith({ ...patch, ...next }), never);
   };
   return { order, id: order.instanceId, guest: guestOf(world, order.instanceId), change };
+}
+
+/** Made by somebody else: "debian-12", number 9000. */
+async function makeTemplate(world: ProxmoxWorld): Promise<void> {
+  const api = openClusterApi('lab', specOf(world.server), { clock: systemClock, random: systemRandom });
+  try {
+    const tasks = createTasks({ cluster: 'lab', api, clock: systemClock });
+    const place = { node: 'pve1', vmid: 9000 };
+    const scsi0 = 'shared:0,import-from=shared:import/noble.qcow2,format=qcow2';
+    const described = { name: 'debian-12', memory: 2048, scsi0, net0: 'virtio,bridge=vmbr0' };
+    const signal = never;
+    const made = await api.call('POST /nodes/{node}/qemu', { ...place, ...described }, { signal });
+    await tasks.wait(String(made), { signal });
+    await tasks.wait(String(await api.call('POST /nodes/{node}/qemu/{vmid}/template', place, { signal })), {
+      signal,
+    });
+  } finally {
+    await api.close();
+  }
+  world.server.world.broadcasts.tell();
+  await until(() => world.backend.guests('lab').some((each) => each.template), { what: 'a template' });
 }
 
 const start: ExecStart = {
@@ -143,23 +165,7 @@ describe.each(versions)('virtual machines on %s', (version) => {
 
   it('are copies of a template, by its name, linked or in full', async () => {
     await using world = await open(version);
-    const api = openClusterApi('lab', specOf(world.server), { clock: systemClock, random: systemRandom });
-    try {
-      const tasks = createTasks({ cluster: 'lab', api, clock: systemClock });
-      const place = { node: 'pve1', vmid: 9000 };
-      const scsi0 = 'shared:0,import-from=shared:import/noble.qcow2,format=qcow2';
-      const described = { name: 'debian-12', memory: 2048, scsi0, net0: 'virtio,bridge=vmbr0' };
-      const signal = never;
-      const made = await api.call('POST /nodes/{node}/qemu', { ...place, ...described }, { signal });
-      await tasks.wait(String(made), { signal });
-      await tasks.wait(String(await api.call('POST /nodes/{node}/qemu/{vmid}/template', place, { signal })), {
-        signal,
-      });
-    } finally {
-      await api.close();
-    }
-    world.server.world.broadcasts.tell();
-    await until(() => world.backend.guests('lab').some((each) => each.template), { what: 'a template' });
+    await makeTemplate(world);
     for (const clone of ['linked', 'full'] as const) {
       const image = 'proxmox:template/debian-12';
       const vm = { ...plainVmOptions, clone, cloudInit: { user: 'admin', sshKeys: [] } };
@@ -169,6 +175,18 @@ describe.each(versions)('virtual machines on %s', (version) => {
       expect((guest.config['scsi0'] ?? '').includes('base-9000')).toBe(clone === 'linked');
       expect(guest.config['tags']).toContain('drover-');
     }
+  });
+
+  it('are copied once, also where the answer to it is lost while the copy is under way', async () => {
+    await using world = await openQuickWorld({ version, pace: 6 });
+    placeFile(world.server.world, 'pve1', 'shared', noble);
+    await makeTemplate(world);
+    world.server.faults.loseAnswer('POST /nodes/{node}/qemu/{vmid}/clone');
+    const { order } = await make(world, { image: 'proxmox:template/debian-12', rootPool: '' });
+    const copies = world.server.requests.list().filter((each) => /^POST .*\/clone$/.test(each));
+    expect(copies).toHaveLength(1);
+    expect(world.server.world.guests.size).toBe(2);
+    await world.backend.removeInstance(order, 0, never);
   });
 
   it('move live, and are told what keeps them', async () => {

@@ -54,7 +54,12 @@ function clone(call: Call, kind: Kind): string {
   if (full) checkFull(call, guest);
   else checkLinked(call, guest, disks);
   if (target !== undefined && target !== node) checkTarget(call, guest, disks, target);
-  const copy = world.newGuest({ kind, vmid: Number(newid), node, config: { lock: 'create' } });
+  const copy = world.newGuest({
+    kind,
+    vmid: Number(newid),
+    node,
+    config: { lock: kind === 'qemu' ? 'clone' : 'create' },
+  });
   world.guests.set(copy.vmid, copy);
   return call.fork(kind === 'lxc' ? 'vzclone' : 'qmclone', guest.vmid, (control) =>
     copyGuest({ call, guest, copy, full, target: target ?? node }, control),
