@@ -1,7 +1,7 @@
 /**
- * A Proxmox cluster of three nodes on loopback, to try Drover with where there is none: `npm run proxmox:demo`.
- * It answers as recorded clusters did and runs nothing. `-- --version 8.4.21` for the older release. Runs until
- * SIGINT or SIGTERM, and leaves nothing behind.
+ * A Proxmox cluster of three nodes on loopback, to try Drover with where there is none:
+ * `npm run proxmox:demo`. It answers as recorded clusters did and runs nothing. `-- --version 8.4.21` for the
+ * older release. Runs until SIGINT or SIGTERM, and leaves nothing behind.
  */
 import { createHash } from 'node:crypto';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';

@@ -21,7 +21,9 @@ function configOf(vmid: number, evidence: Evidence): GuestConfig {
 
 function placeFound(world: World, vmid: number, evidence: Evidence): void {
   const { kind, node, running = false } = evidence;
-  placeGuest(world, { vmid, kind, node, config: configOf(vmid, evidence), running });
+  const guest = placeGuest(world, { vmid, kind, node, config: configOf(vmid, evidence), running });
+  // The recorded machines had no system on their disks.
+  if (kind === 'qemu') guest.inside.shutdownMs = Number.POSITIVE_INFINITY;
   const current = evidence.row?.['hastate'];
   if (typeof current !== 'string') return;
   const sid = `${kind === 'lxc' ? 'ct' : 'vm'}:${vmid}`;
