@@ -85,7 +85,7 @@ function viewOf(node: Node, live: LiveNode | undefined, reserved: Reserved | und
     labels: { ...facts?.labels, ...node.metadata.labels },
     cpuMillicores,
     memoryMib,
-    cpuFreeMillicores: cpuMillicores - (reserved?.cpuMillicores ?? 0) - (others?.cpuMillicores ?? 0),
+    cpuFreeMillicores: cpuMillicores - (reserved?.cpuMillicores ?? 0),
     memoryFreeMib: memoryMib - (reserved?.memoryMib ?? 0) - (others?.memoryMib ?? 0),
     pools: poolsOf(facts, live, reserved?.diskMib ?? new Map()),
     allowedDevices: new Set(facts?.allowedDevices),

@@ -104,7 +104,7 @@ export interface NodeCapacity {
   readonly instances: number;
   readonly pools: readonly { readonly name: string; readonly freeMib: number }[];
   /** What others than our instances use there: no instance can have it. Left out: nothing is known of it. */
-  readonly others?: { readonly memoryMib: number; readonly cpuMillicores: number };
+  readonly others?: { readonly memoryMib: number };
 }
 
 export interface Image {

@@ -99,7 +99,7 @@ describe('a node of a cluster', () => {
         { name: 'tank', freeMib: 99 * 1024 },
         { name: 'local', freeMib: 60 * 1024 },
       ],
-      others: { memoryMib: 9 * 1024, cpuMillicores: 3000 },
+      others: { memoryMib: 9 * 1024 },
     });
   });
 

@@ -91,7 +91,6 @@ export function capacityOf(
 ): NodeCapacity {
   const own = memory.guests.filter((guest) => guest.node === node && ownVmids.has(guest.vmid));
   const usedByOwn = own.reduce((sum, guest) => sum + guest.memoryUsedBytes, 0);
-  const shareOfOwn = own.reduce((sum, guest) => sum + guest.cpuShare * guest.cpuCount, 0);
   const pools = guestStorages(storages).map((each) => ({
     name: each.storage,
     freeMib: mib(Math.max(0, each.sizeBytes - each.usedBytes)),
@@ -103,11 +102,8 @@ export function capacityOf(
     cpuUsedMillicores,
     instances: own.length,
     pools,
-    others: {
-      memoryMib: mib(Math.max(0, (row?.memoryUsedBytes ?? 0) - usedByOwn)),
-      // Of what runs this very moment; tenths of a core are enough to choose by.
-      cpuMillicores: Math.max(0, Math.round((cpuUsedMillicores - shareOfOwn * 1000) / 100) * 100),
-    },
+    // Processors are shared by all that run; memory is had by one alone.
+    others: { memoryMib: mib(Math.max(0, (row?.memoryUsedBytes ?? 0) - usedByOwn)) },
   };
 }
 
