@@ -8,6 +8,8 @@ export interface Config {
   readonly port: number;
   /** Names and addresses under which agents and people reach us; the first goes into join tokens. */
   readonly advertise: readonly HostPort[];
+  /** Directories whose files may be brought to clusters as images. */
+  readonly templateRoots: readonly string[];
   readonly logLevel: LogLevel;
 }
 
@@ -26,6 +28,7 @@ Flags:
   --state-dir DIR         where everything is kept (default /var/lib/drover/control-plane)
   --listen HOST:PORT      the one port, for people and agents (default 127.0.0.1:7440)
   --advertise HOST[:PORT] how others reach it; may be given again, the first goes into join tokens
+  --template-root DIR     files in it may be brought to clusters as images (tar:/…); may be given again
   --log-level LEVEL       ${logLevels.join(', ')} (default info)
   --help                  this text
 `;
@@ -34,6 +37,7 @@ const flags = {
   'state-dir': { type: 'string', default: '/var/lib/drover/control-plane' },
   listen: { type: 'string', default: '127.0.0.1:7440' },
   advertise: { type: 'string', multiple: true },
+  'template-root': { type: 'string', multiple: true },
   'log-level': { type: 'string', default: 'info' },
   help: { type: 'boolean', short: 'h', default: false },
 } as const;
@@ -54,7 +58,10 @@ export function parseConfig(argv: readonly string[]): Config | 'help' {
   const logLevel = logLevels.find((level) => level === values['log-level']);
   if (logLevel === undefined) throw wanted('--log-level', logLevels.join(', '), values['log-level']);
   const advertise = (values.advertise ?? []).map((text) => parseHostPort(text, '--advertise'));
-  return { stateDir, host, port, advertise, logLevel };
+  const templateRoots = values['template-root'] ?? [];
+  const relative = templateRoots.find((each) => !each.startsWith('/'));
+  if (relative !== undefined) throw wanted('--template-root', 'an absolute path', relative);
+  return { stateDir, host, port, advertise, templateRoots, logLevel };
 }
 
 function parseFlags(argv: readonly string[]) {

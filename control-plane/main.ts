@@ -89,7 +89,7 @@ export async function startControlPlane(config: Config, world: World): Promise<C
   const authority = await openAuthority({ stateDir, fleetId: fleet.fleetId, clock: world.clock });
   const revocation = startRevocation({ store, clock: world.clock, fleetId: fleet.fleetId });
   opened.defer(() => revocation.close());
-  const backends = await openBackends({ stateDir, store, fleet, world });
+  const backends = await openBackends({ config, store, fleet, world });
   opened.defer(() => backends.close());
   const engine = startEngine({ store, backends, world });
   opened.defer(() => engine.close());
@@ -121,20 +121,20 @@ interface Backends {
 }
 
 async function openBackends(options: {
-  readonly stateDir: string;
+  readonly config: Config;
   readonly store: Store;
   readonly fleet: FleetRecord;
   readonly world: World;
 }): Promise<Backends> {
-  const { stateDir, store, fleet, world } = options;
-  const relayDir = path.join(stateDir, 'sessions');
+  const { config, store, fleet, world } = options;
+  const relayDir = path.join(config.stateDir, 'sessions');
   await rm(relayDir, { recursive: true, force: true });
   await mkdir(relayDir, { mode: 0o700 });
   const head = { fleetId: fleet.fleetId, fleetEpoch: fleet.epoch };
   // Before anybody looks at clusters: what was being adopted is nobody's.
   await store.transact((tx) => takeBackAllAdoptions(tx, world.clock.nowMs()));
   const agents = agentBackend({ store, fleet: head, clock: world.clock, log: world.log, relayDir });
-  const clusters = proxmoxBackend({ ...world, store, fleet: head });
+  const clusters = proxmoxBackend({ ...world, store, fleet: head, templateRoots: config.templateRoots });
   return {
     agents,
     clusters,

@@ -1,5 +1,6 @@
 /** A Proxmox cluster on loopback with the backend of clusters on top of it, for tests. */
 import { randomUUID, randomUUIDv7 } from 'node:crypto';
+import { tmpdir } from 'node:os';
 import type { OrderHead, Observation } from '../control-plane/backends/backend.ts';
 import type { ClusterBackend } from '../control-plane/backends/cluster-backend.ts';
 import { proxmoxBackend, type ProxmoxOptions } from '../control-plane/backends/proxmox/index.ts';
@@ -112,6 +113,7 @@ export async function openProxmoxWorld(
     random: createSeededRandom(7),
     log: createLog({ level: 'silent' }),
     pace: quickPace,
+    templateRoots: [tmpdir()],
     ...options.backend,
   });
   const seen: Observation[] = [];

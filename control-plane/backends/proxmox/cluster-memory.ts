@@ -8,6 +8,7 @@ import type { ClusterApi, Tasks } from './cluster-api.ts';
 import type { ClusterVersion, GuestKind } from './guests/guest-kind.ts';
 import type { Limits } from './limits.ts';
 import type { GuestRow, NodeRow, StorageRow } from './observe.ts';
+import type { TemplateFiles } from './template-file.ts';
 
 /** What works for one cluster has in common. */
 export interface ClusterTools {
@@ -22,6 +23,7 @@ export interface ClusterTools {
   readonly limits: Limits;
   readonly kinds: Readonly<Record<'lxc' | 'qemu', GuestKind>>;
   readonly memory: ClusterMemory;
+  readonly templateFiles: TemplateFiles;
   /** Ends everything that is done for the cluster. */
   readonly signal: AbortSignal;
   put(observation: Observation): void;

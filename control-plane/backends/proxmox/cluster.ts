@@ -26,6 +26,7 @@ import { createSnapshots, type Snapshots } from './snapshots.ts';
 import { createStats, type ReadStats } from './stats.ts';
 import { createTasks } from './tasks.ts';
 import { createVolumes, type Volumes } from './volumes.ts';
+import type { TemplateFiles } from './template-file.ts';
 import { createWork, type Work } from './work.ts';
 
 export interface Surroundings {
@@ -36,6 +37,7 @@ export interface Surroundings {
   readonly log: Log;
   readonly pace: Pace;
   readonly openApi: OpenClusterApi;
+  readonly templateFiles: TemplateFiles;
   put(observation: Observation): void;
 }
 
@@ -72,7 +74,7 @@ export const openApiOf =
 
 /** Opens a cluster of the store and follows it until it is closed. */
 export function openCluster(record: Cluster, surroundings: Surroundings): LiveCluster {
-  const { store, fleetId, clock, random, log, pace, put } = surroundings;
+  const { store, fleetId, clock, random, log, pace, templateFiles, put } = surroundings;
   const { name } = record.metadata;
   const closing = new AbortController();
   const memory = emptyMemory();
@@ -89,6 +91,7 @@ export function openCluster(record: Cluster, surroundings: Surroundings): LiveCl
     limits: createLimits(most),
     kinds: { lxc: lxcKind, qemu: qemuKind },
     memory,
+    templateFiles,
     signal: closing.signal,
     put,
   };

@@ -1,6 +1,3 @@
-import { createHash } from 'node:crypto';
-import { createReadStream } from 'node:fs';
-import { stat } from 'node:fs/promises';
 import { DroverError, isKind } from '#shared/errors.ts';
 import type { Digest } from '#shared/model.ts';
 import type { ClusterTools } from './cluster-memory.ts';
@@ -30,7 +27,7 @@ export type FetchImage = (
 
 /** Brings images to storages, each once, whoever waits for it. Its name is made of its digest. */
 export function createFetchImage(tools: ClusterTools, files: StoredFiles): FetchImage {
-  const { api, tasks } = tools;
+  const { api, tasks, templateFiles } = tools;
   const fetching = new Map<string, Promise<void>>();
 
   async function isThere({ node, storage, content, name }: Target, signal: AbortSignal): Promise<boolean> {
@@ -61,10 +58,11 @@ export function createFetchImage(tools: ClusterTools, files: StoredFiles): Fetch
     );
 
   async function upload({ name, ...to }: Target, path: string, sha256: string, signal: AbortSignal) {
-    const { size } = await fileAt(path);
-    const open = (): AsyncIterable<Uint8Array> => createReadStream(path) as AsyncIterable<Uint8Array>;
+    await using file = await templateFiles.open(path);
+    const { size: bytes } = await file.stat();
+    const open = () => file.createReadStream({ autoClose: false, start: 0 }) as AsyncIterable<Uint8Array>;
     const options = { signal, timeoutMs: uploadTimeoutMs };
-    return api.upload(to, { name, bytes: size, open }, { sha256 }, options);
+    return await api.upload(to, { name, bytes, open }, { sha256 }, options);
   }
 
   async function once(key: string, act: () => Promise<void>): Promise<void> {
@@ -92,20 +90,4 @@ export function createFetchImage(tools: ClusterTools, files: StoredFiles): Fetch
     );
     return { volid: `${storage}:${content}/${name}`, content };
   };
-}
-
-async function fileAt(path: string): Promise<{ readonly size: number }> {
-  try {
-    return await stat(path);
-  } catch (cause) {
-    throw new DroverError('not-found', `there is no file ${path} on the control plane's host`, { cause });
-  }
-}
-
-/** Of a file on the control plane's own host. not-found. */
-export async function digestOfFile(path: string): Promise<Digest> {
-  await fileAt(path);
-  const hash = createHash('sha256');
-  for await (const piece of createReadStream(path)) hash.update(piece as Uint8Array);
-  return `sha256:${hash.digest('hex')}` as Digest;
 }

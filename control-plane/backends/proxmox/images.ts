@@ -2,7 +2,7 @@ import { DroverError } from '#shared/errors.ts';
 import type { Digest, Image, InstanceSpec } from '#shared/model.ts';
 import type { PullProgress } from '../backend.ts';
 import type { ClusterTools } from './cluster-memory.ts';
-import { createFetchImage, digestOfFile } from './fetch-image.ts';
+import { createFetchImage } from './fetch-image.ts';
 import type { PlacedImage } from './guests/guest-kind.ts';
 import { digestIn, digestOfStored, identityOf, type ImageReference, parseImage } from './image-references.ts';
 import { isUpid } from './perform.ts';
@@ -24,7 +24,7 @@ export interface Images {
 }
 
 export function createImages(tools: ClusterTools): Images {
-  const { api, tasks, memory, kinds, name: cluster } = tools;
+  const { api, tasks, memory, kinds, templateFiles, name: cluster } = tools;
   const files = createStoredFiles(tools);
   const fetchImage = createFetchImage(tools, files);
 
@@ -69,7 +69,7 @@ export function createImages(tools: ClusterTools): Images {
       case 'url':
         return image.digest;
       case 'file':
-        return image.digest ?? digestOfFile(image.path);
+        return image.digest ?? templateFiles.digest(image.path);
     }
   }
 

@@ -11,6 +11,7 @@ import { type LiveCluster, openApiOf, type Surroundings } from './cluster.ts';
 import type { OpenClusterApi } from './cluster-api.ts';
 import { followClusters } from './follow-clusters.ts';
 import { type Pace, usualPace } from './poll.ts';
+import { createTemplateFiles } from './template-file.ts';
 import { tryCluster } from './try-cluster.ts';
 
 export interface ProxmoxOptions {
@@ -23,6 +24,8 @@ export interface ProxmoxOptions {
   readonly openApi?: OpenClusterApi;
   /** How often clusters are looked at; the usual where left out. */
   readonly pace?: Pace;
+  /** Directories of this host whose files may be brought to clusters; none where left out. */
+  readonly templateRoots?: readonly string[];
 }
 
 /**
@@ -41,6 +44,7 @@ export function proxmoxBackend(options: ProxmoxOptions): ClusterBackend {
     log,
     pace,
     openApi,
+    templateFiles: createTemplateFiles(options.templateRoots ?? []),
     put: (observation) => void queue.put(observation),
   };
   const live = followClusters(surroundings);
