@@ -29,6 +29,18 @@ describe('a demand', () => {
     expect(features).toEqual(['mounts']);
   });
 
+  it.each([
+    ['crun', true, ['mounts']],
+    ['proxmox-lxc', true, ['mounts', 'volumes-keep']],
+    ['proxmox-vm', true, ['mounts', 'volumes-keep']],
+    ['proxmox-lxc', false, ['mounts']],
+  ])('of %s asks for volumes that can be kept where they are to be: %s', (runtime, keep, features) => {
+    const some = volumes.map((each) => ({ ...each, keep }));
+    expect(demandOf({ ...instance, spec: { ...instance.spec, runtime, volumes: some } }).features).toEqual(
+      features,
+    );
+  });
+
   it('asks for what a volume grows by alone, on its node', () => {
     const { storage, anchor } = demandOf(instance, { number: 0, volumes: [lying], anchor: lying });
     expect(storage).toEqual([

@@ -1,6 +1,7 @@
 import type { ClusterOptions, CopySpec, Instance } from '#shared/model.ts';
 import type { Demand, PoolDemand } from './scheduler/plugin.ts';
 import type { Slot } from './store/assign-volumes.ts';
+import { takesVolumes } from './store/instance-template.ts';
 import type { Snapshot } from './store/store.ts';
 
 type Asked = Pick<Instance, 'workload' | 'placement'> & {
@@ -21,7 +22,7 @@ export const demandOf = (
   placement,
   storage: storageOf(spec, slot),
   anchor: anchorOf(slot),
-  features: featuresOf(spec),
+  features: [...featuresOf(spec), ...keepingOf(spec)],
   devices: spec.devices,
   ports: spec.ports,
   holder: metadata?.id ?? '',
@@ -60,6 +61,10 @@ function storageOf({ rootPool, resources, volumes }: CopySpec, slot: Slot | unde
 /** What a cluster can say of containers and not of virtual machines. */
 const hasContainerOptions = ({ sshKeys, features }: ClusterOptions): boolean =>
   sshKeys.length > 0 || features.keyctl || features.fuse || features.mount.length > 0;
+
+/** Of a spec whose runtime is not chosen yet nothing is known. */
+const keepingOf = ({ runtime, volumes }: Asked['spec']): string[] =>
+  takesVolumes(runtime) && volumes.some(({ keep }) => keep) ? ['volumes-keep'] : [];
 
 /** Capabilities of a runtime that a spec needs; see RuntimeFacts. */
 export function featuresOf(spec: CopySpec): string[] {

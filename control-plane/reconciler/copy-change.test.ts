@@ -53,6 +53,23 @@ describe('a guest that was adopted', () => {
   });
 });
 
+describe('a guest of a cluster that has data volumes', () => {
+  const claim = { name: 'data', mountPath: '/data', sizeMib: 64, pool: '', readOnly: false, keep: false };
+  const image = 'proxmox:local:vztmpl/x';
+
+  it('is never replaced: they would go with it', () => {
+    const before = { volumes: [claim] };
+    expect(wayOf(before, { ...before, ...privileged }, { image })).toMatchObject({
+      kind: 'blocked',
+      because: expect.stringContaining('data volumes') as string,
+    });
+    // What its node keeps for the next copy keeps nobody.
+    expect(wayOf(before, { ...before, ...privileged }, { image, runtime: 'crun' })).toEqual({
+      kind: 'replace',
+    });
+  });
+});
+
 describe('a copy whose node is being emptied', () => {
   const workload = workloadRecord({ replicas: 2 });
   const [first, second] = [instanceRecord(workload, 1), instanceRecord(workload, 2)];

@@ -5,6 +5,7 @@ import {
   type InstanceTemplate,
   isExclusive,
   type SpecChange,
+  takesVolumes,
 } from '../store/instance-template.ts';
 
 /** What is to become of one copy. */
@@ -54,6 +55,10 @@ function wayOf(instance: Instance, { spec }: Workload, template: InstanceTemplat
   }
   if (isOneOfAKind(instance))
     return { kind: 'blocked', because: 'it was adopted, and nothing could make another one of it' };
+  if (takesVolumes(instance.spec.runtime) && instance.spec.volumes.length > 0) {
+    const because = 'only another guest could be so, and its data volumes go with the one there is';
+    return { kind: 'blocked', because };
+  }
   const because = isExclusive(spec) ? obstacleTo('replace') : undefined;
   return because === undefined ? { kind: 'replace' } : { kind: 'blocked', because };
 }

@@ -32,7 +32,7 @@ const mine = { security: { ...security, ownIdRange: true } };
 
 describe('changeOf', () => {
   it.each<[string, Spec, Spec, SpecChange, SpecChange]>([
-    ['nothing', { volumes: [data] }, { volumes: [{ ...data, keep: false }] }, 'none', 'none'],
+    ['nothing', { replicas: 1 }, { replicas: 2 }, 'none', 'none'],
     ['limits', {}, { resources }, 'limits', 'limits'],
     [
       'the size of a data volume',
@@ -53,5 +53,17 @@ describe('changeOf', () => {
       changeOf(templateOf(before, runtime), templateOf(after, runtime));
     expect([change('lxc'), change('crun')]).toEqual([ofContainer, ofOthers]);
     expect([change('proxmox-lxc'), change('proxmox-vm')]).toEqual([ofContainer, ofContainer]);
+  });
+
+  it('of keeping is nothing to copies whose volumes outlive them, and a change to those that take them along', () => {
+    const kept = { volumes: [data] };
+    const change = (runtime: string): SpecChange =>
+      changeOf(templateOf(kept, runtime), templateOf({ volumes: [{ ...data, keep: false }] }, runtime));
+    expect(['lxc', 'crun', 'proxmox-lxc', 'proxmox-vm'].map(change)).toEqual([
+      'none',
+      'none',
+      'anew',
+      'anew',
+    ]);
   });
 });

@@ -27,8 +27,11 @@ function templateOf(
   { image, runtime }: { readonly image: string; readonly runtime: string },
 ): InstanceTemplate {
   const { replicas: _replicas, placement: _placement, update: _update, ...alike } = spec;
-  // Keeping is between the workload and its volumes: a change of it is nothing to the copies.
-  const volumes = alike.volumes.map((claim) => ({ ...claim, keep: true }));
+  // Keeping is between the workload and its volumes: a change of it is nothing to the copies. But a copy that
+  // takes its volumes with it when it goes can be no copy of what is to be kept.
+  const volumes = takesVolumes(runtime)
+    ? alike.volumes
+    : alike.volumes.map((claim) => ({ ...claim, keep: true }));
   return { ...alike, volumes, workload, image, runtime };
 }
 
@@ -55,6 +58,10 @@ export const isExclusive = ({ volumes, networks, ports }: CopySpec): boolean =>
  * 'replace': another instance takes its place.
  */
 export type SpecChange = 'none' | 'limits' | 'anew' | 'replace';
+
+/** Its data volumes live and go with its guest: a replacement would begin with empty ones. */
+export const takesVolumes = (runtime: string): boolean =>
+  runtime === 'proxmox-lxc' || runtime === 'proxmox-vm';
 
 /** Its root lives as long as the instance: a change makes its guest anew around it, where that can be. */
 export const hasOwnRoot = (runtime: string): boolean =>

@@ -290,16 +290,22 @@ export function backendConformance(name: string, setUp: () => Promise<BackendWor
       const { backend, node } = world;
       const { seen, stop } = follow(backend);
       const volumeId = randomUUIDv7() as VolumeId;
-      const sizeMib = can(world, 'volumes-keep') ? 0 : 64;
-      const claim = { name: 'data', mountPath: '/data', sizeMib, pool: '', readOnly: false, keep: true };
+      const keep = can(world, 'volumes-keep');
+      const sizeMib = keep ? 0 : 64;
+      const claim = { name: 'data', mountPath: '/data', sizeMib, pool: '', readOnly: false, keep };
       const assigned = { ...emptyAssignment, volumes: [{ name: 'data', volumeId }] };
+      if (!keep) {
+        const kept = newSpec({ ...world.spec, volumes: [{ ...claim, keep: true }], assigned });
+        const attempt = backend.ensureInstance(newOrder(node), kept, never);
+        await expect(attempt).rejects.toMatchObject({ kind: 'unimplemented' });
+      }
       const order = await running(world, seen, { volumes: [claim], assigned });
       const listed = () => Array.fromAsync(backend.listVolumes(node, never));
       expect(await listed()).toMatchObject([{ id: volumeId, instanceId: order.instanceId }]);
       const used = backend.removeVolume(node, volumeId, never);
       await expect(used).rejects.toMatchObject({ kind: 'failed-precondition' });
       await backend.removeInstance({ ...order, requestId: randomUUID() }, undefined, never);
-      if (!can(world, 'volumes-keep')) {
+      if (!keep) {
         expect(await listed()).toEqual([]);
         return stop();
       }

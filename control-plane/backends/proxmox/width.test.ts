@@ -232,7 +232,7 @@ describe('data volumes', () => {
       sizeMib: 1024,
       pool: 'btr',
       readOnly: false,
-      keep: true,
+      keep: false,
     };
     const assigned = { ...emptyAssignment, volumes: [{ name: 'data', volumeId }] };
     const spec = { ...container, volumes: [claim], assigned };

@@ -296,6 +296,11 @@ describe('a container of a cluster', () => {
     },
     { name: 'a machine', spec: { vm: plainVmOptions }, words: /vm/ },
     { name: 'keys of LXC', spec: { lxcKeys: { 'lxc.tty.max': '2' } }, words: /lxc/ },
+    {
+      name: 'a volume that is to be kept',
+      spec: { volumes: [{ ...claim, keep: true }] },
+      words: /volume data: keep/,
+    },
     { name: 'a volume of no size', spec: { volumes: [{ ...claim, sizeMib: 0 }] }, words: /volume data/ },
     {
       name: 'a masquerading network',

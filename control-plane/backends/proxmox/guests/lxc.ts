@@ -87,6 +87,7 @@ function cannot(spec: InstanceSpec, version: ClusterVersion): string[] {
   return [
     ...faults.filter(([isAsked]) => isAsked).map(([, words]) => words),
     ...volumes.filter(({ sizeMib }) => sizeMib === 0).map(({ name }) => `volume ${name}: it needs a size`),
+    ...volumes.filter(({ keep }) => keep).map(({ name }) => `volume ${name}: keep: it goes with its guest`),
     ...cannotAttach(assigned.attachments),
   ];
 }
