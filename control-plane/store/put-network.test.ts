@@ -82,6 +82,7 @@ describe('putNetwork', () => {
       /overlaps network a: .*10\.20\.0\.0\/24/,
     ],
     ['the same bridge', bridged('b', 'br0', '10.21.0.0/24'), /would share bridge br0 with network a/],
+    ['the same bridge, without addresses', networkDocument('b', { bridge: 'br0', subnets: [] }), undefined],
     ['the same bridge in another VLAN', bridged('b', 'br0', '10.21.0.0/24', { vlan: 7 }), undefined],
     ['a subnet beside', bridged('b', 'br1', '10.20.1.0/24'), undefined],
     [
@@ -95,6 +96,14 @@ describe('putNetwork', () => {
     const found = refusal(() => put(tx, document));
     if (wanted === undefined) expect(found).toBeUndefined();
     else expect(found).toMatchObject({ kind: 'failed-precondition', message: expect.stringMatching(wanted) });
+  });
+
+  it('gives no second network what one without addresses shares with another', async () => {
+    const tx = await begin();
+    put(tx, bridged('a', 'br0', '10.20.0.0/24'));
+    put(tx, networkDocument('b', { bridge: 'br0', subnets: [] }));
+    const later = refusal(() => put(tx, bridged('b', 'br0', '10.21.0.0/24')));
+    expect(later?.message).toMatch(/would share bridge br0 with network a/);
   });
 
   it('refuses two subnets on bridges of ours that overlap, each node alone or not', async () => {

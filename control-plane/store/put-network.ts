@@ -85,12 +85,16 @@ function checkNeighbours(tx: Transaction, { metadata, spec }: Network): void {
         subject: { network: metadata.name, other: name },
         reason: 'networks-clash',
       });
-    if (other.spec.bridge === spec.bridge && other.spec.vlan === spec.vlan)
+    if (other.spec.bridge === spec.bridge && other.spec.vlan === spec.vlan && !getAlong(spec, other.spec))
       throw refuse(`would share bridge ${spec.bridge} with network ${name}; wanted another bridge or VLAN`);
     const clash = overlapOf(spec, other.spec);
     if (clash !== undefined) throw refuse(`overlaps network ${name}: ${clash}`);
   }
 }
+
+/** On a bridge of the owner's own: one that gives out no addresses gets in the way of nobody's. */
+const getAlong = (one: NetworkSpec, other: NetworkSpec): boolean =>
+  !one.managedBridge && !other.managedBridge && (one.subnets.length === 0 || other.subnets.length === 0);
 
 /** On a node, a subnet that is its own gets along with one that the node has no address of. */
 function overlapOf(one: NetworkSpec, other: NetworkSpec): string | undefined {
