@@ -88,7 +88,7 @@ function portabilityText(workload: string, found: ExplainPortabilityResponse, wi
       findings.toSorted((a, b) => rank(a) - rank(b)),
       [
         { title: 'WHAT', value: ({ subject }) => subject },
-        { title: '', value: ({ outcome }) => outcome },
+        { title: 'OUTCOME', value: ({ outcome }) => outcome },
         { title: 'NOW', value: ({ before }) => before },
         { title: 'THEN', value: ({ after }) => after },
       ],
