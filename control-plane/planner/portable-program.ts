@@ -140,6 +140,11 @@ const ending = ({ spec }: PortabilityInput): Finding[] => [
 function access({ to }: PortabilityInput): Finding {
   const all = 'exec, logs, console, kill and pause';
   return isOfCluster(to)
-    ? changes('access', all, 'the console that the cluster hands out; nothing of the others', 'log in by SSH')
+    ? changes(
+        'access',
+        all,
+        'the console that the cluster hands out; kill with TERM and KILL',
+        'log in by SSH',
+      )
     : changes('access', 'the console that the cluster hands out', all);
 }
