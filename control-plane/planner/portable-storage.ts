@@ -28,7 +28,7 @@ function image({ spec, to }: PortabilityInput): Finding {
   if (before.startsWith('https://'))
     return carries('image', before, 'the same file, fetched anew where a copy is made from it');
   const wanted = toCluster
-    ? 'proxmox:STORAGE:vztmpl/NAME, https://…@sha256:… or tar:/PATH below a template root of the control plane'
+    ? 'proxmox:STORAGE:vztmpl/NAME, https://…@sha256:… or tar:/PATH of a template root'
     : 'tar:/PATH on the node, https://…@sha256:… or lxc:SERVER/…';
   const after = before.startsWith('tar:')
     ? `a file on ${toCluster ? 'the control plane’s host' : 'each node'}`
@@ -80,7 +80,7 @@ function volumes({ spec, to }: PortabilityInput): Finding[] {
         (keep ? obstructs : changes)(
           'volumes',
           keep ? `${name} stays when the workload is deleted` : `${name} outlives its copy`,
-          'it goes with its container; what would need another container is not done',
+          'it goes with its container; what would need another one is not done',
           keep ? `take keep out of the volume ${name}, and have it backed up` : 'have it backed up',
         ),
       ),
