@@ -20,6 +20,7 @@ function backUp(call: Call): string {
     .filter((guest) => guest.node === node)
     .map(({ vmid }) => String(vmid));
   const vmids = parameters['all'] === '1' ? all : wanted;
+  for (const vmid of vmids) call.require(`/vms/${vmid}`, 'VM.Backup');
   return call.fork('vzdump', vmids.length === 1 ? (vmids[0] ?? '') : '', (control) =>
     dumpAll(call, vmids, control),
   );

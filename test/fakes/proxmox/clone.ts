@@ -5,6 +5,7 @@ import type { Kind } from './guest-life.ts';
 import { checkUnlocked, guestOf, lockFileOf, newMac } from './guest-life.ts';
 import { formatParts, parseParts } from './guest-property.ts';
 import { allocate, free, needStorage, pathOf, storageOf } from './guest-volumes.ts';
+import { requireSpace } from './guest-rights.ts';
 import { normaliseLxcValue } from './lxc-config.ts';
 import { checkPool, fileSystemLines, refuseTaken } from './lxc-create.ts';
 import { normaliseQemuNet } from './qemu-config.ts';
@@ -51,6 +52,10 @@ function clone(call: Call, kind: Kind): string {
   refuseNewId(world, kind, Number(newid));
   const full = parameters['full'] === undefined ? guest.config.template !== '1' : parameters['full'] === '1';
   const disks = realDisks(world, guest);
+  requireSpace(
+    call,
+    disks.map(({ volid }) => volid),
+  );
   if (full) checkFull(call, guest);
   else checkLinked(call, guest, disks);
   if (target !== undefined && target !== node) checkTarget(call, guest, disks, target);

@@ -8,6 +8,7 @@ import { checkParameters } from './check-parameters.ts';
 import { createWorld } from './create-world.ts';
 import { parameterFailure } from './failure.ts';
 import { guestRoutes } from './guest-routes.ts';
+import { requirePrivileges } from './permission.ts';
 import { recordedTemplate, standardStorages } from './standard-storages.ts';
 import type { ProxmoxVersion, World } from './world.ts';
 
@@ -20,17 +21,21 @@ export interface GuestWorld {
   call(method: string, path: string, parameters?: Readonly<Record<string, unknown>>): Promise<unknown>;
   /** Calls, waits for the task, and gives how it ended. */
   run(method: string, path: string, parameters?: Readonly<Record<string, unknown>>): Promise<string>;
+  /** Who calls from now on; root's token at first. */
+  become(caller: Caller): void;
   /** The log of the task that `run` waited for last. */
   lastLog(): readonly string[];
 }
 
-const caller: Caller = { user: 'root@pam', token: 'rig', authId: 'root@pam!rig' };
+const rig: Caller = { user: 'root@pam', token: 'rig', authId: 'root@pam!rig' };
 
 export function createGuestWorld(version: ProxmoxVersion = '9.2.11'): GuestWorld {
   const clock = createFakeClock();
   const nodes = ['pve1', 'pve2', 'pve3'];
   const world = createWorld({ version, clock, random: createSeededRandom(3), nodes });
   standardStorages(world);
+  world.access.addToken('root@pam', 'rig', { privilegeSeparation: false });
+  let caller = rig;
   const facts = factsFor(version);
   let log: readonly string[] = [];
 
@@ -48,9 +53,9 @@ export function createGuestWorld(version: ProxmoxVersion = '9.2.11'): GuestWorld
       caller,
       world,
       files: [],
-      require: () => undefined,
-      requireAny: () => undefined,
-      may: () => true,
+      require: (place, ...privileges) => requirePrivileges({ world, caller }, place, privileges, false),
+      requireAny: (place, ...privileges) => requirePrivileges({ world, caller }, place, privileges, true),
+      may: (place, privilege) => world.access.may(caller, place, privilege),
       fork: (type, id, body) => world.task({ node, type, id, caller }, body).upid,
     });
   }
@@ -86,6 +91,9 @@ export function createGuestWorld(version: ProxmoxVersion = '9.2.11'): GuestWorld
         await clock.advance(100);
       log = task.log;
       return task.exitStatus ?? 'running';
+    },
+    become(who) {
+      caller = who;
     },
     lastLog: () => log,
   };

@@ -15,6 +15,7 @@ import {
   sizePart,
 } from './guest-volumes.ts';
 import { addHaResource } from './ha-resources.ts';
+import { requireForOptions } from './guest-rights.ts';
 import { formatMountPoint, isLxcVolume, normaliseLxcValue } from './lxc-config.ts';
 import { startTask } from './lxc-power.ts';
 import type { Call } from './route.ts';
@@ -45,6 +46,7 @@ export async function createContainer(call: Call): Promise<string> {
   checkMayCreate(call, vmid);
   checkPool(call);
   checkPrivileges(call);
+  requireForOptions(call, 'lxc');
   for (const key of Object.keys(parameters).filter(isLxcVolume)) checkVolume(call, key);
   if (parameters['storage'] !== undefined) needStorage(world, parameters['storage']);
   parseVolume(world, parameters['ostemplate'] ?? '');
@@ -109,8 +111,7 @@ export function checkPrivileges(call: Call): void {
 function checkVolume(call: Call, key: string): void {
   const text = parseParts(call.parameters[key] ?? '', 'volume').get('volume') ?? '';
   if (text.startsWith('/')) return;
-  const wish = parseVolume(call.world, text);
-  if (wish.kind === 'new') call.require(`/storage/${wish.storage}`, 'Datastore.AllocateSpace');
+  parseVolume(call.world, text);
 }
 
 async function makeOrForget(call: Call, guest: Guest, control: TaskControl): Promise<void> {

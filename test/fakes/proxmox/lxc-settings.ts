@@ -18,6 +18,7 @@ import {
 } from './guest-life.ts';
 import { formatSize, parseParts, parseSize } from './guest-property.ts';
 import { free, parseVolume, pathOf, storageOf, allocate } from './guest-volumes.ts';
+import { requireForOptions } from './guest-rights.ts';
 import { formatMountPoint, isLxcVolume, normaliseLxcValue, waitsForStart } from './lxc-config.ts';
 import { checkPrivileges, makeDisk } from './lxc-create.ts';
 import type { Call, Routes } from './route.ts';
@@ -45,6 +46,7 @@ async function changeConfig(call: Call): Promise<null> {
   const { world } = call;
   const guest = guestOf(call, 'lxc');
   checkPrivileges(call);
+  requireForOptions(call, 'lxc');
   const change = parseChange(call, knows, 'rootfs');
   for (const [key, value] of change.set) {
     const text = /^(rootfs|mp\d+)$/.test(key) ? (parseParts(value, 'volume').get('volume') ?? '') : '/';

@@ -15,6 +15,7 @@ import {
   underLock,
 } from './guest-life.ts';
 import { parseParts } from './guest-property.ts';
+import { requireForOptions } from './guest-rights.ts';
 import { cloudInitText } from './qemu-cloudinit.ts';
 import {
   cloudInitKeys,
@@ -38,6 +39,7 @@ function prepare(call: Call): { readonly guest: Guest; readonly change: ConfigCh
   const { world, parameters } = call;
   refuseSkipLock(call);
   refuseArgs(call);
+  requireForOptions(call, 'qemu');
   const { sshkeys } = parameters;
   if (sshkeys !== undefined) checkKeys(decodeURIComponent(sshkeys));
   const change = parseChange(call, knows, '');

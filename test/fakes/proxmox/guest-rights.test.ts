@@ -1,0 +1,58 @@
+import { describe, expect, it } from 'vitest';
+import type { GuestWorld } from './guest-world.ts';
+import { createGuestWorld } from './guest-world.ts';
+
+/** A world whose caller has these privileges on everything, and a container 100 and a machine 200. */
+async function worldFor(privileges: readonly string[]): Promise<GuestWorld> {
+  const cluster = createGuestWorld();
+  const { template, world } = cluster;
+  await cluster.run('POST', '/nodes/pve1/lxc', { vmid: 100, ostemplate: template, rootfs: 'local:1' });
+  await cluster.run('POST', '/nodes/pve1/qemu', { vmid: 200, scsi0: 'local:1', net0: 'virtio,bridge=vmbr0' });
+  world.access.addUser('alice@pve', 'secret-of-alice');
+  world.access.roles.set('Some', { privileges: new Set(privileges), special: false });
+  world.access.grant('alice@pve', '/', 'Some');
+  cluster.become({ user: 'alice@pve', authId: 'alice@pve' });
+  return cluster;
+}
+
+const denied = (what: string): object => ({ status: 403, message: `Permission check failed (${what})` });
+
+describe('the rights that changes of guests need', () => {
+  it.each([
+    ['lxc', 100, { memory: 128 }, 'VM.Config.Memory'],
+    ['lxc', 100, { cores: 1 }, 'VM.Config.CPU'],
+    ['lxc', 100, { delete: 'net0' }, 'VM.Config.Network'],
+    ['lxc', 100, { mp0: 'local:1,mp=/srv' }, 'VM.Config.Disk'],
+    ['lxc', 100, { tags: 'a' }, 'VM.Config.Options'],
+    ['qemu', 200, { ide2: 'none,media=cdrom' }, 'VM.Config.CDROM'],
+    ['qemu', 200, { ciuser: 'me' }, 'VM.Config.Cloudinit'],
+    ['qemu', 200, { bios: 'ovmf' }, 'VM.Config.HWType'],
+    ['qemu', 200, { description: 'x' }, 'VM.Config.Options'],
+  ])('%s %i %j', async (kind, vmid, change, privilege) => {
+    const cluster = await worldFor(['VM.Audit']);
+    const put = cluster.call('PUT', `/nodes/pve1/${kind}/${vmid}/config`, change);
+    await expect(put).rejects.toMatchObject(denied(`/vms/${vmid}, ${privilege}`));
+  });
+
+  it('asks for the bridge and the storage as well', async () => {
+    const cluster = await worldFor(['VM.Config.Network', 'VM.Config.Disk']);
+    const net = cluster.call('PUT', '/nodes/pve1/lxc/100/config', { net0: 'name=eth0,bridge=vmbr0' });
+    await expect(net).rejects.toMatchObject(denied('/sdn/zones/localnetwork/vmbr0, SDN.Use'));
+    const disk = cluster.call('PUT', '/nodes/pve1/qemu/200/config', { scsi1: 'local:1' });
+    await expect(disk).rejects.toMatchObject(denied('/storage/local, Datastore.AllocateSpace'));
+    const backup = cluster.call('POST', '/nodes/pve1/vzdump', { vmid: '100' });
+    await expect(backup).rejects.toMatchObject(denied('/vms/100, VM.Backup'));
+  });
+
+  it('lets a pool stand for the guest that is made in it', async () => {
+    const cluster = await worldFor([]);
+    const { world, template } = cluster;
+    world.pools.set('mine', { id: 'mine', comment: undefined, guests: new Set(), storages: new Set() });
+    const body = { vmid: 101, ostemplate: template, rootfs: 'local:1', pool: 'mine', unprivileged: 1 };
+    const create = (): Promise<unknown> => cluster.call('POST', '/nodes/pve1/lxc', body);
+    await expect(create()).rejects.toMatchObject({ status: 403, message: 'Permission check failed' });
+    world.access.grant('alice@pve', '/pool/mine', 'PVEVMAdmin');
+    world.access.grant('alice@pve', '/storage/local', 'PVEDatastoreUser');
+    expect(String(await create())).toMatch(/^UPID:pve1:.*:vzcreate:101:alice@pve:$/);
+  });
+});

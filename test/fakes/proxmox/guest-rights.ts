@@ -1,0 +1,90 @@
+/** Which right a change of a guest's configuration needs, option by option. */
+import { parseList, parseParts } from './guest-property.ts';
+import { storageOf } from './guest-volumes.ts';
+import type { Kind } from './guest-life.ts';
+import type { Call } from './route.ts';
+
+type Rule = readonly [options: RegExp, privilege: string];
+
+const cpu = 'VM.Config.CPU';
+const memory = 'VM.Config.Memory';
+const disk = 'VM.Config.Disk';
+const network = 'VM.Config.Network';
+const hardware = 'VM.Config.HWType';
+const cloudInit = 'VM.Config.Cloudinit';
+const general = 'VM.Config.Options';
+
+const rulesOf: Readonly<Record<Kind, readonly Rule[]>> = {
+  lxc: [
+    [/^(?:cores|cpuunits|cpulimit)$/, cpu],
+    [/^(?:memory|swap)$/, memory],
+    [/^(?:rootfs|mp\d+|unused\d+)$/, disk],
+    [/^(?:net\d+|nameserver|searchdomain|hostname)$/, network],
+  ],
+  qemu: [
+    [/^(?:cores|cpu|cpulimit|cpuunits|sockets|vcpus|numa\d*|affinity|smp)$/, cpu],
+    [/^(?:memory|balloon|shares)$/, memory],
+    [/^(?:(?:ide|sata|scsi|virtio|efidisk|tpmstate|unused)\d+|vmstatestorage)$/, disk],
+    [/^net\d+$/, network],
+    [/^(?:ci[a-z]+|ipconfig\d+|sshkeys|nameserver|searchdomain)$/, cloudInit],
+    [/^(?:acpi|bios|hotplug|kvm|machine|scsihw|smbios1|tablet|vga|watchdog|rng0|audio0)$/, hardware],
+    [/^(?:serial|usb|parallel|hostpci)\d+$/, hardware],
+  ],
+};
+
+/** How a guest is made or asked for, no part of its configuration. */
+const noOption =
+  /^(?:node|vmid|digest|delete|revert|skiplock|force|background_delay|pool|start|storage|archive)$/;
+const noOptionEither =
+  /^(?:ostemplate|password|ssh-public-keys|restore|unique|bwlimit|ignore-unpack-errors)$/;
+const norThis = /^(?:live-restore|import-working-storage|ha-managed)$/;
+
+function privilegeOf(kind: Kind, option: string, value: string): string {
+  if (kind === 'qemu' && /^(?:ide|sata|scsi)\d+$/.test(option) && value.includes('media=cdrom')) {
+    return 'VM.Config.CDROM';
+  }
+  return rulesOf[kind].find(([options]) => options.test(option))?.[1] ?? general;
+}
+
+/** 403 for the first option that the caller may not set or delete; for storages and bridges it may not use. */
+export function requireForOptions(call: Call, kind: Kind): void {
+  const { parameters } = call;
+  const vmid = parameters['vmid'] ?? '';
+  const removed = [...parseList(parameters['delete'] ?? ''), ...parseList(parameters['revert'] ?? '')];
+  const given = Object.entries(parameters).filter(
+    ([name]) => !noOption.test(name) && !noOptionEither.test(name) && !norThis.test(name),
+  );
+  for (const [option, value] of [...given, ...removed.map((name) => [name, ''] as const)]) {
+    requireOnGuest(call, vmid, privilegeOf(kind, option, value));
+    requireForValue(call, option, value);
+  }
+}
+
+/** The pool that a new guest is to be in is as good as the guest. */
+function requireOnGuest(call: Call, vmid: string, privilege: string): void {
+  const { pool } = call.parameters;
+  if (pool !== undefined && call.may(`/pool/${pool}`, privilege)) return;
+  call.require(`/vms/${vmid}`, privilege);
+}
+
+function requireForValue(call: Call, option: string, value: string): void {
+  if (/^net\d+$/.test(option)) {
+    const bridge = parseParts(value, '').get('bridge');
+    if (bridge !== undefined) call.require(`/sdn/zones/localnetwork/${bridge}`, 'SDN.Use');
+  }
+  const allocates = /^(?:file=|volume=)?([A-Za-z][\w.-]*):(?:\d|cloudinit)[^/]*$/.exec(
+    value.split(',')[0] ?? '',
+  );
+  const isDisk = /^(?:rootfs|mp\d+|(?:ide|sata|scsi|virtio|efidisk|tpmstate)\d+)$/.test(option);
+  const storage = allocates?.[1];
+  if (!isDisk || storage === undefined || !call.world.storages.definitions.has(storage)) return;
+  call.require(`/storage/${storage}`, 'Datastore.AllocateSpace');
+}
+
+/** A copy or a restore needs space where it goes. */
+export function requireSpace(call: Call, volids: readonly string[]): void {
+  const { storage } = call.parameters;
+  for (const id of new Set(storage === undefined ? volids.map(storageOf) : [storage])) {
+    call.require(`/storage/${id}`, 'Datastore.AllocateSpace');
+  }
+}
