@@ -117,7 +117,7 @@ export function openCluster(record: Cluster, surroundings: Surroundings): LiveCl
     adoptions: createAdoptions(tools, { own, look, settle, orders, work }),
     migrate: createMigrate(tools, { own, look, orders }),
     openConsole: createConsole(tools, { look, orders }),
-    run: createRun(tools, own),
+    run: createRun(tools, { own, look }),
     nodes,
     work,
     poll,

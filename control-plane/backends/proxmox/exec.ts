@@ -4,6 +4,7 @@ import type { ExecStart } from '#shared/streams.ts';
 import type { ExecChannel } from '../backend.ts';
 import type { ClusterTools } from './cluster-memory.ts';
 import { agentExec } from './guests/agent-exec.ts';
+import type { Look } from './look.ts';
 import type { OwnGuests } from './own-guests.ts';
 
 export type RunCommand = (
@@ -14,13 +15,18 @@ export type RunCommand = (
 
 /** Commands inside guests: through the guest agent of machines; nothing leads into containers. */
 export const createRun =
-  ({ api, clock, random, kinds }: ClusterTools, own: OwnGuests): RunCommand =>
+  (
+    { api, clock, random, kinds }: ClusterTools,
+    { own, look }: { readonly own: OwnGuests; readonly look: Look },
+  ): RunCommand =>
   async (record, start, signal) => {
     if (record.kind === 'lxc')
       throw new DroverError('unimplemented', `${kinds.lxc.runtime} has no exec: its cluster offers no way`, {
         subject: { instance: record.instanceId },
         nextStep: 'open its terminal: drover console',
       });
+    // Nothing is run in a guest that only came to have its number.
+    await look.config(record, signal);
     const place = () => {
       const { node, vmid } = own.of(record.instanceId).sight;
       return { node, vmid };

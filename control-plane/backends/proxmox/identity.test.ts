@@ -1,10 +1,12 @@
 /** Whose a guest is: by its mark, wherever it is, whatever its number. What is not ours is left alone. */
+import { constants } from 'node:os';
 import { describe, expect, it } from 'vitest';
 import type { InstanceId, InstanceSpec } from '#shared/model.ts';
 import { plainClusterOptions } from '#shared/wire/cluster-options.ts';
 import { halt } from '../../../test/fakes/proxmox/guest-life.ts';
 import {
   container,
+  machine,
   openQuickWorld,
   phaseOf,
   type ProxmoxWorld,
@@ -77,6 +79,39 @@ describe('a guest of ours', () => {
     await world.backend.removeInstance(order, 0, signal);
     expect(sent(world, /^(POST|PUT|DELETE) /)).toEqual([]);
     expect(guestsOf(world)).toMatchObject([{ vmid, config: { hostname: 'theirs' } }]);
+  });
+
+  it.each(['stop', 'kill', 'pause'] as const)(
+    'whose number is somebody else’s since a moment ago: %s does nothing to that one',
+    async (what) => {
+      await using world = await openQuickWorld();
+      const order = await runGuest(world, what === 'pause' ? machine : container);
+      const guest = ours(world, order.instanceId);
+      if (guest === undefined) throw new Error('there is no guest');
+      const theirs = { ...guest, config: { hostname: 'theirs' } };
+      world.server.world.guests.set(guest.vmid, theirs);
+      world.server.requests.reset();
+      const orders = {
+        stop: () => world.backend.stopInstance(order, 0, signal),
+        kill: () => world.backend.signalInstance(order, constants.signals.SIGKILL, signal),
+        pause: () => world.backend.pauseInstance(order, signal),
+      };
+      await expect(orders[what]()).rejects.toThrow(/there is no guest of instance/);
+      expect(sent(world, /^(POST|PUT|DELETE) /)).toEqual([]);
+      expect(theirs.status).toBe('running');
+    },
+  );
+
+  it('that is listed and not to be found where it is listed is not absent', async () => {
+    await using world = await openQuickWorld();
+    const order = await runGuest(world);
+    const message = "Configuration file 'nodes/pve1/lxc/100.conf' does not exist";
+    world.server.faults.failNext('GET /nodes/{node}/lxc/{vmid}/config', { status: 500, message }, 8);
+    await expect(world.backend.stopInstance(order, 0, signal)).rejects.toMatchObject({ kind: 'unavailable' });
+    expect(world.state(order.instanceId)).not.toBe('absent');
+    world.server.faults.reset();
+    await until(() => phaseOf(world, order.instanceId) === 'stopped 1', { what: 'stopped' });
+    expect(world.seen.filter(({ kind }) => kind === 'absent')).toEqual([]);
   });
 
   it('has copies that are not ours: they are told, and left alone', async () => {

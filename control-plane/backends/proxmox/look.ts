@@ -49,7 +49,7 @@ export function createLook(tools: ClusterTools, own: OwnGuests): Look {
   async function resolveAnew(record: ClusterGuest, signal: AbortSignal): Promise<GuestPlace | undefined> {
     const { vmid } = knownPlace(record);
     const answer = await api.call('GET /cluster/resources', { type: 'vm' }, { signal });
-    const there = parseResources(answer).guests.find((row) => row.vmid === vmid);
+    const there = parseResources(answer).guests.find((row) => row.vmid === vmid && row.kind === record.kind);
     return there === undefined ? undefined : { node: there.node, vmid };
   }
 
@@ -73,8 +73,24 @@ export function createLook(tools: ClusterTools, own: OwnGuests): Look {
     }
     const place = await resolveAnew(record, signal);
     if (place === undefined) throw notOurs(record);
-    return act(place);
+    try {
+      return await act(place);
+    } catch (error) {
+      if (!isKind(error, 'not-found')) throw error;
+      throw onTheWay(record);
+    }
   }
+
+  /** It is listed, and not where it is listed: it moves this moment, or goes. Neither is the same as gone. */
+  const onTheWay = ({ instanceId, vmid }: ClusterGuest): DroverError =>
+    new DroverError(
+      'unavailable',
+      `guest ${vmid} of ${cluster} is not where it is listed: it may be moving`,
+      {
+        subject: { instance: instanceId, cluster, acted: 'no' },
+        reason: 'moving',
+      },
+    );
 
   const isOurs = (id: InstanceId, config: Configuration): boolean =>
     readMark(textOf(config['description']))?.instanceId === id;

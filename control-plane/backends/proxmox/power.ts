@@ -36,9 +36,12 @@ export function createPower(tools: ClusterTools, own: OwnGuests, look: Look): Po
   const { kinds, clock } = tools;
   const statusOf = ({ instanceId }: ClusterGuest) => own.of(instanceId).sight.status;
 
-  function callsOf(record: ClusterGuest): { readonly place: GuestPlace; readonly calls: GuestCalls } {
-    const { node, vmid } = own.of(record.instanceId).sight;
-    const place = { node, vmid };
+  /** Its mark is looked at each time: its number may have become the number of somebody else's guest. */
+  async function callsOf(
+    record: ClusterGuest,
+    signal: AbortSignal,
+  ): Promise<{ readonly place: GuestPlace; readonly calls: GuestCalls }> {
+    const { place } = await look.config(record, signal);
     return { place, calls: kinds[record.kind].calls(place) };
   }
 
@@ -49,7 +52,7 @@ export function createPower(tools: ClusterTools, own: OwnGuests, look: Look): Po
     isDone: () => boolean,
     signal: AbortSignal,
   ): Promise<void> {
-    const { place, calls } = callsOf(record);
+    const { place, calls } = await callsOf(record, signal);
     let refusal: DroverError | undefined;
     try {
       await perform(tools, callOf(calls), place, signal);
@@ -108,7 +111,7 @@ export function createPower(tools: ClusterTools, own: OwnGuests, look: Look): Po
           subject,
           nextStep: 'stop it with Drover, or ask HA',
         });
-      const { place, calls } = callsOf(record);
+      const { place, calls } = await callsOf(record, signal);
       // Nobody waits for what is only asked for.
       if (number === signals.SIGTERM) await ask(tools, calls.shutdown(termWithinS), signal);
       else await perform(tools, signalCall(calls, record, number), place, signal);
