@@ -82,8 +82,15 @@ export async function runGuest(
   return order;
 }
 
+export type ProxmoxWorldOptions = ProxmoxServerOptions & {
+  readonly backend?: Partial<ProxmoxOptions>;
+  readonly unwatched?: boolean;
+  /** How the cluster is reached; by all its addresses, with all rights, where left out. */
+  readonly reachedBy?: (server: ProxmoxServer) => Partial<ClusterSpec>;
+};
+
 /** As openProxmoxWorld, with all waits as they are, on a clock that runs twenty times as fast. */
-export async function openQuickWorld(options: ProxmoxServerOptions = {}): Promise<ProxmoxWorld> {
+export async function openQuickWorld(options: ProxmoxWorldOptions = {}): Promise<ProxmoxWorld> {
   const clock = createQuickClock(20);
   const backend = { pace: usualPace };
   const world = await openProxmoxWorld({ version: '8.4.21', clock, pace: 0.2, backend, ...options });
@@ -93,16 +100,11 @@ export async function openQuickWorld(options: ProxmoxServerOptions = {}): Promis
 }
 
 /** One cluster called "lab", its nodes connected. */
-export async function openProxmoxWorld(
-  options: ProxmoxServerOptions & {
-    readonly backend?: Partial<ProxmoxOptions>;
-    readonly unwatched?: boolean;
-  } = {},
-): Promise<ProxmoxWorld> {
+export async function openProxmoxWorld(options: ProxmoxWorldOptions = {}): Promise<ProxmoxWorld> {
   const clock: Clock = options.clock ?? systemClock;
   const server = await startProxmoxServer({ pace: 0.01, ...options, clock });
   const store = await openStore({ journal: createMemoryJournal(), clock });
-  const spec = specOf(server);
+  const spec = { ...specOf(server), ...options.reachedBy?.(server) };
   await store.transact((tx) =>
     addCluster(tx, { name: 'lab', spec, id: randomUUIDv7(), caller: 'test' }, clock.nowMs()),
   );

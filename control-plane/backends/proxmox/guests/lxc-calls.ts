@@ -27,7 +27,9 @@ export function lxcCalls({ node, vmid }: GuestPlace): GuestCalls {
     start: () => guestCall('POST /nodes/{node}/lxc/{vmid}/status/start', place),
     shutdown: (timeoutS) =>
       guestCall('POST /nodes/{node}/lxc/{vmid}/status/shutdown', { ...place, timeout: timeoutS }),
-    stop: () => guestCall('POST /nodes/{node}/lxc/{vmid}/status/stop', place),
+    // A shutdown that it does not heed holds its lock for as long as that waits.
+    stop: () =>
+      guestCall('POST /nodes/{node}/lxc/{vmid}/status/stop', { ...place, 'overrule-shutdown': true }),
     // Freezing goes through CRIU there, which ends the processes of most containers.
     pause: () => undefined,
     resume: () => undefined,

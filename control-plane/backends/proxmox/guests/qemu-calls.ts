@@ -26,7 +26,9 @@ export function qemuCalls({ node, vmid }: GuestPlace): GuestCalls {
     start: () => guestCall('POST /nodes/{node}/qemu/{vmid}/status/start', place),
     shutdown: (timeoutS) =>
       guestCall('POST /nodes/{node}/qemu/{vmid}/status/shutdown', { ...place, timeout: timeoutS }),
-    stop: () => guestCall('POST /nodes/{node}/qemu/{vmid}/status/stop', place),
+    // A shutdown that it does not heed holds its lock for as long as that waits.
+    stop: () =>
+      guestCall('POST /nodes/{node}/qemu/{vmid}/status/stop', { ...place, 'overrule-shutdown': true }),
     pause: () => guestCall('POST /nodes/{node}/qemu/{vmid}/status/suspend', place),
     resume: () => guestCall('POST /nodes/{node}/qemu/{vmid}/status/resume', place),
     reset: () => guestCall('POST /nodes/{node}/qemu/{vmid}/status/reset', place),

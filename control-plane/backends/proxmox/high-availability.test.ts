@@ -1,0 +1,102 @@
+/** Guests that HA manages: it acts in its own time, and what it does is followed. */
+import { describe, expect, it } from 'vitest';
+import { addHaResource } from '../../../test/fakes/proxmox/ha-resources.ts';
+import type { ProxmoxVersion } from '../../../test/fakes/proxmox/world.ts';
+import {
+  container,
+  openQuickWorld,
+  phaseOf,
+  type ProxmoxWorld,
+  runGuest,
+} from '../../../test/proxmox-world.ts';
+import { until } from '../../../test/until.ts';
+
+const { signal } = new AbortController();
+const shared = { ...container, rootPool: 'shared' };
+const slow = { timeout: 60_000 };
+
+/** Runs on pve2 and is HA's. */
+async function underHa(version: ProxmoxVersion = '8.4.21') {
+  const world = await openQuickWorld({ version });
+  const order = await runGuest(world, shared, 'pve2');
+  const { vmid = 0 } = world.store.snapshot().get('cluster-guest', order.instanceId) ?? {};
+  const guest = world.server.world.guests.get(vmid);
+  if (guest === undefined) throw new Error('there is no guest');
+  addHaResource(world.server.world, guest, true);
+  await until(() => viewOf(world, vmid)?.haState === 'started', { what: 'it is HA’s', deadlineMs: 20_000 });
+  world.server.requests.reset();
+  return { world, order, guest, vmid };
+}
+
+const viewOf = ({ backend }: ProxmoxWorld, vmid: number) =>
+  backend.guests('lab').find((each) => each.vmid === vmid);
+const sent = ({ server }: ProxmoxWorld, what: RegExp): string[] =>
+  server.requests.list().filter((each) => what.test(each));
+
+describe('a guest that HA manages', slow, () => {
+  it.each([
+    { rows: 'forgotten', version: '8.4.21' },
+    { rows: 'kept', version: '9.2.11' },
+  ] as const)(
+    'is found where HA brought it when its node died, its name and itself never lost: rows are $rows',
+    async ({ rows, version }) => {
+      const { world, order, guest, vmid } = await underHa(version);
+      await using _ = world;
+      const name = viewOf(world, vmid)?.name;
+      expect(name).not.toBe('');
+      await world.server.faults.killNode('pve2', { rows });
+      const names = new Set<string | undefined>();
+      const last = () =>
+        world.seen.findLast((one) => one.kind === 'instance' && one.state.instanceId === order.instanceId);
+      await until(
+        () => {
+          names.add(viewOf(world, vmid)?.name);
+          return guest.node !== 'pve2' && last()?.node === world.node(guest.node);
+        },
+        { what: 'told on another node', deadlineMs: 40_000 },
+      );
+      await until(() => phaseOf(world, order.instanceId) === 'running 1', {
+        what: 'running',
+        deadlineMs: 20_000,
+      });
+      expect(names).toEqual(new Set([name]));
+      expect(world.seen.filter(({ kind }) => kind === 'absent')).toEqual([]);
+      // HA did it alone.
+      expect(sent(world, /^(POST|PUT|DELETE) /)).toEqual([]);
+      expect(world.store.snapshot().get('cluster-guest', order.instanceId)?.node).toBe(
+        world.node(guest.node),
+      );
+    },
+  );
+
+  it('has stopped when a stop is done, and runs when it was started again', async () => {
+    const { world, order, guest } = await underHa();
+    await using _ = world;
+    expect(await world.backend.stopInstance(order, 5000, signal)).toMatchObject({ phase: 'stopped' });
+    expect(guest.status).toBe('stopped');
+    await world.backend.ensureInstance({ ...order, generation: 2 }, shared, signal);
+    await until(() => phaseOf(world, order.instanceId) === 'running 2', {
+      what: 'running again',
+      deadlineMs: 20_000,
+    });
+    expect(guest.status).toBe('running');
+    expect(world.server.world.ha.resources.get(`ct:${guest.vmid}`)?.state).toBe('started');
+  });
+
+  it('is on the other node when a move is done', async () => {
+    const { world, order, guest } = await underHa();
+    await using _ = world;
+    await world.backend.migrate(order, world.node('pve3'), signal);
+    expect(guest.node).toBe('pve3');
+    expect(sent(world, /migrate$/)).toHaveLength(1);
+    await until(() => phaseOf(world, order.instanceId) === 'running 1', { what: 'running' });
+  });
+
+  it('is removed, and HA forgets it', async () => {
+    const { world, order, vmid } = await underHa();
+    await using _ = world;
+    await world.backend.removeInstance(order, 0, signal);
+    expect(world.server.world.guests.has(vmid)).toBe(false);
+    expect([...world.server.world.ha.resources.keys()]).toEqual([]);
+  });
+});

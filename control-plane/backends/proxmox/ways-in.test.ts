@@ -1,0 +1,120 @@
+/** How little is enough to work with a cluster: one address, one certificate, and just the documented rights. */
+import { createHash, randomUUIDv7 } from 'node:crypto';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { describe, expect, it } from 'vitest';
+import type { ClusterSpec, SnapshotId } from '#shared/model.ts';
+import type { ProxmoxServer } from '../../../test/fakes/proxmox-server.ts';
+import { container, machine, openQuickWorld, phaseOf, runGuest } from '../../../test/proxmox-world.ts';
+import { until } from '../../../test/until.ts';
+import { rightsOf } from './rights.ts';
+
+const { signal } = new AbortController();
+const sha256 = (text: string): string => createHash('sha256').update(text).digest('hex');
+
+/** What the lines of docs/proxmox.md make: a role, a user, and a separated token of the user's. */
+function documentedToken({ world: { access } }: ProxmoxServer): Partial<ClusterSpec> {
+  const privileges = new Set(rightsOf({}).map(({ privilege }) => privilege));
+  access.roles.set('Drover', { privileges, special: false });
+  access.addUser('drover@pve');
+  const secret = access.addToken('drover@pve', 'fleet');
+  for (const subject of ['drover@pve', 'drover@pve!fleet']) access.grant(subject, '/', 'Drover');
+  return { credential: { kind: 'token', tokenId: 'drover@pve!fleet', secret } };
+}
+
+describe.each(['8.4.21', '9.2.11'] as const)('the documented token on %s', (version) => {
+  it.each([
+    {
+      kind: 'a container',
+      spec: { ...container, rootPool: 'btr' },
+      moves: { ...container, rootPool: 'shared' },
+    },
+    { kind: 'a machine', spec: machine, moves: { ...machine, rootPool: 'shared' } },
+  ])('may do all that is done with $kind', async ({ spec, moves }) => {
+    await using world = await openQuickWorld({ version, reachedBy: documentedToken });
+    const { backend } = world;
+    expect(backend.status('lab')?.rights.filter(({ granted }) => !granted)).toEqual([]);
+    const order = await runGuest(world, spec);
+    const resources = { ...spec.resources, memoryMib: 96, diskMib: 5120, cpuMillicores: 1500 };
+    await backend.ensureInstance({ ...order, generation: 2 }, { ...spec, resources }, signal);
+    await until(() => phaseOf(world, order.instanceId) === 'running 2', {
+      what: 'changed',
+      deadlineMs: 20_000,
+    });
+    const snapshot = { id: randomUUIDv7() as SnapshotId, name: 'first' };
+    await backend.createSnapshot(order, snapshot, signal);
+    await backend.rollbackSnapshot(order, snapshot.id, signal);
+    await backend.removeSnapshot(order, snapshot.id, signal);
+    expect((await backend.consoleTicket(order, signal)).ticket).not.toBe('');
+    await backend.stopInstance({ ...order, generation: 3 }, 1000, signal);
+    await backend.removeInstance({ ...order, generation: 4 }, 0, signal);
+    expect(world.server.world.guests.size).toBe(0);
+
+    const other = await runGuest(world, moves);
+    await backend.migrate(other, world.node('pve3'), signal);
+    await backend.removeInstance(other, 0, signal);
+    expect(world.server.world.guests.size).toBe(0);
+  });
+
+  it('may make copies of templates, and bring images from the net and from here', async () => {
+    await using world = await openQuickWorld({ version, reachedBy: documentedToken });
+    const { backend, server } = world;
+    const scsi0 = 'shared:900/base-900-disk-0.qcow2,size=2G';
+    const config = { name: 'debian', memory: '512', cores: '1', scsi0, template: '1' };
+    server.world.guests.set(900, server.world.newGuest({ vmid: 900, kind: 'qemu', node: 'pve1', config }));
+    server.world.broadcasts.tell();
+    await until(() => backend.guests('lab').some(({ template }) => template), { what: 'a template' });
+    await runGuest(world, { ...machine, image: 'proxmox:template/debian', rootPool: '' });
+
+    const node = world.node('pve1');
+    const url = 'https://images.example/other.tar.xz';
+    const other = 'another root file system';
+    server.world.internet.files.set(url, Buffer.from(other));
+    const folder = await mkdtemp(path.join(tmpdir(), 'drover-rights-'));
+    try {
+      const file = path.join(folder, 'rootfs.tar.xz');
+      await writeFile(file, 'a root file system');
+      const fromHere = `tar:${file}@sha256:${sha256('a root file system')}`;
+      for (const reference of [fromHere, `${url}@sha256:${sha256(other)}`])
+        expect(
+          (await Array.fromAsync(backend.pullImage(node, { reference, credential: '' }, signal))).at(-1),
+        ).toMatchObject({ done: true });
+    } finally {
+      await rm(folder, { recursive: true });
+    }
+    for (const method of ['upload', 'download-url'])
+      expect(server.requests.list().filter((each) => each.endsWith(`/${method}`))).toHaveLength(1);
+  });
+});
+
+describe('one address', () => {
+  it('with the fingerprint of one node is enough to learn the others by, which serve when it is gone', async () => {
+    await using world = await openQuickWorld({
+      reachedBy: (server) => ({
+        endpoints: [server.endpoints.get('pve1') ?? ''],
+        trust: { kind: 'fingerprints', sha256: [server.fingerprints().get('pve1') ?? ''] },
+      }),
+    });
+    const { backend, server } = world;
+    const addresses = () =>
+      backend
+        .status('lab')
+        ?.endpoints.map(({ address }) => address)
+        .toSorted();
+    await until(() => addresses()?.length === 3, { what: 'three addresses' });
+    expect(addresses()).toEqual([...server.endpoints.values()].toSorted());
+    const order = await runGuest(world, container, 'pve2');
+    await server.faults.killNode('pve1');
+    await until(
+      () => world.seen.some((one) => one.kind === 'disconnected' && one.node === world.node('pve1')),
+      {
+        what: 'its first node is seen to be gone',
+        deadlineMs: 20_000,
+      },
+    );
+    expect(backend.status('lab')).toMatchObject({ connected: true });
+    await backend.stopInstance(order, 0, signal);
+    expect([...server.world.guests.values()]).toMatchObject([{ status: 'stopped' }]);
+  });
+});
