@@ -79,6 +79,16 @@ const readiness = [
     because: 'DiskPressure!',
   },
   {
+    title: 'not ready while its cluster has no quorum',
+    live: { ...live, conditions: [condition('ClusterNoQuorum', true)] },
+    because: 'ClusterNoQuorum!',
+  },
+  {
+    title: 'not ready while its cluster has it in maintenance',
+    live: { ...live, conditions: [condition('NodeInMaintenance', true)] },
+    because: 'NodeInMaintenance!',
+  },
+  {
     title: 'ready once the pressure is over',
     live: { ...live, conditions: [condition('DiskPressure', false)] },
     because: '',
@@ -106,6 +116,27 @@ describe('node views', () => {
       memoryFreeMib: 6144,
       pools: [{ name: 'local', unusableBecause: '', fullBecause: '', freeMib: 6144 }],
       copies: new Map([['web', 2]]),
+    });
+  });
+
+  it('leaves what others use there to them, and of a pool no more than is free in it', () => {
+    const capacity = {
+      memoryAvailableMib: 4000,
+      diskFreeMib: 5000,
+      cpuUsedMillicores: 3000,
+      instances: 1,
+      pools: [{ name: 'local', freeMib: 5000 }],
+      others: { memoryMib: 3000 },
+    };
+    expect(view({ ...live, capacity }, [bound('web', name)])).toMatchObject({
+      cpuFreeMillicores: 3500,
+      memoryFreeMib: 8192 - 1024 - 3000,
+      pools: [{ name: 'local', freeMib: 5000 }],
+    });
+    const { others: _others, ...agents } = capacity;
+    expect(view({ ...live, capacity: agents }, [bound('web', name)])).toMatchObject({
+      memoryFreeMib: 8192 - 1024,
+      pools: [{ name: 'local', freeMib: 10_240 - 2048 }],
     });
   });
 

@@ -133,11 +133,12 @@ describe('the way to a cluster', () => {
     const order = await runGuest(world);
     const user = world.server.world.access.users.get('root@pam');
     const token = user?.tokens.get('rig');
-    // A separated token without a rule of its own has no right at all: lists are trimmed, not refused.
+    // A separated token has the rights of its own rules alone: lists are trimmed then, and not refused.
     if (token !== undefined) user?.tokens.set('rig', { ...token, privilegeSeparation: true });
-    await until(() => world.backend.guests('lab').length === 0, { what: 'a trimmed list' });
+    world.server.world.access.grant('root@pam!rig', '/', 'PVESysAdmin');
     world.server.requests.reset();
-    await until(() => sent(world, /cluster\/status/).length > 3, { what: 'some polls' });
+    await until(() => sent(world, /\/config$/).length > 3, { what: 'some looks at what is not listed' });
+    expect(world.backend.status('lab')).toMatchObject({ connected: true });
     expect(world.seen.filter(({ kind }) => kind === 'absent')).toEqual([]);
     expect(world.state(order.instanceId)).toMatchObject({ phase: 'running' });
   });
@@ -166,6 +167,37 @@ describe('the way to a cluster', () => {
     await until(() => world.backend.status('lab')?.connected, { what: 'an answer', deadlineMs: 30_000 });
     expect(world.seen.filter(({ kind }) => kind === 'absent')).toEqual([]);
     expect(phaseOf(world, order.instanceId)).toBe('running 1');
+  });
+});
+
+describe('a cluster that is tried', () => {
+  it('tells each address, its rights and its guests, and nothing is changed', async () => {
+    await using world = await openQuickWorld();
+    await runGuest(world);
+    await world.server.faults.killNode('pve3');
+    world.server.requests.reset();
+    const status = await world.backend.test('new', specOf(world.server), signal);
+    const [first, , third] = [...world.server.endpoints.values()];
+    expect(status).toMatchObject({
+      version: '8.4.21',
+      clusterName: 'rig',
+      connected: true,
+      guests: 1,
+      message: '',
+    });
+    expect(status.endpoints.find(({ address }) => address === first)).toEqual({
+      address: first,
+      problem: '',
+    });
+    expect(status.endpoints.find(({ address }) => address === third)?.problem).not.toBe('');
+    expect(status.nodes).toEqual(expect.arrayContaining(['new-pve1', 'new-pve2', 'new-pve3']));
+    expect(sent(world, /^(POST|PUT|DELETE) /)).toEqual([]);
+    expect(world.backend.status('new')).toBeUndefined();
+    const wrong = {
+      ...specOf(world.server),
+      credential: { kind: 'token', tokenId: 'root@pam!rig', secret: 'no' },
+    } as const;
+    await expect(world.backend.test('new', wrong, signal)).rejects.toMatchObject({ kind: 'unauthenticated' });
   });
 });
 

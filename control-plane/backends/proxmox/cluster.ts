@@ -16,6 +16,7 @@ import { createImages, type Images } from './images.ts';
 import { createLimits } from './limits.ts';
 import { createLook } from './look.ts';
 import { createMigrate, type Migrate } from './migrate.ts';
+import { createMissing } from './missing.ts';
 import { createNodes, type Nodes } from './nodes.ts';
 import { createOrders, type Orders } from './orders.ts';
 import { createOwnGuests, type OwnGuests } from './own-guests.ts';
@@ -103,7 +104,8 @@ export function openCluster(record: Cluster, surroundings: Surroundings): LiveCl
   const work = createWork(tools, { own, look, power, settle });
   const nodes = createNodes(tools, own);
   const orders = createOrders(tools, { own, power, work });
-  const poll = createPoll(tools, { own, look, nodes, work, pace });
+  const missing = createMissing(tools, { own, look, settle, work });
+  const poll = createPoll(tools, { own, missing, nodes, work, pace });
   const running = poll.run();
   return {
     record,

@@ -88,6 +88,14 @@ describe('a node of a cluster', () => {
     });
   });
 
+  it('offers no runtime that it has no storage for', () => {
+    const bare = { ...node, storages: [storage('a', { content: ['images'] })] };
+    expect(factsOf(bare, memory, [lxcKind, qemuKind], false).runtimes).toMatchObject([
+      { name: 'proxmox-lxc', healthy: false, detail: 'no storage of its node takes "rootdir"' },
+      { name: 'proxmox-vm', healthy: true, detail: '' },
+    ]);
+  });
+
   it('has what is really free: others count by what they use, our own by what is reserved', () => {
     const capacity = capacityOf(node, memory, new Set([101]));
     expect(capacity).toEqual({

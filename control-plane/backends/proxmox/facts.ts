@@ -47,7 +47,7 @@ export function factsOf(
     cpuCount: row?.cpuCount || (before?.cpuCount ?? 0),
     memoryMib: mib(row?.memoryBytes ?? 0) || (before?.memoryMib ?? 0),
     diskMib: pools[0]?.sizeMib ?? 0,
-    runtimes: kinds.map((kind) => runtimeOf(kind, memory)),
+    runtimes: kinds.map((kind) => runtimeOf(kind, node, memory)),
     labels: {},
     agentVersion: `Proxmox VE ${memory.version}`,
     extra: { 'proxmox.version': memory.version, ...(row?.haState && { 'proxmox.ha': row.haState }) },
@@ -58,13 +58,17 @@ export function factsOf(
   };
 }
 
-const runtimeOf = (kind: GuestKind, memory: ClusterMemory): RuntimeFacts => ({
-  name: kind.runtime,
-  version: memory.version,
-  healthy: true,
-  detail: '',
-  capabilities: kind.capabilities(versionOf(memory)),
-});
+/** Without a storage for its roots nothing can be made of a kind. */
+function runtimeOf(kind: GuestKind, { storages }: NodeMemory, memory: ClusterMemory): RuntimeFacts {
+  const healthy = guestStorages(storages, kind.kind).length > 0;
+  return {
+    name: kind.runtime,
+    version: memory.version,
+    healthy,
+    detail: healthy ? '' : `no storage of its node takes "${contentOf[kind.kind]}"`,
+    capabilities: kind.capabilities(versionOf(memory)),
+  };
+}
 
 const poolOf = ({ storage, plugin, shared, available, content, sizeBytes }: StorageRow): PoolFacts => ({
   name: storage,

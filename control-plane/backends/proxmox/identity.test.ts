@@ -67,6 +67,47 @@ describe('a guest of ours', () => {
     expect(sent(world, /^POST \/nodes\/pve1\/lxc$/)).toHaveLength(1);
   });
 
+  it('whose tag somebody took away gets it back, and one that is called otherwise stays ours', async () => {
+    await using world = await openQuickWorld();
+    const order = await runGuest(world);
+    const guest = ours(world, order.instanceId);
+    if (guest === undefined) throw new Error('there is no guest');
+    guest.config['tags'] = 'theirs';
+    await until(() => guest.config['tags'] === `${tagOf(order.instanceId)};theirs`, {
+      what: 'its tag again',
+    });
+    guest.config['description'] = 'a new text';
+    await polls(world, 2);
+    expect(world.seen.filter(({ kind }) => kind === 'absent')).toEqual([]);
+    await world.backend.removeInstance(order, 0, signal);
+    expect(guestsOf(world)).toEqual([]);
+  });
+
+  it('of many that are out of sight is asked for with a few others at a time', async () => {
+    await using world = await openQuickWorld();
+    const orders = Array.from({ length: 14 }, (_, place) => world.order(`pve${1 + (place % 3)}`));
+    await Promise.all(orders.map((order) => world.backend.ensureInstance(order, container, signal)));
+    await until(() => orders.every(({ instanceId }) => phaseOf(world, instanceId) === 'running 1'), {
+      what: 'all running',
+      deadlineMs: 30_000,
+    });
+    const user = world.server.world.access.users.get('root@pam');
+    const token = user?.tokens.get('rig');
+    if (token !== undefined) user?.tokens.set('rig', { ...token, privilegeSeparation: true });
+    world.server.world.access.grant('root@pam!rig', '/', 'PVESysAdmin');
+    world.server.requests.reset();
+    await until(() => sent(world, /\/config$/).length > 0, { what: 'a look at one of them' });
+    const between: number[] = [];
+    for (let times = 0; times < 4; times += 1) {
+      world.server.requests.reset();
+      await polls(world, 1);
+      between.push(sent(world, /\/config$/).length);
+    }
+    expect(Math.max(...between)).toBeGreaterThan(0);
+    expect(Math.max(...between)).toBeLessThanOrEqual(20);
+    expect(world.seen.filter(({ kind }) => kind === 'absent')).toEqual([]);
+  });
+
   it('whose number is somebody else’s by now is absent, and that guest is left alone', async () => {
     await using world = await openQuickWorld();
     const order = await runGuest(world);

@@ -3,7 +3,7 @@ import type { ClusterGuest, InstanceId } from '#shared/model.ts';
 import type { ClusterTools } from './cluster-memory.ts';
 import type { Configuration, GuestPlace } from './guests/guest-kind.ts';
 import { numberOf, textOf } from './guests/properties.ts';
-import { readMark } from './marks.ts';
+import { parseTags, readMark, tagOf } from './marks.ts';
 import { parseResources, parseStatus } from './observe.ts';
 import type { OwnGuests } from './own-guests.ts';
 import { ask } from './perform.ts';
@@ -92,8 +92,11 @@ export function createLook(tools: ClusterTools, own: OwnGuests): Look {
       },
     );
 
-  const isOurs = (id: InstanceId, config: Configuration): boolean =>
-    readMark(textOf(config['description']))?.instanceId === id;
+  /** By its line, or by its tag where somebody wrote another description; never against its line. */
+  function isOurs(id: InstanceId, config: Configuration): boolean {
+    const mark = readMark(textOf(config['description']));
+    return mark === undefined ? parseTags(config['tags']).includes(tagOf(id)) : mark.instanceId === id;
+  }
 
   return {
     async config(record, signal) {

@@ -1,9 +1,8 @@
-import { asDroverError, isKind, wordsOf } from '#shared/errors.ts';
+import { asDroverError, wordsOf } from '#shared/errors.ts';
 import { createBackoff } from '#shared/retry.ts';
-import type { ClusterGuest } from '#shared/model.ts';
 import type { ClusterTools } from './cluster-memory.ts';
 import { textOf } from './guests/properties.ts';
-import type { Look } from './look.ts';
+import type { Missing } from './missing.ts';
 import { isOurTag, tagOf } from './marks.ts';
 import type { Nodes } from './nodes.ts';
 import { type GuestRow, indexGuests, parseMembership, parseResources, parseVersion } from './observe.ts';
@@ -38,14 +37,14 @@ export function createPoll(
   tools: ClusterTools,
   parts: {
     readonly own: OwnGuests;
-    readonly look: Look;
+    readonly missing: Missing;
     readonly nodes: Nodes;
     readonly work: Work;
     readonly pace: Pace;
   },
 ): Poll {
   const { api, clock, random, memory, signal, log, name: cluster } = tools;
-  const { own, look, nodes, work, pace } = parts;
+  const { own, nodes, work, pace, missing } = parts;
   const backoff = createBackoff({ firstMs: pace.busyMs, maxMs: longestSilenceMs, random });
   let wakeUp = new AbortController();
   let failures = 0;
@@ -123,10 +122,10 @@ export function createPoll(
 
   async function takeGuests(rows: readonly GuestRow[], isQuorate: boolean): Promise<void> {
     const index = indexGuests(rows);
-    const missing = own.take(index);
+    const absent = own.take(index);
     memory.copies = copiesAmong(rows);
     // Only a whole list of a cluster that has its majority says that something is not there.
-    if (isQuorate) await Promise.all(missing.map(({ record }) => lookAgain(record)));
+    if (isQuorate) await missing.lookAt(absent.map(({ record }) => record));
   }
 
   /** Those that are there beside their original; what was a copy stays one when its original is gone. */
@@ -142,17 +141,6 @@ export function createPoll(
       return before.has(row.vmid) || (original !== undefined && there.has(original));
     };
     return rows.filter((row) => row.tags.some((tag) => isCopy(row, tag)));
-  }
-
-  /** The list does not have it: its configuration says whether there is one. */
-  async function lookAgain(record: ClusterGuest): Promise<void> {
-    const { instanceId } = record;
-    try {
-      const { place } = await look.config(record, signal);
-      await look.status({ ...record, vmid: place.vmid }, signal);
-    } catch (error) {
-      if (isKind(error, 'not-found')) own.see(instanceId, { presence: 'absent', status: 'unknown' });
-    }
   }
 
   function fellSilent(error: unknown): void {

@@ -80,7 +80,10 @@ export function createPower(tools: ClusterTools, own: OwnGuests, look: Look): Po
     async start(record, signal) {
       const isUp = (): boolean => statusOf(record) === 'running' || statusOf(record) === 'paused';
       await look.status(record, signal);
-      if (!isUp()) await change(record, (calls) => calls.start(), isUp, signal);
+      if (isUp()) return;
+      const { node } = own.of(record.instanceId).sight;
+      const start = (): Promise<void> => change(record, (calls) => calls.start(), isUp, signal);
+      await tools.limits.run({ node }, signal, start);
     },
     async stop(record, graceMs, signal) {
       const isDown = (): boolean => statusOf(record) === 'stopped';

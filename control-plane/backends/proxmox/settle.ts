@@ -32,6 +32,8 @@ const mostRounds = 5;
 export interface Settle {
   /** Makes the guest, or makes it be as its newest spec says, and starts it. May be repeated. */
   run(record: ClusterGuest, signal: AbortSignal): Promise<void>;
+  /** Writes what is missing of our mark on it. Whether anything was. */
+  mark(record: ClusterGuest, found: FoundConfig, signal: AbortSignal): Promise<boolean>;
   /** Reads what its configuration says of it, and its addresses where they are not set by hand. */
   furnish(record: ClusterGuest, found: FoundConfig, signal: AbortSignal): Promise<void>;
 }
@@ -266,6 +268,7 @@ export function createSettle(
   }
 
   return {
+    mark: completeMark,
     furnish,
     async run(first, signal) {
       const { instanceId, generation } = first;

@@ -1,4 +1,4 @@
-import { isKind } from '#shared/errors.ts';
+import { isKind, wordsOf } from '#shared/errors.ts';
 import type { ClusterSpec, ClusterStatus } from '#shared/model.ts';
 import { clusterNodeName } from '../../store/put-cluster-node.ts';
 import type { OpenClusterApi } from './cluster-api.ts';
@@ -28,7 +28,7 @@ export async function tryCluster(
       version,
       connected: true,
       quorate: membership.quorate,
-      endpoints: api.endpoints().map(({ address, problem }) => ({ address, problem })),
+      endpoints: await tryEach(name, spec, openApi, signal),
       nodes: membership.nodes.map(({ node }) => clusterNodeName(name, node)),
       guests: parseResources(list).guests.length,
       ownGuests: 0,
@@ -46,3 +46,24 @@ const whereAllowed = (call: Promise<unknown>): Promise<unknown> =>
     if (isKind(error, 'permission-denied')) return [];
     throw error;
   });
+
+/** Every address by itself: the first that answers says nothing of the others. */
+const tryEach = (
+  name: string,
+  spec: ClusterSpec,
+  openApi: OpenClusterApi,
+  signal: AbortSignal,
+): Promise<ClusterStatus['endpoints']> =>
+  Promise.all(
+    spec.endpoints.map(async (address) => {
+      const api = openApi(name, { ...spec, endpoints: [address] });
+      try {
+        await api.call('GET /version', {}, { signal });
+        return { address, problem: '' };
+      } catch (error) {
+        return { address, problem: wordsOf(error) };
+      } finally {
+        await api.close();
+      }
+    }),
+  );

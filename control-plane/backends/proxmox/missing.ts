@@ -1,0 +1,56 @@
+import { isKind } from '#shared/errors.ts';
+import type { ClusterGuest, InstanceId } from '#shared/model.ts';
+import type { ClusterTools } from './cluster-memory.ts';
+import type { Look } from './look.ts';
+import type { OwnGuests } from './own-guests.ts';
+import type { Settle } from './settle.ts';
+import type { Work } from './work.ts';
+
+/** A credential that lost its rights sees no guest at all: not all of them are asked for at once then. */
+const mostAtOnce = 10;
+
+export interface Missing {
+  /**
+   * Looks for guests of ours that a whole list does not have, or has without their tag: only their
+   * configuration says that they are gone. Of many, those first that were not looked at for longest.
+   */
+  lookAt(records: readonly ClusterGuest[]): Promise<void>;
+}
+
+export function createMissing(
+  { clock, signal, log, name: cluster }: ClusterTools,
+  parts: {
+    readonly own: OwnGuests;
+    readonly look: Look;
+    readonly settle: Settle;
+    readonly work: Work;
+  },
+): Missing {
+  const { own, look, settle, work } = parts;
+  const lookedAtMs = new Map<InstanceId, number>();
+
+  async function lookAgain(record: ClusterGuest): Promise<void> {
+    const { instanceId } = record;
+    lookedAtMs.set(instanceId, clock.monotonicMs());
+    try {
+      const found = await look.config(record, signal);
+      await look.status({ ...record, vmid: found.place.vmid }, signal);
+      // It is there: its tag is what it is known by at a glance.
+      await work.alone(instanceId, async () =>
+        settle.mark(record, await look.config(record, signal), signal),
+      );
+    } catch (err) {
+      if (isKind(err, 'not-found')) own.see(instanceId, { presence: 'absent', status: 'unknown' });
+      else if (!signal.aborted) log.debug({ event: 'guest.unseen', cluster, instance: instanceId, err });
+    }
+  }
+
+  return {
+    async lookAt(records) {
+      if (records.length === 0) return lookedAtMs.clear();
+      const last = ({ instanceId }: ClusterGuest): number => lookedAtMs.get(instanceId) ?? 0;
+      const some = records.toSorted((a, b) => last(a) - last(b)).slice(0, mostAtOnce);
+      await Promise.all(some.map(lookAgain));
+    },
+  };
+}
