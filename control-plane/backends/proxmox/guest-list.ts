@@ -3,7 +3,7 @@ import { clusterNodeName } from '../../store/put-cluster-node.ts';
 import type { ClusterTools } from './cluster-memory.ts';
 import { tagOf } from './marks.ts';
 import type { GuestRow } from './observe.ts';
-import type { OwnGuests } from './own-guests.ts';
+import { listLagMs, type OwnGuests } from './own-guests.ts';
 
 export interface GuestList {
   /** All guests as last listed; ours as we saw them where that is newer. */
@@ -70,13 +70,14 @@ export function createGuestList(tools: ClusterTools, own: OwnGuests): GuestList 
     };
   }
 
-  /** Tags of ours whose guests were removed: the list may still have them. */
+  /** Tags of ours whose guests were removed a moment ago: the list may still have them. */
   const goneTags = (): ReadonlySet<string> =>
     new Set(
       store
         .snapshot()
         .list('cluster-guest')
         .filter((each) => each.cluster === cluster && each.intent === 'removed')
+        .filter(({ changedAtMs }) => clock.nowMs() - changedAtMs < listLagMs)
         .map(({ instanceId }) => tagOf(instanceId)),
     );
 

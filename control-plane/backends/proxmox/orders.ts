@@ -5,6 +5,7 @@ import type { OrderHead } from '../backend.ts';
 import { type ClusterTools, type NodeMemory, nodeCalled, versionOf } from './cluster-memory.ts';
 import type { GuestKind } from './guests/guest-kind.ts';
 import { numberOf } from './guests/properties.ts';
+import { tagOf } from './marks.ts';
 import type { OwnGuests } from './own-guests.ts';
 import type { Power } from './power.ts';
 import { unlessAborted } from './unless-aborted.ts';
@@ -74,6 +75,13 @@ export function createOrders(
     }
   }
 
+  /** Our records may be older than its guest, where the store was restored: it is that one, and no second. */
+  function ownNumber(id: InstanceId, { kind }: GuestKind): number | undefined {
+    const tag = tagOf(id);
+    const [only, ...others] = memory.guests.filter((row) => row.kind === kind && row.tags.includes(tag));
+    return others.length === 0 ? only?.vmid : undefined;
+  }
+
   const stateOf = (id: InstanceId): InstanceState => {
     const state = own.state(id);
     if (state === undefined) throw noSuchGuest(id);
@@ -133,7 +141,8 @@ export function createOrders(
       const kind = kindOf(spec);
       checkSpec(kind, spec);
       const isNew = own.record(instanceId) === undefined;
-      const from = isNew ? await hint(signal) : Number.NaN;
+      const number = isNew ? ownNumber(instanceId, kind) : undefined;
+      const from = isNew && number === undefined ? await hint(signal) : Number.NaN;
       const taken = new Set(memory.guests.map(({ vmid }) => vmid));
       const { result } = await store.transact((tx) =>
         claimGuest(
@@ -145,7 +154,10 @@ export function createOrders(
             kind: kind.kind,
             node,
             spec,
-            chooseVmid: (claimed) => chooseVmid(from, (vmid) => claimed.has(vmid) || taken.has(vmid)),
+            chooseVmid: (claimed) =>
+              number !== undefined && !claimed.has(number)
+                ? number
+                : chooseVmid(from, (vmid) => claimed.has(vmid) || taken.has(vmid)),
           },
           clock.nowMs(),
         ),

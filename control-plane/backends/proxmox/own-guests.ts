@@ -16,7 +16,7 @@ import { tagOf } from './marks.ts';
 import { findOwn, type GuestIndex, type GuestRow } from './observe.ts';
 
 /** The list of all resources is this old at most: until then it does not overrule what we saw ourselves. */
-const listLagMs = 15_000;
+export const listLagMs = 15_000;
 /** The time since the start is told in whole seconds, and is old when it comes. */
 const startJitterMs = 15_000;
 

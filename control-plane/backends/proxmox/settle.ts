@@ -86,25 +86,27 @@ export function createSettle(
       } catch (error) {
         if (!isKind(error, 'not-found')) throw error;
       }
-      const lock = await lockOf(record, signal);
-      if (lock === undefined) return 'free';
-      // A guest that is being made has no mark yet: it may be ours, of an order whose answer was lost.
-      if (!halfMade.has(lock) || clock.monotonicMs() > endMs) return 'taken';
+      const found = await lockOf(record, signal);
+      if (found === undefined) return 'free';
+      // What is being made has no mark yet: it may be ours, of a lost answer or of before a crash.
+      if (!halfMade.has(found.lock) || clock.monotonicMs() > endMs) return 'taken';
+      await settleTasks(tools, found.place, signal);
       await clock.sleep(halfMadeEveryMs, signal);
     }
   }
 
   /** Of whatever guest has its number; undefined: none has. */
-  async function lockOf({ vmid }: ClusterGuest, signal: AbortSignal): Promise<string | undefined> {
+  async function lockOf({ vmid }: ClusterGuest, signal: AbortSignal) {
     const rows = await api.call('GET /cluster/resources', { type: 'vm' }, { signal });
     const row = (Array.isArray(rows) ? (rows as Record<string, unknown>[]) : []).find(
       (each) => Number(each['vmid']) === vmid,
     );
     if (row === undefined) return undefined;
     const kind = kinds[row['type'] === 'qemu' ? 'qemu' : 'lxc'];
+    const place = { node: textOf(row['node']), vmid };
     try {
-      const call = kind.calls({ node: textOf(row['node']), vmid }).config();
-      return textOf(configurationOf(await ask(tools, call, signal))['lock']);
+      const config = configurationOf(await ask(tools, kind.calls(place).config(), signal));
+      return { lock: textOf(config['lock']), place };
     } catch (error) {
       if (isKind(error, 'not-found')) return undefined;
       throw error;
@@ -149,16 +151,22 @@ export function createSettle(
     }
   }
 
+  async function createAndLook(record: ClusterGuest, spec: InstanceSpec, signal: AbortSignal) {
+    try {
+      await create(record, spec, signal);
+    } catch (error) {
+      if (!isKind(error, 'already-exists')) throw error;
+    }
+    return whoseIs(record, signal);
+  }
+
   /** Until a guest with our mark is there. A number that somebody else has by now is given up. */
   async function make(first: ClusterGuest, spec: InstanceSpec, signal: AbortSignal): Promise<ClusterGuest> {
     let record = first;
     for (let tries = 0; tries < mostNumbers; tries += 1) {
-      try {
-        await create(record, spec, signal);
-      } catch (error) {
-        if (!isKind(error, 'already-exists')) throw error;
-      }
-      const whose = await whoseIs(record, signal);
+      // Begun before a crash, or unknown to a store that was restored: it is there, and not made again.
+      const before = isTaken(record.vmid) ? await whoseIs(record, signal) : 'free';
+      const whose = before === 'free' ? await createAndLook(record, spec, signal) : before;
       if (whose === 'ours') return markMade(record);
       if (whose === 'taken') record = await takeOtherNumber(record);
       if (whose === 'free')
