@@ -211,8 +211,8 @@ export function createSnapshots(
     try {
       await setBack(record, id, signal);
     } catch (error) {
-      // Some storages go back to their newest snapshot alone.
-      if (!isKind(error, 'failed-precondition') || later.length === 0) throw error;
+      // Some storages go back to their newest snapshot alone. Whatever else is in the way, nothing is lost.
+      if (!isKind(error, 'failed-precondition') || error.reason !== 'newer-snapshots') throw error;
       await removeAll(record, later, signal);
       await setBack(record, id, signal);
     }

@@ -97,6 +97,24 @@ describe('images', () => {
 });
 
 describe('snapshots of a container', () => {
+  it.each([
+    { because: 'snapshot feature is not available', left: ['first', 'second'], end: 'rejected' },
+    { because: "can't rollback, more recent snapshots exist", left: ['first'], end: 'fulfilled' },
+  ])('that are newer go only where a step back needs it: $because', async ({ because, left, end }) => {
+    await using world = await openQuickWorld();
+    const { backend } = world;
+    const order = await runGuest(world, { ...container, rootPool: 'btr' });
+    const [first, second] = [randomUUIDv7(), randomUUIDv7()].toSorted() as [SnapshotId, SnapshotId];
+    await backend.createSnapshot(order, { id: first, name: 'first' }, signal);
+    await backend.createSnapshot(order, { id: second, name: 'second' }, signal);
+    const rollback = 'POST /nodes/{node}/lxc/{vmid}/snapshot/{snapname}/rollback';
+    world.server.faults.failNext(rollback, { status: 500, message: because });
+    const [result] = await Promise.allSettled([backend.rollbackSnapshot(order, first, signal)]);
+    expect(result.status).toBe(end);
+    const there = await Array.fromAsync(backend.listSnapshots(order.node, order.instanceId, signal));
+    expect(there.map(({ name }) => name)).toEqual(left);
+  });
+
   it('go back to where it was, with its configuration as its spec says, and leave others’ alone', async () => {
     await using world = await openQuickWorld();
     const { backend } = world;

@@ -144,6 +144,12 @@ const seen: readonly (readonly [words: string, kind: string, reason: string])[] 
   ['start failed: QEMU exited with code 1', 'failed-precondition', 'start'],
   // What a storage or a version cannot
   ['snapshot feature is not available', 'failed-precondition', 'unsupported'],
+  ["can't rollback, more recent snapshots exist", 'failed-precondition', 'newer-snapshots'],
+  [
+    "can't rollback, 'd1' is not most recent snapshot on 'subvol-100-disk-0'",
+    'failed-precondition',
+    'newer-snapshots',
+  ],
   [
     "Linked clone feature for 'btr:7050/subvol-7050-disk-0.subvol' is not available",
     'failed-precondition',

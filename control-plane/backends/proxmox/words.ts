@@ -133,6 +133,8 @@ const rows: readonly Row[] = [
   { words: /RRD error/, ...missing('metrics') },
   { words: /does not exist|no such |not found|No such file/, ...missing('object') },
 
+  // PVE::Storage::ZFSPoolPlugin.
+  { words: /not most recent snapshot|more recent snapshots exist/, ...precondition('newer-snapshots') },
   { words: /already running|is running\b|on a running container|of a running/, ...running },
   { words: /can't .* if the CT is running|can't migrate running/, ...running },
   { words: /not running/, ...notRunning },
