@@ -14,6 +14,7 @@ import { textOf } from './guests/properties.ts';
 import type { Images } from './images.ts';
 import { configurationOf, type FoundConfig, type Look } from './look.ts';
 import { isOurTag, markOf, parseTags, readMark, withMark, withTag } from './marks.ts';
+import { parseResources } from './observe.ts';
 import type { OwnGuests } from './own-guests.ts';
 import { ask, perform, type PerformEnd, settleTasks } from './perform.ts';
 import type { Power } from './power.ts';
@@ -24,7 +25,6 @@ import { chooseVmid } from './vmids.ts';
 const mostNumbers = 20;
 /** What is made half by somebody, perhaps by us, is waited for. */
 const halfMadeForMs = 30_000;
-const halfMadeEveryMs = 3000;
 const halfMade: ReadonlySet<string> = new Set(['create', 'clone']);
 /** Answers may be lost again and again. */
 const mostRounds = 5;
@@ -91,19 +91,16 @@ export function createSettle(
       // What is being made has no mark yet: it may be ours, of a lost answer or of before a crash.
       if (!halfMade.has(found.lock) || clock.monotonicMs() > endMs) return 'taken';
       await settleTasks(tools, found.place, signal);
-      await clock.sleep(halfMadeEveryMs, signal);
     }
   }
 
   /** Of whatever guest has its number; undefined: none has. */
   async function lockOf({ vmid }: ClusterGuest, signal: AbortSignal) {
     const rows = await api.call('GET /cluster/resources', { type: 'vm' }, { signal });
-    const row = (Array.isArray(rows) ? (rows as Record<string, unknown>[]) : []).find(
-      (each) => Number(each['vmid']) === vmid,
-    );
+    const row = parseResources(rows).guests.find((each) => each.vmid === vmid);
     if (row === undefined) return undefined;
-    const kind = kinds[row['type'] === 'qemu' ? 'qemu' : 'lxc'];
-    const place = { node: textOf(row['node']), vmid };
+    const kind = kinds[row.kind];
+    const place = { node: row.node, vmid };
     try {
       const config = configurationOf(await ask(tools, kind.calls(place).config(), signal));
       return { lock: textOf(config['lock']), place };
