@@ -49,8 +49,10 @@ async function workloadText(name: string, context: CommandContext): Promise<Resu
   };
 }
 
-const runtimeText = (status: WorkloadStatus | undefined): string =>
-  status === undefined || status.runtime === '' ? '' : `${status.runtime} (${status.runtimeBecause})`;
+function runtimeText(status: WorkloadStatus | undefined): string {
+  const { runtime = '', runtimeBecause = '' } = status ?? {};
+  return runtimeBecause === '' ? runtime : `${runtime} (${runtimeBecause})`;
+}
 
 type Limits = Pick<Resources, 'cpuMillicores' | 'memoryMib' | 'pids'>;
 

@@ -4,16 +4,7 @@ import { refusal, ApiFailure } from './failure.ts';
 import { restoreContainer } from './backup-restore.ts';
 import { underLock, isRoot, newMac } from './guest-life.ts';
 import { parseParts, type Parts } from './guest-property.ts';
-import {
-  allocate,
-  checkSize,
-  free,
-  lxcFormat,
-  needStorage,
-  parseVolume,
-  pathOf,
-  sizePart,
-} from './guest-volumes.ts';
+import { allocate, checkSize, free, lxcFormat, needStorage, parseVolume, sizePart } from './guest-volumes.ts';
 import { addHaResource } from './ha-resources.ts';
 import { requireForOptions } from './guest-rights.ts';
 import { formatMountPoint, isLxcVolume, normaliseLxcValue } from './lxc-config.ts';
@@ -237,5 +228,3 @@ export function fileSystemLines(bytes: number): string[] {
     '',
   ];
 }
-
-export { pathOf };
