@@ -114,11 +114,12 @@ function assumeResolved(run: Run): void {
   const { spec, resolved, metadata } = workload;
   const isSame = resolved !== undefined && resolved.reference === spec.image;
   const digest = isSame ? resolved.digest : noDigest;
+  const choice = runtimeOf(workload, storedRouting(run.tx));
   const assumed = {
     generation: metadata.generation,
-    image: spec.image.includes('@') ? spec.image : pinImage(spec.image, digest),
+    image: spec.image.includes('@') ? spec.image : pinImage(spec.image, digest, choice.runtime),
     digest,
-    ...runtimeOf(workload, storedRouting(run.tx)),
+    ...choice,
   };
   run.tx.put('workload', run.id, { ...workload, resolved: assumed, resolveMessage: '' }, run.project);
   const detail = `find the digest of ${spec.image}`;

@@ -171,7 +171,7 @@ async function resolveImage(workload: Workload, context: StepContext): Promise<v
     try {
       const timeout = clock.timeout(resolveTimeoutMs, signal);
       const { digest } = await backendOf(node).resolveImage(node, spec.image, spec.imageCredential, timeout);
-      const image = pinImage(spec.image, digest);
+      const image = pinImage(spec.image, digest, runtime);
       const { generation } = metadata;
       await store.transact((tx) => resolveWorkload(tx, workload, { ...found, generation, image, digest }));
       return;

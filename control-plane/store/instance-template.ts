@@ -155,11 +155,11 @@ function textOfSpec(spec: InstanceSpec): string {
 
 /**
  * A reference bound to the digest it stood for: "host:port/name:tag" becomes "host:port/name@sha256:…", and
- * "oci:/path" "oci:/path@sha256:…".
+ * "oci:/path" "oci:/path@sha256:…". Clusters pull by tag alone: for their runtimes it stays.
  */
-export function pinImage(reference: string, digest: string): string {
+export function pinImage(reference: string, digest: string, runtime = ''): string {
   const [unpinned = ''] = reference.split('@');
-  if (unpinned.startsWith('oci:')) return `${unpinned}@${digest}`;
+  if (unpinned.startsWith('oci:') || runtime.startsWith('proxmox-')) return `${unpinned}@${digest}`;
   const tagAt = unpinned.indexOf(':', unpinned.lastIndexOf('/') + 1);
   return `${tagAt < 0 ? unpinned : unpinned.slice(0, tagAt)}@${digest}`;
 }

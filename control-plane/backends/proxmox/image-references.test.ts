@@ -2,7 +2,16 @@ import { describe, expect, it } from 'vitest';
 import type { Digest } from '#shared/model.ts';
 import { checkImage, collectFaults } from '#shared/wire/checks.ts';
 import { pinImage } from '../../store/instance-template.ts';
-import { digestIn, digestOfStored, identityOf, parseImage, storedName } from './image-references.ts';
+import {
+  digestIn,
+  digestOfStored,
+  identityOf,
+  isOciImage,
+  parseImage,
+  storedImage,
+  storedName,
+} from './image-references.ts';
+import { ociFileName, storedOci } from './oci-names.ts';
 
 const digest = `sha256:${'a'.repeat(64)}` as Digest;
 
@@ -32,7 +41,14 @@ describe('an image for a cluster', () => {
   it('comes from the net with its digest alone', () => {
     const url = 'https://images.example/noble.qcow2';
     expect(parseImage(`${url}@${digest}`)).toEqual({ kind: 'url', url, digest });
-    for (const image of [url, 'docker.io/library/nginx:1', 'oci:/srv/layout', 'lxc:images/debian/12'])
+    for (const image of [
+      url,
+      'nginx:1',
+      'oci:/srv/layout',
+      'lxc:images/debian/12',
+      'lxc:1/debian',
+      '[::1]:5/a',
+    ])
       expect(() => parseImage(image)).toThrow(expect.objectContaining({ kind: 'unimplemented' }) as Error);
   });
 
@@ -52,5 +68,41 @@ describe('an image for a cluster', () => {
     expect(() => storedName(digest, 'https://h/a')).toThrow(/wanted an image that ends in/);
     expect(digestOfStored('local:vztmpl/debian.tar.gz')).toBeUndefined();
     expect(identityOf('local:vztmpl/a', 1)).not.toBe(identityOf('local:vztmpl/a', 2));
+  });
+});
+
+describe('an image in a registry', () => {
+  it.each([
+    ['registry.example:5000/team/my_web:1.4', 'registry.example:5000/team/my_web:1.4'],
+    ['registry.example/web', 'registry.example/web:latest'],
+  ])('is read out of %s, pinned or not, and keeps its tag', (image, reference) => {
+    const faults = collectFaults();
+    expect(checkImage(image, 'image', faults)).toBe(image);
+    faults.throwIfAny('image');
+    expect(isOciImage(image)).toBe(true);
+    for (const each of [image, pinImage(image, digest, 'proxmox-lxc')])
+      expect(parseImage(each)).toEqual({ kind: 'oci', reference });
+    expect(pinImage('registry.example/web:1.4', digest)).toBe(`registry.example/web@${digest}`);
+  });
+
+  it.each(['r.example:5000/a/b_c:1', 'r.example/a_b:1', 'r.example/a/b:1', 'R.example/a__b/c-d:V_1.0-x'])(
+    'has a file of its own, which tells it again: %s',
+    (reference) => {
+      const name = ociFileName(reference);
+      expect(name).toMatch(/^drover-oci-[A-Za-z0-9_.-]+$/);
+      expect(storedOci(`local:vztmpl/${name}.tar`)).toEqual({ name, reference });
+      const image = storedImage({ volid: `local:vztmpl/${name}.tar`, sizeBytes: 7 });
+      expect(image).toMatchObject({ reference, isOurs: true });
+      expect(storedImage({ volid: `nfs:vztmpl/${name}.tar`, sizeBytes: 7 }).digest).toBe(image.digest);
+      expect(storedImage({ volid: `local:vztmpl/${name}.tar`, sizeBytes: 8 }).digest).not.toBe(image.digest);
+    },
+  );
+
+  it('of a reference that is too long for a file is named by what it adds up to', () => {
+    const reference = `r.example/${'a/'.repeat(100)}b:1`;
+    const name = ociFileName(reference);
+    expect(name.length).toBeLessThan(100);
+    expect(storedOci(`local:vztmpl/${name}.tar`)).toEqual({ name, reference: undefined });
+    expect(storedOci('local:vztmpl/web.tar')).toBeUndefined();
   });
 });

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { DroverError } from '#shared/errors.ts';
 import type { Digest } from '#shared/model.ts';
+import { ociIdentity, storedOci } from './oci-names.ts';
 
 /** What an image's reference names, for guests of clusters. Without its digest. */
 export type ImageReference =
@@ -13,9 +14,15 @@ export type ImageReference =
   /** Fetched by the cluster. */
   | { readonly kind: 'url'; readonly url: string; readonly digest: Digest }
   /** On the control plane's own host. */
-  | { readonly kind: 'file'; readonly path: string; readonly digest: Digest | undefined };
+  | { readonly kind: 'file'; readonly path: string; readonly digest: Digest | undefined }
+  /** In a registry, pulled by a node: with its tag, by which alone the API pulls. */
+  | { readonly kind: 'oci'; readonly reference: string };
 
 export type Content = 'vztmpl' | 'import' | 'iso';
+
+const host = '[a-zA-Z0-9](?:[a-zA-Z0-9.-]*[a-zA-Z0-9])?(?::[0-9]{1,5})?';
+const part = '[a-z0-9]+(?:(?:\\.|__?|-+)[a-z0-9]+)*';
+const registryImage = new RegExp(`^(${host}(?:/${part})+)(:[A-Za-z0-9_][A-Za-z0-9._-]{0,127})?$`);
 
 const digestText = /@(sha256:[0-9a-f]{64})$/;
 
@@ -31,6 +38,8 @@ export function parseImage(image: string): ImageReference {
   if (guestKind === 'guest') return { kind: 'guest', vmid: Number(guest) };
   if (/^https?:/.test(reference) && digest !== undefined) return { kind: 'url', url: reference, digest };
   if (reference.startsWith('tar:')) return { kind: 'file', path: reference.slice('tar:'.length), digest };
+  const [, repository, tag = ':latest'] = isOciImage(image) ? (registryImage.exec(reference) ?? []) : [];
+  if (repository !== undefined) return { kind: 'oci', reference: `${repository}${tag}` };
   throw new DroverError('unimplemented', `no guest of a cluster can be made from ${image}`, {
     nextStep:
       'name one that is on a storage ("proxmox:local:vztmpl/NAME"), or "https://…@sha256:…" or "tar:/PATH"',
@@ -79,4 +88,23 @@ function contentOf(ending: string): Content {
 export function digestOfStored(volid: string): Digest | undefined {
   const [, hex] = /\/drover-sha256-([0-9a-f]{64})\.[a-z0-9.]+$/.exec(volid) ?? [];
   return hex === undefined ? undefined : (`sha256:${hex}` as Digest);
+}
+
+/** Whether a container's program and environment came with its image. */
+export const isOciImage = (image: string): boolean =>
+  !/^(?:https?|tar|oci|lxc|proxmox):/.test(image) && registryImage.test(image.replace(digestText, ''));
+
+/** A file on a storage as an image: what it is called by, and whether Drover brought it. */
+export function storedImage({ volid, sizeBytes }: { readonly volid: string; readonly sizeBytes: number }): {
+  readonly digest: Digest;
+  readonly reference: string;
+  readonly isOurs: boolean;
+} {
+  const oci = storedOci(volid);
+  const digest = digestOfStored(volid) ?? (oci && ociIdentity(oci.name, sizeBytes));
+  return {
+    digest: digest ?? identityOf(volid, sizeBytes),
+    reference: oci?.reference ?? `proxmox:${volid}`,
+    isOurs: digest !== undefined,
+  };
 }

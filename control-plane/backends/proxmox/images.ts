@@ -4,7 +4,8 @@ import type { PullProgress } from '../backend.ts';
 import type { ClusterTools } from './cluster-memory.ts';
 import { createFetchImage } from './fetch-image.ts';
 import type { PlacedImage } from './guests/guest-kind.ts';
-import { digestIn, digestOfStored, identityOf, type ImageReference, parseImage } from './image-references.ts';
+import { digestIn, identityOf, type ImageReference, parseImage, storedImage } from './image-references.ts';
+import { createOciPull } from './oci-pull.ts';
 import { isUpid } from './perform.ts';
 import { createStoredFiles, type StoredFile } from './stored-files.ts';
 
@@ -27,6 +28,7 @@ export function createImages(tools: ClusterTools): Images {
   const { api, tasks, memory, kinds, templateFiles, name: cluster } = tools;
   const files = createStoredFiles(tools);
   const fetchImage = createFetchImage(tools, files);
+  const oci = createOciPull(tools, files);
 
   async function storedFile(
     node: string,
@@ -56,10 +58,8 @@ export function createImages(tools: ClusterTools): Images {
 
   async function digestOf(node: string, image: ImageReference, signal: AbortSignal): Promise<Digest> {
     switch (image.kind) {
-      case 'stored': {
-        const { volid, sizeBytes } = await storedFile(node, image, signal);
-        return digestOfStored(volid) ?? identityOf(volid, sizeBytes);
-      }
+      case 'stored':
+        return storedImage(await storedFile(node, image, signal)).digest;
       case 'template': {
         const { vmid, diskBytes } = template(image.name);
         return identityOf(`${cluster}/${vmid}`, diskBytes);
@@ -70,6 +70,8 @@ export function createImages(tools: ClusterTools): Images {
         return image.digest;
       case 'file':
         return image.digest ?? templateFiles.digest(image.path);
+      case 'oci':
+        return storedImage(await oci.pull(node, image.reference, signal)).digest;
     }
   }
 
@@ -84,6 +86,8 @@ export function createImages(tools: ClusterTools): Images {
         nextStep: 'name a template as image',
       });
     const digest = await digestOf(node, image, signal);
+    if (image.kind === 'oci' && pinned !== undefined && pinned !== digest)
+      throw oci.otherDigest(image, digest);
     if (pinned !== undefined && pinned !== digest)
       throw new DroverError('failed-precondition', `the image is another one by now: ${digest}`, {
         nextStep: 'apply the workload again, to take the one that is there',
@@ -92,6 +96,8 @@ export function createImages(tools: ClusterTools): Images {
       const row = template(image.name);
       return { kind: 'guest', node: row.node, vmid: row.vmid };
     }
+    if (image.kind === 'oci')
+      return { kind: 'template', volid: (await oci.pull(node, image.reference, signal)).volid };
     const { volid, content } =
       image.kind === 'stored' ? image : await fetchImage(node, digest, image, signal);
     return { kind: content === 'vztmpl' ? 'template' : content, volid };
@@ -100,8 +106,9 @@ export function createImages(tools: ClusterTools): Images {
   async function remove(node: string, digest: Digest, signal: AbortSignal): Promise<number> {
     let freedBytes = 0;
     for await (const { storage, volid, sizeBytes } of files.all(node, signal)) {
-      if (digestOfStored(volid) !== digest && identityOf(volid, sizeBytes) !== digest) continue;
-      if (digestOfStored(volid) === undefined)
+      const found = storedImage({ volid, sizeBytes });
+      if (found.digest !== digest) continue;
+      if (!found.isOurs)
         throw new DroverError('failed-precondition', `${volid} was not brought by Drover`, {
           nextStep: 'remove it in the cluster itself, if nobody needs it',
         });
@@ -116,30 +123,48 @@ export function createImages(tools: ClusterTools): Images {
 
   return {
     async place(kind, node, { image }, signal) {
-      const found = await placed(node, parseImage(image), digestIn(image), signal);
+      const wants = parseImage(image);
+      // Nothing is pulled for a machine, which cannot be made from it.
+      const found: PlacedImage =
+        kind === 'qemu' && wants.kind === 'oci'
+          ? { kind: 'template', volid: '' }
+          : await placed(node, wants, digestIn(image), signal);
       // Containers are made of root file systems, machines of everything else.
       if ((kind === 'lxc') === (found.kind === 'template')) return found;
       const wanted = kind === 'lxc' ? 'a root file system (vztmpl)' : 'a disk (import), an ISO or a template';
       throw new DroverError('invalid-argument', `${kinds[kind].runtime} is made from ${wanted}`);
     },
-    resolve: (node, reference, signal) => digestOf(node, parseImage(reference), signal),
+    async resolve(node, reference, signal) {
+      const image = parseImage(reference);
+      const pinned = digestIn(reference);
+      if (image.kind !== 'oci') return digestOf(node, image, signal);
+      if (pinned === undefined)
+        return storedImage(await oci.pullAnywhere(node, image.reference, signal)).digest;
+      const there = await oci.find(node, image.reference, signal);
+      if (there === undefined || storedImage(there).digest !== pinned)
+        throw oci.otherDigest(image, undefined);
+      return pinned;
+    },
     async *list(node, signal) {
       for await (const { volid, sizeBytes, atMs } of files.all(node, signal)) {
-        const fetched = digestOfStored(volid);
+        const { digest, reference, isOurs } = storedImage({ volid, sizeBytes });
         yield {
-          digest: fetched ?? identityOf(volid, sizeBytes),
-          references: [`proxmox:${volid}`],
+          digest,
+          references: [reference],
           sizeBytes,
           lastUsedAtMs: atMs,
           ready: true,
           usedBy: 0,
-          pinned: fetched === undefined,
+          pinned: !isOurs,
         };
       }
     },
     async *pull(node, reference, signal) {
       const image = parseImage(reference);
+      const pinned = digestIn(reference);
       const digest = await digestOf(node, image, signal);
+      if (image.kind === 'oci' && pinned !== undefined && pinned !== digest)
+        throw oci.otherDigest(image, digest);
       yield { step: 'fetching', bytesDone: 0, bytesTotal: 0, done: false, digest };
       if (image.kind === 'url' || image.kind === 'file') await fetchImage(node, digest, image, signal);
       yield { step: 'ready', bytesDone: 0, bytesTotal: 0, done: true, digest };

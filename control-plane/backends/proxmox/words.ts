@@ -165,6 +165,11 @@ const rows: readonly Row[] = [
   { words: /migration aborted/, ...precondition('migration') },
 
   { words: /ERROR 40[0-9]: /, ...precondition('download', 'check the address of the image') },
+  {
+    words: /'skopeo (?:copy|list-tags) .*failed|manifest unknown/,
+    ...precondition('download', 'check name and tag; its registry must answer that node, without a login'),
+  },
+  { words: /Install 'skopeo'/, ...precondition('download', 'install the package skopeo on that node') },
   { words: /download failed/, kind: 'unavailable', reason: 'download' },
   {
     words: /activate storage|is not online|storage .* not available on/,

@@ -12,7 +12,18 @@ export interface Downloaded {
   readonly sha512: string;
 }
 
+/** An image in a registry. */
+export interface RegistryImage {
+  readonly bytes: number;
+  /** Its ENTRYPOINT and CMD in one. */
+  readonly command: readonly string[];
+  /** "PATH=/bin". */
+  readonly env: readonly string[];
+}
+
 export interface Internet {
+  /** By reference with its tag: "registry.example/web:1.4". */
+  readonly images: Map<string, RegistryImage>;
   /** By URL; another file of the same host is not found there. */
   readonly files: Map<string, Uint8Array>;
   /** Throws where nothing listens. */
@@ -22,6 +33,7 @@ export interface Internet {
 export function createInternet(): Internet {
   const files = new Map<string, Uint8Array>();
   return {
+    images: new Map(),
     files,
     async fetch(url) {
       const file = files.get(url);

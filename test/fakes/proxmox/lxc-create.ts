@@ -3,12 +3,13 @@ import { permissionFailure } from './permission.ts';
 import { refusal, ApiFailure } from './failure.ts';
 import { restoreContainer } from './backup-restore.ts';
 import { underLock, isRoot, newMac } from './guest-life.ts';
-import { parseParts, type Parts } from './guest-property.ts';
+import { formatParts, parseParts, type Parts } from './guest-property.ts';
 import { allocate, checkSize, free, lxcFormat, needStorage, parseVolume, sizePart } from './guest-volumes.ts';
 import { addHaResource } from './ha-resources.ts';
 import { requireForOptions } from './guest-rights.ts';
 import { formatMountPoint, isLxcVolume, normaliseLxcValue } from './lxc-config.ts';
 import { startTask } from './lxc-power.ts';
+import type { RegistryImage } from './internet.ts';
 import type { Call } from './route.ts';
 import type { TaskControl } from './task-engine.ts';
 import type { Guest, World } from './world.ts';
@@ -140,12 +141,38 @@ async function make(call: Call, guest: Guest, control: TaskControl, made: string
     'Total bytes read: 2150400 (2.1MiB, 76MiB/s)',
   );
   await control.passes(200);
-  control.log('Detected container architecture: amd64');
+  const { image } = world.storages.find(template, node) ?? {};
+  if (image === undefined) control.log('Detected container architecture: amd64');
+  else takeFromImage(config, image, control);
   world.writeConfig(guest, control.pid);
   guest.config = config;
   guest.inside.hostname = config['hostname'] ?? '';
   if (parameters['pool'] !== undefined) world.pools.get(parameters['pool'])?.guests.add(guest.vmid);
 }
+
+/** Its program and environment override what the call said. */
+function takeFromImage(
+  config: Record<string, string>,
+  { command, env }: RegistryImage,
+  control: Pick<TaskControl, 'log'>,
+): void {
+  control.log('Detected OCI archive');
+  if (command.length > 0 && command[0] !== '/sbin/init') {
+    config['entrypoint'] = command.map(quoted).join(' ');
+    config['cmode'] = 'console';
+    for (const key of Object.keys(config).filter((each) => /^net\d+$/.test(each))) {
+      const parts = parseParts(config[key] ?? '', 'name');
+      if (parts.has('host-managed')) continue;
+      control.log(`Auto-Enabling host-managed network for network device ${key}.`);
+      parts.set('host-managed', '1');
+      config[key] = formatParts(parts, '', ['name']);
+    }
+  }
+  if (env.length > 0) config['env'] = env.join('\0');
+}
+
+const quoted = (word: string): string =>
+  /^[\w!%+,./:@^-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
 
 function templatePath(world: World, template: string): string {
   const [storage = '', name = ''] = template.split(':');

@@ -1,5 +1,7 @@
 /** Storages and the volumes on them. */
 
+import type { RegistryImage } from './internet.ts';
+
 export interface Volume {
   /** "local:vztmpl/alpine.tar.gz", "btr:101/subvol-101-disk-0.subvol". */
   readonly volid: string;
@@ -17,6 +19,8 @@ export interface Volume {
   protected?: boolean;
   /** Of what was uploaded or downloaded. */
   readonly sha256?: string;
+  /** Pulled from a registry. */
+  readonly image?: RegistryImage;
   /** What a backup holds, for restores. */
   readonly backupOf?: { readonly kind: 'lxc' | 'qemu'; readonly config: Readonly<Record<string, string>> };
 }

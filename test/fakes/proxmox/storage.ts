@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import { refusal } from './failure.ts';
 import type { Call, Routes } from './route.ts';
 import type { StorageDefinition, Volume } from './storage-model.ts';
+import { registryRoutes } from './storage-registry.ts';
 import { contentFolders, needStorage } from './storage-paths.ts';
 import { uploadRoutes } from './storage-upload.ts';
 import type { World } from './world.ts';
@@ -248,4 +249,5 @@ export const storageRoutes: Routes = {
   'PUT /nodes/{node}/storage/{storage}/content/{volume}': updateVolume,
   'DELETE /nodes/{node}/storage/{storage}/content/{volume}': deleteVolume,
   ...uploadRoutes,
+  ...registryRoutes,
 };

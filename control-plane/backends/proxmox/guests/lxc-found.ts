@@ -6,6 +6,7 @@ import type { Configuration, FindContext, FoundSpec } from './guest-kind.ts';
 import { useOf } from './interfaces.ts';
 import { lxcLimits, storageOfVolume } from './lxc-limits.ts';
 import { foundFeatures } from './lxc-options.ts';
+import { foundProgram } from './lxc-program.ts';
 import { indexedKeys, interfacesOf } from './lxc-network.ts';
 import { isOn, numberOf, parseDiskMib, parseList, parseProperties, textOf } from './properties.ts';
 import { ownTags, unsayableTags } from './tags.ts';
@@ -20,6 +21,7 @@ export function foundLxcSpec(config: Configuration, context: FindContext): Found
   const { limits } = lxcLimits(config);
   const isStarted = isOn(config['onboot']);
   const features = parseProperties(config['features']);
+  const program = foundProgram(config);
   const cluster: ClusterOptions = {
     ...plainClusterOptions,
     tags: ownTags(config),
@@ -33,8 +35,8 @@ export function foundLxcSpec(config: Configuration, context: FindContext): Found
     replicas: 1,
     placement: { require: [], strategy: 'spread' },
     update: { readyAfterMs: usual.readyAfterMs },
-    command: [],
-    env: {},
+    command: [...program.command],
+    env: program.env,
     user: '',
     workingDir: '',
     imageCredential: '',
@@ -56,7 +58,7 @@ export function foundLxcSpec(config: Configuration, context: FindContext): Found
   };
   return {
     spec,
-    notes: [...notesOf(config), ...mounts.notes],
+    notes: [...notesOf(config), ...program.notes, ...mounts.notes],
     obstacles: [
       ...obstaclesOf(config),
       ...uses.map(({ obstacle }) => obstacle).filter((text) => text !== ''),
@@ -77,8 +79,8 @@ function obstaclesOf(config: Configuration): string[] {
 /** Keys that a spec says, that the cluster keeps for itself, or that say nothing. */
 const known = new Set(
   (
-    'arch cores cpulimit description digest features hostname lock lxc memory nameserver onboot ostype ' +
-    'parent protection rootfs searchdomain snapshots startup swap tags template unprivileged'
+    'arch cores cpulimit description digest entrypoint env features hostname lock lxc memory nameserver ' +
+    'onboot ostype parent protection rootfs searchdomain snapshots startup swap tags template unprivileged'
   ).split(' '),
 );
 const isKnown = (key: string): boolean => known.has(key) || /^(net|mp|unused)\d+$/.test(key);

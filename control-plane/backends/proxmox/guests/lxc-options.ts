@@ -11,13 +11,12 @@ import {
   parseList,
   parseProperties,
   type Properties,
-  textOf,
 } from './properties.ts';
 import { ownTags, tagsWith } from './tags.ts';
 
 /** What is one value each. Undefined: the key is not to be there. */
 function wantedOptions(spec: InstanceSpec): Readonly<Record<string, string | number | boolean | undefined>> {
-  const { resources, restart, startOrder, dns, command, env } = spec;
+  const { resources, restart, startOrder, dns } = spec;
   const text = (words: readonly string[], separator: string): string | undefined =>
     words.length === 0 ? undefined : words.join(separator);
   return {
@@ -28,11 +27,6 @@ function wantedOptions(spec: InstanceSpec): Readonly<Record<string, string | num
     startup: startOrder === 0 ? undefined : `order=${startOrder}`,
     nameserver: text(dns.servers, ' '),
     searchdomain: text(dns.search, ' '),
-    entrypoint: text(command, ' '),
-    env: text(
-      Object.entries(env).map(([key, value]) => `${key}=${value}`),
-      '\0',
-    ),
   };
 }
 
@@ -73,8 +67,6 @@ export function optionChanges(spec: InstanceSpec, config: Configuration): Change
     set['tags'] = tagsWith(config, clusterOf(spec).tags);
   says('nameserver', parseList(config['nameserver']).join(' ') === dns.servers.join(' '));
   says('searchdomain', parseList(config['searchdomain']).join(' ') === dns.search.join(' '));
-  if (spec.command.length > 0) says('entrypoint', textOf(config['entrypoint']) === wanted['entrypoint']);
-  if (Object.keys(spec.env).length > 0) says('env', textOf(config['env']) === wanted['env']);
   const startup = parseProperties(config['startup'], 'order');
   if (numberOf(startup.get('order')) !== startOrder) {
     const next = mergeProperties(startup, { order: startOrder === 0 ? undefined : startOrder });

@@ -388,6 +388,16 @@ describe('a container that was there before', () => {
     expect(lxcKind.changes(instance, found, context)).toEqual(none);
   });
 
+  it('has its program and environment in its spec, from 9.1 on', () => {
+    const found = { ...richConfig, entrypoint: '/bin/web -p 80', env: 'PATH=/bin\0A=b=c' };
+    const { spec, notes } = lxcKind.spec(found, { ...context, networks: [lan] });
+    expect(spec).toMatchObject({ command: ['/bin/web', '-p', '80'], env: { PATH: '/bin', A: 'b=c' } });
+    expect(notes.join()).not.toMatch(/entrypoint|env/);
+    const { replicas: _, placement: __, update: ___, ...alike } = spec;
+    const instance: InstanceSpec = { ...alike, displayName: 'x', workload: 'web', assigned: rich.assigned };
+    expect(lxcKind.changes(instance, found, context)).toEqual(none);
+  });
+
   const bare: Configuration = { rootfs: 'local:1/disk.raw,size=4G', unprivileged: 1, swap: 0 };
   it.each<{ name: string; config: Configuration; obstacle: RegExp | undefined }>([
     { name: 'a plain one', config: {}, obstacle: undefined },

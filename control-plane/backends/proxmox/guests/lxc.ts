@@ -14,6 +14,7 @@ import {
   type SpecContext,
 } from './guest-kind.ts';
 import { type Change, featureChanges, newFeatures, optionChanges, options } from './lxc-options.ts';
+import { cannotRun, newProgram, programChanges } from './lxc-program.ts';
 import { freeKeys, indexedKeys, interfaceChanges, interfacesOf, newInterface } from './lxc-network.ts';
 import {
   formatProperties,
@@ -28,9 +29,6 @@ import {
 const defaultDiskMib = 4096;
 
 const gibOf = (mib: number): number => Math.ceil(mib / 1024);
-
-/** From 9.1 on a container's first program and its environment can be set. */
-const setsProgram = ({ major, minor }: ClusterVersion): boolean => major > 9 || (major === 9 && minor >= 1);
 
 /** Containers of Proxmox VE. */
 export const lxcKind: GuestKind = {
@@ -63,16 +61,7 @@ function cannot(spec: InstanceSpec, version: ClusterVersion): string[] {
   const { security, volumes, assigned } = spec;
   const faults: readonly (readonly [isAsked: boolean, words: string])[] = [
     [spec.network === 'host', 'network "host": a container has interfaces of its own, or none'],
-    [
-      !setsProgram(version) && spec.command.length > 0,
-      'command: a container starts the init of its template; from 9.1 on it can be set',
-    ],
-    [
-      !setsProgram(version) && Object.keys(spec.env).length > 0,
-      'env: a container has the environment of its template; from 9.1 on it can be set',
-    ],
-    [spec.command.some((word) => /[\s\0"'\\]/.test(word)), 'command: its words have no spaces and no quotes'],
-    [Object.values(spec.env).some((value) => /[\n\r\0]/.test(value)), 'env: no value has several lines'],
+    [spec.imageCredential !== '', 'imageCredential: nodes pull without a login'],
     [spec.user !== '', 'user: a container starts its init as root'],
     [spec.workingDir !== '', 'workingDir: a container starts its init in /'],
     [spec.vm !== undefined, 'vm: a container is no machine'],
@@ -85,6 +74,7 @@ function cannot(spec: InstanceSpec, version: ClusterVersion): string[] {
     [spec.dns.options.length > 0, 'dns.options: only servers and search domains can be set'],
   ];
   return [
+    ...cannotRun(spec, version),
     ...faults.filter(([isAsked]) => isAsked).map(([, words]) => words),
     ...volumes.filter(({ sizeMib }) => sizeMib === 0).map(({ name }) => `volume ${name}: it needs a size`),
     ...volumes.filter(({ keep }) => keep).map(({ name }) => `volume ${name}: keep: it goes with its guest`),
@@ -108,6 +98,7 @@ function creation(spec: InstanceSpec, context: MakeContext) {
     description: mark.line,
     swap: 0,
     ...options(spec),
+    ...newProgram(spec),
     ...(features !== undefined && { features }),
     ...(pool !== '' && { pool }),
     ...(sshKeys.length > 0 && { 'ssh-public-keys': sshKeys.join('\n') }),
@@ -132,6 +123,7 @@ const newMountPoint = ({ mountPath, sizeMib, readOnly }: Claim, storage: string)
 function changes(spec: InstanceSpec, config: Configuration, context: SpecContext): GuestChanges {
   const parts = [
     optionChanges(spec, config),
+    programChanges(spec, config),
     featureChanges(spec, config),
     interfaceChanges(config, spec.assigned.attachments),
     volumeChanges(spec, config, context),
