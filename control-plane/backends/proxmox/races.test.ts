@@ -23,6 +23,8 @@ const sent = ({ server }: ProxmoxWorld, what: RegExp): string[] =>
   server.requests.list().filter((each) => what.test(each));
 const runsAs = (world: ProxmoxWorld, id: InstanceId, generation: number): Promise<unknown> =>
   until(() => phaseOf(world, id) === `running ${generation}`, { what: 'running', deadlineMs: 30_000 });
+const hasFailed = ({ seen }: ProxmoxWorld): boolean =>
+  seen.some((one) => one.kind === 'instance' && one.state.phase === 'failed');
 
 const kinds = [
   { kind: 'lxc', spec: container, configure: 'PUT' },
@@ -45,7 +47,7 @@ describe.each(kinds)('somebody else at a guest, $kind', ({ kind, spec, configure
     await world.backend.ensureInstance({ ...order, generation: 2 }, more(96), signal);
     await runsAs(world, order.instanceId, 2);
     expect(guestOf(world, order.instanceId).config['memory']).toBe('96');
-    expect(world.seen.some((one) => one.kind === 'instance' && one.state.phase === 'failed')).toBe(false);
+    expect(hasFailed(world)).toBe(false);
   });
 
   it('who has it locked when a task wants it is waited for, too', async () => {
@@ -75,6 +77,7 @@ describe.each(kinds)('somebody else at a guest, $kind', ({ kind, spec, configure
     await runsAs(world, order.instanceId, 2);
     expect(guest.config).toMatchObject({ memory: '96', hookscript: 'local:snippets/theirs.sh' });
     expect(sent(world, writes)).toHaveLength(2);
+    expect(hasFailed(world)).toBe(false);
   });
 
   it('who moves it just before it is to stop does not keep it from stopping', async () => {

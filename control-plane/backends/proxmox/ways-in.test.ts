@@ -4,7 +4,10 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
-import type { ClusterSpec, SnapshotId } from '#shared/model.ts';
+import type { Attachment, ClusterSpec, InstanceSpec, SnapshotId, VolumeId } from '#shared/model.ts';
+import { plainClusterOptions } from '#shared/wire/cluster-options.ts';
+import { emptyAssignment } from '#shared/wire/network.ts';
+import { plainVmOptions } from '#shared/wire/vm-options.ts';
 import type { ProxmoxServer } from '../../../test/fakes/proxmox-server.ts';
 import { container, machine, openQuickWorld, phaseOf, runGuest } from '../../../test/proxmox-world.ts';
 import { until } from '../../../test/until.ts';
@@ -12,6 +15,35 @@ import { rightsOf } from './rights.ts';
 
 const { signal } = new AbortController();
 const sha256 = (text: string): string => createHash('sha256').update(text).digest('hex');
+
+const eth0: Attachment = {
+  network: 'lan',
+  bridge: 'vmbr0',
+  managedBridge: false,
+  interface: 'eth0',
+  mac: '02:a1:b2:c3:d4:e5',
+  addresses: ['10.99.86.120/24'],
+  gateways: ['10.99.86.1'],
+  mtu: 0,
+  vlan: 0,
+  masquerade: false,
+  nodePrivateSubnet: '',
+  routes: [],
+};
+/** What takes a right of its own: an interface, names to look up, tags, a data volume. */
+const wide = (spec: InstanceSpec): InstanceSpec => ({
+  ...spec,
+  network: 'bridged',
+  dns: { servers: ['10.99.86.1'], search: ['example.test'], options: [] },
+  startOrder: 2,
+  cluster: { ...plainClusterOptions, tags: ['web'] },
+  volumes: [{ name: 'data', mountPath: '/data', sizeMib: 1024, pool: '', readOnly: false, keep: false }],
+  assigned: {
+    ...emptyAssignment,
+    attachments: [eth0],
+    volumes: [{ name: 'data', volumeId: randomUUIDv7() as VolumeId }],
+  },
+});
 
 /** What the lines of docs/proxmox.md make: a role, a user, and a separated token of the user's. */
 function documentedToken({ world: { access } }: ProxmoxServer): Partial<ClusterSpec> {
@@ -25,13 +57,13 @@ function documentedToken({ world: { access } }: ProxmoxServer): Partial<ClusterS
 
 describe.each(['8.4.21', '9.2.11'] as const)('the documented token on %s', (version) => {
   it.each([
+    { kind: 'a container', spec: wide(container) },
     {
-      kind: 'a container',
-      spec: { ...container, rootPool: 'btr' },
-      moves: { ...container, rootPool: 'shared' },
+      kind: 'a machine',
+      spec: { ...wide(machine), vm: { ...plainVmOptions, cloudInit: { user: 'admin', sshKeys: [] } } },
     },
-    { kind: 'a machine', spec: machine, moves: { ...machine, rootPool: 'shared' } },
-  ])('may do all that is done with $kind', async ({ spec, moves }) => {
+  ])('may do all that is done with $kind', async ({ spec: plain }) => {
+    const spec = { ...plain, rootPool: plain.runtime === 'proxmox-lxc' ? 'btr' : 'local' };
     await using world = await openQuickWorld({ version, reachedBy: documentedToken });
     const { backend } = world;
     expect(backend.status('lab')?.rights.filter(({ granted }) => !granted)).toEqual([]);
@@ -51,7 +83,12 @@ describe.each(['8.4.21', '9.2.11'] as const)('the documented token on %s', (vers
     await backend.removeInstance({ ...order, generation: 4 }, 0, signal);
     expect(world.server.world.guests.size).toBe(0);
 
-    const other = await runGuest(world, moves);
+    const other = await runGuest(world, {
+      ...plain,
+      volumes: [],
+      assigned: emptyAssignment,
+      rootPool: 'shared',
+    });
     await backend.migrate(other, world.node('pve3'), signal);
     await backend.removeInstance(other, 0, signal);
     expect(world.server.world.guests.size).toBe(0);
