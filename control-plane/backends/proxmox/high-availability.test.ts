@@ -83,6 +83,16 @@ describe('a guest that HA manages', slow, () => {
     expect(world.server.world.ha.resources.get(`ct:${guest.vmid}`)?.state).toBe('started');
   });
 
+  it('is not told as stopped while HA cannot act, whatever its task says', async () => {
+    const { world, order, guest } = await underHa();
+    await using _ = world;
+    for (const name of ['pve1', 'pve3']) await world.server.faults.killNode(name);
+    const stop = world.backend.stopInstance(order, 0, signal);
+    await expect(stop).rejects.toMatchObject({ kind: 'unavailable' });
+    expect(guest.status).toBe('running');
+    expect(phaseOf(world, order.instanceId)).not.toMatch(/^stopped/);
+  });
+
   it('is on the other node when a move is done', async () => {
     const { world, order, guest } = await underHa();
     await using _ = world;

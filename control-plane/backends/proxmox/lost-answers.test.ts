@@ -1,6 +1,9 @@
 /** After a lost answer: a look at what is there, and nothing is done twice. */
 import { describe, expect, it } from 'vitest';
-import { randomUUID } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
 import type { SnapshotId } from '#shared/model.ts';
 import {
   container,
@@ -62,20 +65,14 @@ for (const { kind, spec, create } of kinds) {
 
     it('takes one snapshot, goes back to it, and removes it', async () => {
       await using world = await open();
-      const order = await runGuest(world, spec);
+      // A storage of files takes no snapshots of containers.
+      const order = await runGuest(world, kind === 'lxc' ? { ...spec, rootPool: 'btr' } : spec);
       const snapshot = { id: randomUUID() as SnapshotId, name: 'before' };
       const { backend, server } = world;
       const names = async () =>
         (await Array.fromAsync(backend.listSnapshots(order.node, order.instanceId, signal))).map(
           ({ name }) => name,
         );
-      if (kind === 'lxc') {
-        // A storage of files takes none of containers: said by its cluster, and no answer is lost.
-        await expect(backend.createSnapshot(order, snapshot, signal)).rejects.toMatchObject({
-          kind: 'failed-precondition',
-        });
-        return;
-      }
       server.faults.loseAnswer(`POST ${at}/snapshot`);
       expect(await backend.createSnapshot(order, snapshot, signal)).toMatchObject(snapshot);
       expect(await names()).toEqual(['before']);
@@ -85,6 +82,30 @@ for (const { kind, spec, create } of kinds) {
       server.faults.loseAnswer(`DELETE ${at}/snapshot/{snapname}`);
       await backend.removeSnapshot(order, snapshot.id, signal);
       expect(await names()).toEqual([]);
+    });
+
+    it('makes one guest alone when the answer comes later than it is waited for', async () => {
+      await using world = await open();
+      // The work goes on meanwhile; the connection is given up after a minute.
+      world.server.faults.delay(create, 400_000);
+      const order = world.order('pve1');
+      await world.backend.ensureInstance(order, spec, signal);
+      await until(() => phaseOf(world, order.instanceId) === 'running 1', {
+        what: 'running',
+        deadlineMs: 30_000,
+      });
+      expect(guestsOf(world)).toHaveLength(1);
+    });
+
+    it('is released, with its mark gone and nothing else', async () => {
+      await using world = await open();
+      const order = await runGuest(world, spec);
+      const [guest] = guestsOf(world);
+      world.server.faults.loseAnswer(`PUT ${at}/config`);
+      await world.backend.release(order, signal);
+      expect(guest?.status).toBe('running');
+      expect(guest?.config['tags'] ?? '').toBe('');
+      expect(guest?.config['description'] ?? '').toBe('');
     });
 
     it('stops it', async () => {
@@ -122,3 +143,53 @@ for (const { kind, spec, create } of kinds) {
     });
   });
 }
+
+describe('a lost answer, for a machine', () => {
+  it('stands still once, and goes on once', async () => {
+    await using world = await open();
+    const order = await runGuest(world, machine);
+    const at = 'POST /nodes/{node}/qemu/{vmid}/status';
+    world.server.faults.loseAnswer(`${at}/suspend`);
+    expect(await world.backend.pauseInstance(order, signal)).toMatchObject({ phase: 'paused' });
+    world.server.faults.loseAnswer(`${at}/resume`);
+    expect(await world.backend.resumeInstance(order, signal)).toMatchObject({ phase: 'running' });
+    expect([sent(world, /suspend$/), sent(world, /resume$/)]).toEqual([1, 1]);
+  });
+});
+
+describe('a lost answer, for an image', () => {
+  const text = 'a root file system';
+  const digest = `sha256:${createHash('sha256').update(text).digest('hex')}`;
+
+  it.each(['upload', 'download-url'] as const)('leaves none or one: %s', async (way) => {
+    await using world = await open();
+    const { server, backend } = world;
+    const node = world.node('pve1');
+    const images = () => Array.fromAsync(backend.listImages(node, signal));
+    const url = 'https://images.example/rootfs.tar.xz';
+    server.world.internet.files.set(url, Buffer.from(text));
+    const folder = await mkdtemp(path.join(tmpdir(), 'drover-lost-'));
+    try {
+      const file = path.join(folder, 'rootfs.tar.xz');
+      await writeFile(file, text);
+      const reference = `${way === 'upload' ? `tar:${file}` : url}@${digest}`;
+      const pull = () => Array.fromAsync(backend.pullImage(node, { reference, credential: '' }, signal));
+      await until(async () => (await images()).length > 0, { what: 'its storages are known' });
+      server.faults.cut(`POST /nodes/{node}/storage/{storage}/${way}`);
+      await expect(pull()).rejects.toMatchObject({ kind: 'unavailable' });
+      server.faults.loseAnswer(`POST /nodes/{node}/storage/{storage}/${way}`);
+      // What was begun may not have ended yet: then it is there the next time.
+      await until(
+        () =>
+          pull().then(
+            (all) => all.at(-1)?.done === true,
+            () => false,
+          ),
+        { what: 'it is there' },
+      );
+      expect(sent(world, new RegExp(`/${way}$`))).toBe(2);
+    } finally {
+      await rm(folder, { recursive: true });
+    }
+  });
+});

@@ -78,6 +78,24 @@ describe('what clusters tell of themselves', () => {
     expect(parseVersion(null)).toBe('');
   });
 
+  it('is read whether numbers are numbers, and flags are flags, or not', () => {
+    const row = { type: 'qemu', node: 'pve1', status: 'stopped', tags: 'a;b' };
+    for (const [vmid, template, maxmem] of [
+      [101, 1, 1024],
+      ['101', '1', '1024'],
+      [101, true, 1024],
+    ])
+      expect(parseResources([{ ...row, vmid, template, maxmem }]).guests).toMatchObject([
+        { vmid: 101, template: true, memoryBytes: 1024 },
+      ]);
+    for (const template of [0, '0', false, undefined, null, ''])
+      expect(parseResources([{ ...row, vmid: 101, template }]).guests).toMatchObject([{ template: false }]);
+    for (const quorate of [1, '1', true])
+      expect(parseMembership([{ type: 'cluster', name: 'x', quorate }])).toMatchObject({ quorate: true });
+    for (const quorate of [0, '0', false])
+      expect(parseMembership([{ type: 'cluster', name: 'x', quorate }])).toMatchObject({ quorate: false });
+  });
+
   it('has a dead node as what it is', () => {
     const all = recorded('8.4.21', 'failover', /^resources nodes$/).map((data) => parseResources(data).nodes);
     expect(all.some((nodes) => nodes.some(({ online }) => !online))).toBe(true);

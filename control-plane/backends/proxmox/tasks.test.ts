@@ -72,7 +72,7 @@ function taskTable() {
     },
     say: (upid: string, ...lines: string[]): void => void table.get(upid)?.log.push(...lines),
     break(
-      kind: 'unavailable' | 'unauthenticated' | 'deadline-exceeded' | undefined,
+      kind: 'unavailable' | 'unauthenticated' | 'deadline-exceeded' | 'aborted' | undefined,
       reason = 'node-unreachable',
     ): void {
       trouble =
@@ -303,6 +303,18 @@ describe('a node that does not answer', () => {
     await clock.advance(60_000);
     expect(end.ended()).toBe(false);
     expect(node.asked.length).toBeLessThan(35);
+    node.break(undefined);
+    node.end(upid);
+    await clock.advance(5000);
+    expect((await end).warnings).toBe(0);
+  });
+
+  it('for a lock, as has been seen, is asked again, and the task has not failed', async () => {
+    const upid = node.begin();
+    const end = watched(tasks.wait(upid, { signal }));
+    node.break('aborted', 'locked');
+    await clock.advance(5000);
+    expect(end.ended()).toBe(false);
     node.break(undefined);
     node.end(upid);
     await clock.advance(5000);

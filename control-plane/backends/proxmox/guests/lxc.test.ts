@@ -277,6 +277,13 @@ describe('a container of a cluster', () => {
     });
   });
 
+  it('has no option set and taken away at once, which its cluster refuses', () => {
+    for (const { spec, config } of changed) {
+      const { set, unset } = lxcKind.changes({ ...rich, ...spec }, { ...richConfig, ...config }, context);
+      expect(unset.filter((key) => key in set)).toEqual([]);
+    }
+  });
+
   it.each<{ name: string; spec: Partial<InstanceSpec>; words: RegExp; from91?: boolean }>([
     { name: 'the network of its host', spec: { network: 'host' }, words: /network "host"/ },
     { name: 'a program', spec: { command: ['/bin/sh'] }, words: /command/, from91: true },
