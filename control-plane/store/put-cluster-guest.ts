@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { isDeepStrictEqual } from 'node:util';
 import { DroverError } from '#shared/errors.ts';
 import type { ClusterGuest, InstanceId, InstanceSpec, NodeName } from '#shared/model.ts';
 import { canonicalText } from './canonical.ts';
@@ -111,12 +112,14 @@ export function putGuestRemoved(
 export function patchGuest(
   tx: Transaction,
   instanceId: InstanceId,
-  patch: Partial<Pick<ClusterGuest, 'vmid' | 'node' | 'made' | 'appliedGeneration'>>,
+  patch: Partial<Pick<ClusterGuest, 'vmid' | 'node' | 'made' | 'appliedGeneration' | 'copies'>>,
   nowMs: number,
 ): ClusterGuest | undefined {
   const record = tx.get('cluster-guest', instanceId);
   if (record === undefined || record.intent === 'removed') return record;
-  const isSame = Object.entries(patch).every(([key, value]) => record[key as keyof ClusterGuest] === value);
+  const isSame = Object.entries(patch).every(([key, value]) =>
+    isDeepStrictEqual(record[key as keyof ClusterGuest], value),
+  );
   return isSame ? record : put(tx, { ...record, ...patch, changedAtMs: nowMs });
 }
 

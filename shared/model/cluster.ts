@@ -60,6 +60,8 @@ export interface ClusterGuest {
   readonly made?: boolean;
   /** The newest generation that it was made to be as, and started for. Left out: none. */
   readonly appliedGeneration?: number;
+  /** Guests that bear its mark and were there beside it: not ours, also once it is gone. Left out: none. */
+  readonly copies?: readonly number[];
 }
 
 /** Whether a call may do what Drover wants of it. */

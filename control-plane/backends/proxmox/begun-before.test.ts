@@ -63,6 +63,25 @@ describe('after a start of ours', () => {
     }
   });
 
+  it('a copy by hand is a copy still, also where its original went meanwhile', async () => {
+    await using world = await openQuickWorld();
+    const order = await runGuest(world);
+    const [guest] = guestsOf(world);
+    if (guest === undefined) throw new Error('there is no guest');
+    world.server.world.guests.set(900, { ...guest, vmid: 900 });
+    const copies = () => world.store.snapshot().get('cluster-guest', order.instanceId)?.copies;
+    await until(() => copies()?.includes(900), { what: 'the copy is known' });
+    await world.backend.close();
+    world.server.world.guests.delete(guest.vmid);
+    const backend = await startAnew(world);
+    try {
+      await backend.removeInstance(order, 0, signal);
+      expect(guestsOf(world).map(({ vmid }) => vmid)).toEqual([900]);
+    } finally {
+      await backend.close();
+    }
+  });
+
   it('a guest that a person restored after its instance was removed is listed', async () => {
     await using world = await openQuickWorld();
     const order = await runGuest(world);

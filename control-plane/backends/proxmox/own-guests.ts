@@ -152,8 +152,19 @@ export function createOwnGuests(tools: ClusterTools): OwnGuests {
   function follow(found: ClusterGuest, row: GuestRow): void {
     const node = nodeOf(found);
     if (found.made !== true || (found.node === node && found.vmid === row.vmid)) return;
+    writeDown(found, { node, vmid: row.vmid });
+  }
+
+  /** Kept over a start of ours: a copy whose original goes meanwhile would pass for the restored original. */
+  function noteCopies(found: ClusterGuest, rows: readonly GuestRow[]): void {
+    const copies = rows.map(({ vmid }) => vmid).toSorted((one, other) => one - other);
+    if (found.made !== true || isDeepStrictEqual(found.copies ?? [], copies)) return;
+    writeDown(found, { copies });
+  }
+
+  function writeDown({ instanceId }: ClusterGuest, patch: Parameters<typeof patchGuest>[2]): void {
     void store
-      .transact((tx) => patchGuest(tx, found.instanceId, { node, vmid: row.vmid }, clock.nowMs()))
+      .transact((tx) => patchGuest(tx, instanceId, patch, clock.nowMs()))
       .catch((err: unknown) => tools.log.warn({ event: 'guest.unrecorded', cluster, err }));
   }
 
@@ -181,7 +192,9 @@ export function createOwnGuests(tools: ClusterTools): OwnGuests {
       const copies = new Set(memory.copies.map(({ vmid }) => vmid));
       const missing: { record: ClusterGuest; doubtful: GuestRow | undefined }[] = [];
       for (const found of records()) {
-        const { row, doubtful } = findOwn(tagOf(found.instanceId), found.vmid, index, copies);
+        const known = new Set([...copies, ...(found.copies ?? [])]);
+        const { row, doubtful, copies: now } = findOwn(tagOf(found.instanceId), found.vmid, index, known);
+        noteCopies(found, now);
         if (row !== undefined) takeRow(found, row);
         else if (found.made === true && clock.monotonicMs() >= of(found.instanceId).ownSightUntilMs)
           missing.push({ record: found, doubtful });

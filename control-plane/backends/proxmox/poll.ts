@@ -134,7 +134,8 @@ export function createPoll(
       own.records().map(({ instanceId, vmid }) => [tagOf(instanceId), own.of(instanceId).sight.vmid || vmid]),
     );
     const there = new Set(rows.map(({ vmid }) => vmid));
-    const before = new Set(memory.copies.map(({ vmid }) => vmid));
+    const stored = own.records().flatMap(({ copies = [] }) => copies);
+    const before = new Set([...stored, ...memory.copies.map(({ vmid }) => vmid)]);
     const isCopy = (row: GuestRow, tag: string): boolean => {
       const original = numbers.get(tag);
       if (original === row.vmid || !isOurTag(tag)) return false;
