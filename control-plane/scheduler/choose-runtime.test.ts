@@ -39,6 +39,34 @@ describe('the choice of a runtime', () => {
     expect(chooseRuntime({ name, labels, image }, routing)).toEqual({ runtime, runtimeBecause });
   });
 
+  it('is between all four, by where an image comes from and by labels', () => {
+    const rule = (name: string, runtime: string, image: string): RoutingRule => ({
+      name,
+      workload: undefined,
+      labels: {},
+      image: { kind: 'glob', text: image },
+      runtime,
+    });
+    const four: Routing = {
+      rules: [
+        rule('roots', 'proxmox-lxc', 'proxmox:*:vztmpl/*'),
+        rule('machines', 'proxmox-vm', 'proxmox:*'),
+        ...rules,
+      ],
+      defaultRuntime: 'crun',
+      revision: 1,
+    };
+    const chosen = (image: string) => chooseRuntime({ name: 'web', labels: {}, image }, four);
+    expect(chosen('proxmox:local:vztmpl/debian.tar.zst')).toEqual({
+      runtime: 'proxmox-lxc',
+      runtimeBecause: 'rule "roots"',
+    });
+    for (const image of ['proxmox:template/9000', 'proxmox:local:import/noble.qcow2'])
+      expect(chosen(image)).toEqual({ runtime: 'proxmox-vm', runtimeBecause: 'rule "machines"' });
+    expect(chosen('lxc:images/debian/12').runtime).toBe('lxc');
+    expect(chosen('registry.example/web:1').runtime).toBe('crun');
+  });
+
   it('is the one that the spec names, whatever the rules say', () => {
     const workload = workloadRecord({ runtime: 'crun', image: 'lxc:images/debian/12' });
     expect(runtimeOf(workload, routing)).toEqual({ runtime: 'crun', runtimeBecause: 'named in the spec' });
