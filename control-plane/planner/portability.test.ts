@@ -176,6 +176,21 @@ const rows: readonly [title: string, report: string[], line: RegExp][] = [
     /^image carries over: https:\/\/x\/y\.tar\.xz → /,
   ],
   [
+    'has an image of a registry pulled from 9.1 on',
+    there({ image: 'localhost:5000/web:1' }, version('9.1.0')),
+    /^image changes: localhost:5000\/web:1 → pulled by its nodes, by tag alone/,
+  ],
+  [
+    'has no image of a registry before',
+    there({ image: 'localhost:5000/web:1' }, version('9.0.4')),
+    /^image changes: localhost:5000\/web:1 → not known there/,
+  ],
+  [
+    'has no image of a registry that wants a login',
+    there({ image: 'localhost:5000/web:1', imageCredential: 'me' }, version('9.1.0')),
+    /^image changes: localhost:5000\/web:1 → not known there \(.*login/,
+  ],
+  [
     'has a tarball elsewhere',
     there({ image: '/x'.replace('/', 'tar:/') }),
     /^image changes: tar:\/x → a file on the control plane’s host/,

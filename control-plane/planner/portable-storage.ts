@@ -9,6 +9,7 @@ import {
   targetsOf,
   when,
 } from './portability-finding.ts';
+import { setsProgram } from './portable-program.ts';
 
 /** Its image, its root, its mounts and its snapshots. */
 export const storageFindings = (input: PortabilityInput): Finding[] => [
@@ -21,12 +22,23 @@ export const storageFindings = (input: PortabilityInput): Finding[] => [
 
 const withoutDigest = (reference: string): string => reference.split('@')[0] ?? '';
 
+/** From 9.1 on nodes of clusters pull from registries, for containers. */
+const isPulled = (input: PortabilityInput): boolean =>
+  input.to === 'proxmox-lxc' &&
+  setsProgram(input) &&
+  !/^(?:https?|tar|oci|lxc|proxmox):/.test(input.spec.image);
+
 /** The root goes over as it is; the image is what a copy would be made from anew. */
-function image({ spec, to }: PortabilityInput): Finding {
+function image(input: PortabilityInput): Finding {
+  const { spec, to } = input;
   const before = withoutDigest(spec.image);
   const toCluster = isOfCluster(to);
   if (before.startsWith('https://'))
     return carries('image', before, 'the same file, fetched anew where a copy is made from it');
+  if (isPulled(input))
+    return spec.imageCredential === ''
+      ? changes('image', before, 'pulled by its nodes, by tag alone', 'say the tag, and no digest')
+      : changes('image', before, 'not known there', 'its nodes pull from registries without a login alone');
   const wanted = toCluster
     ? 'proxmox:STORAGE:vztmpl/NAME, https://…@sha256:… or tar:/PATH of a template root'
     : 'tar:/PATH on the node, https://…@sha256:… or lxc:SERVER/…';
