@@ -108,6 +108,28 @@ describe('a guest of ours', () => {
     expect(world.seen.filter(({ kind }) => kind === 'absent')).toEqual([]);
   });
 
+  it('that lost its tag while it is busy holds up nobody else', async () => {
+    await using world = await openQuickWorld();
+    const order = await runGuest(world);
+    const guest = ours(world, order.instanceId);
+    world.server.faults.delay('POST /nodes/{node}/lxc/{vmid}/status/stop', 2_000_000);
+    let isOver = false;
+    const stopping = world.backend
+      .stopInstance(order, 0, signal)
+      .catch(() => undefined)
+      .finally(() => {
+        isOver = true;
+      });
+    await until(() => sent(world, /status\/stop$/).length > 0, { what: 'the stop' });
+    world.server.requests.reset();
+    delete guest?.config['tags'];
+    await until(() => sent(world, /lxc\/100\/config$/).length > 0, { what: 'a look at it' });
+    await polls(world, 2);
+    expect(isOver).toBe(false);
+    await world.backend.close();
+    await stopping;
+  });
+
   it('whose number is somebody else’s by now is absent, and that guest is left alone', async () => {
     await using world = await openQuickWorld();
     const order = await runGuest(world);

@@ -28,6 +28,23 @@ export function createMissing(
 ): Missing {
   const { own, look, settle, work } = parts;
   const lookedAtMs = new Map<InstanceId, number>();
+  const marking = new Set<InstanceId>();
+
+  /** Its tag is what it is known by at a glance. Nobody waits for that: the guest may be busy for long. */
+  async function markAgain(record: ClusterGuest): Promise<void> {
+    const { instanceId } = record;
+    if (marking.has(instanceId)) return;
+    marking.add(instanceId);
+    try {
+      await work.alone(instanceId, async () =>
+        settle.mark(record, await look.config(record, signal), signal),
+      );
+    } catch (err) {
+      if (!signal.aborted) log.debug({ event: 'guest.unmarked', cluster, instance: instanceId, err });
+    } finally {
+      marking.delete(instanceId);
+    }
+  }
 
   async function lookAgain(record: ClusterGuest): Promise<void> {
     const { instanceId } = record;
@@ -35,10 +52,7 @@ export function createMissing(
     try {
       const found = await look.config(record, signal);
       await look.status({ ...record, vmid: found.place.vmid }, signal);
-      // It is there: its tag is what it is known by at a glance.
-      await work.alone(instanceId, async () =>
-        settle.mark(record, await look.config(record, signal), signal),
-      );
+      void markAgain(record);
     } catch (err) {
       if (isKind(err, 'not-found')) own.see(instanceId, { presence: 'absent', status: 'unknown' });
       else if (!signal.aborted) log.debug({ event: 'guest.unseen', cluster, instance: instanceId, err });
