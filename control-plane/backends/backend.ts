@@ -40,6 +40,13 @@ export type Observation =
     }
   | { readonly kind: 'instance'; readonly node: NodeName; readonly state: InstanceState }
   | { readonly kind: 'absent'; readonly node: NodeName; readonly instanceId: InstanceId }
+  /** What is being done for an instance just now, for people; oldest first. */
+  | {
+      readonly kind: 'progress';
+      readonly node: NodeName;
+      readonly instanceId: InstanceId;
+      readonly lines: readonly string[];
+    }
   /**
    * All instances of the node have been told since 'connected' or the last resync; what was not named is
    * absent.

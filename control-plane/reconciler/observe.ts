@@ -5,6 +5,7 @@ import type { NodeName } from '#shared/model.ts';
 import type { Backend, Observation } from '../backends/backend.ts';
 import type { LiveNode, WritableFleetView } from '../fleet-view.ts';
 import { recordConditionChange, recordNode, recordPresence } from '../store/record-node.ts';
+import { recordProgress } from '../store/record-progress.ts';
 import { hasMoved, isNews, recordObservation, type Sighting } from '../store/record-observation.ts';
 import type { Store, Transaction } from '../store/store.ts';
 import { changedConditions, withSkew } from './conditions.ts';
@@ -126,15 +127,9 @@ function createIntake(
     const strangers = [...present].filter((id) => boundTo(id) !== node);
     if (strangers.length === 0) return;
     const some = strangers.slice(0, 5).join(', ');
-    await commit((tx) =>
-      tx.event({
-        atMs: clock.nowMs(),
-        type: 'node.strangers-found',
-        severity: 'warning',
-        subject: { node },
-        message: `holds ${strangers.length} instances that are not bound to it: ${some}`,
-      }),
-    );
+    const message = `holds ${strangers.length} instances that are not bound to it: ${some}`;
+    const event = { type: 'node.strangers-found', severity: 'warning', subject: { node }, message } as const;
+    await commit((tx) => tx.event({ atMs: clock.nowMs(), ...event }));
   }
 
   async function write(observation: Exclude<Observation, { kind: 'instance' | 'absent' }>): Promise<void> {
@@ -156,6 +151,8 @@ function createIntake(
       case 'facts':
         await commit((tx) => void recordNode(tx, { name: node, facts: observation.facts }, nowMs));
         return patch(node, { facts: observation.facts });
+      case 'progress':
+        return commit((tx) => recordProgress(tx, observation, nowMs));
       case 'feeling':
         return recordFeeling(observation, before);
       case 'complete':

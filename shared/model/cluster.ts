@@ -51,7 +51,7 @@ export interface ClusterGuest {
   readonly intent: 'run' | 'stop' | 'remove' | 'removed';
   /** SHA-256 over the spec that was last taken in; hex. Empty: none yet. */
   readonly specDigest: string;
-  /** It was there before us: its removal by us needs the person's word, and release leaves it as it was. */
+  /** It was there before us. */
   readonly adopted: boolean;
   readonly changedAtMs: number;
   /** What was last asked for. Left out: adopted, and nothing was asked since; or nothing is left. */

@@ -1,7 +1,14 @@
 import { describe, expect, it } from 'vitest';
 import { guestRecord } from '../../test/fakes/cluster-records.ts';
 import { checkImage, collectFaults } from './checks.ts';
-import { checkFingerprint, formatGuest, parseClusterSpec, parseEndpoint, parseVmid } from './cluster.ts';
+import {
+  checkFingerprint,
+  formatGuest,
+  parseClusterChange,
+  parseClusterSpec,
+  parseEndpoint,
+  parseVmid,
+} from './cluster.ts';
 
 const certificate = '-----BEGIN CERTIFICATE-----\nTUlJ\nQkFR\n-----END CERTIFICATE-----';
 const secret = 'AAAAAAAA-0000-4000-8000-00000000000F';
@@ -152,6 +159,17 @@ describe('a cluster', () => {
 
 it.each([1, 99, 1_000_000_000, -1, 100.5 - 1])('%d is no number of a guest', (vmid) => {
   expect(() => parseVmid(vmid)).toThrowError(/not the number of a guest/);
+});
+
+it('that is said to be elsewhere, by another certificate, wants the credential again', () => {
+  const before = spec();
+  const trust = { authorityPem: '', fingerprints: ['AA:'.repeat(32).slice(0, -1)] };
+  const change = (endpoints: readonly string[], credential: object | undefined) => () =>
+    parseClusterChange(before, { endpoints, trust, credential } as never);
+  expect(faultsOf(change(['10.9.9.9'], undefined))).toEqual(['credential']);
+  expect(faultsOf(change([], undefined))).toEqual([]);
+  const credential = { tokenId: 'drover@pve!fleet', tokenSecret: secret, user: '', password: '' };
+  expect(faultsOf(change(['10.9.9.9'], credential))).toEqual([]);
 });
 
 it('tells amounts as whole numbers, whatever a cluster says', () => {

@@ -170,6 +170,10 @@ export function parseClusterChange(
   const isNothing =
     message.endpoints.length === 0 && message.trust === undefined && message.credential === undefined;
   if (isNothing) faults.add('cluster', 'nothing is to change; wanted endpoints, trust or credential');
+  // Whoever is named as the cluster would be sent what is kept for it.
+  const isElsewhere = message.endpoints.length > 0 && message.trust !== undefined;
+  if (isElsewhere && message.credential === undefined)
+    faults.add('credential', 'other endpoints and another trust want the credential again');
   const endpoints =
     message.endpoints.length === 0 ? before.endpoints : checkEndpoints(message.endpoints, faults);
   const trust = message.trust === undefined ? before.trust : checkTrust(message.trust, faults);

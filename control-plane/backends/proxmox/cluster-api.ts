@@ -81,6 +81,8 @@ export interface WaitOptions {
   readonly signal: AbortSignal;
   /** Lines of its log as they grow. */
   readonly onLog?: (line: string) => void;
+  /** The log of a task that ends before it runs so long is not read for it. Zero where left out. */
+  readonly logAfterMs?: number;
 }
 
 /**

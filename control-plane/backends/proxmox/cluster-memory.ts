@@ -5,10 +5,13 @@ import type { Random } from '#shared/random.ts';
 import type { Store } from '../../store/store.ts';
 import type { Observation } from '../backend.ts';
 import type { ClusterApi, Tasks } from './cluster-api.ts';
-import type { ClusterVersion, GuestKind } from './guests/guest-kind.ts';
+import type { ClusterVersion, GuestKind, GuestPlace } from './guests/guest-kind.ts';
 import type { Limits } from './limits.ts';
 import type { GuestRow, NodeRow, StorageRow } from './observe.ts';
 import type { TemplateFiles } from './template-file.ts';
+
+/** What a task writes is told of the guest that it works on, as it comes: each read of the log at once. */
+export type RelayLog = (place: GuestPlace, line: string) => void;
 
 /** What works for one cluster has in common. */
 export interface ClusterTools {
@@ -24,6 +27,7 @@ export interface ClusterTools {
   readonly kinds: Readonly<Record<'lxc' | 'qemu', GuestKind>>;
   readonly memory: ClusterMemory;
   readonly templateFiles: TemplateFiles;
+  readonly relay: RelayLog;
   /** Ends everything that is done for the cluster. */
   readonly signal: AbortSignal;
   put(observation: Observation): void;

@@ -22,6 +22,7 @@ import { createOrders, type Orders } from './orders.ts';
 import { createOwnGuests, type OwnGuests } from './own-guests.ts';
 import { createPoll, type Pace, type Poll } from './poll.ts';
 import { createPower } from './power.ts';
+import { createRelayLog } from './relay-log.ts';
 import { createSettle } from './settle.ts';
 import { createSnapshots, type Snapshots } from './snapshots.ts';
 import { createStats, type ReadStats } from './stats.ts';
@@ -80,7 +81,7 @@ export function openCluster(record: Cluster, surroundings: Surroundings): LiveCl
   const closing = new AbortController();
   const memory = emptyMemory();
   const api = surroundings.openApi(name, record.spec);
-  const tools: ClusterTools = {
+  const basis: Omit<ClusterTools, 'relay'> = {
     name,
     fleetId,
     store,
@@ -96,6 +97,7 @@ export function openCluster(record: Cluster, surroundings: Surroundings): LiveCl
     signal: closing.signal,
     put,
   };
+  const tools: ClusterTools = { ...basis, relay: createRelayLog(basis) };
   const own = createOwnGuests(tools);
   const look = createLook(tools, own);
   const power = createPower(tools, own, look);

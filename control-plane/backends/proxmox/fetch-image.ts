@@ -1,4 +1,4 @@
-import { DroverError, isKind } from '#shared/errors.ts';
+import { isKind } from '#shared/errors.ts';
 import type { Digest } from '#shared/model.ts';
 import type { ClusterTools } from './cluster-memory.ts';
 import { type Content, type ImageReference, storedName } from './image-references.ts';
@@ -73,18 +73,10 @@ export function createFetchImage(tools: ClusterTools, files: StoredFiles): Fetch
 
   return async (node, digest, image, signal) => {
     const { name, content } = storedName(digest, image.kind === 'url' ? image.url : image.path);
-    // Shared ones first: what is there is there for every node.
-    const storages = files.storages(node, content).toSorted((a, b) => Number(b.shared) - Number(a.shared));
-    for (const { storage } of storages)
+    for (const { storage } of files.storages(node, content))
       if (await isThere({ node, storage, content, name }, signal))
         return { volid: `${storage}:${content}/${name}`, content };
-    const [first] = storages;
-    if (first === undefined)
-      throw new DroverError('failed-precondition', `no storage of ${node} takes "${content}"`, {
-        subject: { node },
-        nextStep: `allow "${content}" on one of its storages`,
-      });
-    const { storage, shared } = first;
+    const { storage, shared } = files.target(node, content);
     await once(`${shared ? '' : node} ${storage} ${name}`, () =>
       bring({ node, storage, content, name }, digest, image, signal),
     );

@@ -42,8 +42,7 @@ export function createOciPull(tools: ClusterTools, files: StoredFiles): OciPull 
   }
 
   // Shared ones first: what is there is there for every node.
-  const storagesOf = (node: string) =>
-    files.storages(node, 'vztmpl').toSorted((a, b) => Number(b.shared) - Number(a.shared));
+  const storagesOf = (node: string) => files.storages(node, 'vztmpl');
 
   async function find(node: string, reference: string, signal: AbortSignal): Promise<StoredFile | undefined> {
     for (const { storage } of storagesOf(node)) {
@@ -134,13 +133,7 @@ export function createOciPull(tools: ClusterTools, files: StoredFiles): OciPull 
     check(node, reference);
     const found = await find(node, reference, signal);
     if (found !== undefined) return found;
-    const [first] = storagesOf(node);
-    if (first === undefined)
-      throw new DroverError('failed-precondition', `no storage of ${node} takes "vztmpl"`, {
-        subject: { node },
-        nextStep: 'allow "vztmpl" on one of its storages',
-      });
-    const { storage, shared } = first;
+    const { storage, shared } = files.target(node, 'vztmpl');
     const key = `${shared ? '' : node} ${storage} ${reference}`;
     const file =
       underWay.get(key)?.file ??

@@ -10,11 +10,13 @@ import { retryLostRaces } from './retry-lost-races.ts';
 const writeTimeoutMs = 60_000;
 /** How long a guest may be locked by somebody else, such as a backup, before we say so. */
 const lockedForMs = 60_000;
+/** What ends sooner needs no story. */
+const logAfterMs = 2000;
 
 /** 'lost': its answer was, and nothing is under way there any more. */
 export type PerformEnd = 'done' | 'lost';
 
-type Tools = Pick<ClusterTools, 'api' | 'tasks' | 'clock' | 'random'>;
+type Tools = Pick<ClusterTools, 'api' | 'tasks' | 'clock' | 'random' | 'relay'>;
 
 export const isUpid = (answer: unknown): answer is string =>
   typeof answer === 'string' && answer.startsWith('UPID:');
@@ -35,7 +37,7 @@ export async function perform(
     if (present === undefined) return 'done';
     try {
       const answer = await present.send(tools.api, { signal, timeoutMs: writeTimeoutMs });
-      if (isUpid(answer)) await tools.tasks.wait(answer, { signal });
+      if (isUpid(answer)) await follow(tools, answer, place, signal);
       return 'done';
     } catch (error) {
       if (signal.aborted || !isLost(error)) throw error;
@@ -45,6 +47,18 @@ export async function perform(
   };
   const { clock, random } = tools;
   return retryLostRaces(send, { clock, random, withinMs: lockedForMs, signal });
+}
+
+/** Waits for a task; what it writes, and what it warns of, is told. */
+async function follow(
+  { tasks, relay }: Tools,
+  upid: string,
+  place: GuestPlace,
+  signal: AbortSignal,
+): Promise<void> {
+  const onLog = (line: string): void => relay(place, line);
+  const { warnings } = await tasks.wait(upid, { signal, onLog, logAfterMs });
+  if (warnings > 0) relay(place, `done, with ${warnings === 1 ? 'a warning' : `${warnings} warnings`}`);
 }
 
 export async function ask(tools: Tools, call: GuestCall, signal: AbortSignal): Promise<unknown> {

@@ -1,3 +1,4 @@
+import { DroverError } from '#shared/errors.ts';
 import type { ClusterTools } from './cluster-memory.ts';
 import { numberOf, textOf } from './guests/properties.ts';
 import type { Content } from './image-references.ts';
@@ -12,8 +13,10 @@ export interface StoredFile {
 }
 
 export interface StoredFiles {
-  /** Storages of a node that take such files, and that it reaches. */
+  /** Storages of a node that take such files, and that it reaches; shared ones first. */
   storages(node: string, content: Content): StorageRow[];
+  /** The one to bring a file to: a shared one, where there is one. unavailable; failed-precondition. */
+  target(node: string, content: Content): StorageRow;
   on(node: string, storage: string, content: Content, signal: AbortSignal): Promise<StoredFile[]>;
   /** On all storages of a node. */
   all(node: string, signal: AbortSignal): AsyncIterable<StoredFile>;
@@ -23,9 +26,25 @@ const contents: readonly Content[] = ['vztmpl', 'import', 'iso'];
 
 export function createStoredFiles({ api, memory }: Pick<ClusterTools, 'api' | 'memory'>): StoredFiles {
   const storages = (node: string, content: Content): StorageRow[] =>
-    (memory.nodes.get(node)?.storages ?? []).filter(
-      (each) => each.available && each.content.includes(content),
-    );
+    (memory.nodes.get(node)?.storages ?? [])
+      .filter((each) => each.available && each.content.includes(content))
+      .toSorted((a, b) => Number(b.shared) - Number(a.shared));
+
+  function target(node: string, content: Content): StorageRow {
+    const [first] = storages(node, content);
+    if (first !== undefined) return first;
+    const all = memory.nodes.get(node)?.storages ?? [];
+    const subject = { node };
+    if (all.length === 0 || all.some((each) => each.content.includes(content)))
+      throw new DroverError('unavailable', `no storage of ${node} for "${content}" can be reached now`, {
+        subject,
+        nextStep: 'try again in some seconds; then see its storages with `drover describe node`',
+      });
+    throw new DroverError('failed-precondition', `no storage of ${node} takes "${content}"`, {
+      subject,
+      nextStep: `allow "${content}" on one of its storages`,
+    });
+  }
 
   async function on(
     node: string,
@@ -46,6 +65,7 @@ export function createStoredFiles({ api, memory }: Pick<ClusterTools, 'api' | 'm
 
   return {
     storages,
+    target,
     on,
     async *all(node, signal) {
       for (const content of contents)

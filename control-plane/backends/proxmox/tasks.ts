@@ -18,6 +18,7 @@ interface Waiter {
   readonly resolve: (end: TaskEnd) => void;
   readonly reject: (error: Error) => void;
   readonly onLog: ((line: string) => void) | undefined;
+  readonly logAfterMs: number;
 }
 
 interface Followed {
@@ -82,6 +83,11 @@ export function createTasks(options: {
     schedule(node);
     return task;
   }
+
+  const wantsLog = ({ waiters, sinceMs }: Followed): boolean =>
+    waiters
+      .values()
+      .some(({ onLog, logAfterMs }) => onLog !== undefined && clock.monotonicMs() - sinceMs >= logAfterMs);
 
   function schedule(node: NodeTasks): void {
     node.takeBack();
@@ -191,7 +197,7 @@ export function createTasks(options: {
   }
 
   return {
-    wait(text, { signal, onLog }) {
+    wait(text, { signal, onLog, logAfterMs = 0 }) {
       return new Promise((resolve, reject) => {
         const upid = parseUpid(text);
         if (signal.aborted) return reject(gaveUp(upid, signal, cluster));
@@ -209,6 +215,7 @@ export function createTasks(options: {
         const stay = (): void => signal.removeEventListener('abort', leave);
         const waiter: Waiter = {
           onLog,
+          logAfterMs,
           resolve: (end) => (stay(), resolve(end)),
           reject: (error) => (stay(), reject(error)),
         };
@@ -227,9 +234,6 @@ export function createTasks(options: {
     },
   };
 }
-
-const wantsLog = ({ waiters }: Followed): boolean =>
-  waiters.values().some(({ onLog }) => onLog !== undefined);
 
 /** Undefined while it runs. */
 function parseStatus(data: unknown): string | undefined {
