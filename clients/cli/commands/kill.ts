@@ -3,6 +3,9 @@ import { closest } from 'fastest-levenshtein';
 import { DroverError } from '#shared/errors.ts';
 import { command } from '../command.ts';
 
+/** A reboot of a guest of a cluster is waited for. */
+const deadlineMs = 120_000;
+
 export function signalNumber(text: string): number {
   if (/^\d{1,2}$/.test(text) && Number(text) >= 1 && Number(text) <= 64) return Number(text);
   const name = `SIG${text.toUpperCase().replace(/^SIG/, '')}`;
@@ -24,7 +27,7 @@ export const kill = command({
   async run({ args: [instance = ''], options }, context) {
     const signal = signalNumber(String(options['signal']));
     const { fleet } = await context.connect();
-    await fleet.signalInstance({ project: context.global.project, instance, signal }, { deadlineMs: 30_000 });
+    await fleet.signalInstance({ project: context.global.project, instance, signal }, { deadlineMs });
     context.terminal.note(`sent signal ${signal} to ${instance}`);
     return { data: { instance, signal }, names: [instance], text: () => '' };
   },

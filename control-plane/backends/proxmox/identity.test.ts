@@ -144,7 +144,7 @@ describe('a guest of ours', () => {
     expect(guestsOf(world)).toMatchObject([{ vmid, config: { hostname: 'theirs' } }]);
   });
 
-  it.each(['stop', 'kill', 'pause'] as const)(
+  it.each(['stop', 'kill', 'reboot', 'pause'] as const)(
     'whose number is somebody else’s since a moment ago: %s does nothing to that one',
     async (what) => {
       await using world = await openQuickWorld();
@@ -157,6 +157,7 @@ describe('a guest of ours', () => {
       const orders = {
         stop: () => world.backend.stopInstance(order, 0, signal),
         kill: () => world.backend.signalInstance(order, constants.signals.SIGKILL, signal),
+        reboot: () => world.backend.signalInstance(order, constants.signals.SIGINT, signal),
         pause: () => world.backend.pauseInstance(order, signal),
       };
       await expect(orders[what]()).rejects.toThrow(/there is no guest of instance/);

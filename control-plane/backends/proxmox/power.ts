@@ -13,7 +13,7 @@ const { signals } = constants;
 const haWithinMs = 120_000;
 const haEveryMs = 3000;
 const leastShutdownS = 1;
-/** How long it is asked to end by a signal, which nobody waits for. */
+/** How long it is asked to end by a signal. */
 const termWithinS = 60;
 
 export interface Power {
@@ -24,9 +24,9 @@ export interface Power {
   pause(record: ClusterGuest, signal: AbortSignal): Promise<void>;
   resume(record: ClusterGuest, signal: AbortSignal): Promise<void>;
   /**
-   * As far as a cluster has signals: TERM asks it to end, KILL ends it, HUP resets a machine. What its
-   * restart policy makes of it is another matter. failed-precondition: nothing runs; unimplemented: any
-   * other signal.
+   * As far as a cluster has signals: TERM asks it to end, KILL ends it, INT has it start anew, HUP resets a
+   * machine. What its restart policy makes of an end is another matter. failed-precondition: nothing runs;
+   * unimplemented: any other signal.
    */
   send(record: ClusterGuest, signalNumber: number, signal: AbortSignal): Promise<void>;
 }
@@ -76,6 +76,20 @@ export function createPower(tools: ClusterTools, own: OwnGuests, look: Look): Po
     }
   }
 
+  /** Its restart policy may not take for an end of its own what the list saw meanwhile. */
+  async function reboot(
+    record: ClusterGuest,
+    calls: GuestCalls,
+    place: GuestPlace,
+    signal: AbortSignal,
+  ): Promise<void> {
+    try {
+      await perform(tools, calls.reboot(termWithinS), place, signal);
+    } finally {
+      if (!signal.aborted) await look.status(record, signal);
+    }
+  }
+
   return {
     async start(record, signal) {
       const isUp = (): boolean => statusOf(record) === 'running' || statusOf(record) === 'paused';
@@ -117,6 +131,7 @@ export function createPower(tools: ClusterTools, own: OwnGuests, look: Look): Po
       const { place, calls } = await callsOf(record, signal);
       // Nobody waits for what is only asked for.
       if (number === signals.SIGTERM) await ask(tools, calls.shutdown(termWithinS), signal);
+      else if (number === signals.SIGINT) await reboot(record, calls, place, signal);
       else await perform(tools, signalCall(calls, record, number), place, signal);
     },
     async pause(record, signal) {
@@ -138,7 +153,7 @@ function signalCall(calls: GuestCalls, { kind }: ClusterGuest, number: number): 
   const call =
     number === signals.SIGKILL ? calls.stop() : number === signals.SIGHUP ? calls.reset() : undefined;
   if (call !== undefined) return call;
-  const known = kind === 'lxc' ? 'TERM and KILL' : 'TERM, KILL and HUP (reset)';
+  const known = kind === 'lxc' ? 'TERM, KILL and INT (reboot)' : 'TERM, KILL, INT (reboot) and HUP (reset)';
   throw new DroverError('unimplemented', `its cluster has no signal ${number}; there are ${known}`);
 }
 

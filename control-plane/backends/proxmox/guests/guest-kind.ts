@@ -104,6 +104,8 @@ export interface GuestCalls {
   start(): GuestCall;
   /** Asks it to stop; its task fails where it did not within the time. */
   shutdown(timeoutS: number): GuestCall;
+  /** Asks it to stop, and starts it again; its task fails where it did not stop within the time. */
+  reboot(timeoutS: number): GuestCall;
   stop(): GuestCall;
   /** Undefined: cannot be done. */
   pause(): GuestCall | undefined;

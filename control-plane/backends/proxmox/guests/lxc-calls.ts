@@ -27,6 +27,8 @@ export function lxcCalls({ node, vmid }: GuestPlace): GuestCalls {
     start: () => guestCall('POST /nodes/{node}/lxc/{vmid}/status/start', place),
     shutdown: (timeoutS) =>
       guestCall('POST /nodes/{node}/lxc/{vmid}/status/shutdown', { ...place, timeout: timeoutS }),
+    reboot: (timeoutS) =>
+      guestCall('POST /nodes/{node}/lxc/{vmid}/status/reboot', { ...place, timeout: timeoutS }),
     // A shutdown that it does not heed holds its lock for as long as that waits.
     stop: () =>
       guestCall('POST /nodes/{node}/lxc/{vmid}/status/stop', { ...place, 'overrule-shutdown': true }),
