@@ -7,7 +7,7 @@ import { ociIdentity, storedOci } from './oci-names.ts';
 export type ImageReference =
   /** A file on a storage: "local:vztmpl/debian-12.tar.zst". */
   | { readonly kind: 'stored'; readonly storage: string; readonly content: Content; readonly volid: string }
-  /** A template of virtual machines, by number or name. */
+  /** A template of machines or containers, by number or name. */
   | { readonly kind: 'template'; readonly name: string }
   /** What an adopted guest is made of: itself. */
   | { readonly kind: 'guest'; readonly vmid: number }
@@ -45,6 +45,9 @@ export function parseImage(image: string): ImageReference {
       'name one that is on a storage ("proxmox:local:vztmpl/NAME"), or "https://…@sha256:…" or "tar:/PATH"',
   });
 }
+
+/** Whether a guest is a copy of a template of its cluster. */
+export const isTemplate = (image: string): boolean => image.startsWith('proxmox:template/');
 
 /** The digest that an image is bound to; undefined: to none. */
 export const digestIn = (image: string): Digest | undefined =>

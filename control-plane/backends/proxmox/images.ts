@@ -12,7 +12,7 @@ import { createStoredFiles, type StoredFile } from './stored-files.ts';
 export interface Images {
   /** Ready on a node to make a guest from; fetched where it is missing. not-found; failed-precondition. */
   place(
-    kind: 'lxc' | 'qemu',
+    kind: Kind,
     node: string,
     spec: Pick<InstanceSpec, 'image'>,
     signal: AbortSignal,
@@ -22,6 +22,16 @@ export interface Images {
   pull(node: string, reference: string, signal: AbortSignal): AsyncIterable<PullProgress>;
   /** Bytes that are free again. failed-precondition: it is not ours to remove. */
   remove(node: string, digest: Digest, signal: AbortSignal): Promise<number>;
+}
+
+type Kind = 'lxc' | 'qemu';
+const words = { lxc: 'containers', qemu: 'virtual machines' } as const;
+
+function checkPinned(pinned: Digest | undefined, digest: Digest): void {
+  if (pinned === undefined || pinned === digest) return;
+  throw new DroverError('failed-precondition', `the image is another one by now: ${digest}`, {
+    nextStep: 'apply the workload again, to take the one that is there',
+  });
 }
 
 export function createImages(tools: ClusterTools): Images {
@@ -44,8 +54,11 @@ export function createImages(tools: ClusterTools): Images {
     });
   }
 
-  function template(name: string) {
-    const all = memory.guests.filter((row) => row.template && row.kind === 'qemu');
+  /** Of machines before containers, where no kind is said and both have that name. */
+  function template(name: string, kind: Kind = 'qemu') {
+    const all = memory.guests
+      .filter((row) => row.template)
+      .toSorted((a, b) => Number(b.kind === kind) - Number(a.kind === kind));
     const found =
       all.find((row) => String(row.vmid) === name) ??
       all.find((row) => (row.name || memory.names.get(row.vmid)) === name);
@@ -75,9 +88,30 @@ export function createImages(tools: ClusterTools): Images {
     }
   }
 
+  /** Refused where guests of that kind cannot be copies of it, or the image was bound to the other one. */
+  function templateFor(kind: Kind, name: string, pinned: Digest | undefined): PlacedImage {
+    const { node, vmid, kind: found, diskBytes } = template(name, kind);
+    const subject = { cluster, image: `proxmox:template/${name}` };
+    if (found !== kind) {
+      const other = kinds[found].runtime;
+      throw new DroverError('invalid-argument', `template ${name} is one of ${words[found]}`, {
+        subject,
+        nextStep: `say "runtime: ${other}", or name a template of ${words[kind]}`,
+      });
+    }
+    const digest = identityOf(`${cluster}/${vmid}`, diskBytes);
+    if (pinned !== undefined && pinned !== digest && template(name).vmid !== vmid)
+      throw new DroverError('invalid-argument', `templates of both kinds are called ${name}`, {
+        subject,
+        nextStep: `name it by its number: "proxmox:template/${vmid}"`,
+      });
+    checkPinned(pinned, digest);
+    return { kind: 'guest', node, vmid };
+  }
+
   async function placed(
     node: string,
-    image: ImageReference,
+    image: Exclude<ImageReference, { readonly kind: 'template' }>,
     pinned: Digest | undefined,
     signal: AbortSignal,
   ): Promise<PlacedImage> {
@@ -88,14 +122,7 @@ export function createImages(tools: ClusterTools): Images {
     const digest = await digestOf(node, image, signal);
     if (image.kind === 'oci' && pinned !== undefined && pinned !== digest)
       throw oci.otherDigest(image, digest);
-    if (pinned !== undefined && pinned !== digest)
-      throw new DroverError('failed-precondition', `the image is another one by now: ${digest}`, {
-        nextStep: 'apply the workload again, to take the one that is there',
-      });
-    if (image.kind === 'template') {
-      const row = template(image.name);
-      return { kind: 'guest', node: row.node, vmid: row.vmid };
-    }
+    checkPinned(pinned, digest);
     if (image.kind === 'oci')
       return { kind: 'template', volid: (await oci.pull(node, image.reference, signal)).volid };
     const { volid, content } =
@@ -124,6 +151,7 @@ export function createImages(tools: ClusterTools): Images {
   return {
     async place(kind, node, { image }, signal) {
       const wants = parseImage(image);
+      if (wants.kind === 'template') return templateFor(kind, wants.name, digestIn(image));
       // Nothing is pulled for a machine, which cannot be made from it.
       const found: PlacedImage =
         kind === 'qemu' && wants.kind === 'oci'
@@ -131,7 +159,10 @@ export function createImages(tools: ClusterTools): Images {
           : await placed(node, wants, digestIn(image), signal);
       // Containers are made of root file systems, machines of everything else.
       if ((kind === 'lxc') === (found.kind === 'template')) return found;
-      const wanted = kind === 'lxc' ? 'a root file system (vztmpl)' : 'a disk (import), an ISO or a template';
+      const wanted =
+        kind === 'lxc'
+          ? 'a root file system (vztmpl) or a template'
+          : 'a disk (import), an ISO or a template';
       throw new DroverError('invalid-argument', `${kinds[kind].runtime} is made from ${wanted}`);
     },
     async resolve(node, reference, signal) {

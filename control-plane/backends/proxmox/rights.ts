@@ -9,7 +9,7 @@ const wanted: readonly Wanted[] = [
   { privilege: 'Sys.AccessNetwork', path: '/nodes', neededFor: 'images that nodes download' },
   { privilege: 'VM.Audit', path: '/vms', neededFor: 'seeing guests' },
   { privilege: 'VM.Allocate', path: '/vms', neededFor: 'making and removing guests' },
-  { privilege: 'VM.Clone', path: '/vms', neededFor: 'machines made from a template' },
+  { privilege: 'VM.Clone', path: '/vms', neededFor: 'guests made from a template' },
   { privilege: 'VM.PowerMgmt', path: '/vms', neededFor: 'starting and stopping guests' },
   { privilege: 'VM.Config.CPU', path: '/vms', neededFor: 'limits of processors' },
   { privilege: 'VM.Config.Memory', path: '/vms', neededFor: 'limits of memory' },

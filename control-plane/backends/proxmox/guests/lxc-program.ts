@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { InstanceSpec } from '#shared/model.ts';
-import { isOciImage } from '../image-references.ts';
+import { isOciImage, isTemplate } from '../image-references.ts';
 import { takesOci } from '../oci-names.ts';
 import type { ClusterVersion, Configuration } from './guest-kind.ts';
 import { textOf } from './properties.ts';
@@ -50,8 +50,8 @@ export const newProgram = ({ command, env }: Program): { entrypoint?: string; en
 });
 
 /**
- * What the image of a registry brought stays where a spec says nothing of it: its program, its PATH. Of every
- * other container, program and environment are those of its spec.
+ * What the image of a registry or a template brought stays where a spec says nothing of it: its program, its
+ * PATH. Of every other container, program and environment are those of its spec.
  */
 export function programChanges(
   spec: Program & Pick<InstanceSpec, 'image'>,
@@ -59,13 +59,13 @@ export function programChanges(
 ): { readonly set: Record<string, unknown>; readonly unset: string[] } {
   const set: Record<string, unknown> = {};
   const unset: string[] = [];
-  const isOci = isOciImage(spec.image);
+  const isBrought = isOciImage(spec.image) || isTemplate(spec.image);
   const found = foundProgram(config);
-  if (!isSameProgram(found.command, spec.command) && !(isOci && spec.command.length === 0)) {
+  if (!isSameProgram(found.command, spec.command) && !(isBrought && spec.command.length === 0)) {
     if (isInit(spec.command)) unset.push('entrypoint');
     else set['entrypoint'] = spec.command.join(' ');
   }
-  const env = new Map([...(isOci ? Object.entries(found.env) : []), ...Object.entries(spec.env)]);
+  const env = new Map([...(isBrought ? Object.entries(found.env) : []), ...Object.entries(spec.env)]);
   if (!isDeepStrictEqual(env, new Map(Object.entries(found.env)))) {
     const text = [formatEnv(env), ...found.strange].filter((each) => each !== '').join('\0');
     if (text === '') unset.push('env');

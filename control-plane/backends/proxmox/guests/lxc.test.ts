@@ -126,6 +126,34 @@ describe('a container of a cluster', () => {
     });
   });
 
+  it.each<[string, Partial<InstanceSpec>, string, object]>([
+    ['where its template is', {}, 'pve1', {}],
+    ['on another storage', { rootPool: 'btr' }, 'pve1', { storage: 'btr' }],
+    ['of another node', {}, 'pve2', { target: 'pve1' }],
+    ['into a pool', { cluster: { ...plainClusterOptions, pool: 'team' } }, 'pve1', { pool: 'team' }],
+  ])('is a full copy of a template: %s', (_name, parts, node, wanted) => {
+    const source = { kind: 'guest', node, vmid: 9000 } as const;
+    const call = lxcKind.create({ ...plain, rootPool: '', ...parts }, { ...context, image: source, mark });
+    expect(call.method).toBe('POST /nodes/{node}/lxc/{vmid}/clone');
+    expect(call.parameters).toEqual({
+      node,
+      vmid: 9000,
+      newid: 7020,
+      hostname: 'web-x7k2p',
+      description: mark.line,
+      full: true,
+      ...wanted,
+    });
+  });
+
+  it('keeps the program and the variables of its template where its spec says nothing of them', () => {
+    const brought = { ...richConfig, entrypoint: '/usr/bin/app', env: 'PATH=/bin' };
+    const image = 'proxmox:template/9000';
+    expect(lxcKind.changes({ ...rich, image }, brought, context)).toEqual(none);
+    const changes = lxcKind.changes({ ...rich, image, command: ['/sbin/other'] }, brought, context);
+    expect(changes.set).toEqual({ entrypoint: '/sbin/other' });
+  });
+
   it('needs no change where it is as its spec says', () => {
     expect(lxcKind.changes(rich, richConfig, context)).toEqual(none);
   });
@@ -290,6 +318,14 @@ describe('a container of a cluster', () => {
     { name: 'an environment', spec: { env: { A: 'x' } }, words: /env/, from91: true },
     { name: 'a user', spec: { user: 'www' }, words: /user/ },
     { name: 'a working directory', spec: { workingDir: '/srv' }, words: /workingDir/ },
+    {
+      name: 'keys for a copy',
+      spec: {
+        image: 'proxmox:template/9000',
+        cluster: { ...plainClusterOptions, sshKeys: ['ssh-ed25519 AAAA a@b'] },
+      },
+      words: /cluster.sshKeys/,
+    },
     { name: 'devices', spec: { devices: ['/dev/fuse'] }, words: /devices/ },
     {
       name: 'ids of its own',

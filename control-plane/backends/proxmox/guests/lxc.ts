@@ -1,5 +1,6 @@
 import type { InstanceSpec } from '#shared/model.ts';
 import { plainClusterOptions } from '#shared/wire/cluster-options.ts';
+import { isTemplate } from '../image-references.ts';
 import { isAddressOutside, lxcCalls } from './lxc-calls.ts';
 import { foundLxcSpec } from './lxc-found.ts';
 import { lxcLimits, storageOfVolume } from './lxc-limits.ts';
@@ -7,6 +8,7 @@ import { cannotAttach, fixedOf } from './interfaces.ts';
 import {
   type ClusterVersion,
   type Configuration,
+  type GuestCall,
   type GuestChanges,
   type GuestKind,
   guestCall,
@@ -47,7 +49,10 @@ export const lxcKind: GuestKind = {
     'container-options',
   ],
   cannot,
-  create: (spec, context) => guestCall('POST /nodes/{node}/lxc', creation(spec, context)),
+  create: (spec, context) => {
+    const { image } = context;
+    return image.kind === 'guest' ? clone(spec, context, image) : creation(spec, context, image);
+  },
   changes,
   limits: lxcLimits,
   rootStorage: (config) => storageOfVolume(parseProperties(config['rootfs'], 'volume').get('volume')),
@@ -71,6 +76,10 @@ function cannot(spec: InstanceSpec, version: ClusterVersion): string[] {
     [security.dropCapabilities.length > 0, 'security.dropCapabilities: they cannot be set'],
     [Object.keys(spec.lxcKeys).length > 0, 'lxc: keys of its own'],
     [assigned.ports.length > 0 || spec.ports.length > 0, 'ports: its nodes forward none'],
+    [
+      isTemplate(spec.image) && (spec.cluster?.sshKeys.length ?? 0) > 0,
+      'cluster.sshKeys: a copy has those of its template',
+    ],
     [spec.dns.options.length > 0, 'dns.options: only servers and search domains can be set'],
   ];
   return [
@@ -82,15 +91,17 @@ function cannot(spec: InstanceSpec, version: ClusterVersion): string[] {
   ];
 }
 
-function creation(spec: InstanceSpec, context: MakeContext) {
-  const { storageOf, mark, image, vmid, node } = context;
+type Volume = Exclude<MakeContext['image'], { readonly kind: 'guest' }>;
+
+function creation(spec: InstanceSpec, context: MakeContext, image: Volume): GuestCall {
+  const { storageOf, mark, vmid, node } = context;
   const rootGib = gibOf(spec.resources.diskMib || defaultDiskMib);
   const { pool, tags, sshKeys } = spec.cluster ?? plainClusterOptions;
   const features = newFeatures(spec);
-  return {
+  return guestCall('POST /nodes/{node}/lxc', {
     node,
     vmid,
-    ostemplate: image.kind === 'guest' ? '' : image.volid,
+    ostemplate: image.volid,
     hostname: spec.displayName,
     unprivileged: !spec.security.privileged,
     rootfs: `${storageOf(spec.rootPool)}:${rootGib}`,
@@ -108,7 +119,26 @@ function creation(spec: InstanceSpec, context: MakeContext) {
     ...Object.fromEntries(
       spec.volumes.map((claim, place) => [`mp${place}`, newMountPoint(claim, storageOf(claim.pool))]),
     ),
-  };
+  });
+}
+
+type Template = Extract<MakeContext['image'], { readonly kind: 'guest' }>;
+
+/** In full: few storages let containers share disks. What the call cannot say is changed afterwards. */
+function clone(spec: InstanceSpec, context: MakeContext, template: Template): GuestCall {
+  const { storageOf, mark, vmid, node } = context;
+  const { pool } = spec.cluster ?? plainClusterOptions;
+  return guestCall('POST /nodes/{node}/lxc/{vmid}/clone', {
+    node: template.node,
+    vmid: template.vmid,
+    newid: vmid,
+    hostname: spec.displayName,
+    description: mark.line,
+    full: true,
+    ...(spec.rootPool !== '' && { storage: storageOf(spec.rootPool) }),
+    ...(template.node !== node && { target: node }),
+    ...(pool !== '' && { pool }),
+  });
 }
 
 type Claim = InstanceSpec['volumes'][number];
