@@ -190,7 +190,7 @@ describe('adopting', () => {
 
 describe('draining and asking', () => {
   it.each([
-    ['h1', 0, /web-x7k2p: moved to lab-pve2[^]*it stays cordoned/],
+    ['h1', 0, /web-x7k2p: moved to lab-pve2: from h1, live[^]*it stays cordoned/],
     ['half', 10, /db-12345: stays: its disk is local/],
     ['stuck', 1, /db-12345: stays/],
     ['h9', 5, /no node h9/],

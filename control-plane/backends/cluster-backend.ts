@@ -33,6 +33,12 @@ export interface ConsoleTicket {
 }
 
 /**
+ * 'live': it ran on all the while; 'restarted': it was stopped and started again; 'stopped': it did not run;
+ * 'none': it was there already.
+ */
+export type GuestMove = 'live' | 'restarted' | 'stopped' | 'none';
+
+/**
  * A backend whose nodes come in clusters that somebody else runs: with guests that are not ours, that move
  * between nodes by themselves, and that may become ours or stop being so. Its nodes are made and forgotten by
  * it, as its clusters tell.
@@ -72,9 +78,9 @@ export interface ClusterBackend extends Backend {
    */
   release(order: OrderHead, signal: AbortSignal): Promise<void>;
   /**
-   * Moves a guest to another node of its cluster; resolves when it is there. failed-precondition names what
-   * keeps it where it is.
+   * Moves a guest to another node of its cluster; resolves when it is there, with how it went.
+   * failed-precondition names what keeps it where it is.
    */
-  migrate(order: OrderHead, target: NodeName, signal: AbortSignal): Promise<void>;
+  migrate(order: OrderHead, target: NodeName, signal: AbortSignal): Promise<GuestMove>;
   consoleTicket(order: OrderHead, signal: AbortSignal): Promise<ConsoleTicket>;
 }

@@ -179,11 +179,13 @@ export function createFakeClusters(options: {
       const guest = own(instanceId);
       if (guest.stuckBecause !== '') throw new DroverError('failed-precondition', guest.stuckBecause);
       const [from, to] = [fleet.nodes.get(guest.view.node), fleet.nodes.get(target)];
-      const spec = from?.instances.get(instanceId)?.spec;
+      const { spec, state } = from?.instances.get(instanceId) ?? {};
       if (spec === undefined || to === undefined) throw new DroverError('not-found', 'it is not there');
       change(guest, { node: target });
       to.come(instanceId, generation, spec);
       from?.leave(instanceId);
+      if (state?.phase !== 'running') return 'stopped';
+      return spec.runtime === 'proxmox-vm' ? 'live' : 'restarted';
     },
     async consoleTicket({ instanceId }) {
       const { cluster, vmid } = own(instanceId).view;

@@ -154,7 +154,7 @@ export async function* drainNode({ name }: { readonly name: string }): AsyncGene
   if (name === 'h9') throw new DroverError('not-found', 'there is no node h9');
   if (name !== 'stuck') {
     yield { ...one, state: 'moving' };
-    yield { ...one, state: 'moved', message: 'from h1' };
+    yield { ...one, state: 'moved', message: 'from h1, live' };
   }
   if (name === 'h1') return;
   const errorKind = 'failed-precondition';

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { startClusterWorld } from '../../../test/cluster-world.ts';
 import { until } from '../../../test/until.ts';
 import { DroverError } from '#shared/errors.ts';
-import type { Instance, NodeName } from '#shared/model.ts';
+import type { Instance, InstanceId, NodeName } from '#shared/model.ts';
 import { drainNode } from './drain-node.ts';
 
 type World = Awaited<ReturnType<typeof startClusterWorld>>;
@@ -41,6 +41,19 @@ describe('draining a node of a cluster', () => {
         .filter(({ type }) => type === 'instance.moved'),
     ).toHaveLength(2);
     expect(await drain(world, 'lab-pve1')).toEqual([]);
+  });
+
+  it.each([
+    { how: 'live', runtime: 'proxmox-vm', runs: true, said: 'live' },
+    { how: 'with a restart', runtime: 'proxmox-lxc', runs: true, said: 'stopped and started again' },
+    { how: 'while stopped', runtime: 'proxmox-vm', runs: false, said: 'while stopped' },
+  ])('says what moved $how', async ({ runtime, runs, said }) => {
+    await using world = await startClusterWorld();
+    const [one] = await world.run('one', 1, runtime);
+    const node = one?.node ?? pve1;
+    if (!runs) world.clusters.fleet.nodes.get(node)?.endGuest(one?.metadata.id as InstanceId, 1);
+    const progress = await drain(world, node);
+    expect(progress.at(-1)).toMatchObject({ state: 'moved', message: `from ${node}, ${said}` });
   });
 
   it('takes data volumes along', async () => {

@@ -1,6 +1,7 @@
 import { DroverError, isKind } from '#shared/errors.ts';
 import type { DrainProgress } from '#shared/gen/drover/fleet/v1/fleet.ts';
 import type { Instance, InstanceId, NodeName } from '#shared/model.ts';
+import type { GuestMove } from '../../backends/cluster-backend.ts';
 import { bridgesOf, demandOf } from '../../demand.ts';
 import { buildNodeViews } from '../../node-views.ts';
 import { schedule } from '../../scheduler/schedule.ts';
@@ -40,6 +41,14 @@ export async function* migrateAway(
   }
 }
 
+const howMoved: Readonly<Record<GuestMove, string>> = {
+  live: ', live',
+  restarted: ', stopped and started again',
+  stopped: ', while stopped',
+  // Somebody else moved it meanwhile.
+  none: '',
+};
+
 /** Its volumes go with it: nothing keeps it where it is. */
 function chooseTarget(
   instance: Instance,
@@ -68,7 +77,7 @@ async function migrate(
   const { id, project, generation, name } = instance.metadata;
   const node = instance.node ?? target;
   const order = { node, instanceId: id as InstanceId, generation, requestId: random.uuidV4() };
-  await clusters.migrate(order, target, signal);
+  const move = await clusters.migrate(order, target, signal);
   // Whoever asks next must find it where it is.
   const seen = await awaitFound(
     () => {
@@ -81,5 +90,5 @@ async function migrate(
   );
   if (seen?.node === undefined)
     throw new DroverError('unavailable', `${name} was moved to ${target}, and was not seen there yet`);
-  return moved(instance, seen.node, `from ${node}`);
+  return moved(instance, seen.node, `from ${node}${howMoved[move]}`);
 }

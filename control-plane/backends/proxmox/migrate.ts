@@ -1,6 +1,7 @@
 import { DroverError } from '#shared/errors.ts';
 import type { ClusterGuest, NodeName } from '#shared/model.ts';
 import type { OrderHead } from '../backend.ts';
+import type { GuestMove } from '../cluster-backend.ts';
 import type { ClusterTools } from './cluster-memory.ts';
 import { textOf } from './guests/properties.ts';
 import { migrationObstacles } from './guests/qemu-migrate.ts';
@@ -14,7 +15,7 @@ import { ask, perform } from './perform.ts';
 const haWithinMs = 300_000;
 const haEveryMs = 3000;
 
-export type Migrate = (order: OrderHead, target: NodeName, signal: AbortSignal) => Promise<void>;
+export type Migrate = (order: OrderHead, target: NodeName, signal: AbortSignal) => Promise<GuestMove>;
 
 /**
  * Moves guests within their cluster: running machines live, running containers stopped and started again, and
@@ -85,17 +86,19 @@ export function createMigrate(
 
   return async (order, targetName, signal) => {
     const { node: target } = orders.reach(targetName);
-    await orders.withGuest(
+    return orders.withGuest<GuestMove>(
       order,
       async (record, limit) => {
         await look.status(record, limit);
         const { node, vmid, status } = own.of(record.instanceId).sight;
-        if (node === target) return;
+        if (node === target) return 'none';
         await check(record, target, limit);
         const isRunning = status === 'running' || status === 'paused';
         const call = kinds[record.kind].calls({ node, vmid }).migrate(target, isRunning);
         await limits.run({ node: target }, limit, () => perform(tools, call, { node, vmid }, limit));
         await untilThere(record, target, limit);
+        if (!isRunning) return 'stopped';
+        return record.kind === 'qemu' ? 'live' : 'restarted';
       },
       signal,
     );

@@ -222,20 +222,22 @@ describe('a move', () => {
   });
 
   it.each([
-    { name: 'a running container, stopped and started again', spec: container, sent: 'restart' },
-    { name: 'a running machine, live', spec: machine, sent: 'online' },
-  ])('is made for $name', async ({ spec }) => {
+    { name: 'a running container, stopped and started again', spec: container, how: 'restarted' },
+    { name: 'a running machine, live', spec: machine, how: 'live' },
+  ])('is made for $name', async ({ spec, how }) => {
     await using world = await openQuickWorld();
     const order = await runGuest(world, { ...spec, rootPool: 'shared' });
-    await world.backend.migrate(order, world.node('pve3'), signal);
+    expect(await world.backend.migrate(order, world.node('pve3'), signal)).toBe(how);
     expect(guestOf(world, order.instanceId)).toMatchObject({ node: 'pve3', status: 'running' });
     // There already: nothing is done.
     world.server.requests.reset();
-    await world.backend.migrate(order, world.node('pve3'), signal);
+    expect(await world.backend.migrate(order, world.node('pve3'), signal)).toBe('none');
     expect(writes(world)).toEqual([]);
     await expect(world.backend.migrate(order, world.node('nowhere'), signal)).rejects.toMatchObject({
       kind: 'unavailable',
     });
+    await world.backend.stopInstance(order, 0, signal);
+    expect(await world.backend.migrate(order, world.node('pve2'), signal)).toBe('stopped');
   });
 });
 
