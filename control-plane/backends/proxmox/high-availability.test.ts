@@ -10,6 +10,7 @@ import {
   runGuest,
 } from '../../../test/proxmox-world.ts';
 import { until } from '../../../test/until.ts';
+import type { OrderHead } from '../backend.ts';
 
 const { signal } = new AbortController();
 const shared = { ...container, rootPool: 'shared' };
@@ -100,6 +101,63 @@ describe('a guest that HA manages', slow, () => {
     expect(guest.node).toBe('pve3');
     expect(sent(world, /migrate$/)).toHaveLength(1);
     await until(() => phaseOf(world, order.instanceId) === 'running 1', { what: 'running' });
+  });
+
+  describe.each(['8.4.21', '9.2.11'] as const)('of %s, kept to some nodes by HA', (version) => {
+    const what = version === '8.4.21' ? 'group' : 'rule';
+    /** Strictly, unless it is said otherwise. */
+    function keepTo({ server }: ProxmoxWorld, vmid: number, fields: Record<string, string> = {}): void {
+      const { ha } = server.world;
+      const nodes = 'pve1:2,pve2';
+      const sid = `ct:${vmid}`;
+      ha.groups.set('near', { nodes, restricted: '1', ...fields });
+      const resource = ha.resources.get(sid);
+      if (version === '8.4.21' && resource !== undefined) resource.fields['group'] = 'near';
+      if (version === '9.2.11')
+        ha.rules.set('near', { type: 'node-affinity', resources: sid, nodes, strict: '1', ...fields });
+    }
+
+    /** Where HA has it in the end is HA's affair. */
+    async function asksToMove(world: ProxmoxWorld, order: OrderHead): Promise<void> {
+      const calls = new AbortController();
+      const move = world.backend.migrate(order, world.node('pve3'), calls.signal).catch(() => undefined);
+      await until(() => sent(world, /^POST .*migrate$/).length > 0, { what: 'the move', deadlineMs: 20_000 });
+      calls.abort();
+      await move;
+    }
+
+    it('is moved to none of the others, and its cluster is not asked to', async () => {
+      const { world, order, guest, vmid } = await underHa(version);
+      await using _ = world;
+      keepTo(world, vmid);
+      await expect(world.backend.migrate(order, world.node('pve3'), signal)).rejects.toMatchObject({
+        kind: 'failed-precondition',
+        reason: 'stuck',
+        message: `it stays where it is: HA keeps it to pve1, pve2 (${what} "near")`,
+      });
+      expect(sent(world, /^(POST|PUT|DELETE) /)).toEqual([]);
+      await world.backend.migrate(order, world.node('pve1'), signal);
+      expect(guest.node).toBe('pve1');
+    });
+
+    it.each([
+      { why: 'where HA only prefers them', fields: { restricted: '0', strict: '0' } },
+      ...(version === '9.2.11' ? [{ why: 'where the rule is off', fields: { disable: '1' } }] : []),
+    ])('is moved elsewhere $why', async ({ fields }) => {
+      const { world, order, vmid } = await underHa(version);
+      await using _ = world;
+      keepTo(world, vmid, fields);
+      await asksToMove(world, order);
+    });
+
+    it.each([403, 500, 501])('is its cluster’s affair where that cannot be read: %i', async (status) => {
+      const { world, order, vmid } = await underHa(version);
+      await using _ = world;
+      keepTo(world, vmid);
+      const message = 'ha cannot be read';
+      world.server.faults.failNext(`GET /cluster/ha/${what}s`, { status, message }, 8);
+      await asksToMove(world, order);
+    });
   });
 
   it('is removed, and HA forgets it', async () => {

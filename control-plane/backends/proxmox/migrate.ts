@@ -6,6 +6,7 @@ import type { ClusterTools } from './cluster-memory.ts';
 import { textOf } from './guests/properties.ts';
 import { migrationObstacles } from './guests/qemu-migrate.ts';
 import { isLeftToHa } from './guest-state.ts';
+import { haBondOf } from './ha-placement.ts';
 import type { Look } from './look.ts';
 import type { Orders } from './orders.ts';
 import type { OwnGuests } from './own-guests.ts';
@@ -58,7 +59,17 @@ export function createMigrate(
       .flatMap(([, value]) => /(?:^|,)bridge=([^,]+)/.exec(textOf(value))?.[1] ?? []);
     const lacking = wanted.filter((bridge) => bridges.length > 0 && !bridges.includes(bridge));
     if (lacking.length > 0) throw stuck(record, `${target} has no bridge ${lacking.join(', ')}`);
+    await checkHa(record, target, signal);
     await askCluster(record, place.node, target, signal);
+  }
+
+  /** HA would take it there, and bring it back. */
+  async function checkHa(record: ClusterGuest, target: string, signal: AbortSignal): Promise<void> {
+    const { sight } = own.of(record.instanceId);
+    if (!isLeftToHa(sight)) return;
+    const bond = await haBondOf(tools, { kind: record.kind, vmid: sight.vmid }, signal);
+    if (bond === undefined || bond.nodes.includes(target)) return;
+    throw stuck(record, `HA keeps it to ${bond.nodes.join(', ')} (${bond.called})`);
   }
 
   /** What the cluster itself says of it, where it can be asked. */
