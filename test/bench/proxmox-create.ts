@@ -14,8 +14,8 @@ import type { ServerAccess } from './parts/proxmox-server.ts';
 
 const count = 50;
 const rounds = 3;
-/** As the backend does: so many are made at once on one shared storage, and each is started as soon as it is there. */
-const atOnce = 8;
+/** As the backend does: so many are made or started at once on one node, and made on one shared storage. */
+const most = { perNode: 4, perStorage: 8 };
 const nodes = ['pve1', 'pve2', 'pve3'];
 const template = `shared:vztmpl/${recordedTemplate}`;
 const pollMs = 100;
@@ -25,6 +25,24 @@ type Server = ReturnType<typeof openProcess<ServerAccess>>;
 async function startServer(): Promise<{ server: Server; access: ServerAccess }> {
   const server = openProcess<ServerAccess>('./proxmox-server.ts', '3 0');
   return { server, access: await server.ask({ ask: 'access' }) };
+}
+
+type Slots = <T>(act: () => Promise<T>) => Promise<T>;
+
+function createSlots(count: number): Slots {
+  let free = count;
+  const waiting: (() => void)[] = [];
+  return async (act) => {
+    if (free > 0) free -= 1;
+    else await new Promise<void>((resolve) => waiting.push(resolve));
+    try {
+      return await act();
+    } finally {
+      const next = waiting.shift();
+      if (next === undefined) free += 1;
+      else next();
+    }
+  };
 }
 
 async function bare(access: ServerAccess): Promise<number> {
@@ -56,22 +74,19 @@ async function bare(access: ServerAccess): Promise<number> {
       await new Promise((resolve) => setTimeout(resolve, pollMs));
     }
   }
-  let next = 0;
-  const starts: Promise<void>[] = [];
-  async function worker(): Promise<void> {
-    while (next < count) {
-      const [node = '', vmid] = [nodes[next % nodes.length], 100 + next];
-      next += 1;
-      const form = { vmid: String(vmid), ostemplate: template, hostname: `ct${vmid}`, memory: '64' };
-      const disk = { rootfs: 'shared:1', unprivileged: '1', swap: '0', tags: 'bare', description: 'bare' };
-      await task(node, await call('POST', `/nodes/${node}/lxc`, { ...form, ...disk }));
-      const where = `/nodes/${node}/lxc/${vmid}/status/start`;
-      starts.push(call('POST', where, {}).then((upid) => task(node, upid)));
-    }
+  const onNode = new Map(nodes.map((node) => [node, createSlots(most.perNode)]));
+  const onStorage = createSlots(most.perStorage);
+  async function life(node: string, vmid: number): Promise<void> {
+    const slot = onNode.get(node) ?? createSlots(most.perNode);
+    const form = { vmid: String(vmid), ostemplate: template, hostname: `ct${vmid}`, memory: '64' };
+    const disk = { rootfs: 'shared:1', unprivileged: '1', swap: '0', tags: 'bare', description: 'bare' };
+    const create = async () => task(node, await call('POST', `/nodes/${node}/lxc`, { ...form, ...disk }));
+    await slot(() => onStorage(create));
+    await slot(async () => task(node, await call('POST', `/nodes/${node}/lxc/${vmid}/status/start`, {})));
   }
   const beganMs = performance.now();
-  await Promise.all(Array.from({ length: atOnce }, worker));
-  await Promise.all(starts);
+  const places = Array.from({ length: count }, (_, place) => place);
+  await Promise.all(places.map((place) => life(nodes[place % nodes.length] ?? '', 100 + place)));
   const tookMs = performance.now() - beganMs;
   await agent.close();
   return tookMs;
