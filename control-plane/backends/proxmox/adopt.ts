@@ -3,6 +3,7 @@ import type { ClusterGuestView, InstanceId } from '#shared/model.ts';
 import { settleAdoptedGuest } from '../../store/put-cluster-guest.ts';
 import type { OrderHead } from '../backend.ts';
 import type { Adoptable } from '../cluster-backend.ts';
+import { pendingKeys } from './answer-rows.ts';
 import { type ClusterTools, versionOf } from './cluster-memory.ts';
 import { createGuestList } from './guest-list.ts';
 import { type Configuration, type GuestKind, type GuestPlace, guestCall } from './guests/guest-kind.ts';
@@ -87,7 +88,7 @@ export function createAdoptions(
       diskFormat: (storage) => diskFormatOf(memory, row.node, storage),
       networks: store.snapshot().list('network'),
     });
-    const waiting = await pendingKeys(kind, place, signal);
+    const waiting = pendingKeys(await ask(tools, kind.calls(place).pending(), signal));
     return {
       guest: list.view(row),
       spec,
@@ -96,14 +97,6 @@ export function createAdoptions(
       obstacles: [...obstacles, ...obstaclesOf(config)],
       digest: textOf(config['digest']),
     };
-  }
-
-  async function pendingKeys(kind: GuestKind, place: GuestPlace, signal: AbortSignal): Promise<string[]> {
-    const answer = await ask(tools, kind.calls(place).pending(), signal);
-    const rows = Array.isArray(answer) ? (answer as Record<string, unknown>[]) : [];
-    return rows
-      .filter((row) => row['pending'] !== undefined || row['delete'] !== undefined)
-      .map((row) => textOf(row['key']));
   }
 
   /** Description and tags alone: whatever else there is stays as it is. */

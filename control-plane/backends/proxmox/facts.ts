@@ -1,4 +1,5 @@
 import type { Condition, NodeCapacity, NodeFacts, PoolFacts, RuntimeFacts } from '#shared/model.ts';
+import { rowsOf } from './answer-rows.ts';
 import { type ClusterMemory, type NodeDetails, type NodeMemory, versionOf } from './cluster-memory.ts';
 import { contentOf, guestStorages } from './storages.ts';
 import type { GuestKind } from './guests/guest-kind.ts';
@@ -18,7 +19,7 @@ const architectures: Readonly<Record<string, string>> = { x86_64: 'amd64', aarch
 export function parseDetails(status: unknown, bridges: unknown): NodeDetails {
   const kernel = configurationOf(configurationOf(status)['current-kernel']);
   const machine = textOf(kernel['machine']);
-  const rows = Array.isArray(bridges) ? (bridges as Record<string, unknown>[]) : [];
+  const rows = rowsOf(bridges);
   return {
     architecture: architectures[machine] ?? machine,
     kernel: textOf(kernel['release']),

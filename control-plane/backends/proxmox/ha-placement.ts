@@ -1,4 +1,5 @@
 import type { ClusterGuest } from '#shared/model.ts';
+import { rowsOf } from './answer-rows.ts';
 import { type ClusterTools, versionOf } from './cluster-memory.ts';
 import { isOn, parseList, textOf } from './guests/properties.ts';
 
@@ -10,14 +11,11 @@ export interface HaBond {
 }
 
 type Tools = Pick<ClusterTools, 'api' | 'memory' | 'log' | 'name'>;
-type Row = Readonly<Record<string, unknown>>;
 
 const readWithinMs = 10_000;
 
 /** "pve1:2,pve2": with priorities. */
 const nodesIn = (text: unknown): string[] => parseList(text).map((each) => each.replace(/:.*$/, ''));
-
-const rowsOf = (answer: unknown): readonly Row[] => (Array.isArray(answer) ? (answer as Row[]) : []);
 
 /**
  * Read when it is asked for: guests that HA manages are moved seldom, and what people change about HA counts

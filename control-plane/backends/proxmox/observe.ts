@@ -1,3 +1,4 @@
+import { type Row, rowsOf } from './answer-rows.ts';
 import { isOn, numberOf, textOf } from './guests/properties.ts';
 import { isOurTag, parseTags } from './marks.ts';
 
@@ -63,11 +64,6 @@ export interface Membership {
   readonly quorate: boolean;
   readonly nodes: readonly { readonly node: string; readonly online: boolean; readonly address: string }[];
 }
-
-type Row = Readonly<Record<string, unknown>>;
-
-const rowsOf = (answer: unknown): Row[] =>
-  Array.isArray(answer) ? answer.filter((row): row is Row => typeof row === 'object' && row !== null) : [];
 
 /** The answer of `GET /cluster/resources`. Rows that are none are left out. */
 export function parseResources(answer: unknown): Resources {

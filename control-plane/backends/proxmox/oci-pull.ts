@@ -1,6 +1,7 @@
 import { asDroverError, DroverError, isKind } from '#shared/errors.ts';
 import type { Digest } from '#shared/model.ts';
 import { unlessAborted } from '#shared/unless-aborted.ts';
+import { rowsOf } from './answer-rows.ts';
 import { type ClusterTools, versionOf } from './cluster-memory.ts';
 import type { ImageReference } from './image-references.ts';
 import { isLost } from './lost-answer.ts';
@@ -56,7 +57,7 @@ export function createOciPull(tools: ClusterTools, files: StoredFiles): OciPull 
   async function settleRunning({ node, reference }: Target, signal: AbortSignal): Promise<void> {
     const asked = { node, source: 'active', typefilter: 'ociregistrypull' } as const;
     const answer = await api.call('GET /nodes/{node}/tasks', asked, { signal });
-    const rows = Array.isArray(answer) ? (answer as Record<string, unknown>[]) : [];
+    const rows = rowsOf(answer);
     const ours = rows.filter((row) => row['id'] === `${ociFileName(reference)}.tar`);
     for (const upid of ours.map((row) => textOf(row['upid'])).filter(isUpid)) {
       try {

@@ -1,4 +1,5 @@
 import { isKind } from '#shared/errors.ts';
+import { rowsOf } from './answer-rows.ts';
 import type { CallOptions } from './cluster-api.ts';
 import type { ClusterTools } from './cluster-memory.ts';
 import type { GuestCall, GuestPlace } from './guests/guest-kind.ts';
@@ -80,12 +81,10 @@ export async function settleTasks(
 ): Promise<void> {
   await clock.sleep(beginsWithinMs, signal);
   const answer = await api.call('GET /nodes/{node}/tasks', { node, vmid, source: 'active' }, { signal });
-  const upids = Array.isArray(answer)
-    ? (answer as Record<string, unknown>[])
-        .filter((row) => numberOf(row['id'], vmid) === vmid)
-        .map((row) => textOf(row['upid']))
-        .filter(isUpid)
-    : [];
+  const upids = rowsOf(answer)
+    .filter((row) => numberOf(row['id'], vmid) === vmid)
+    .map((row) => textOf(row['upid']))
+    .filter(isUpid);
   for (const upid of upids) {
     try {
       await tasks.wait(upid, { signal });

@@ -1,5 +1,6 @@
 import { asDroverError, wordsOf } from '#shared/errors.ts';
 import { createBackoff } from '#shared/retry.ts';
+import { rowsOf } from './answer-rows.ts';
 import type { ClusterTools } from './cluster-memory.ts';
 import { textOf } from './guests/properties.ts';
 import type { Missing } from './missing.ts';
@@ -104,7 +105,7 @@ export function createPoll(
   async function learnEndpoints(): Promise<void> {
     try {
       const answer = await api.call('GET /nodes', {}, { signal, timeoutMs: pollTimeoutMs });
-      const rows = Array.isArray(answer) ? (answer as Record<string, unknown>[]) : [];
+      const rows = rowsOf(answer);
       const fingerprints = new Map(rows.map((row) => [textOf(row['node']), textOf(row['ssl_fingerprint'])]));
       const port = api.endpoints()[0]?.address.split(':').at(-1) ?? '8006';
       const members = [...memory.nodes.values()].filter(({ address }) => address !== '');

@@ -1,6 +1,7 @@
 import { DroverError, isKind } from '#shared/errors.ts';
 import type { ClusterGuest, InstanceSpec } from '#shared/model.ts';
 import { claimOtherVmid, patchGuest } from '../../store/put-cluster-guest.ts';
+import { pendingKeys } from './answer-rows.ts';
 import { type ClusterTools, versionOf } from './cluster-memory.ts';
 import type {
   GuestCall,
@@ -251,8 +252,7 @@ export function createSettle(
   /** Something of it counts only after a start. */
   async function isPending(record: ClusterGuest, place: GuestPlace, signal: AbortSignal): Promise<boolean> {
     const answer = await ask(tools, kinds[record.kind].calls(place).pending(), signal);
-    const rows = Array.isArray(answer) ? (answer as Record<string, unknown>[]) : [];
-    return rows.some((row) => row['pending'] !== undefined || row['delete'] !== undefined);
+    return pendingKeys(answer).length > 0;
   }
 
   async function furnish(record: ClusterGuest, { config, place }: FoundConfig, signal: AbortSignal) {

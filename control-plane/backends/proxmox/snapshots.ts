@@ -9,6 +9,7 @@ import type {
   VolumeId,
 } from '#shared/model.ts';
 import type { OrderHead } from '../backend.ts';
+import { rowsOf } from './answer-rows.ts';
 import type { ClusterTools } from './cluster-memory.ts';
 import { numberOf, textOf } from './guests/properties.ts';
 import type { Look } from './look.ts';
@@ -88,7 +89,7 @@ export function createSnapshots(
   async function list(record: ClusterGuest, signal: AbortSignal): Promise<Snapshot[]> {
     const { place } = await look.config(record, signal);
     const answer = await ask(tools, tools.kinds[record.kind].calls(place).snapshots(), signal);
-    const rows = Array.isArray(answer) ? (answer as Record<string, unknown>[]) : [];
+    const rows = rowsOf(answer);
     return rows
       .flatMap((row) => snapshotOf(record, row) ?? [])
       .toSorted((a, b) => a.createdAtMs - b.createdAtMs || (a.id < b.id ? -1 : 1));

@@ -1,4 +1,5 @@
 import { DroverError } from '#shared/errors.ts';
+import { rowsOf } from './answer-rows.ts';
 import type { ClusterTools } from './cluster-memory.ts';
 import { numberOf, textOf } from './guests/properties.ts';
 import type { Content } from './image-references.ts';
@@ -54,7 +55,7 @@ export function createStoredFiles({ api, memory }: Pick<ClusterTools, 'api' | 'm
   ): Promise<StoredFile[]> {
     const asked = { node, storage, content };
     const answer = await api.call('GET /nodes/{node}/storage/{storage}/content', asked, { signal });
-    const rows = Array.isArray(answer) ? (answer as Record<string, unknown>[]) : [];
+    const rows = rowsOf(answer);
     return rows.map((row) => ({
       storage,
       volid: textOf(row['volid']),

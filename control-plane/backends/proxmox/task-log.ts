@@ -1,3 +1,4 @@
+import { rowsOf } from './answer-rows.ts';
 import type { ClusterApi } from './cluster-api.ts';
 import type { Upid } from './upid.ts';
 import { cleanText } from './words.ts';
@@ -52,6 +53,6 @@ export function createTaskLog(api: ClusterApi, { node, text }: Upid, signal: Abo
 }
 
 function linesIn(data: unknown): string[] {
-  const rows = Array.isArray(data) ? (data as readonly Readonly<Record<string, unknown>>[]) : [];
+  const rows = rowsOf(data);
   return rows.map(({ t }) => (typeof t === 'string' ? cleanText(t, lineLimit) : ''));
 }

@@ -1,5 +1,6 @@
 import type { Clock } from '#shared/clock.ts';
 import { DroverError, asDroverError, isKind } from '#shared/errors.ts';
+import { rowsOf } from './answer-rows.ts';
 import type { ClusterApi, TaskEnd, Tasks } from './cluster-api.ts';
 import { endOf, lostTask, nameOf, subjectOf } from './task-end.ts';
 import { type TaskLog, createTaskLog } from './task-log.ts';
@@ -244,7 +245,7 @@ function parseStatus(data: unknown): string | undefined {
 }
 
 function runningIn(data: unknown): ReadonlySet<string> {
-  const rows = Array.isArray(data) ? (data as readonly Readonly<Record<string, unknown>>[]) : [];
+  const rows = rowsOf(data);
   return new Set(
     rows.flatMap(({ upid, endtime }) => (typeof upid === 'string' && endtime === undefined ? [upid] : [])),
   );

@@ -1,5 +1,6 @@
 import type { InstanceSpec } from '#shared/model.ts';
 import { plainClusterOptions } from '#shared/wire/cluster-options.ts';
+import { rowsOf } from '../answer-rows.ts';
 import { isTemplate } from '../image-references.ts';
 import { isAddressOutside, lxcCalls } from './lxc-calls.ts';
 import { foundLxcSpec } from './lxc-found.ts';
@@ -216,8 +217,7 @@ export function mountPointAt(config: Configuration, path: string) {
 
 /** Of the interfaces as the guest's own namespace has them. */
 function seenAddresses(answer: unknown): string[] {
-  if (!Array.isArray(answer)) return [];
-  return (answer as Record<string, unknown>[])
+  return rowsOf(answer)
     .flatMap(({ inet, inet6 }) => [textOf(inet), textOf(inet6)])
     .map((text) => text.split('/')[0] ?? '')
     .filter(isAddressOutside);

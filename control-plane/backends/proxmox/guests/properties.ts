@@ -32,6 +32,9 @@ export function formatProperties(properties: Properties, defaultKey = ''): strin
   return Array.from(properties, ([key, value]) => {
     if (/[,\n\r\0]/.test(value))
       throw new DroverError('invalid-argument', `${key} cannot have a comma or a line end in its value`);
+    // Without its name in front it would be read as another part.
+    if (key === defaultKey && value.includes('='))
+      throw new DroverError('invalid-argument', `${key} cannot have "=" in its value`);
     return key === defaultKey ? value : `${key}=${value}`;
   }).join(',');
 }
