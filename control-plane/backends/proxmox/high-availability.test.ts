@@ -84,6 +84,14 @@ describe('a guest that HA manages', slow, () => {
     expect(world.server.world.ha.resources.get(`ct:${guest.vmid}`)?.state).toBe('started');
   });
 
+  it('is ended at once where no grace is given: HA takes no word about shutdowns', async () => {
+    const { world, order, guest } = await underHa('9.2.11');
+    await using _ = world;
+    expect(await world.backend.stopInstance(order, 0, signal)).toMatchObject({ phase: 'stopped' });
+    expect(guest.status).toBe('stopped');
+    expect(sent(world, /status\/(?:stop|shutdown)$/)).toHaveLength(1);
+  });
+
   it('is not told as stopped while HA cannot act, whatever its task says', async () => {
     const { world, order, guest } = await underHa();
     await using _ = world;

@@ -51,6 +51,7 @@ export function createPower(tools: ClusterTools, own: OwnGuests, look: Look): Po
     callOf: (calls: GuestCalls) => GuestCall,
     isDone: () => boolean,
     signal: AbortSignal,
+    graceMs = 0,
   ): Promise<void> {
     const { place, calls } = await callsOf(record, signal);
     let refusal: DroverError | undefined;
@@ -60,15 +61,20 @@ export function createPower(tools: ClusterTools, own: OwnGuests, look: Look): Po
       if (!isKind(error, 'failed-precondition', 'not-found', 'deadline-exceeded')) throw error;
       refusal = error;
     }
-    await lookUntil(record, isDone, signal);
+    await lookUntil(record, isDone, graceMs + haWithinMs, signal);
     if (isDone()) return;
     throw (
       refusal ?? new DroverError('unavailable', `it is ${statusOf(record)} still`, { reason: 'no-change' })
     );
   }
 
-  async function lookUntil(record: ClusterGuest, isDone: () => boolean, signal: AbortSignal): Promise<void> {
-    const endMs = clock.monotonicMs() + haWithinMs;
+  async function lookUntil(
+    record: ClusterGuest,
+    isDone: () => boolean,
+    withinMs: number,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const endMs = clock.monotonicMs() + withinMs;
     await look.status(record, signal);
     while (!isDone() && isLeftToHa(own.of(record.instanceId).sight) && clock.monotonicMs() < endMs) {
       await clock.sleep(haEveryMs, signal);
@@ -106,14 +112,16 @@ export function createPower(tools: ClusterTools, own: OwnGuests, look: Look): Po
       const timeoutS = Math.max(leastShutdownS, Math.ceil(graceMs / 1000));
       if (graceMs > 0 && statusOf(record) === 'running') {
         try {
-          await change(record, (calls) => calls.shutdown(timeoutS), isDown, signal);
+          await change(record, (calls) => calls.shutdown(timeoutS), isDown, signal, graceMs);
           return;
         } catch (error) {
           // It did not heed it, or could not: it is ended. What keeps us from asking keeps us from that too.
           if (signal.aborted || isKind(error, 'unauthenticated', 'permission-denied')) throw error;
         }
       }
-      if (!isDown()) await change(record, (calls) => calls.stop(), isDown, signal);
+      if (isDown()) return;
+      const { sight } = own.of(record.instanceId);
+      await change(record, (calls) => calls.stop(isLeftToHa(sight)), isDown, signal);
     },
     async send(record, number, signal) {
       await look.status(record, signal);
@@ -151,7 +159,7 @@ export function createPower(tools: ClusterTools, own: OwnGuests, look: Look): Po
 
 function signalCall(calls: GuestCalls, { kind }: ClusterGuest, number: number): GuestCall {
   const call =
-    number === signals.SIGKILL ? calls.stop() : number === signals.SIGHUP ? calls.reset() : undefined;
+    number === signals.SIGKILL ? calls.stop(false) : number === signals.SIGHUP ? calls.reset() : undefined;
   if (call !== undefined) return call;
   const known = kind === 'lxc' ? 'TERM, KILL and INT (reboot)' : 'TERM, KILL, INT (reboot) and HUP (reset)';
   throw new DroverError('unimplemented', `its cluster has no signal ${number}; there are ${known}`);

@@ -1,4 +1,5 @@
 /** Resources under HA: what the plain API turns into requests, and what adds one. */
+import { parameterFailure } from './failure.ts';
 import { sidOf } from './guest-life.ts';
 import { haOf } from './ha-engine.ts';
 import type { Call } from './route.ts';
@@ -6,7 +7,9 @@ import type { Guest, World } from './world.ts';
 
 /** Start, stop and migrate of a managed guest: a task that ends at once; the change follows. */
 export function requestHa(call: Call, guest: Guest, wanted: 'started' | 'stopped'): string {
-  const { world } = call;
+  const { world, parameters } = call;
+  if (parameters['overrule-shutdown'] === '1')
+    throw parameterFailure({ 'overrule-shutdown': 'Not applicable for HA resources.' });
   const engine = haOf(world);
   const sid = sidOf(guest);
   const verb = wanted === 'started' ? 'start' : 'stop';

@@ -106,7 +106,8 @@ export interface GuestCalls {
   shutdown(timeoutS: number): GuestCall;
   /** Asks it to stop, and starts it again; its task fails where it did not stop within the time. */
   reboot(timeoutS: number): GuestCall;
-  stop(): GuestCall;
+  /** `isLeftToHa`: HA has the last word, and takes no hint at shutdowns that are under way. */
+  stop(isLeftToHa: boolean): GuestCall;
   /** Undefined: cannot be done. */
   pause(): GuestCall | undefined;
   resume(): GuestCall | undefined;

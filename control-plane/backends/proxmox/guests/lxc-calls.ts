@@ -29,9 +29,12 @@ export function lxcCalls({ node, vmid }: GuestPlace): GuestCalls {
       guestCall('POST /nodes/{node}/lxc/{vmid}/status/shutdown', { ...place, timeout: timeoutS }),
     reboot: (timeoutS) =>
       guestCall('POST /nodes/{node}/lxc/{vmid}/status/reboot', { ...place, timeout: timeoutS }),
-    // A shutdown that it does not heed holds its lock for as long as that waits.
-    stop: () =>
-      guestCall('POST /nodes/{node}/lxc/{vmid}/status/stop', { ...place, 'overrule-shutdown': true }),
+    // A shutdown that it does not heed holds its lock for as long as that waits; HA ends that itself.
+    stop: (isLeftToHa) =>
+      guestCall('POST /nodes/{node}/lxc/{vmid}/status/stop', {
+        ...place,
+        ...(!isLeftToHa && { 'overrule-shutdown': true }),
+      }),
     // Freezing goes through CRIU there, which ends the processes of most containers.
     pause: () => undefined,
     resume: () => undefined,

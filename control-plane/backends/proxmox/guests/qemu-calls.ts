@@ -28,9 +28,12 @@ export function qemuCalls({ node, vmid }: GuestPlace): GuestCalls {
       guestCall('POST /nodes/{node}/qemu/{vmid}/status/shutdown', { ...place, timeout: timeoutS }),
     reboot: (timeoutS) =>
       guestCall('POST /nodes/{node}/qemu/{vmid}/status/reboot', { ...place, timeout: timeoutS }),
-    // A shutdown that it does not heed holds its lock for as long as that waits.
-    stop: () =>
-      guestCall('POST /nodes/{node}/qemu/{vmid}/status/stop', { ...place, 'overrule-shutdown': true }),
+    // A shutdown that it does not heed holds its lock for as long as that waits; HA ends that itself.
+    stop: (isLeftToHa) =>
+      guestCall('POST /nodes/{node}/qemu/{vmid}/status/stop', {
+        ...place,
+        ...(!isLeftToHa && { 'overrule-shutdown': true }),
+      }),
     pause: () => guestCall('POST /nodes/{node}/qemu/{vmid}/status/suspend', place),
     resume: () => guestCall('POST /nodes/{node}/qemu/{vmid}/status/resume', place),
     reset: () => guestCall('POST /nodes/{node}/qemu/{vmid}/status/reset', place),

@@ -240,7 +240,7 @@ describe.each(versions)('the schema of %s', (version) => {
       calls.pending(),
       calls.start(),
       calls.shutdown(30),
-      calls.stop(),
+      calls.stop(false),
       calls.pause(),
       calls.resume(),
       calls.destroy(),
