@@ -446,6 +446,18 @@ describe('several endpoints', () => {
     client.learn([{ address: one.address, node: 'pve1' }]);
     expect(client.endpoints().map(({ address }) => address)).toEqual([one.address]);
   });
+
+  it('that go take their connections along, which others do not', async () => {
+    const [one, other] = [await server(), await server()];
+    const client = api([one], { clock: createFakeClock() });
+    client.learn([{ address: other.address, node: 'pve2' }]);
+    await ask(client, 'GET /nodes', {}, { signal });
+    await ask(client, 'GET /nodes', {}, { signal, via: 'pve2' });
+    expect([one.open(), other.open()]).toEqual([1, 1]);
+    client.learn([{ address: one.address, node: 'pve1' }]);
+    await until(() => other.open() === 0, { what: 'no connection to it', deadlineMs: 2000 });
+    expect(one.open()).toBe(1);
+  });
 });
 
 describe('answers', () => {

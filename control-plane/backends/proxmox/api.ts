@@ -140,7 +140,15 @@ export function openClusterApi(cluster: string, spec: ClusterSpec, options: Clie
       });
     },
     endpoints: endpoints.list,
-    learn: endpoints.learn,
+    learn(members) {
+      endpoints.learn(members);
+      const known = new Set(endpoints.list().map(({ address }) => address));
+      for (const [address, { http }] of connections) {
+        if (known.has(address)) continue;
+        connections.delete(address);
+        void http.retire();
+      }
+    },
     async close() {
       closing.abort(closed(cluster));
       await Promise.all([...connections.values()].map(({ http }) => http.destroy(closed(cluster))));

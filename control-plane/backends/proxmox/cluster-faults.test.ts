@@ -47,25 +47,35 @@ describe('a node that dies', () => {
     expect(complete).toMatchObject({ present: new Set([order.instanceId]) });
   });
 
-  it('in the midst of a create leaves nothing twice: it goes on when the node is back', async () => {
-    await using world = await openQuickWorld({ pace: 4 });
-    const order = world.order('pve2');
-    await world.backend.ensureInstance(order, container, signal);
-    await until(() => sent(world, /^POST \/nodes\/pve2\/lxc$/).length > 0, { what: 'the create' });
-    await world.server.faults.killNode('pve2');
-    await until(() => told(world, 'disconnected', world.node('pve2')), { what: 'disconnected' });
-    await world.server.faults.reviveNode('pve2');
-    await until(() => phaseOf(world, order.instanceId) === 'running 1', {
-      what: 'running',
-      deadlineMs: 30_000,
-    });
-    const tagged = guestsOf(world).filter(({ config }) => config['tags']?.includes('drover-'));
-    expect(tagged).toHaveLength(1);
-  });
+  it.each([
+    { kind: 'lxc', spec: container },
+    { kind: 'qemu', spec: machine },
+  ])(
+    'in the midst of a create leaves nothing twice: it goes on when it is back, $kind',
+    async ({ kind, spec }) => {
+      await using world = await openQuickWorld({ pace: 4 });
+      const order = world.order('pve2');
+      await world.backend.ensureInstance(order, spec, signal);
+      const create = new RegExp(`^POST /nodes/pve2/${kind}$`);
+      await until(() => sent(world, create).length > 0, { what: 'the create' });
+      await world.server.faults.killNode('pve2');
+      await until(() => told(world, 'disconnected', world.node('pve2')), { what: 'disconnected' });
+      await world.server.faults.reviveNode('pve2');
+      await until(() => phaseOf(world, order.instanceId) === 'running 1', {
+        what: 'running',
+        deadlineMs: 30_000,
+      });
+      const tagged = guestsOf(world).filter(({ config }) => config['tags']?.includes('drover-'));
+      expect(tagged).toHaveLength(1);
+    },
+  );
 
-  it('in the midst of a move: the guest is looked for, and found where it is', async () => {
+  it.each([
+    { kind: 'lxc', spec: container },
+    { kind: 'qemu', spec: machine },
+  ])('in the midst of a move: the guest is looked for, and found where it is, $kind', async ({ spec }) => {
     await using world = await openQuickWorld({ pace: 4 });
-    const order = await runGuest(world, { ...machine, rootPool: 'shared' });
+    const order = await runGuest(world, { ...spec, rootPool: 'shared' });
     const moving = world.backend.migrate(order, world.node('pve2'), signal).catch((error: unknown) => error);
     await until(() => sent(world, /^POST .*\/migrate$/).length > 0, { what: 'the move' });
     await world.server.faults.killNode('pve2');
@@ -97,6 +107,13 @@ describe('a cluster without quorum', () => {
     server.requests.reset();
     const next = world.order('pve1');
     expect(await backend.ensureInstance(next, container, signal)).toMatchObject({ phase: 'preparing' });
+    // The next free number is answered all the same: it reserves nothing.
+    expect(sent(world, /cluster\/nextid/)).toHaveLength(1);
+    const numbers = world.store
+      .snapshot()
+      .list('cluster-guest')
+      .map(({ vmid }) => vmid);
+    expect(new Set(numbers).size).toBe(2);
     await expect(backend.removeInstance(order, 0, signal)).rejects.toMatchObject({ kind: 'unavailable' });
     const polls = () => sent(world, /cluster\/status/).length;
     const before = polls();
@@ -150,6 +167,25 @@ describe('the way to a cluster', () => {
     expect(world.backend.status('lab')?.message).toMatch(/certificate/);
     await world.server.faults.rotateCertificate('pve1', 'same');
     await until(() => world.backend.status('lab')?.connected, { what: 'an answer', deadlineMs: 20_000 });
+  });
+
+  it('whose certificate changes in the midst of a create makes one guest, once it is trusted again', async () => {
+    await using world = await openQuickWorld({ nodes: ['pve1'], pace: 4 });
+    const order = world.order('pve1');
+    await world.backend.ensureInstance(order, container, signal);
+    await until(() => guestsOf(world).length > 0, { what: 'a create under way' });
+    await world.server.faults.rotateCertificate('pve1', 'new');
+    await until(() => world.backend.status('lab')?.connected === false, { what: 'silence' });
+    world.server.requests.reset();
+    await until(() => /certificate/.test(world.backend.status('lab')?.message ?? ''), { what: 'why' });
+    // Nothing is sent to whom nobody trusts.
+    expect(world.server.requests.list()).toEqual([]);
+    await world.server.faults.rotateCertificate('pve1', 'same');
+    await until(() => phaseOf(world, order.instanceId) === 'running 1', {
+      what: 'running',
+      deadlineMs: 30_000,
+    });
+    expect(guestsOf(world)).toHaveLength(1);
   });
 
   it('with pages of a proxy and halves of answers is as good as none, and harms nothing', async () => {
@@ -240,6 +276,17 @@ describe('twenty clusters', () => {
       expect(await backend.ensureInstance(order, container, signal)).toMatchObject({ phase: 'preparing' });
       await until(() => servers[19]?.world.guests.size === 1, { what: 'its guest' });
       expect(backend.status('c0')).toMatchObject({ connected: false });
+      // As often as ever, though a poll of the others waits fifteen seconds for nothing.
+      const last = servers.slice(3);
+      for (const { requests } of last) requests.reset();
+      const startMs = clock.monotonicMs();
+      const pollsOf = ({ requests }: (typeof servers)[number]): number =>
+        requests.list().filter((each) => each.endsWith('cluster/resources')).length;
+      await until(() => last.every((server) => pollsOf(server) >= 4), {
+        what: 'four polls of each',
+        deadlineMs: 20_000,
+      });
+      expect(clock.monotonicMs() - startMs).toBeLessThan(5 * usualPace.idleMs + 10_000);
     } finally {
       await backend.close();
       await store.close();

@@ -1,4 +1,5 @@
 /** Whose a guest is: by its mark, wherever it is, whatever its number. What is not ours is left alone. */
+import { randomUUIDv7 } from 'node:crypto';
 import { constants } from 'node:os';
 import { describe, expect, it } from 'vitest';
 import type { InstanceId, InstanceSpec } from '#shared/model.ts';
@@ -235,6 +236,50 @@ describe('a guest of ours', () => {
   });
 });
 
+describe.each([
+  { kind: 'lxc', spec: container, write: 'PUT' },
+  { kind: 'qemu', spec: machine, write: 'POST' },
+])('what its cluster writes in its own way, $kind', ({ spec }) => {
+  it('is no change: tags in another order, and a line more in the description', async () => {
+    await using world = await openQuickWorld();
+    const tagged = { ...spec, cluster: { ...plainClusterOptions, tags: ['alpha', 'mail', 'zed'] } };
+    const order = await runGuest(world, tagged);
+    const config: Readonly<Record<string, string | undefined>> = ours(world, order.instanceId)?.config ?? {};
+    const tags = config['tags']?.split(';') ?? [];
+    expect(tags).toEqual(['alpha', tagOf(order.instanceId), 'mail', 'zed']);
+    // It gives the description back with a newline that nobody wrote.
+    expect(config['description']).toMatch(/generation=1\n?$/);
+    world.server.requests.reset();
+    await world.backend.ensureInstance({ ...order, generation: 2 }, tagged, signal);
+    await until(() => phaseOf(world, order.instanceId) === 'running 2', { what: 'generation 2' });
+    expect(sent(world, /^(PUT|POST) .*\/config$/)).toEqual([]);
+  });
+});
+
+describe('a machine whose number became another’s', () => {
+  it('runs no command of ours: not where the mark is gone, nor where it is of another instance', async () => {
+    await using world = await openQuickWorld();
+    const { instanceId, node } = await runGuest(world, machine);
+    const guest = ours(world, instanceId);
+    if (guest === undefined) throw new Error('there is no guest');
+    const { tags, description, ...theirs } = guest.config;
+    const start = { instance: instanceId, command: ['id'], stdin: false, tty: false } as const;
+    const run = () =>
+      world.backend.exec(
+        node,
+        { ...start, env: {}, user: '', workingDir: '', project: 'default', size: { columns: 0, rows: 0 } },
+        { name: 'p', role: 'admin' },
+        signal,
+      );
+    world.server.requests.reset();
+    for (const marks of [{}, { tags, description: description?.replaceAll(instanceId, randomUUIDv7()) }]) {
+      guest.config = { ...theirs, ...marks } as typeof guest.config;
+      await expect(run()).rejects.toMatchObject({ kind: 'not-found' });
+    }
+    expect(sent(world, /agent\/exec/)).toEqual([]);
+  });
+});
+
 describe('what is not ours', () => {
   it('is never touched, whatever it is called', async () => {
     await using world = await openQuickWorld();
@@ -263,6 +308,25 @@ describe('what is not ours', () => {
 });
 
 describe('numbers', () => {
+  it('that are used again bring no name along', async () => {
+    await using world = await openQuickWorld();
+    const nameOf = (vmid: number) => world.backend.guests('lab').find((each) => each.vmid === vmid)?.name;
+    stranger(world, 900);
+    await until(() => nameOf(900) === 'theirs', { what: 'its name' });
+    world.server.world.guests.delete(900);
+    await until(() => nameOf(900) === undefined, { what: 'gone' });
+    await world.server.faults.killNode('pve2', { rows: 'forgotten' });
+    stranger(world, 900, { hostname: 'another' });
+    const guest = world.server.world.guests.get(900);
+    // Listed without a name until its node is back.
+    if (guest !== undefined) guest.node = 'pve2';
+    expect(await until(() => nameOf(900) !== undefined && `name: ${nameOf(900)}`, { what: 'there' })).toBe(
+      'name: ',
+    );
+    await world.server.faults.reviveNode('pve2');
+    await until(() => nameOf(900) === 'another', { what: 'its own name' });
+  });
+
   it('begin where the cluster says, which says it as a text, and says it without quorum too', async () => {
     await using world = await openQuickWorld();
     // Nobody has told us of these yet: the list is late.

@@ -67,7 +67,7 @@ export function createPoll(
     memory.quorate = membership.quorate;
     memory.guests = resources.guests;
     memory.lastSeenAtMs = Math.round(clock.nowMs());
-    for (const { vmid, name } of resources.guests) if (name !== '') memory.names.set(vmid, name);
+    noteNames(resources.guests, membership.quorate);
     await nodes.take(membership, resources);
     if (isNew) await refreshSeldom();
     await takeGuests(resources.guests, membership.quorate);
@@ -76,6 +76,14 @@ export function createPoll(
     if (wasAway && memory.quorate) work.retryAll();
     tell();
     if (isDue && !isNew) void refreshSeldom();
+  }
+
+  /** Of guests that are listed without one, too; of those that are gone only until a whole list says so. */
+  function noteNames(rows: readonly GuestRow[], isQuorate: boolean): void {
+    for (const { vmid, name } of rows) if (name !== '') memory.names.set(vmid, name);
+    if (!isQuorate) return;
+    const there = new Set(rows.map(({ vmid }) => vmid));
+    for (const vmid of memory.names.keys()) if (!there.has(vmid)) memory.names.delete(vmid);
   }
 
   function tell(): void {

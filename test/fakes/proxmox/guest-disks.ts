@@ -39,3 +39,14 @@ export function dropDisks(world: World, guest: Guest): void {
     }
   }
 }
+
+/** Btrfs alone takes the removal of what is not there for a failure: throws what its command leaves behind. */
+export function needDisks(world: World, guest: Guest): void {
+  for (const { volid, volume } of disksOf(world, guest)) {
+    const [storage = '', name = ''] = volid.split(':');
+    const definition = world.storages.definitions.get(storage);
+    if (volume !== undefined || definition?.type !== 'btrfs') continue;
+    const path = `${definition.path}/images/${name.replace(/\.subvol$/, '')}`;
+    throw new Error(`command 'btrfs subvolume delete -- ${path}' failed: exit code 1`);
+  }
+}

@@ -1,5 +1,5 @@
 /** PUT config of containers, resize, move_volume, template, destroy. */
-import { dropDisks } from './guest-disks.ts';
+import { dropDisks, needDisks } from './guest-disks.ts';
 import { ApiFailure, refusal } from './failure.ts';
 import {
   checkDigest,
@@ -246,6 +246,7 @@ async function destroy(call: Call, vmid: number, control: TaskControl): Promise<
     halt(guest);
   }
   await control.passes(300);
+  needDisks(world, guest);
   // The disks go first: without quorum the configuration stays behind.
   dropDisks(world, guest);
   world.writeConfig(guest, control.pid);
