@@ -92,7 +92,7 @@ const doors: Readonly<Record<string, RegExp>> = {
   undici: /^control-plane\/backends\/proxmox\/client\.ts$/,
   pino: /^shared\/log\.ts$/,
   'node:sqlite': /^control-plane\/store\/sqlite[a-z-]*\.ts$/,
-  'node:child_process': /^$/,
+  'node:child_process': /^clients\/cli\/run-beside\.ts$/,
 };
 
 const clocks =

@@ -2,6 +2,7 @@
 import type {
   Adoption,
   Cluster,
+  ClusterRight,
   ClusterStatus,
   Guest,
   Release,
@@ -98,10 +99,16 @@ export function statusFields(status: ClusterStatus | undefined): [string, string
 }
 
 function rightsText({ rights }: ClusterStatus): string {
-  const missing = rights.filter(({ granted }) => !granted);
   if (rights.length === 0) return '';
-  if (missing.length === 0) return 'all that are needed';
-  return missing
-    .map(({ privilege, path, neededFor }) => `lacks ${privilege} on ${path}, for ${neededFor}`)
-    .join('\n');
+  const missing = rights
+    .filter(({ granted, optional }) => !granted && !optional)
+    .map(({ privilege, path, neededFor }) => `lacks ${privilege} on ${path}, for ${neededFor}`);
+  const all = missing.length === 0 ? ['all that are needed'] : missing;
+  return [...all, ...withoutText(rights)].join('\n');
 }
+
+/** What a part of Drover would need besides; what it is for is not there without. */
+const withoutText = (rights: readonly ClusterRight[]): string[] =>
+  rights
+    .filter(({ granted, optional }) => !granted && optional)
+    .map(({ privilege, path, neededFor }) => `without ${privilege} on ${path}: no ${neededFor}`);

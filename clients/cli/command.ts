@@ -45,6 +45,8 @@ export interface CommandContext {
   readonly random: Random;
   /** Aborts at the first Ctrl-C. */
   readonly signal: AbortSignal;
+  /** While something is to be put back at the end: no second Ctrl-C ends the program meanwhile. */
+  insist<Answer>(act: () => Promise<Answer>): Promise<Answer>;
 }
 
 export interface OptionSpec {

@@ -1,6 +1,6 @@
 /** The program as people run it, against a control plane that answers from literals. */
 import { spawn } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -77,6 +77,8 @@ const argumentsOf: Readonly<Record<string, readonly string[]>> = {
   stats: [],
   pause: ['web-x7k2p'],
   resume: ['web-x7k2p'],
+  freeze: ['web-x7k2p'],
+  thaw: ['web-x7k2p'],
   'network list': [],
   'network remove': ['lan', '--yes'],
   'volume list': [],
@@ -178,6 +180,40 @@ describe('every command', () => {
     expect(list.stdout).toContain('\\x1b[31mred');
     expect(logs.stdout).toBe('web-x7k2p: hello \\x1b[2J\n');
     expect(raw.stdout).toContain('\u001b[2J');
+  });
+});
+
+describe('freeze with a command', () => {
+  const both = ['freeze web-x7k2p', 'thaw web-x7k2p'];
+  it.each([
+    ['has its exit code', ['web-x7k2p', '--', 'sh', '-c', 'echo done; exit 7'], 7, both],
+    ['thaws when the command is not there', ['web-x7k2p', '--', '/nowhere/at-all'], 2, both],
+    ['thaws when the command is killed', ['web-x7k2p', '--', 'sh', '-c', 'kill -TERM $$'], 143, both],
+    [
+      'thaws after one Ctrl-C and another, once the command has ended',
+      ['web-x7k2p', '--', 'sh', '-c', 'kill -INT $PPID; kill -INT $PPID; sleep 0.3; exit 5'],
+      5,
+      both,
+    ],
+    [
+      'thaws when it is told to end',
+      ['web-x7k2p', '--', 'sh', '-c', 'trap "exit 9" TERM; kill -TERM $PPID; sleep 1 & wait'],
+      9,
+      both,
+    ],
+    ['runs nothing where nothing can be frozen', ['web-crun1', '--', 'touch', 'ran'], 1, []],
+    [
+      'leaves to itself what somebody else froze',
+      ['web-cold1', '--', 'touch', 'ran'],
+      1,
+      ['freeze web-cold1'],
+    ],
+    ['thaws where the answer was lost', ['web-lost1', '--', 'touch', 'ran'], 1, ['thaw web-lost1']],
+  ])('%s', async (_title, args, code, asked) => {
+    server.freezes.length = 0;
+    expect(await drover(['freeze', ...args])).toMatchObject({ code });
+    expect(server.freezes).toEqual(asked);
+    expect(existsSync(path.join(folder, 'ran'))).toBe(false);
   });
 });
 

@@ -181,6 +181,7 @@ async function runCommand(
       clock: systemClock,
       random: systemRandom,
       signal: interrupted.signal,
+      insist: interrupted.insist,
     };
     const result = await spec.run({ args, options }, context);
     if ('data' in result) await printResult(result, global, terminal);
@@ -218,14 +219,30 @@ function stopAtBrokenPipe(error: NodeJS.ErrnoException): void {
 }
 
 /** The first Ctrl-C stops politely, the second at once. */
-function onInterrupt(): { readonly signal: AbortSignal; readonly release: () => void } {
+function onInterrupt(): Pick<CommandContext, 'signal' | 'insist'> & { readonly release: () => void } {
   const abort = new AbortController();
+  let isInsisting = false;
   const stop = (): void => {
-    if (abort.signal.aborted) process.exit(130);
+    if (abort.signal.aborted && !isInsisting) process.exit(130);
     abort.abort();
   };
+  const others = ['SIGTERM', 'SIGHUP'] as const;
+  const ignore = (): void => undefined;
   process.on('SIGINT', stop);
-  return { signal: abort.signal, release: () => process.off('SIGINT', stop) };
+  return {
+    signal: abort.signal,
+    release: () => process.off('SIGINT', stop),
+    async insist(act) {
+      isInsisting = true;
+      for (const name of others) process.on(name, ignore);
+      try {
+        return await act();
+      } finally {
+        isInsisting = false;
+        for (const name of others) process.off(name, ignore);
+      }
+    },
+  };
 }
 
 function readGlobal(given: Given, output: GlobalOptions['output']): GlobalOptions {

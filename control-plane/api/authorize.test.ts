@@ -51,6 +51,8 @@ const matrix: Readonly<Record<string, string>> = {
   'FleetService/Console': 'ao',
   'FleetService/PauseInstance': 'ao',
   'FleetService/ResumeInstance': 'ao',
+  'FleetService/FreezeInstance': 'ao',
+  'FleetService/ThawInstance': 'ao',
   'FleetService/StreamStats': 'aov',
   'FleetService/CreateSnapshot': 'ao',
   'FleetService/ListSnapshots': 'aov',

@@ -35,6 +35,8 @@ export const rolesOfMethod: ReadonlyMap<string, readonly Who[]> = new Map(
       Console: operators,
       PauseInstance: operators,
       ResumeInstance: operators,
+      FreezeInstance: operators,
+      ThawInstance: operators,
       StreamStats: people,
       CreateSnapshot: operators,
       ListSnapshots: people,

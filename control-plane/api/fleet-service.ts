@@ -4,11 +4,13 @@ import { apply, remove, scale } from './fleet/apply.ts';
 import { listEvents } from './fleet/events.ts';
 import { exec, openConsole } from './fleet/exec.ts';
 import {
+  freezeInstance,
   getInstance,
   listInstances,
   pauseInstance,
   resumeInstance,
   signalInstance,
+  thawInstance,
 } from './fleet/instances.ts';
 import { streamLogs } from './fleet/logs.ts';
 import { getNetwork, listNetworks, removeNetwork } from './fleet/networks.ts';
@@ -49,6 +51,8 @@ export function fleetService(deps: HandlerDeps): Handlers<typeof FleetServiceSer
     console: (requests, context) => openConsole(requests, context, deps),
     pauseInstance: (request, context) => pauseInstance(request, context, deps),
     resumeInstance: (request, context) => resumeInstance(request, context, deps),
+    freezeInstance: (request, context) => freezeInstance(request, context, deps),
+    thawInstance: (request, context) => thawInstance(request, context, deps),
     streamStats: (request, context) => streamStats(request, context, deps),
     createSnapshot: (request, context) => createSnapshot(request, context, deps),
     listSnapshots: (request, context) => listSnapshots(request, context, deps),

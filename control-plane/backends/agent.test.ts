@@ -85,6 +85,8 @@ backendConformance('agent', async () => {
   return {
     backend: world.backend,
     node: h1,
+    // Freezing needs an agent inside of a machine.
+    capabilities: new Set(['pause', 'exec', 'logs', 'volumes-keep']),
     cut: async () => void session.socket.destroy(),
     async restore() {
       await session.ended;

@@ -115,6 +115,13 @@ export interface Backend {
   /** As RuntimeService's of the same name; unimplemented where the guest's runtime cannot. */
   pauseInstance(order: OrderHead, signal: AbortSignal): Promise<InstanceState>;
   resumeInstance(order: OrderHead, signal: AbortSignal): Promise<InstanceState>;
+  /**
+   * Has the file systems inside stand still until they are thawed; whether they did already. May be repeated.
+   * unimplemented where its runtime cannot; failed-precondition: nobody inside answers, or it refuses.
+   */
+  freezeInstance(order: OrderHead, signal: AbortSignal): Promise<boolean>;
+  /** Lets them go on. May be repeated. Errors as freezeInstance. */
+  thawInstance(order: OrderHead, signal: AbortSignal): Promise<void>;
   /** One reading, then one every interval; of one instance, or of all that run there. Zero: one reading. */
   stats(
     node: NodeName,

@@ -71,6 +71,8 @@ export interface ClusterRight {
   /** "/vms". */
   readonly path: string;
   readonly granted: boolean;
+  /** A part of Drover alone asks for it. */
+  readonly optional: boolean;
   /** What does not work without it, for people. */
   readonly neededFor: string;
 }

@@ -214,11 +214,12 @@ export const formatClusterStatus = (status: ClusterStatus): WireStatus => ({
   ownGuests: status.ownGuests,
   lastSeenAtMs: BigInt(Math.round(status.lastSeenAtMs)),
   message: status.message,
-  rights: status.rights.map(({ privilege, path, granted, neededFor }) => ({
+  rights: status.rights.map(({ privilege, path, granted, neededFor, optional }) => ({
     privilege,
     path,
     granted,
     neededFor,
+    optional,
   })),
 });
 

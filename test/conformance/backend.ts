@@ -243,6 +243,39 @@ export function backendConformance(name: string, setUp: () => Promise<BackendWor
       await stop();
     });
 
+    it('has file systems stand still and go on, as often as it is asked', async () => {
+      await using world = await setUp();
+      const { backend, node } = world;
+      const { seen, stop } = follow(backend);
+      const order = await running(world, seen);
+      const anew = () => ({ ...order, generation: 0, requestId: randomUUID() });
+      if (!can(world, 'freeze')) {
+        const unimplemented = { kind: 'unimplemented' };
+        await expect(backend.freezeInstance(anew(), never)).rejects.toMatchObject(unimplemented);
+        await expect(backend.thawInstance(anew(), never)).rejects.toMatchObject(unimplemented);
+        return stop();
+      }
+      await until(
+        async () => {
+          try {
+            return (await backend.freezeInstance(anew(), never)) === false;
+          } catch (error) {
+            // Its system comes up.
+            if ((error as { readonly kind?: string }).kind === 'failed-precondition') return false;
+            throw error;
+          }
+        },
+        { what: 'frozen' },
+      );
+      expect(await backend.freezeInstance(anew(), never)).toBe(true);
+      for (const _ of [1, 2]) await backend.thawInstance(anew(), never);
+      expect(await backend.freezeInstance(anew(), never)).toBe(false);
+      await backend.thawInstance(anew(), never);
+      const missing = { ...newOrder(node), generation: 0 };
+      await expect(backend.freezeInstance(missing, never)).rejects.toMatchObject({ kind: 'not-found' });
+      await stop();
+    });
+
     it('tells what instances use', async () => {
       await using world = await setUp();
       const { backend, node } = world;

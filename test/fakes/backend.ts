@@ -87,6 +87,9 @@ export function createFakeFleet(options: {
     pauseInstance: ({ node, instanceId }, signal) => reach(node, signal, (found) => found.pause(instanceId)),
     resumeInstance: ({ node, instanceId }, signal) =>
       reach(node, signal, (found) => found.resume(instanceId)),
+    freezeInstance: ({ node, instanceId }, signal) =>
+      reach(node, signal, (found) => found.freeze(instanceId)),
+    thawInstance: ({ node, instanceId }, signal) => reach(node, signal, (found) => found.thaw(instanceId)),
     async *stats(node, instanceId, intervalMs, signal) {
       yield* await reach(node, signal, (found) => found.stats(instanceId));
       while (intervalMs > 0 && !signal.aborted) {

@@ -73,6 +73,7 @@ const right = (privilege: string, granted = true): ClusterRight => ({
   privilege,
   path: '/vms',
   granted,
+  optional: false,
   neededFor: `what ${privilege} is for`,
 });
 export const allRights = ['VM.Allocate', 'VM.Audit', 'VM.Console'].map((one) => right(one));

@@ -27,7 +27,9 @@ const status: ClusterStatus = {
   ownGuests: 1,
   lastSeenAtMs: createdAtMs,
   message: '',
-  rights: [{ privilege: 'VM.Allocate', path: '/vms', granted: true, neededFor: 'making guests' }],
+  rights: [
+    { privilege: 'VM.Allocate', path: '/vms', granted: true, neededFor: 'making guests', optional: false },
+  ],
 };
 const fakeCluster = Cluster.fromPartial({
   metadata: { name: 'lab', createdAtMs },

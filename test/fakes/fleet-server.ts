@@ -140,6 +140,9 @@ const fakeNetwork = Network.fromPartial({
   free: 252n,
 });
 
+/** What was asked, in order. */
+const freezes: string[] = [];
+
 const fleetHandlers: Handlers<typeof FleetServiceService> = {
   console: async function* (requests) {
     yield { output: { $case: 'started', value: { execId: 'c1' } } };
@@ -153,6 +156,16 @@ const fleetHandlers: Handlers<typeof FleetServiceService> = {
   },
   pauseInstance: async () => ({ state: undefined }),
   resumeInstance: async () => ({ state: undefined }),
+  freezeInstance: async ({ instance }) => {
+    if (instance === 'web-crun1') throw new DroverError('unimplemented', 'its node freezes no file systems');
+    if (instance === 'web-lost1') throw new DroverError('unavailable', 'the answer was lost');
+    freezes.push(`freeze ${instance}`);
+    return { already: instance === 'web-cold1' };
+  },
+  thawInstance: async ({ instance }) => {
+    freezes.push(`thaw ${instance}`);
+    return {};
+  },
   streamStats: () => each(GuestStats.fromPartial({ instanceId: 'i', displayName: 'web-x7k2p', pids: 2 })),
   createSnapshot: () => each(fakeSnapshot),
   listSnapshots: () => each(fakeSnapshot),
@@ -324,6 +337,8 @@ export interface FakeFleetServer extends AsyncDisposable {
   /** As a control plane writes admin.yaml; JSON is YAML, too. */
   readonly admin: string;
   readonly clusterCalls: ClusterCalls;
+  /** "freeze web-x7k2p", oldest first. */
+  readonly freezes: string[];
 }
 
 export async function startFleetServer(nowMs: number): Promise<FakeFleetServer> {
@@ -360,6 +375,7 @@ export async function startFleetServer(nowMs: number): Promise<FakeFleetServer> 
   return {
     admin: JSON.stringify(context),
     clusterCalls,
+    freezes,
     [Symbol.asyncDispose]: async () => server.forceShutdown(),
   };
 }

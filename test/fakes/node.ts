@@ -79,6 +79,9 @@ export interface FakeNode {
   signal(id: InstanceId, signalNumber: number): void;
   pause(id: InstanceId): InstanceState;
   resume(id: InstanceId): InstanceState;
+  /** Whether it was so already. */
+  freeze(id: InstanceId): boolean;
+  thaw(id: InstanceId): void;
   stats(id: InstanceId | undefined): GuestStats[];
   /** As an order on the node's volumes and snapshots. */
   onStorage<T>(act: (storage: NodeStorage) => T): T;
@@ -135,6 +138,7 @@ export function createFakeNode(options: FakeNodeOptions): FakeNode {
   const tombstones = new Set<InstanceId>();
   const starts = new Map<InstanceId, number>();
   const images = new Map<string, Digest>();
+  const frozen = new Set<InstanceId>();
   const listeners = new Set<(change: NodeChange) => void>();
   const storage = createNodeStorage(clock);
   const faults: { method: NodeMethod; error: Error; afterDoing: boolean }[] = [];
@@ -363,6 +367,15 @@ export function createFakeNode(options: FakeNodeOptions): FakeNode {
     },
     pause: (id) => faulty('pause', () => switchPhase(found(id), 'running', 'paused')),
     resume: (id) => faulty('pause', () => switchPhase(found(id), 'paused', 'running')),
+    freeze: (id) =>
+      faulty('pause', () => {
+        const { state } = found(id);
+        if (state.phase !== 'running') throw new DroverError('failed-precondition', 'it does not run');
+        if (frozen.has(id)) return true;
+        frozen.add(id);
+        return false;
+      }),
+    thaw: (id) => faulty('pause', () => void frozen.delete(found(id).state.instanceId)),
     stats: (id) =>
       [...instances.values()]
         .filter(({ state }) => (id === undefined || state.instanceId === id) && state.pid > 0)

@@ -59,7 +59,8 @@ export const clusterTest = command({
     const { clusters, clusterMessages } = await context.connect();
     const response = await clusters.testCluster({ name }, { deadlineMs: 90_000 });
     const isWhole =
-      response.status?.connected === true && response.status.rights.every(({ granted }) => granted);
+      response.status?.connected === true &&
+      response.status.rights.every(({ granted, optional }) => granted || optional);
     return {
       data: clusterMessages.TestClusterResponse.toJSON(response),
       names: [name],

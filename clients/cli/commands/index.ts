@@ -12,6 +12,7 @@ import { drain } from './drain.ts';
 import { events } from './events.ts';
 import { exec } from './exec.ts';
 import { explain } from './explain.ts';
+import { freeze, thaw } from './freeze.ts';
 import { get } from './get.ts';
 import { imageList, imagePull, imageRemove } from './image.ts';
 import { kill } from './kill.ts';
@@ -46,6 +47,8 @@ export const commands: readonly CommandSpec[] = [
   kill,
   pause,
   resume,
+  freeze,
+  thaw,
   snapshotCreate,
   snapshotList,
   snapshotRollback,

@@ -98,9 +98,10 @@ function checkRights(
   rights: readonly ClusterRight[],
   acceptMissing: boolean,
 ): void {
-  const missing = rights.filter(({ granted }) => !granted);
+  const needed = rights.filter(({ optional }) => !optional);
+  const missing = needed.filter(({ granted }) => !granted);
   if (missing.length === 0) return;
-  const isNothing = missing.length === rights.length;
+  const isNothing = missing.length === needed.length;
   if (acceptMissing && !isNothing) return;
   const who = credential.kind === 'token' ? credential.tokenId : credential.user;
   const lacks = missing.map(({ privilege, path, neededFor }) => `${privilege} on ${path}, for ${neededFor}`);

@@ -1,5 +1,7 @@
 import { DroverError } from '#shared/errors.ts';
 import type {
+  FreezeInstanceRequest,
+  FreezeInstanceResponse,
   GetInstanceRequest,
   GetInstanceResponse,
   Instance as WireInstance,
@@ -8,12 +10,15 @@ import type {
   PauseInstanceResponse,
   SignalInstanceRequest,
   SignalInstanceResponse,
+  ThawInstanceRequest,
+  ThawInstanceResponse,
 } from '#shared/gen/drover/fleet/v1/fleet.ts';
 import type { Instance, InstanceId, NodeName } from '#shared/model.ts';
 import { checkRange, parseOne } from '#shared/wire/checks.ts';
 import { formatInstanceState } from '#shared/wire/instance.ts';
 import { runningState } from '../../reconciler/rollout.ts';
 import { instanceMessage } from '../../status.ts';
+import type { OrderHead } from '../../backends/backend.ts';
 import type { HandlerContext, HandlerDeps } from '../handler.ts';
 import { instanceMessageOf, type Moment, presentMoment } from '../messages.ts';
 import { findInstance, parseProject } from '../resolve-name.ts';
@@ -82,16 +87,41 @@ async function switchGuest(
 ): Promise<PauseInstanceResponse> {
   const moment = presentMoment(deps);
   const found = findInstance(moment.snapshot, instance, parseProject(project));
-  const node = nodeOfReachable(found, moment);
-  const order = {
-    node,
-    instanceId: found.metadata.id as InstanceId,
-    generation: 0,
-    requestId: deps.random.uuidV4(),
-  };
-  const state = await deps.backendOf(node)[method](order, context.signal);
+  const order = orderFor(found, nodeOfReachable(found, moment), deps);
+  const state = await deps.backendOf(order.node)[method](order, context.signal);
   return { state: formatInstanceState(state) };
 }
+
+export async function freezeInstance(
+  { instance, project }: FreezeInstanceRequest,
+  context: HandlerContext,
+  deps: HandlerDeps,
+): Promise<FreezeInstanceResponse> {
+  const moment = presentMoment(deps);
+  const found = findInstance(moment.snapshot, instance, parseProject(project));
+  const order = orderFor(found, nodeOfRunning(found, moment), deps);
+  return { already: await deps.backendOf(order.node).freezeInstance(order, context.signal) };
+}
+
+export async function thawInstance(
+  { instance, project }: ThawInstanceRequest,
+  context: HandlerContext,
+  deps: HandlerDeps,
+): Promise<ThawInstanceResponse> {
+  const moment = presentMoment(deps);
+  const found = findInstance(moment.snapshot, instance, parseProject(project));
+  const order = orderFor(found, nodeOfReachable(found, moment), deps);
+  await deps.backendOf(order.node).thawInstance(order, context.signal);
+  return {};
+}
+
+/** No desired field changes by it. */
+const orderFor = ({ metadata }: Instance, node: NodeName, { random }: HandlerDeps): OrderHead => ({
+  node,
+  instanceId: metadata.id as InstanceId,
+  generation: 0,
+  requestId: random.uuidV4(),
+});
 
 /**
  * The node that can be asked about an instance. failed-precondition without a node; unavailable when it is

@@ -70,6 +70,8 @@ export function agentOrders(clientOf: (node: NodeName) => Client, fleet: FleetHe
       const { state } = await clientOf(order.node).resumeInstance({ order: orderOf(order) }, { signal });
       return parseInstanceState(state);
     },
+    freezeInstance: async (order) => cannotFreeze(order),
+    thawInstance: async (order) => cannotFreeze(order),
     async *stats(node, instanceId, intervalMs, signal) {
       const request = { instanceId: instanceId ?? '', intervalMs };
       for await (const stats of clientOf(node).streamStats(request, { signal })) yield parseGuestStats(stats);
@@ -82,6 +84,14 @@ export function agentOrders(clientOf: (node: NodeName) => Client, fleet: FleetHe
       for await (const line of clientOf(node).streamLogs(request, { signal })) yield parseLogLine(line);
     },
   };
+}
+
+/** Nobody inside a container could be asked; its processes can be paused. */
+function cannotFreeze({ node, instanceId }: OrderHead): never {
+  throw new DroverError('unimplemented', `node ${node} freezes no file systems: only virtual machines can`, {
+    subject: { node, instance: instanceId, acted: 'no' },
+    nextStep: 'drover pause holds all its processes',
+  });
 }
 
 function storageOrders(

@@ -10,6 +10,7 @@ import type { OpenClusterApi } from './cluster-api.ts';
 import { type ClusterMemory, type ClusterTools, emptyMemory } from './cluster-memory.ts';
 import { createConsole, type OpenConsole } from './console.ts';
 import { createRun, type RunCommand } from './exec.ts';
+import { createFreezing, type Freezing } from './freeze.ts';
 import { lxcKind } from './guests/lxc.ts';
 import { qemuKind } from './guests/qemu.ts';
 import { createImages, type Images } from './images.ts';
@@ -58,6 +59,7 @@ export interface LiveCluster {
   readonly openConsole: OpenConsole;
   /** unimplemented, by name, where its kind of guest cannot. */
   readonly run: RunCommand;
+  readonly freezing: Freezing;
   readonly nodes: Nodes;
   readonly work: Work;
   readonly poll: Poll;
@@ -122,6 +124,7 @@ export function openCluster(record: Cluster, surroundings: Surroundings): LiveCl
     migrate: createMigrate(tools, { own, look, orders }),
     openConsole: createConsole(tools, { look, orders }),
     run: createRun(tools, { own, look }),
+    freezing: createFreezing(tools, { orders, look }),
     nodes,
     work,
     poll,

@@ -127,7 +127,14 @@ describe('a node of a cluster', () => {
     expect(holding({ row }, {})).toEqual(['NodeInMaintenance']);
     expect(holding({}, {}, 'another certificate')).toEqual(['EndpointUnusable']);
     expect(
-      holding({}, { rights: [{ privilege: 'VM.Audit', path: '/vms', granted: false, neededFor: 'all' }] }),
+      holding(
+        {},
+        {
+          rights: [
+            { privilege: 'VM.Audit', path: '/vms', granted: false, optional: false, neededFor: 'all' },
+          ],
+        },
+      ),
     ).toEqual(['RightsMissing']);
     expect(holding({}, { copies: guests.slice(0, 1) })).toEqual(['CopyFound']);
   });

@@ -106,6 +106,8 @@ export function proxmoxBackend(options: ProxmoxOptions): ClusterBackend {
       const { cluster, node } = onNode(name);
       return cluster.images.remove(node, digest, signal);
     },
+    freezeInstance: async (order, signal) => clusterOf(order.node).freezing.freeze(order, signal),
+    thawInstance: async (order, signal) => clusterOf(order.node).freezing.thaw(order, signal),
     async *stats(node, instanceId, intervalMs, signal) {
       yield* clusterOf(node).stats(node, instanceId, intervalMs, signal);
     },

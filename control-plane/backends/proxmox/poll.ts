@@ -100,7 +100,7 @@ export function createPoll(
       api.call('GET /access/permissions', {}, options),
     ]);
     memory.version = parseVersion(version);
-    memory.rights = rightsOf(permissions);
+    memory.rights = rightsOf(permissions, memory.version);
     memory.mayBePrivileged = mayBePrivileged(permissions);
     detailsAtMs = clock.monotonicMs();
   }

@@ -167,6 +167,9 @@ function signalCall(calls: GuestCalls, { kind }: ClusterGuest, number: number): 
 
 function offered(call: GuestCall | undefined, { kind }: ClusterGuest, what: string): GuestCall {
   if (call !== undefined) return call;
-  const runtime = kind === 'lxc' ? 'proxmox-lxc' : 'proxmox-vm';
-  throw new DroverError('unimplemented', `${runtime} cannot ${what}: its cluster offers no way`);
+  const why =
+    kind === 'lxc'
+      ? `proxmox-lxc cannot ${what}: suspend is an experiment there, one directory for all of a node`
+      : `proxmox-vm cannot ${what}: its cluster offers no way`;
+  throw new DroverError('unimplemented', why);
 }

@@ -21,3 +21,21 @@ it('knows who may make privileged containers', () => {
   expect(mayBePrivileged({ '/': { 'Sys.Modify': 1 } })).toBe(true);
   expect(mayBePrivileged({ '/nodes': { 'Sys.Modify': 1 } })).toBe(false);
 });
+
+it.each([
+  ['8.4.21', {}, ['VM.Monitor', 'Datastore.Allocate']],
+  ['8.4.21', { 'VM.Monitor': 1 }, ['Datastore.Allocate']],
+  ['9.2.11', { 'VM.GuestAgent.Unrestricted': 1 }, ['Sys.Modify', 'Datastore.Allocate']],
+  [
+    '9.2.11',
+    { 'VM.GuestAgent.FileSystemMgmt': 1, 'Sys.Modify': 1 },
+    ['VM.GuestAgent.Unrestricted', 'VM.GuestAgent.Audit', 'Datastore.Allocate'],
+  ],
+])('tells on %s what a part of Drover asks for besides %j, and misses it not', (version, more, without) => {
+  const rights = rightsOf({ '/': { ...all, ...more } }, version);
+  const lacking = rights.filter(({ granted }) => !granted);
+  expect(lacking.map(({ privilege }) => privilege)).toEqual(without);
+  expect(lacking.every(({ optional }) => optional)).toBe(true);
+  expect(missingRights(rights)).toEqual([]);
+  expect(rightsMessage(rights)).toBe('');
+});

@@ -1,7 +1,7 @@
 import type { ClusterRight } from '#shared/model.ts';
 import { isOn } from './guests/properties.ts';
 
-type Wanted = Omit<ClusterRight, 'granted'>;
+type Wanted = Pick<ClusterRight, 'privilege' | 'path' | 'neededFor'>;
 
 /** The privileges that a credential needs, and what each is for. docs/proxmox.md tells how to give them. */
 const wanted: readonly Wanted[] = [
@@ -29,13 +29,49 @@ const wanted: readonly Wanted[] = [
   { privilege: 'SDN.Use', path: '/sdn', neededFor: 'interfaces on bridges' },
 ];
 
+const vms = '/vms';
+const removal = {
+  privilege: 'Datastore.Allocate',
+  path: '/storage',
+  neededFor: 'removing images that Drover brought',
+};
+
+/** What a part of Drover asks for besides, by the version: all else works without. */
+const besides: Readonly<Record<string, readonly Wanted[]>> = {
+  8: [
+    {
+      privilege: 'VM.Monitor',
+      path: vms,
+      neededFor: 'exec and freeze in virtual machines, and their addresses',
+    },
+    removal,
+  ],
+  9: [
+    { privilege: 'VM.GuestAgent.Unrestricted', path: vms, neededFor: 'exec in virtual machines' },
+    { privilege: 'VM.GuestAgent.FileSystemMgmt', path: vms, neededFor: 'freeze of virtual machines' },
+    { privilege: 'VM.GuestAgent.Audit', path: vms, neededFor: 'addresses as virtual machines see them' },
+    { privilege: 'Sys.Modify', path: '/', neededFor: 'privileged containers' },
+    removal,
+  ],
+};
+
+/** It includes what the others of its kind allow. */
+const agentsAll = 'VM.GuestAgent.Unrestricted';
+
 /** Without these nothing works at all. */
 const vital: ReadonlySet<string> = new Set(['Sys.Audit', 'VM.Audit', 'Datastore.Audit']);
 
 /** The answer of `GET /access/permissions`: by path, privileges with whether they go on below it. */
-export function rightsOf(answer: unknown): ClusterRight[] {
+export function rightsOf(answer: unknown, version = ''): ClusterRight[] {
   const granted = (typeof answer === 'object' && answer !== null ? answer : {}) as Record<string, unknown>;
-  return wanted.map((right) => ({ ...right, granted: has(granted, right.privilege, right.path) }));
+  const isGranted = ({ privilege, path }: Wanted): boolean =>
+    has(granted, privilege, path) ||
+    (privilege.startsWith('VM.GuestAgent.') && has(granted, agentsAll, path));
+  const more = besides[version.split('.')[0] ?? ''] ?? [];
+  return [
+    ...wanted.map((right) => ({ ...right, granted: isGranted(right), optional: false })),
+    ...more.map((right) => ({ ...right, granted: isGranted(right), optional: true })),
+  ];
 }
 
 function has(granted: Readonly<Record<string, unknown>>, privilege: string, path: string): boolean {
@@ -44,7 +80,7 @@ function has(granted: Readonly<Record<string, unknown>>, privilege: string, path
 }
 
 export const missingRights = (rights: readonly ClusterRight[]): ClusterRight[] =>
-  rights.filter(({ granted }) => !granted);
+  rights.filter(({ granted, optional }) => !granted && !optional);
 
 /** What to tell people of the rights that are missing; empty: all are there. */
 export function rightsMessage(rights: readonly ClusterRight[]): string {

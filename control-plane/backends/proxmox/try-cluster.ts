@@ -16,7 +16,7 @@ export async function tryCluster(
   try {
     const version = parseVersion(await api.call('GET /version', {}, { signal }));
     // A credential without rights may ask this alone; it is to hear of all that it lacks.
-    const rights = rightsOf(await api.call('GET /access/permissions', {}, { signal }));
+    const rights = rightsOf(await api.call('GET /access/permissions', {}, { signal }), version);
     const [status, list] = await Promise.all([
       whereAllowed(api.call('GET /cluster/status', {}, { signal })),
       whereAllowed(api.call('GET /cluster/resources', {}, { signal })),

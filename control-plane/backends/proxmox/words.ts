@@ -95,6 +95,7 @@ const rows: readonly Row[] = [
   { words: /[Oo]nly root (?:can|may)|only allowed for root@pam|need proper ticket/, ...root },
   { words: /Permission check failed/, kind: 'permission-denied', reason: 'rights' },
 
+  { words: /agent is in frozen state/, ...precondition('frozen', 'let its file systems go on: drover thaw') },
   { words: /Failed to execute child process/, ...precondition('command') },
   {
     words: /guest-exec has been disabled/,

@@ -12,6 +12,8 @@ interface Inside {
   readonly files: Map<string, string>;
   readonly processes: Map<number, { readonly endsAtMs: number; readonly answer: Record<string, unknown> }>;
   frozen: boolean;
+  /** What it was when it came up. */
+  startedAtMs: number | undefined;
   lastPid: number;
 }
 
@@ -19,9 +21,16 @@ const insides = new WeakMap<Guest, Inside>();
 
 function insideOf(guest: Guest): Inside {
   const there = insides.get(guest);
-  if (there !== undefined) return there;
-  const files = new Map([['/etc/hostname', `${guest.inside.hostname}\n`]]);
-  const fresh: Inside = { files, processes: new Map(), frozen: false, lastPid: 800 };
+  const { startedAtMs } = guest;
+  if (there !== undefined && there.startedAtMs === startedAtMs) return there;
+  const files = there?.files ?? new Map([['/etc/hostname', `${guest.inside.hostname}\n`]]);
+  const fresh: Inside = {
+    files,
+    processes: new Map(),
+    frozen: false,
+    startedAtMs,
+    lastPid: 800,
+  };
   insides.set(guest, fresh);
   return fresh;
 }
@@ -46,9 +55,29 @@ const agent =
     return work(call, guest, insideOf(guest));
   };
 
+/** While file systems stand still, an agent does nothing that might wait for one. */
+const disabled = (name: string): string =>
+  `Command guest-${name} has been disabled: the agent is in frozen state`;
+
+const byName =
+  (name: string, work: Work): Work =>
+  (call, guest, inside) => {
+    if (inside.frozen) throw refusal(`Agent error: ${disabled(name)}`);
+    return work(call, guest, inside);
+  };
+
+const answersFrozen = new Set(['ping', 'info', 'fsfreeze-status', 'fsfreeze-thaw']);
+
+/** What an agent refuses here comes as a result. */
 const result =
-  (work: Work): Work =>
-  (call, guest, inside) => ({ result: work(call, guest, inside) });
+  (name: string, work: Work): Work =>
+  (call, guest, inside) => {
+    const refused =
+      guest.inside.refuses?.[name] ?? (inside.frozen && !answersFrozen.has(name) && disabled(name));
+    if (typeof refused === 'string')
+      return { result: { error: { class: 'CommandNotFound', desc: refused } } };
+    return { result: work(call, guest, inside) };
+  };
 
 function exec({ parameters, world }: Call, guest: Guest, inside: Inside): unknown {
   const words = (parameters['command'] ?? '').split('\0');
@@ -159,34 +188,36 @@ const osInfo = {
 const path = '/nodes/{node}/qemu/{vmid}/agent';
 export const agentRoutes: Routes = {
   [`GET ${path}`]: () => commands.map((name) => ({ name })),
-  [`POST ${path}/ping`]: agent(result(() => ({}))),
-  [`POST ${path}/exec`]: agent(exec),
-  [`GET ${path}/exec-status`]: agent(execStatus),
-  [`GET ${path}/file-read`]: agent(readFile),
-  [`POST ${path}/file-write`]: agent(writeFile),
-  [`POST ${path}/fsfreeze-freeze`]: agent(result(freeze(true))),
-  [`POST ${path}/fsfreeze-thaw`]: agent(result(freeze(false))),
+  [`POST ${path}/ping`]: agent(result('ping', () => ({}))),
+  [`POST ${path}/exec`]: agent(byName('exec', exec)),
+  [`GET ${path}/exec-status`]: agent(byName('exec-status', execStatus)),
+  [`GET ${path}/file-read`]: agent(byName('file-read', readFile)),
+  [`POST ${path}/file-write`]: agent(byName('file-write', writeFile)),
+  [`POST ${path}/fsfreeze-freeze`]: agent(result('fsfreeze-freeze', freeze(true))),
+  [`POST ${path}/fsfreeze-thaw`]: agent(result('fsfreeze-thaw', freeze(false))),
   [`POST ${path}/fsfreeze-status`]: agent(
-    result((_call, _guest, { frozen }) => (frozen ? 'frozen' : 'thawed')),
+    result('fsfreeze-status', (_call, _guest, { frozen }) => (frozen ? 'frozen' : 'thawed')),
   ),
-  [`POST ${path}/fstrim`]: agent(result(() => ({ paths: [] }))),
+  [`POST ${path}/fstrim`]: agent(result('fstrim', () => ({ paths: [] }))),
   [`GET ${path}/get-fsinfo`]: agent(
-    result(() => [
+    result('get-fsinfo', () => [
       { name: 'sda1', mountpoint: '/', type: 'ext4', 'total-bytes': 1_020_702_720, 'used-bytes': 2_158_592 },
     ]),
   ),
-  [`GET ${path}/get-host-name`]: agent(result((_call, guest) => ({ 'host-name': guest.inside.hostname }))),
-  [`GET ${path}/get-osinfo`]: agent(result(() => osInfo)),
-  [`GET ${path}/get-time`]: agent(result(({ world }) => world.clock.nowMs() * 1_000_000)),
-  [`GET ${path}/get-timezone`]: agent(result(() => ({ offset: 0, zone: 'UTC' }))),
-  [`GET ${path}/get-users`]: agent(result(() => [])),
+  [`GET ${path}/get-host-name`]: agent(
+    result('get-host-name', (_call, guest) => ({ 'host-name': guest.inside.hostname })),
+  ),
+  [`GET ${path}/get-osinfo`]: agent(result('get-osinfo', () => osInfo)),
+  [`GET ${path}/get-time`]: agent(result('get-time', ({ world }) => world.clock.nowMs() * 1_000_000)),
+  [`GET ${path}/get-timezone`]: agent(result('get-timezone', () => ({ offset: 0, zone: 'UTC' }))),
+  [`GET ${path}/get-users`]: agent(result('get-users', () => [])),
   [`GET ${path}/info`]: agent(
-    result(() => ({
+    result('info', () => ({
       version: '9.0.2',
       supported_commands: commands.map((name) => ({ name: `guest-${name}`, enabled: 1 })),
     })),
   ),
-  [`GET ${path}/network-get-interfaces`]: agent(result(interfaces)),
-  [`POST ${path}/set-user-password`]: agent(result(() => ({}))),
+  [`GET ${path}/network-get-interfaces`]: agent(result('network-get-interfaces', interfaces)),
+  [`POST ${path}/set-user-password`]: agent(result('set-user-password', () => ({}))),
   [`POST ${path}/shutdown`]: agent(shutDown),
 };

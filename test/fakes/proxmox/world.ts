@@ -85,7 +85,14 @@ export interface Guest {
     netOutBytes: number;
   };
   /** What the work inside answers, for the guest agent and for shutdown; tests may set it. */
-  readonly inside: { readonly addresses: string[]; hostname: string; agent: boolean; shutdownMs: number };
+  readonly inside: {
+    readonly addresses: string[];
+    hostname: string;
+    agent: boolean;
+    shutdownMs: number;
+    /** Commands that the agent refuses, and with which words: "fsfreeze-freeze". */
+    refuses?: Readonly<Record<string, string>>;
+  };
 }
 
 /** As its node told it last. */

@@ -35,7 +35,7 @@ export function lxcCalls({ node, vmid }: GuestPlace): GuestCalls {
         ...place,
         ...(!isLeftToHa && { 'overrule-shutdown': true }),
       }),
-    // Freezing goes through CRIU there, which ends the processes of most containers.
+    // Through CRIU, which ends the processes of most containers, into one directory for all of a node.
     pause: () => undefined,
     resume: () => undefined,
     reset: () => undefined,

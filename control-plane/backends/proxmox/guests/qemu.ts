@@ -40,6 +40,7 @@ export const qemuKind: GuestKind = {
     'update',
     'stats',
     'pause',
+    'freeze',
     'exec',
     'snapshots',
     'network-none',

@@ -215,6 +215,8 @@ export interface ClusterRight {
   granted: boolean;
   /** For people: what does not work without it. */
   neededFor: string;
+  /** Nothing else needs it: it is no fault that it is missing. */
+  optional: boolean;
 }
 
 /** ListGuestsRequest narrows the list. */
@@ -2126,7 +2128,7 @@ export const ClusterEndpoint: MessageFns<ClusterEndpoint> = {
 };
 
 function createBaseClusterRight(): ClusterRight {
-  return { privilege: "", path: "", granted: false, neededFor: "" };
+  return { privilege: "", path: "", granted: false, neededFor: "", optional: false };
 }
 
 export const ClusterRight: MessageFns<ClusterRight> = {
@@ -2142,6 +2144,9 @@ export const ClusterRight: MessageFns<ClusterRight> = {
     }
     if (message.neededFor !== "") {
       writer.uint32(34).string(message.neededFor);
+    }
+    if (message.optional !== false) {
+      writer.uint32(40).bool(message.optional);
     }
     return writer;
   },
@@ -2191,6 +2196,14 @@ export const ClusterRight: MessageFns<ClusterRight> = {
             message.neededFor = reader.string();
             continue;
           }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.optional = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2213,6 +2226,7 @@ export const ClusterRight: MessageFns<ClusterRight> = {
         : isSet(object.needed_for)
         ? globalThis.String(object.needed_for)
         : "",
+      optional: isSet(object.optional) ? globalThis.Boolean(object.optional) : false,
     };
   },
 
@@ -2230,6 +2244,9 @@ export const ClusterRight: MessageFns<ClusterRight> = {
     if (message.neededFor !== "") {
       obj.neededFor = message.neededFor;
     }
+    if (message.optional !== false) {
+      obj.optional = message.optional;
+    }
     return obj;
   },
 
@@ -2242,6 +2259,7 @@ export const ClusterRight: MessageFns<ClusterRight> = {
     message.path = object.path ?? "";
     message.granted = object.granted ?? false;
     message.neededFor = object.neededFor ?? "";
+    message.optional = object.optional ?? false;
     return message;
   },
 };

@@ -942,6 +942,32 @@ export interface PauseInstanceResponse {
   state: InstanceState | undefined;
 }
 
+/** FreezeInstanceRequest names one instance. */
+export interface FreezeInstanceRequest {
+  /** Empty means "default". */
+  project: string;
+  /** Full id, or what people call it. */
+  instance: string;
+}
+
+/** FreezeInstanceResponse tells how it was. */
+export interface FreezeInstanceResponse {
+  /** They stood still before: somebody else froze them. */
+  already: boolean;
+}
+
+/** ThawInstanceRequest names one instance. */
+export interface ThawInstanceRequest {
+  /** Empty means "default". */
+  project: string;
+  /** Full id, or what people call it. */
+  instance: string;
+}
+
+/** ThawInstanceResponse is empty. */
+export interface ThawInstanceResponse {
+}
+
 /** ResumeInstanceRequest names one instance. */
 export interface ResumeInstanceRequest {
   /** Empty means "default". */
@@ -7715,6 +7741,295 @@ export const PauseInstanceResponse: MessageFns<PauseInstanceResponse> = {
   },
 };
 
+function createBaseFreezeInstanceRequest(): FreezeInstanceRequest {
+  return { project: "", instance: "" };
+}
+
+export const FreezeInstanceRequest: MessageFns<FreezeInstanceRequest> = {
+  encode(message: FreezeInstanceRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.project !== "") {
+      writer.uint32(10).string(message.project);
+    }
+    if (message.instance !== "") {
+      writer.uint32(18).string(message.instance);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): FreezeInstanceRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFreezeInstanceRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.project = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.instance = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): FreezeInstanceRequest {
+    return {
+      project: isSet(object.project) ? globalThis.String(object.project) : "",
+      instance: isSet(object.instance) ? globalThis.String(object.instance) : "",
+    };
+  },
+
+  toJSON(message: FreezeInstanceRequest): unknown {
+    const obj: any = {};
+    if (message.project !== "") {
+      obj.project = message.project;
+    }
+    if (message.instance !== "") {
+      obj.instance = message.instance;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<FreezeInstanceRequest>): FreezeInstanceRequest {
+    return FreezeInstanceRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<FreezeInstanceRequest>): FreezeInstanceRequest {
+    const message = createBaseFreezeInstanceRequest();
+    message.project = object.project ?? "";
+    message.instance = object.instance ?? "";
+    return message;
+  },
+};
+
+function createBaseFreezeInstanceResponse(): FreezeInstanceResponse {
+  return { already: false };
+}
+
+export const FreezeInstanceResponse: MessageFns<FreezeInstanceResponse> = {
+  encode(message: FreezeInstanceResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.already !== false) {
+      writer.uint32(8).bool(message.already);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): FreezeInstanceResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFreezeInstanceResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.already = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): FreezeInstanceResponse {
+    return { already: isSet(object.already) ? globalThis.Boolean(object.already) : false };
+  },
+
+  toJSON(message: FreezeInstanceResponse): unknown {
+    const obj: any = {};
+    if (message.already !== false) {
+      obj.already = message.already;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<FreezeInstanceResponse>): FreezeInstanceResponse {
+    return FreezeInstanceResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<FreezeInstanceResponse>): FreezeInstanceResponse {
+    const message = createBaseFreezeInstanceResponse();
+    message.already = object.already ?? false;
+    return message;
+  },
+};
+
+function createBaseThawInstanceRequest(): ThawInstanceRequest {
+  return { project: "", instance: "" };
+}
+
+export const ThawInstanceRequest: MessageFns<ThawInstanceRequest> = {
+  encode(message: ThawInstanceRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.project !== "") {
+      writer.uint32(10).string(message.project);
+    }
+    if (message.instance !== "") {
+      writer.uint32(18).string(message.instance);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ThawInstanceRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseThawInstanceRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.project = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.instance = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ThawInstanceRequest {
+    return {
+      project: isSet(object.project) ? globalThis.String(object.project) : "",
+      instance: isSet(object.instance) ? globalThis.String(object.instance) : "",
+    };
+  },
+
+  toJSON(message: ThawInstanceRequest): unknown {
+    const obj: any = {};
+    if (message.project !== "") {
+      obj.project = message.project;
+    }
+    if (message.instance !== "") {
+      obj.instance = message.instance;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<ThawInstanceRequest>): ThawInstanceRequest {
+    return ThawInstanceRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ThawInstanceRequest>): ThawInstanceRequest {
+    const message = createBaseThawInstanceRequest();
+    message.project = object.project ?? "";
+    message.instance = object.instance ?? "";
+    return message;
+  },
+};
+
+function createBaseThawInstanceResponse(): ThawInstanceResponse {
+  return {};
+}
+
+export const ThawInstanceResponse: MessageFns<ThawInstanceResponse> = {
+  encode(_: ThawInstanceResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ThawInstanceResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseThawInstanceResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(_: any): ThawInstanceResponse {
+    return {};
+  },
+
+  toJSON(_: ThawInstanceResponse): unknown {
+    const obj: any = {};
+    return obj;
+  },
+
+  create(base?: DeepPartial<ThawInstanceResponse>): ThawInstanceResponse {
+    return ThawInstanceResponse.fromPartial(base ?? {});
+  },
+  fromPartial(_: DeepPartial<ThawInstanceResponse>): ThawInstanceResponse {
+    const message = createBaseThawInstanceResponse();
+    return message;
+  },
+};
+
 function createBaseResumeInstanceRequest(): ResumeInstanceRequest {
   return { project: "", instance: "" };
 }
@@ -13494,6 +13809,33 @@ export const FleetServiceService = {
       Buffer.from(ResumeInstanceResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): ResumeInstanceResponse => ResumeInstanceResponse.decode(value),
   },
+  /**
+   * Has the file systems inside a running virtual machine stand still, through its guest agent, until they are thawed.
+   * Whoever asks sees to that. NOT_FOUND; FAILED_PRECONDITION when it does not run, or its agent does not answer or
+   * refuses; UNIMPLEMENTED: its runtime cannot; UNAVAILABLE: it may have been done, so thaw.
+   */
+  freezeInstance: {
+    path: "/drover.fleet.v1.FleetService/FreezeInstance" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: FreezeInstanceRequest): Buffer =>
+      Buffer.from(FreezeInstanceRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): FreezeInstanceRequest => FreezeInstanceRequest.decode(value),
+    responseSerialize: (value: FreezeInstanceResponse): Buffer =>
+      Buffer.from(FreezeInstanceResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): FreezeInstanceResponse => FreezeInstanceResponse.decode(value),
+  },
+  /** Lets its file systems go on, whoever froze them; nothing where they do. Errors as FreezeInstance. */
+  thawInstance: {
+    path: "/drover.fleet.v1.FleetService/ThawInstance" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ThawInstanceRequest): Buffer => Buffer.from(ThawInstanceRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ThawInstanceRequest => ThawInstanceRequest.decode(value),
+    responseSerialize: (value: ThawInstanceResponse): Buffer =>
+      Buffer.from(ThawInstanceResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ThawInstanceResponse => ThawInstanceResponse.decode(value),
+  },
   /** What instances use: of one, of a workload's, or of all. NOT_FOUND. Nodes that do not answer are left out. */
   streamStats: {
     path: "/drover.fleet.v1.FleetService/StreamStats" as const,
@@ -13713,6 +14055,14 @@ export interface FleetServiceServer extends UntypedServiceImplementation {
   pauseInstance: handleUnaryCall<PauseInstanceRequest, PauseInstanceResponse>;
   /** Lets a paused instance go on. Errors as PauseInstance. */
   resumeInstance: handleUnaryCall<ResumeInstanceRequest, ResumeInstanceResponse>;
+  /**
+   * Has the file systems inside a running virtual machine stand still, through its guest agent, until they are thawed.
+   * Whoever asks sees to that. NOT_FOUND; FAILED_PRECONDITION when it does not run, or its agent does not answer or
+   * refuses; UNIMPLEMENTED: its runtime cannot; UNAVAILABLE: it may have been done, so thaw.
+   */
+  freezeInstance: handleUnaryCall<FreezeInstanceRequest, FreezeInstanceResponse>;
+  /** Lets its file systems go on, whoever froze them; nothing where they do. Errors as FreezeInstance. */
+  thawInstance: handleUnaryCall<ThawInstanceRequest, ThawInstanceResponse>;
   /** What instances use: of one, of a workload's, or of all. NOT_FOUND. Nodes that do not answer are left out. */
   streamStats: handleServerStreamingCall<StreamStatsRequest, GuestStats>;
   /** Output of one instance, or of all instances of a workload. NOT_FOUND; UNAVAILABLE when a node does not answer. */
@@ -13985,6 +14335,42 @@ export interface FleetServiceClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ResumeInstanceResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * Has the file systems inside a running virtual machine stand still, through its guest agent, until they are thawed.
+   * Whoever asks sees to that. NOT_FOUND; FAILED_PRECONDITION when it does not run, or its agent does not answer or
+   * refuses; UNIMPLEMENTED: its runtime cannot; UNAVAILABLE: it may have been done, so thaw.
+   */
+  freezeInstance(
+    request: FreezeInstanceRequest,
+    callback: (error: ServiceError | null, response: FreezeInstanceResponse) => void,
+  ): ClientUnaryCall;
+  freezeInstance(
+    request: FreezeInstanceRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: FreezeInstanceResponse) => void,
+  ): ClientUnaryCall;
+  freezeInstance(
+    request: FreezeInstanceRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: FreezeInstanceResponse) => void,
+  ): ClientUnaryCall;
+  /** Lets its file systems go on, whoever froze them; nothing where they do. Errors as FreezeInstance. */
+  thawInstance(
+    request: ThawInstanceRequest,
+    callback: (error: ServiceError | null, response: ThawInstanceResponse) => void,
+  ): ClientUnaryCall;
+  thawInstance(
+    request: ThawInstanceRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ThawInstanceResponse) => void,
+  ): ClientUnaryCall;
+  thawInstance(
+    request: ThawInstanceRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ThawInstanceResponse) => void,
   ): ClientUnaryCall;
   /** What instances use: of one, of a workload's, or of all. NOT_FOUND. Nodes that do not answer are left out. */
   streamStats(request: StreamStatsRequest, options?: Partial<CallOptions>): ClientReadableStream<GuestStats>;
