@@ -11,6 +11,8 @@ export interface Config {
   /** Directories whose files may be brought to clusters as images. */
   readonly templateRoots: readonly string[];
   readonly logLevel: LogLevel;
+  /** The epoch of the fleet is this at least. Left out: as the store has it. */
+  readonly fleetEpoch?: number;
 }
 
 interface HostPort {
@@ -29,6 +31,8 @@ Flags:
   --listen HOST:PORT      the one port, for people and agents (default 127.0.0.1:7440)
   --advertise HOST[:PORT] how others reach it; may be given again, the first goes into join tokens
   --template-root DIR     files in it may be brought to clusters as images (tar:/…); may be given again
+  --fleet-epoch NUMBER    after a restore: agents and clusters take no orders of a control plane with a lower
+                          one any more; see docs/operate.md
   --log-level LEVEL       ${logLevels.join(', ')} (default info)
   --help                  this text
 `;
@@ -38,6 +42,7 @@ const flags = {
   listen: { type: 'string', default: '127.0.0.1:7440' },
   advertise: { type: 'string', multiple: true },
   'template-root': { type: 'string', multiple: true },
+  'fleet-epoch': { type: 'string' },
   'log-level': { type: 'string', default: 'info' },
   help: { type: 'boolean', short: 'h', default: false },
 } as const;
@@ -61,7 +66,11 @@ export function parseConfig(argv: readonly string[]): Config | 'help' {
   const templateRoots = values['template-root'] ?? [];
   const relative = templateRoots.find((each) => !each.startsWith('/'));
   if (relative !== undefined) throw wanted('--template-root', 'an absolute path', relative);
-  return { stateDir, host, port, advertise, templateRoots, logLevel };
+  const fleetEpoch = values['fleet-epoch'];
+  if (fleetEpoch !== undefined && !/^[1-9]\d{0,8}$/.test(fleetEpoch))
+    throw wanted('--fleet-epoch', 'a whole number above zero', fleetEpoch);
+  const config = { stateDir, host, port, advertise, templateRoots, logLevel };
+  return fleetEpoch === undefined ? config : { ...config, fleetEpoch: Number(fleetEpoch) };
 }
 
 function parseFlags(argv: readonly string[]) {

@@ -85,7 +85,9 @@ export async function startControlPlane(config: Config, world: World): Promise<C
   const journal = createSqliteJournal({ file: path.join(stateDir, 'store.db'), clock: world.clock });
   const store = await openStore({ journal, clock: world.clock });
   opened.defer(() => store.close());
-  const { result: fleet } = await store.transact((tx) => ensureFleet(tx, world.random.uuidV4()));
+  const { result: fleet } = await store.transact((tx) =>
+    ensureFleet(tx, world.random.uuidV4(), config.fleetEpoch),
+  );
   const authority = await openAuthority({ stateDir, fleetId: fleet.fleetId, clock: world.clock });
   const revocation = startRevocation({ store, clock: world.clock, fleetId: fleet.fleetId });
   opened.defer(() => revocation.close());

@@ -10,6 +10,7 @@ const blockingConditions: ReadonlySet<string> = new Set([
   'CgroupsIncomplete',
   'DiskPressure',
   'ClusterNoQuorum',
+  'ClusterHeldByNewerFleet',
   'NodeInMaintenance',
 ]);
 

@@ -6,18 +6,19 @@ import type { Adoptable } from '../cluster-backend.ts';
 import { pendingKeys } from './answer-rows.ts';
 import { type ClusterTools, versionOf } from './cluster-memory.ts';
 import { createGuestList } from './guest-list.ts';
+import type { Fence } from './fence.ts';
 import { type Configuration, type GuestKind, type GuestPlace, guestCall } from './guests/guest-kind.ts';
 import { textOf } from './guests/properties.ts';
 import { configurationOf, type Look } from './look.ts';
 import {
-  isOurTag,
+  isMarkTag,
   markOf,
   parseTags,
   readMark,
   withMark,
   withoutMark,
-  withoutTag,
-  withTag,
+  withoutTags,
+  withTags,
 } from './marks.ts';
 import { type GuestRow, parseResources } from './observe.ts';
 import { noSuchGuest, type Orders } from './orders.ts';
@@ -44,13 +45,14 @@ export function createAdoptions(
   parts: {
     readonly own: OwnGuests;
     readonly look: Look;
+    readonly fence: Fence;
     readonly settle: Settle;
     readonly orders: Orders;
     readonly work: Work;
   },
 ): Adoptions {
   const { api, memory, kinds, store, clock, name: cluster } = tools;
-  const { own, look, settle, work } = parts;
+  const { own, look, fence, settle, work } = parts;
 
   const list = createGuestList(tools, own);
 
@@ -69,9 +71,10 @@ export function createAdoptions(
     return configurationOf(await ask(tools, kind.calls(place).config(), signal));
   }
 
-  function obstaclesOf(config: Configuration): string[] {
+  function obstaclesOf(config: Configuration, vmid: number): string[] {
     const mark = readMark(textOf(config['description']));
     if (mark === undefined) return [];
+    fence.check(mark, vmid);
     if (mark.fleetId !== tools.fleetId) return [`it bears the mark of another fleet, ${mark.fleetId}`];
     return own.record(mark.instanceId) === undefined ? [] : [`it bears the mark of ${mark.instanceId}`];
   }
@@ -94,7 +97,7 @@ export function createAdoptions(
       spec,
       notes:
         waiting.length === 0 ? notes : [...notes, `changes wait for its next start: ${waiting.join(', ')}`],
-      obstacles: [...obstacles, ...obstaclesOf(config)],
+      obstacles: [...obstacles, ...obstaclesOf(config, vmid)],
       digest: textOf(config['digest']),
     };
   }
@@ -147,6 +150,7 @@ export function createAdoptions(
     const mark = markOf({
       instanceId: id,
       fleetId: tools.fleetId,
+      epoch: tools.fleetEpoch,
       project: instance.metadata.project,
       workload: instance.workload,
       vmid: guest.vmid,
@@ -165,7 +169,7 @@ export function createAdoptions(
           ? undefined
           : {
               description: withMark(textOf(config['description']), mark),
-              tags: withTag(parseTags(config['tags']), mark.tag),
+              tags: withTags(parseTags(config['tags']), mark),
             },
       guest.digest,
       signal,
@@ -186,8 +190,8 @@ export function createAdoptions(
         const unmark = (config: Configuration) => {
           const description = textOf(config['description']);
           const tags = parseTags(config['tags']);
-          if (readMark(description) === undefined && !tags.some(isOurTag)) return undefined;
-          return { description: withoutMark(description), tags: withoutTag(tags) };
+          if (readMark(description) === undefined && !tags.some(isMarkTag)) return undefined;
+          return { description: withoutMark(description), tags: withoutTags(tags) };
         };
         await writeMark(kinds[record.kind], place, unmark, undefined, signal);
       } catch (error) {

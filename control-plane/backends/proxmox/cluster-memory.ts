@@ -17,6 +17,8 @@ export type RelayLog = (place: GuestPlace, line: string) => void;
 export interface ClusterTools {
   readonly name: string;
   readonly fleetId: string;
+  /** Control planes of the fleet with an older one are to write nothing. */
+  readonly fleetEpoch: number;
   readonly store: Store;
   readonly clock: Clock;
   readonly random: Random;
@@ -59,6 +61,12 @@ export interface NodeMemory {
   readonly bootId: string;
 }
 
+/** A guest that a newer control plane of our fleet has: we are the old one, restored or left running. */
+export interface Holder {
+  readonly epoch: number;
+  readonly vmid: number;
+}
+
 /** What is known of a cluster right now. Its poll writes it; everybody reads it. */
 export interface ClusterMemory {
   /** It answers. */
@@ -78,6 +86,8 @@ export interface ClusterMemory {
   readonly names: Map<number, string>;
   /** Guests that look like ours and are not. */
   copies: readonly GuestRow[];
+  /** Undefined: we may write. */
+  heldBy: Holder | undefined;
 }
 
 export const emptyMemory = (): ClusterMemory => ({
@@ -93,6 +103,7 @@ export const emptyMemory = (): ClusterMemory => ({
   guests: [],
   names: new Map(),
   copies: [],
+  heldBy: undefined,
 });
 
 export function versionOf({ version }: Pick<ClusterMemory, 'version'>): ClusterVersion {

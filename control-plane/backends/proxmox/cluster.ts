@@ -10,12 +10,14 @@ import type { OpenClusterApi } from './cluster-api.ts';
 import { type ClusterMemory, type ClusterTools, emptyMemory } from './cluster-memory.ts';
 import { createConsole, type OpenConsole } from './console.ts';
 import { createRun, type RunCommand } from './exec.ts';
+import { createFence, fencedApi, heldWords } from './fence.ts';
 import { createFreezing, type Freezing } from './freeze.ts';
 import { lxcKind } from './guests/lxc.ts';
 import { qemuKind } from './guests/qemu.ts';
 import { createImages, type Images } from './images.ts';
 import { createLimits } from './limits.ts';
 import { createLook } from './look.ts';
+import { createMarking } from './marking.ts';
 import { createMigrate, type Migrate } from './migrate.ts';
 import { createMissing } from './missing.ts';
 import { createNodes, type Nodes } from './nodes.ts';
@@ -23,6 +25,7 @@ import { createOrders, type Orders } from './orders.ts';
 import { createOwnGuests, type OwnGuests } from './own-guests.ts';
 import { createPoll, type Pace, type Poll } from './poll.ts';
 import { createPower } from './power.ts';
+import { createRenewal } from './renew-marks.ts';
 import { createRelayLog } from './relay-log.ts';
 import { createSettle } from './settle.ts';
 import { createSnapshots, type Snapshots } from './snapshots.ts';
@@ -35,6 +38,7 @@ import { createWork, type Work } from './work.ts';
 export interface Surroundings {
   readonly store: Store;
   readonly fleetId: string;
+  readonly fleetEpoch: number;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
@@ -78,14 +82,16 @@ export const openApiOf =
 
 /** Opens a cluster of the store and follows it until it is closed. */
 export function openCluster(record: Cluster, surroundings: Surroundings): LiveCluster {
-  const { store, fleetId, clock, random, log, pace, templateFiles, put } = surroundings;
+  const { store, fleetId, fleetEpoch, clock, random, log, pace, templateFiles, put } = surroundings;
   const { name } = record.metadata;
   const closing = new AbortController();
   const memory = emptyMemory();
-  const api = surroundings.openApi(name, record.spec);
+  const open = surroundings.openApi(name, record.spec);
+  const api = fencedApi(open, { memory, name, fleetEpoch });
   const basis: Omit<ClusterTools, 'relay'> = {
     name,
     fleetId,
+    fleetEpoch,
     store,
     clock,
     random,
@@ -101,15 +107,18 @@ export function openCluster(record: Cluster, surroundings: Surroundings): LiveCl
   };
   const tools: ClusterTools = { ...basis, relay: createRelayLog(basis) };
   const own = createOwnGuests(tools);
-  const look = createLook(tools, own);
-  const power = createPower(tools, own, look);
+  const fence = createFence(tools);
+  const look = createLook(tools, own, fence);
+  const marking = createMarking(tools);
+  const power = createPower(tools, { own, look, marking });
   const images = createImages(tools);
-  const settle = createSettle(tools, { own, look, power, images });
+  const settle = createSettle(tools, { own, look, marking, power, images });
   const work = createWork(tools, { own, look, power, settle });
   const nodes = createNodes(tools, own);
   const orders = createOrders(tools, { own, power, work });
-  const missing = createMissing(tools, { own, look, settle, work });
-  const poll = createPoll(tools, { own, missing, nodes, work, pace });
+  const missing = createMissing(tools, { own, look, marking, work });
+  const renewMarks = createRenewal(tools, { own, look, marking, work });
+  const poll = createPoll(tools, { own, fence, missing, renewMarks, nodes, work, pace });
   const running = poll.run();
   return {
     record,
@@ -117,10 +126,10 @@ export function openCluster(record: Cluster, surroundings: Surroundings): LiveCl
     own,
     orders,
     images,
-    snapshots: createSnapshots(tools, { own, look, orders }),
+    snapshots: createSnapshots(tools, { own, look, marking, orders }),
     volumes: createVolumes(tools, { own, orders }),
     stats: createStats(tools, { own, orders }),
-    adoptions: createAdoptions(tools, { own, look, settle, orders, work }),
+    adoptions: createAdoptions(tools, { own, look, fence, settle, orders, work }),
     migrate: createMigrate(tools, { own, look, orders }),
     openConsole: createConsole(tools, { look, orders }),
     run: createRun(tools, { own, look }),
@@ -140,8 +149,10 @@ export function openCluster(record: Cluster, surroundings: Surroundings): LiveCl
   };
 }
 
-function statusOf(name: string, { memory, api }: ClusterTools, own: OwnGuests): ClusterStatus {
-  const { clusterName, version, connected, quorate, lastSeenAtMs, message, rights } = memory;
+function statusOf(name: string, { memory, api, fleetEpoch }: ClusterTools, own: OwnGuests): ClusterStatus {
+  const { clusterName, version, connected, quorate, lastSeenAtMs, rights, heldBy } = memory;
+  const held = heldBy === undefined ? '' : heldWords(name, heldBy, fleetEpoch);
+  const message = memory.message || held;
   return {
     name,
     clusterName,

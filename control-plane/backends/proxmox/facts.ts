@@ -135,6 +135,14 @@ export function conditionsOf(
       'no-quorum',
       memory.quorate ? '' : 'its cluster has no quorum: nothing can be made, started or changed',
     ),
+    condition(
+      'ClusterHeldByNewerFleet',
+      'stale-epoch',
+      memory.heldBy === undefined
+        ? ''
+        : `a newer control plane of this fleet has its cluster: guest ${memory.heldBy.vmid} bears epoch ` +
+            `${memory.heldBy.epoch}. Nothing is written there`,
+    ),
     condition('NodeInMaintenance', row?.haState ?? '', isResting ? `HA has it in ${row?.haState}` : ''),
     condition('EndpointUnusable', 'endpoint', problem),
     condition(

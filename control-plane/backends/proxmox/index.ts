@@ -38,7 +38,7 @@ export function proxmoxBackend(options: ProxmoxOptions): ClusterBackend {
   const openApi = options.openApi ?? openApiOf({ clock, random });
   const surroundings: Surroundings = {
     store,
-    fleetId: fleet.fleetId,
+    ...fleet,
     clock,
     random,
     log,

@@ -3,7 +3,8 @@ import type { ClusterGuest, InstanceId } from '#shared/model.ts';
 import type { ClusterTools } from './cluster-memory.ts';
 import type { Configuration, GuestPlace } from './guests/guest-kind.ts';
 import { numberOf, textOf } from './guests/properties.ts';
-import { parseTags, readMark, tagOf } from './marks.ts';
+import type { Fence } from './fence.ts';
+import { type Mark, parseTags, readMark, tagOf } from './marks.ts';
 import { parseResources, parseStatus } from './observe.ts';
 import type { OwnGuests } from './own-guests.ts';
 import { ask } from './perform.ts';
@@ -18,7 +19,7 @@ export interface FoundConfig {
 export interface Look {
   /**
    * The configuration of a guest of ours, wherever it is by now. not-found: nowhere, or what has its number
-   * is not ours; unavailable: that cannot be known.
+   * is not ours; unavailable: that cannot be known; failed-precondition: a newer control plane has it.
    */
   config(record: ClusterGuest, signal: AbortSignal): Promise<FoundConfig>;
   /** As it is this moment; kept as our own sight. not-found as config. */
@@ -28,8 +29,8 @@ export interface Look {
 export const configurationOf = (answer: unknown): Configuration =>
   typeof answer === 'object' && answer !== null ? (answer as Configuration) : {};
 
-export function createLook(tools: ClusterTools, own: OwnGuests): Look {
-  const { api, kinds, memory, clock, name: cluster } = tools;
+export function createLook(tools: ClusterTools, own: OwnGuests, fence: Fence): Look {
+  const { api, kinds, memory, clock, fleetId, name: cluster } = tools;
 
   const notOurs = (record: ClusterGuest): DroverError =>
     new DroverError('not-found', `there is no guest of instance ${record.instanceId} in ${cluster}`, {
@@ -93,15 +94,17 @@ export function createLook(tools: ClusterTools, own: OwnGuests): Look {
     );
 
   /** By its line, or by its tag where somebody wrote another description; never against its line. */
-  function isOurs(id: InstanceId, config: Configuration): boolean {
-    const mark = readMark(textOf(config['description']));
-    return mark === undefined ? parseTags(config['tags']).includes(tagOf(id)) : mark.instanceId === id;
+  function isOurs(id: InstanceId, mark: Mark | undefined, config: Configuration): boolean {
+    if (mark === undefined) return parseTags(config['tags']).includes(tagOf(id));
+    return mark.instanceId === id && (mark.fleetId === fleetId || mark.fleetId === '');
   }
 
   return {
     async config(record, signal) {
       const found = await anywhere(record, (place) => read(record, place, signal), signal);
-      if (!isOurs(record.instanceId, found.config)) throw notOurs(record);
+      const mark = readMark(textOf(found.config['description']));
+      if (!isOurs(record.instanceId, mark, found.config)) throw notOurs(record);
+      fence.check(mark, found.place.vmid);
       return found;
     },
     async status(record, signal) {

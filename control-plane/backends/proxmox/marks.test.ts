@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { InstanceId } from '#shared/model.ts';
 import {
+  epochAmong,
   isOurTag,
   markOf,
   parseTags,
@@ -9,13 +10,14 @@ import {
   tagOf,
   withMark,
   withoutMark,
-  withoutTag,
-  withTag,
+  withoutTags,
+  withTags,
 } from './marks.ts';
 
 const mark = {
   instanceId: '019ab3c0-1111-7abc-8def-0123456789ab' as InstanceId,
   fleetId: 'f1',
+  epoch: 3,
   project: 'default',
   workload: 'web',
   vmid: 101,
@@ -23,13 +25,15 @@ const mark = {
 };
 
 describe('the mark of a guest', () => {
-  it('is one tag and one line', () => {
+  it('is a tag and a line, and from the second epoch on one tag more', () => {
     expect(markOf(mark)).toEqual({
       tag: 'drover-0123456789ab',
       line:
-        'drover:instance=019ab3c0-1111-7abc-8def-0123456789ab fleet=f1 workload=default/web' +
+        'drover:instance=019ab3c0-1111-7abc-8def-0123456789ab fleet=f1 epoch=3 workload=default/web' +
         ' vmid=101 generation=3',
+      epochTag: 'drover-e3',
     });
+    expect(markOf({ ...mark, epoch: 1 })).not.toHaveProperty('epochTag');
   });
 
   it.each([
@@ -65,13 +69,27 @@ describe('the mark of a guest', () => {
     );
   });
 
+  it('of before there were epochs is the oldest', () => {
+    const { line } = markOf(mark);
+    expect(readMark(line.replace(' epoch=3', ''))).toEqual({ ...mark, epoch: 0 });
+  });
+
+  it('tells of the highest epoch among its tags, and takes nothing else for one', () => {
+    expect(epochAmong(['drover-e2', 'drover-e10', 'zed'])).toBe(10);
+    // The tag of an instance may begin so too.
+    expect(epochAmong(['drover-e12345678901', 'drover-e0', 'drover-e', 'e9'])).toBe(0);
+  });
+
   it('adds and takes its tag, and leaves those of others', () => {
     const tag = tagOf(mark.instanceId);
     expect(isOurTag(tag)).toBe(true);
     expect(isOurTag('drover-web')).toBe(false);
-    expect(withTag(parseTags('alpha;zed'), tag)).toBe(`alpha;zed;${tag}`);
-    expect(withTag(parseTags(`alpha;drover-ffffffffffff`), tag)).toBe(`alpha;${tag}`);
-    expect(withoutTag(parseTags(`alpha,${tag} zed`))).toBe('alpha;zed');
+    expect(withTags(parseTags('alpha;zed'), markOf(mark))).toBe(`alpha;zed;${tag};drover-e3`);
+    expect(withTags(parseTags('alpha;drover-ffffffffffff;drover-e2'), markOf(mark))).toBe(
+      `alpha;${tag};drover-e3`,
+    );
+    expect(withTags(['alpha', 'drover-e2'], markOf({ ...mark, epoch: 1 }))).toBe(`alpha;${tag}`);
+    expect(withoutTags(parseTags(`alpha,${tag} drover-e3 zed`))).toBe('alpha;zed');
     expect(parseTags(undefined)).toEqual([]);
   });
 });

@@ -5,6 +5,8 @@ import type { GuestMark } from './guests/guest-kind.ts';
 export interface Mark {
   readonly instanceId: InstanceId;
   readonly fleetId: string;
+  /** Of the control plane that wrote it; zero: from before there were any. */
+  readonly epoch: number;
   readonly project: string;
   readonly workload: string;
   /** The number it was made under: a clone or a restored copy has another one. */
@@ -20,13 +22,35 @@ export const tagOf = (instanceId: string): string => `${tagStart}${instanceId.sl
 
 export const isOurTag = (tag: string): boolean => /^drover-[0-9a-f]{12}$/.test(tag);
 
+const epochStart = 'drover-e';
+const epochPattern = /^drover-e([1-9]\d{0,8})$/;
+
+/**
+ * Tells the list of all guests that a newer control plane of a fleet has them. None is older than the first
+ * epoch, so that needs none.
+ */
+export const epochTagOf = (epoch: number): string | undefined =>
+  epoch > 1 ? `${epochStart}${epoch}` : undefined;
+
+/** The highest that these tell of; zero: none. */
+export const epochAmong = (tags: readonly string[]): number =>
+  Math.max(0, ...tags.map((tag) => Number(epochPattern.exec(tag)?.[1] ?? 0)));
+
+/** Whatever we write. */
+export const isMarkTag = (tag: string): boolean => isOurTag(tag) || epochPattern.test(tag);
+
+/** All tags of a mark. */
+export const tagsOfMark = ({ tag, epochTag }: GuestMark): string[] =>
+  epochTag === undefined ? [tag] : [tag, epochTag];
+
 /** Names are encoded: whatever they are, the line has its parts where they belong. */
 export function markOf(mark: Mark): GuestMark {
   const workload = `${encodeURIComponent(mark.project)}/${encodeURIComponent(mark.workload)}`;
   const line =
-    `${lineStart}${mark.instanceId} fleet=${encodeURIComponent(mark.fleetId)} workload=${workload}` +
-    ` vmid=${mark.vmid} generation=${mark.generation}`;
-  return { tag: tagOf(mark.instanceId), line };
+    `${lineStart}${mark.instanceId} fleet=${encodeURIComponent(mark.fleetId)} epoch=${mark.epoch}` +
+    ` workload=${workload} vmid=${mark.vmid} generation=${mark.generation}`;
+  const epochTag = epochTagOf(mark.epoch);
+  return { tag: tagOf(mark.instanceId), line, ...(epochTag !== undefined && { epochTag }) };
 }
 
 const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
@@ -42,6 +66,7 @@ export function readMark(description: string): Mark | undefined {
   return {
     instanceId: instanceId as InstanceId,
     fleetId: decoded(parts.get('fleet') ?? ''),
+    epoch: wholeOf(parts.get('epoch')),
     project,
     workload,
     vmid: wholeOf(parts.get('vmid')),
@@ -65,11 +90,11 @@ export const withoutMark = (description: string): string =>
 export const parseTags = (text: unknown): string[] =>
   typeof text === 'string' ? text.split(/[;,\s]/).filter((tag) => tag !== '') : [];
 
-export const withTag = (tags: readonly string[], tag: string): string =>
-  [...tags.filter((each) => !isOurTag(each)), tag].join(';');
+export const withTags = (tags: readonly string[], mark: GuestMark): string =>
+  [...tags.filter((each) => !isMarkTag(each)), ...tagsOfMark(mark)].join(';');
 
-export const withoutTag = (tags: readonly string[]): string =>
-  tags.filter((each) => !isOurTag(each)).join(';');
+export const withoutTags = (tags: readonly string[]): string =>
+  tags.filter((each) => !isMarkTag(each)).join(';');
 
 const linesOf = (text: string): string[] => text.split('\n');
 

@@ -2,8 +2,8 @@ import { isKind } from '#shared/errors.ts';
 import type { ClusterGuest, InstanceId } from '#shared/model.ts';
 import type { ClusterTools } from './cluster-memory.ts';
 import type { Look } from './look.ts';
+import type { Marking } from './marking.ts';
 import type { OwnGuests } from './own-guests.ts';
-import type { Settle } from './settle.ts';
 import type { Work } from './work.ts';
 
 /** A credential that lost its rights sees no guest at all: not all of them are asked for at once then. */
@@ -22,27 +22,27 @@ export function createMissing(
   parts: {
     readonly own: OwnGuests;
     readonly look: Look;
-    readonly settle: Settle;
+    readonly marking: Marking;
     readonly work: Work;
   },
 ): Missing {
-  const { own, look, settle, work } = parts;
+  const { own, look, marking, work } = parts;
   const lookedAtMs = new Map<InstanceId, number>();
-  const marking = new Set<InstanceId>();
+  const underWay = new Set<InstanceId>();
 
   /** Its tag is what it is known by at a glance. Nobody waits for that: the guest may be busy for long. */
   async function markAgain(record: ClusterGuest): Promise<void> {
     const { instanceId } = record;
-    if (marking.has(instanceId)) return;
-    marking.add(instanceId);
+    if (underWay.has(instanceId)) return;
+    underWay.add(instanceId);
     try {
       await work.alone(instanceId, async () =>
-        settle.mark(record, await look.config(record, signal), signal),
+        marking.complete(record, await look.config(record, signal), signal),
       );
     } catch (err) {
       if (!signal.aborted) log.debug({ event: 'guest.unmarked', cluster, instance: instanceId, err });
     } finally {
-      marking.delete(instanceId);
+      underWay.delete(instanceId);
     }
   }
 

@@ -2,6 +2,7 @@ import { asDroverError, wordsOf } from '#shared/errors.ts';
 import { createBackoff } from '#shared/retry.ts';
 import { rowsOf } from './answer-rows.ts';
 import type { ClusterTools } from './cluster-memory.ts';
+import type { Fence } from './fence.ts';
 import { textOf } from './guests/properties.ts';
 import type { Missing } from './missing.ts';
 import { isOurTag, tagOf } from './marks.ts';
@@ -38,14 +39,16 @@ export function createPoll(
   tools: ClusterTools,
   parts: {
     readonly own: OwnGuests;
+    readonly fence: Fence;
     readonly missing: Missing;
+    readonly renewMarks: (rows: readonly GuestRow[]) => void;
     readonly nodes: Nodes;
     readonly work: Work;
     readonly pace: Pace;
   },
 ): Poll {
   const { api, clock, random, memory, signal, log, name: cluster } = tools;
-  const { own, nodes, work, pace, missing } = parts;
+  const { own, fence, nodes, work, pace, missing, renewMarks } = parts;
   const backoff = createBackoff({ firstMs: pace.busyMs, maxMs: longestSilenceMs, random });
   let wakeUp = new AbortController();
   let failures = 0;
@@ -68,12 +71,14 @@ export function createPoll(
     memory.guests = resources.guests;
     memory.lastSeenAtMs = Math.round(clock.nowMs());
     noteNames(resources.guests, membership.quorate);
+    await fence.watch(resources.guests, signal);
     await nodes.take(membership, resources);
     if (isNew) await refreshSeldom();
     await takeGuests(resources.guests, membership.quorate);
     memory.connected = true;
     memory.message = '';
     if (wasAway && memory.quorate) work.retryAll();
+    renewMarks(resources.guests);
     tell();
     if (isDue && !isNew) void refreshSeldom();
   }

@@ -5,6 +5,7 @@ import type { ClusterTools } from './cluster-memory.ts';
 import type { GuestCall, GuestCalls, GuestPlace } from './guests/guest-kind.ts';
 import { isLeftToHa } from './guest-state.ts';
 import type { Look } from './look.ts';
+import type { Marking } from './marking.ts';
 import type { OwnGuests } from './own-guests.ts';
 import { ask, perform } from './perform.ts';
 
@@ -32,7 +33,10 @@ export interface Power {
 }
 
 /** Each of its calls looks at the guest itself, before and after: what is so already is no failure. */
-export function createPower(tools: ClusterTools, own: OwnGuests, look: Look): Power {
+export function createPower(
+  tools: ClusterTools,
+  { own, look, marking }: { readonly own: OwnGuests; readonly look: Look; readonly marking: Marking },
+): Power {
   const { kinds, clock } = tools;
   const statusOf = ({ instanceId }: ClusterGuest) => own.of(instanceId).sight.status;
 
@@ -41,7 +45,9 @@ export function createPower(tools: ClusterTools, own: OwnGuests, look: Look): Po
     record: ClusterGuest,
     signal: AbortSignal,
   ): Promise<{ readonly place: GuestPlace; readonly calls: GuestCalls }> {
-    const { place } = await look.config(record, signal);
+    const found = await look.config(record, signal);
+    await marking.renew(record, found, signal);
+    const { place } = found;
     return { place, calls: kinds[record.kind].calls(place) };
   }
 

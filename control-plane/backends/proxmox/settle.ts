@@ -3,18 +3,11 @@ import type { ClusterGuest, InstanceSpec } from '#shared/model.ts';
 import { claimOtherVmid, patchGuest } from '../../store/put-cluster-guest.ts';
 import { pendingKeys } from './answer-rows.ts';
 import { type ClusterTools, versionOf } from './cluster-memory.ts';
-import type {
-  GuestCall,
-  GuestChanges,
-  GuestKind,
-  GuestMark,
-  GuestPlace,
-  SpecContext,
-} from './guests/guest-kind.ts';
+import type { GuestCall, GuestChanges, GuestKind, GuestPlace, SpecContext } from './guests/guest-kind.ts';
 import { textOf } from './guests/properties.ts';
 import type { Images } from './images.ts';
 import { configurationOf, type FoundConfig, type Look } from './look.ts';
-import { isOurTag, markOf, parseTags, readMark, withMark, withTag } from './marks.ts';
+import type { Marking } from './marking.ts';
 import { parseResources } from './observe.ts';
 import type { OwnGuests } from './own-guests.ts';
 import { ask, perform, type PerformEnd, settleTasks } from './perform.ts';
@@ -33,18 +26,19 @@ const mostRounds = 5;
 export interface Settle {
   /** Makes the guest, or makes it be as its newest spec says, and starts it. May be repeated. */
   run(record: ClusterGuest, signal: AbortSignal): Promise<void>;
-  /** Writes what is missing of our mark on it. Whether anything was. */
-  mark(record: ClusterGuest, found: FoundConfig, signal: AbortSignal): Promise<boolean>;
   /** Reads what its configuration says of it, and its addresses where they are not set by hand. */
   furnish(record: ClusterGuest, found: FoundConfig, signal: AbortSignal): Promise<void>;
 }
 
 export function createSettle(
   tools: ClusterTools,
-  parts: { readonly own: OwnGuests; readonly look: Look; readonly power: Power; readonly images: Images },
+  parts: { readonly own: OwnGuests; readonly look: Look; readonly marking: Marking } & {
+    readonly power: Power;
+    readonly images: Images;
+  },
 ): Settle {
   const { store, clock, kinds, memory, limits, api, log, name: cluster } = tools;
-  const { own, look, power, images } = parts;
+  const { own, look, marking, power, images } = parts;
 
   const contextOf = (place: GuestPlace, kind: GuestKind): SpecContext => ({
     ...place,
@@ -52,16 +46,6 @@ export function createSettle(
     storageOf: storageChooser(memory, place.node, kind.kind),
     diskFormat: (storage) => diskFormatOf(memory, place.node, storage),
   });
-
-  const markFor = ({ instanceId, vmid, generation, spec }: ClusterGuest): GuestMark =>
-    markOf({
-      instanceId,
-      fleetId: tools.fleetId,
-      project: store.snapshot().get('instance', instanceId)?.metadata.project ?? 'default',
-      workload: spec?.workload ?? '',
-      vmid,
-      generation,
-    });
 
   /** Storages of one name are one where they are shared. */
   function storageKey(node: string, storage: string): string {
@@ -136,7 +120,7 @@ export function createSettle(
     const kind = kinds[record.kind];
     const place = { node: nodeToMakeOn(record), vmid: record.vmid };
     const image = await images.place(kind.kind, place.node, spec, signal);
-    const context = { ...contextOf(place, kind), image, mark: markFor(record) };
+    const context = { ...contextOf(place, kind), image, mark: marking.markFor(record) };
     const busy = { node: place.node, storage: storageKey(place.node, context.storageOf(spec.rootPool)) };
     // A copy is made by a task of what it is a copy of.
     const at = image.kind === 'guest' ? image : place;
@@ -182,30 +166,12 @@ export function createSettle(
     return result ?? record;
   }
 
-  /** What a clone or a restore left out of our mark. */
-  async function completeMark(
-    record: ClusterGuest,
-    found: FoundConfig,
-    signal: AbortSignal,
-  ): Promise<boolean> {
-    const { config, place, digest } = found;
-    const description = textOf(config['description']);
-    const tags = parseTags(config['tags']);
-    const mark = markFor(record);
-    const isMarked = tags.includes(mark.tag) && readMark(description)?.instanceId === record.instanceId;
-    if (isMarked && tags.filter(isOurTag).length === 1) return false;
-    const set = { tags: withTag(tags, mark.tag), description: withMark(description, mark) };
-    const call = kinds[record.kind].calls(place).configure({ set, unset: [] }, digest);
-    await perform(tools, call, place, signal);
-    return true;
-  }
-
   /** Whether anything was changed. A configuration that another writer changed meanwhile is read anew. */
   async function configure(record: ClusterGuest, spec: InstanceSpec, signal: AbortSignal): Promise<boolean> {
     const kind = kinds[record.kind];
     let isChanged = false;
     let found = await look.config(record, signal);
-    if (await completeMark(record, found, signal)) found = await look.config(record, signal);
+    if (await marking.complete(record, found, signal)) found = await look.config(record, signal);
     const changesNow = () => kind.changes(spec, found.config, contextOf(found.place, kind));
     for (let rounds = 0; rounds < mostRounds; rounds += 1) {
       const changes = changesNow();
@@ -273,7 +239,6 @@ export function createSettle(
   }
 
   return {
-    mark: completeMark,
     furnish,
     async run(first, signal) {
       const { instanceId, generation } = first;

@@ -13,7 +13,7 @@ import { rowsOf } from './answer-rows.ts';
 import type { ClusterTools } from './cluster-memory.ts';
 import { numberOf, textOf } from './guests/properties.ts';
 import type { Look } from './look.ts';
-import { withMark, markOf, readMark } from './marks.ts';
+import type { Marking } from './marking.ts';
 import type { Orders } from './orders.ts';
 import type { OwnGuests } from './own-guests.ts';
 import { ask, perform } from './perform.ts';
@@ -82,9 +82,15 @@ export interface Snapshots {
 /** Snapshots of guests, as their cluster makes them: ours alone, others are left alone. */
 export function createSnapshots(
   tools: ClusterTools,
-  { own, look, orders }: { readonly own: OwnGuests; readonly look: Look; readonly orders: Orders },
+  parts: {
+    readonly own: OwnGuests;
+    readonly look: Look;
+    readonly marking: Marking;
+    readonly orders: Orders;
+  },
 ): Snapshots {
   const { store, clock } = tools;
+  const { own, look, marking, orders } = parts;
 
   async function list(record: ClusterGuest, signal: AbortSignal): Promise<Snapshot[]> {
     const { place } = await look.config(record, signal);
@@ -151,23 +157,7 @@ export function createSnapshots(
 
   /** The configuration is the snapshot's then: its mark may be older than the guest is ours. */
   async function markAgain(record: ClusterGuest, signal: AbortSignal): Promise<void> {
-    const { place, config, digest } = await look.config(record, signal);
-    const description = textOf(config['description']);
-    const mark = markOf({
-      ...(readMark(description) ?? { project: 'default', workload: record.spec?.workload ?? '' }),
-      instanceId: record.instanceId,
-      fleetId: tools.fleetId,
-      vmid: place.vmid,
-      generation: record.generation,
-    });
-    const tags = textOf(config['tags']);
-    if (tags.split(';').includes(mark.tag)) return;
-    const set = {
-      tags: [tags, mark.tag].filter(Boolean).join(';'),
-      description: withMark(description, mark),
-    };
-    const call = tools.kinds[record.kind].calls(place).configure({ set, unset: [] }, digest);
-    await perform(tools, call, place, signal);
+    await marking.complete(record, await look.config(record, signal), signal);
   }
 
   /** Set back twice is set back: nobody else is at the guest between the two. */

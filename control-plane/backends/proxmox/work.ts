@@ -1,6 +1,7 @@
 import { asDroverError, DroverError, isKind, wordsOf } from '#shared/errors.ts';
 import type { ClusterGuest, InstanceId } from '#shared/model.ts';
 import type { ClusterTools } from './cluster-memory.ts';
+import { checkHolder } from './fence.ts';
 import { type GuestStep, nextGuestStep } from './guest-state.ts';
 import { createSteps } from './guest-steps.ts';
 import type { Look } from './look.ts';
@@ -67,6 +68,7 @@ export function createWork(
       const step = nextGuestStep(record, guest.sight, guest.run, clock.monotonicMs());
       if (step === 'rest' || step === 'look' || step === 'wait') return waitFor(id);
       if (!memory.connected || !memory.quorate) throw away();
+      checkHolder(tools);
       own.tell(id);
       await take(step, record);
       own.tell(id);

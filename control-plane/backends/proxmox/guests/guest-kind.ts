@@ -45,6 +45,8 @@ export type PlacedImage =
 export interface GuestMark {
   /** One tag. */
   readonly tag: string;
+  /** One more, from the second epoch of a fleet on. */
+  readonly epochTag?: string;
   /** One line, the last of the description. */
   readonly line: string;
 }

@@ -2,6 +2,7 @@ import type { InstanceSpec } from '#shared/model.ts';
 import { plainClusterOptions } from '#shared/wire/cluster-options.ts';
 import { rowsOf } from '../answer-rows.ts';
 import { isTemplate } from '../image-references.ts';
+import { tagsOfMark } from '../marks.ts';
 import { isAddressOutside, lxcCalls } from './lxc-calls.ts';
 import { foundLxcSpec } from './lxc-found.ts';
 import { lxcLimits, storageOfVolume } from './lxc-limits.ts';
@@ -106,7 +107,7 @@ function creation(spec: InstanceSpec, context: MakeContext, image: Volume): Gues
     hostname: spec.displayName,
     unprivileged: !spec.security.privileged,
     rootfs: `${storageOf(spec.rootPool)}:${rootGib}`,
-    tags: [...tags, mark.tag].join(';'),
+    tags: [...tags, ...tagsOfMark(mark)].join(';'),
     description: mark.line,
     swap: 0,
     ...options(spec),

@@ -1,4 +1,5 @@
 import type { InstanceSpec } from '#shared/model.ts';
+import { tagsOfMark } from '../marks.ts';
 import { isAddressOutside } from './lxc-calls.ts';
 import {
   type Configuration,
@@ -138,7 +139,7 @@ function creation(spec: InstanceSpec, context: MakeContext, image: Volume): Gues
     vmid,
     name: spec.displayName,
     scsihw: 'virtio-scsi-single',
-    tags: [...tags, mark.tag].join(';'),
+    tags: [...tags, ...tagsOfMark(mark)].join(';'),
     description: mark.line,
     ...(pool !== '' && { pool }),
     ...more,

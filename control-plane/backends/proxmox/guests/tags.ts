@@ -1,4 +1,4 @@
-import { isOurTag, parseTags } from '../marks.ts';
+import { isMarkTag, parseTags } from '../marks.ts';
 import type { Configuration } from './guest-kind.ts';
 
 /** What a spec can say: an older cluster keeps capitals too. */
@@ -9,7 +9,7 @@ const tagsOf = (config: Configuration): string[] => [...new Set(parseTags(config
 /** In order, as a cluster keeps them; without ours, and without what no spec can say. */
 export const ownTags = (config: Configuration): string[] =>
   tagsOf(config)
-    .filter((tag) => !isOurTag(tag) && isSayable(tag))
+    .filter((tag) => !isMarkTag(tag) && isSayable(tag))
     .toSorted();
 
 export const unsayableTags = (config: Configuration): string[] =>
@@ -17,4 +17,4 @@ export const unsayableTags = (config: Configuration): string[] =>
 
 /** These, with what is not a spec's to say. */
 export const tagsWith = (config: Configuration, tags: readonly string[]): string =>
-  [...tags, ...unsayableTags(config), ...tagsOf(config).filter(isOurTag)].join(';');
+  [...tags, ...unsayableTags(config), ...tagsOf(config).filter(isMarkTag)].join(';');
