@@ -236,6 +236,12 @@ describe('missing rights', () => {
       'compare the rights of the token with those that `drover cluster test` names',
     ],
     [
+      'a tag that the datacenter keeps to itself',
+      "Permission check failed (/, Sys.Modify for modifying tag 'drover-0123456789ab')\n",
+      'the options of the datacenter ("user-tag-access", "registered-tags") keep this tag to those with ' +
+        'Sys.Modify on /: change them, or give that to the token (and to its user)',
+    ],
+    [
       'what no token may',
       'Permission check failed (mount point type bind is only allowed for root@pam)\n',
       'no token may do this: root has to, on the node itself',

@@ -177,12 +177,16 @@ function refusedParameters({ faults, text }: Said, subject: CallSubject): Drover
 function withoutRight({ text }: Said, subject: CallSubject): DroverError {
   const [, path, privileges] = /\((\/[^\s,()]*), ([A-Za-z.|]+)\)/.exec(text) ?? [];
   const root = verdictOf(text);
+  const [, tag] = /modifying tag '([^']*)'/.exec(text) ?? [];
   const nextStep =
-    root?.reason === 'root-only'
-      ? root.nextStep
-      : path === undefined || privileges === undefined
-        ? 'compare the rights of the token with those that `drover cluster test` names'
-        : `give ${privileges.replaceAll('|', ' or ')} on ${path} to the token (and to its user)`;
+    tag !== undefined
+      ? 'the options of the datacenter ("user-tag-access", "registered-tags") keep this tag to those with ' +
+        'Sys.Modify on /: change them, or give that to the token (and to its user)'
+      : root?.reason === 'root-only'
+        ? root.nextStep
+        : path === undefined || privileges === undefined
+          ? 'compare the rights of the token with those that `drover cluster test` names'
+          : `give ${privileges.replaceAll('|', ' or ')} on ${path} to the token (and to its user)`;
   return new DroverError('permission-denied', text || 'the cluster permits this not', {
     reason: root?.reason === 'root-only' ? 'root-only' : 'rights',
     subject: subjectOf(subject, 'no'),

@@ -100,12 +100,14 @@ export function createPoll(
   /** What everything else is understood by. */
   async function readOnce(): Promise<void> {
     const options = { signal, timeoutMs: pollTimeoutMs };
-    const [version, permissions] = await Promise.all([
+    const [version, permissions, datacenter] = await Promise.all([
       api.call('GET /version', {}, options),
       api.call('GET /access/permissions', {}, options),
+      // Where it cannot be read, a refusal tells what would have been told beforehand.
+      api.call('GET /cluster/options', {}, options).catch(() => undefined),
     ]);
     memory.version = parseVersion(version);
-    memory.rights = rightsOf(permissions, memory.version);
+    memory.rights = rightsOf(permissions, memory.version, datacenter);
     memory.mayBePrivileged = mayBePrivileged(permissions);
     detailsAtMs = clock.monotonicMs();
   }

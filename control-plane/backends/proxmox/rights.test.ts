@@ -23,8 +23,8 @@ it('knows who may make privileged containers', () => {
 });
 
 it.each([
-  ['8.4.21', {}, ['VM.Monitor', 'Datastore.Allocate']],
-  ['8.4.21', { 'VM.Monitor': 1 }, ['Datastore.Allocate']],
+  ['8.4.21', {}, ['VM.Monitor', 'Sys.Modify', 'Datastore.Allocate']],
+  ['8.4.21', { 'VM.Monitor': 1 }, ['Sys.Modify', 'Datastore.Allocate']],
   ['9.2.11', { 'VM.GuestAgent.Unrestricted': 1 }, ['Sys.Modify', 'Datastore.Allocate']],
   [
     '9.2.11',
@@ -38,4 +38,24 @@ it.each([
   expect(lacking.every(({ optional }) => optional)).toBe(true);
   expect(missingRights(rights)).toEqual([]);
   expect(rightsMessage(rights)).toBe('');
+});
+
+it.each([
+  [{ 'user-tag-access': { 'user-allow': 'list', 'user-allow-list': ['web'] } }, false],
+  [{ 'user-tag-access': { 'user-allow': 'existing' } }, false],
+  [{ 'user-tag-access': 'user-allow=none' }, false],
+  [{ 'user-tag-access': { 'user-allow': 'free' } }, true],
+  [{ 'user-tag-access': { 'user-allow-list': ['web'] } }, true],
+  [{}, true],
+  [undefined, true],
+])('wants Sys.Modify where the datacenter lets its users set no tags of their own: %j', (options, isFree) => {
+  const missing = missingRights(rightsOf({ '/': all }, '', options));
+  expect(missing.map(({ privilege, path }) => `${privilege} ${path}`)).toEqual(
+    isFree ? [] : ['Sys.Modify /'],
+  );
+  if (!isFree)
+    expect(rightsMessage(rightsOf({ '/': all }, '', options))).toMatch(
+      /^its credential cannot work without Sys\.Modify on \/ \(the tags that guests are known by/,
+    );
+  expect(missingRights(rightsOf({ '/': { ...all, 'Sys.Modify': 1 } }, '', options))).toEqual([]);
 });

@@ -1,5 +1,5 @@
 import type { ClusterRight } from '#shared/model.ts';
-import { isOn } from './guests/properties.ts';
+import { isOn, parseProperties } from './guests/properties.ts';
 
 type Wanted = Pick<ClusterRight, 'privilege' | 'path' | 'neededFor'>;
 
@@ -30,6 +30,7 @@ const wanted: readonly Wanted[] = [
 ];
 
 const vms = '/vms';
+const privileged = { privilege: 'Sys.Modify', path: '/', neededFor: 'privileged containers' };
 const removal = {
   privilege: 'Datastore.Allocate',
   path: '/storage',
@@ -44,13 +45,14 @@ const besides: Readonly<Record<string, readonly Wanted[]>> = {
       path: vms,
       neededFor: 'exec and freeze in virtual machines, and their addresses',
     },
+    privileged,
     removal,
   ],
   9: [
     { privilege: 'VM.GuestAgent.Unrestricted', path: vms, neededFor: 'exec in virtual machines' },
     { privilege: 'VM.GuestAgent.FileSystemMgmt', path: vms, neededFor: 'freeze of virtual machines' },
     { privilege: 'VM.GuestAgent.Audit', path: vms, neededFor: 'addresses as virtual machines see them' },
-    { privilege: 'Sys.Modify', path: '/', neededFor: 'privileged containers' },
+    privileged,
     removal,
   ],
 };
@@ -59,19 +61,41 @@ const besides: Readonly<Record<string, readonly Wanted[]>> = {
 const agentsAll = 'VM.GuestAgent.Unrestricted';
 
 /** Without these nothing works at all. */
-const vital: ReadonlySet<string> = new Set(['Sys.Audit', 'VM.Audit', 'Datastore.Audit']);
+const vital: ReadonlySet<string> = new Set(['Sys.Audit', 'VM.Audit', 'Datastore.Audit', 'Sys.Modify']);
 
-/** The answer of `GET /access/permissions`: by path, privileges with whether they go on below it. */
-export function rightsOf(answer: unknown, version = ''): ClusterRight[] {
-  const granted = (typeof answer === 'object' && answer !== null ? answer : {}) as Record<string, unknown>;
+/** Wanted where the datacenter's `user-tag-access` keeps its users from tags of their own. */
+const tagging: Wanted = {
+  privilege: 'Sys.Modify',
+  path: '/',
+  neededFor: 'the tags that guests are known by, since "user-tag-access" of the datacenter is not "free"',
+};
+
+/**
+ * The answers of `GET /access/permissions`, which has privileges by path, each with whether it goes on below
+ * it, and of `GET /cluster/options`.
+ */
+export function rightsOf(answer: unknown, version = '', options: unknown = undefined): ClusterRight[] {
+  const granted = objectOf(answer);
   const isGranted = ({ privilege, path }: Wanted): boolean =>
     has(granted, privilege, path) ||
     (privilege.startsWith('VM.GuestAgent.') && has(granted, agentsAll, path));
+  const all = areTagsFree(options) ? wanted : [...wanted, tagging];
   const more = besides[version.split('.')[0] ?? ''] ?? [];
   return [
-    ...wanted.map((right) => ({ ...right, granted: isGranted(right), optional: false })),
+    ...all.map((right) => ({ ...right, granted: isGranted(right), optional: false })),
     ...more.map((right) => ({ ...right, granted: isGranted(right), optional: true })),
   ];
+}
+
+const objectOf = (value: unknown): Readonly<Record<string, unknown>> =>
+  typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : {};
+
+/** What is not told is as it is where nobody set it. */
+function areTagsFree(options: unknown): boolean {
+  const access = objectOf(options)['user-tag-access'];
+  const allowed =
+    typeof access === 'string' ? parseProperties(access).get('user-allow') : objectOf(access)['user-allow'];
+  return (allowed ?? 'free') === 'free';
 }
 
 function has(granted: Readonly<Record<string, unknown>>, privilege: string, path: string): boolean {
@@ -91,10 +115,5 @@ export function rightsMessage(rights: readonly ClusterRight[]): string {
   return `its credential ${all}${words.join(', ')}`;
 }
 
-/** Whether a container may be privileged: that is a right over the node itself. */
-export const mayBePrivileged = (answer: unknown): boolean =>
-  has(
-    (typeof answer === 'object' && answer !== null ? answer : {}) as Record<string, unknown>,
-    'Sys.Modify',
-    '/',
-  );
+/** Whether a container may be privileged, which is a right over the node itself. Only 9.x asks for it. */
+export const mayBePrivileged = (answer: unknown): boolean => has(objectOf(answer), 'Sys.Modify', '/');

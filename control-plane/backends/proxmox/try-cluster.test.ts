@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { documentedToken } from '../../../test/documented-token.ts';
 import { openProxmoxWorld, specOf } from '../../../test/proxmox-world.ts';
 
 const never = new AbortController().signal;
@@ -18,5 +19,15 @@ describe('what is tried before a cluster is added', () => {
     expect(status).toMatchObject({ connected: true, version, nodes: [], guests: 0 });
     expect(status.rights.filter(({ granted }) => granted)).toEqual([]);
     expect(status.message).toMatch(/cannot work without Sys\.Audit on \//);
+  });
+
+  it('tells beforehand where the tags that guests are known by may not be set', async () => {
+    await using world = await openProxmoxWorld({ nodes: ['pve1'] });
+    const { server, backend } = world;
+    const spec = { ...specOf(server), ...documentedToken(server.world) };
+    const asked = () => backend.test('second', spec, never);
+    expect((await asked()).message).toBe('');
+    server.world.options['user-tag-access'] = 'user-allow=list,user-allow-list=web;db';
+    expect((await asked()).message).toMatch(/cannot work without Sys\.Modify on \/ .*user-tag-access/);
   });
 });

@@ -16,11 +16,13 @@ export async function tryCluster(
   try {
     const version = parseVersion(await api.call('GET /version', {}, { signal }));
     // A credential without rights may ask this alone; it is to hear of all that it lacks.
-    const rights = rightsOf(await api.call('GET /access/permissions', {}, { signal }), version);
-    const [status, list] = await Promise.all([
+    const permissions = await api.call('GET /access/permissions', {}, { signal });
+    const [options, status, list] = await Promise.all([
+      whereAllowed(api.call('GET /cluster/options', {}, { signal })),
       whereAllowed(api.call('GET /cluster/status', {}, { signal })),
       whereAllowed(api.call('GET /cluster/resources', {}, { signal })),
     ]);
+    const rights = rightsOf(permissions, version, options);
     const membership = parseMembership(status);
     return {
       name,

@@ -4,14 +4,14 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
-import type { Attachment, ClusterSpec, InstanceSpec, SnapshotId, VolumeId } from '#shared/model.ts';
+import type { Attachment, Digest, InstanceSpec, SnapshotId, VolumeId } from '#shared/model.ts';
 import { plainClusterOptions } from '#shared/wire/cluster-options.ts';
 import { emptyAssignment } from '#shared/wire/network.ts';
 import { plainVmOptions } from '#shared/wire/vm-options.ts';
+import { documentedToken } from '../../../test/documented-token.ts';
 import type { ProxmoxServer } from '../../../test/fakes/proxmox-server.ts';
 import { container, machine, openQuickWorld, phaseOf, runGuest } from '../../../test/proxmox-world.ts';
 import { until } from '../../../test/until.ts';
-import { rightsOf } from './rights.ts';
 
 const { signal } = new AbortController();
 const sha256 = (text: string): string => createHash('sha256').update(text).digest('hex');
@@ -45,26 +45,21 @@ const wide = (spec: InstanceSpec): InstanceSpec => ({
   },
 });
 
-/** What the lines of docs/proxmox.md make: a role, a user, and a separated token of the user's. */
-function documentedToken({ world: { access } }: ProxmoxServer): Partial<ClusterSpec> {
-  const privileges = new Set(rightsOf({}).map(({ privilege }) => privilege));
-  access.roles.set('Drover', { privileges, special: false });
-  access.addUser('drover@pve');
-  const secret = access.addToken('drover@pve', 'fleet');
-  for (const subject of ['drover@pve', 'drover@pve!fleet']) access.grant(subject, '/', 'Drover');
-  return { credential: { kind: 'token', tokenId: 'drover@pve!fleet', secret } };
-}
+const byToken = { reachedBy: ({ world }: ProxmoxServer) => documentedToken(world) };
 
 describe.each(['8.4.21', '9.2.11'] as const)('the documented token on %s', (version) => {
   it.each([
-    { kind: 'a container', spec: wide(container) },
+    {
+      kind: 'a container',
+      spec: { ...wide(container), security: { ...container.security, nesting: true } },
+    },
     {
       kind: 'a machine',
       spec: { ...wide(machine), vm: { ...plainVmOptions, cloudInit: { user: 'admin', sshKeys: [] } } },
     },
   ])('may do all that is done with $kind', async ({ spec: plain }) => {
     const spec = { ...plain, rootPool: plain.runtime === 'proxmox-lxc' ? 'btr' : 'local' };
-    await using world = await openQuickWorld({ version, reachedBy: documentedToken });
+    await using world = await openQuickWorld({ version, ...byToken });
     const { backend } = world;
     expect(backend.status('lab')?.rights.filter(({ granted, optional }) => !granted && !optional)).toEqual(
       [],
@@ -97,7 +92,7 @@ describe.each(['8.4.21', '9.2.11'] as const)('the documented token on %s', (vers
   });
 
   it('may make copies of templates, and bring images from the net and from here', async () => {
-    await using world = await openQuickWorld({ version, reachedBy: documentedToken });
+    await using world = await openQuickWorld({ version, ...byToken });
     const { backend, server } = world;
     const scsi0 = 'shared:900/base-900-disk-0.qcow2,size=2G';
     const config = { name: 'debian', memory: '512', cores: '1', scsi0, template: '1' };
@@ -122,9 +117,26 @@ describe.each(['8.4.21', '9.2.11'] as const)('the documented token on %s', (vers
     } finally {
       await rm(folder, { recursive: true });
     }
+    await expect(
+      backend.removeImage(node, `sha256:${sha256(other)}` as Digest, signal),
+    ).rejects.toMatchObject({
+      message: 'Permission check failed (/storage/shared, Datastore.Allocate)',
+    });
     for (const method of ['upload', 'download-url'])
       expect(server.requests.list().filter((each) => each.endsWith(`/${method}`))).toHaveLength(1);
   });
+});
+
+it('is told why where the datacenter lets nobody set tags', async () => {
+  await using world = await openQuickWorld({ nodes: ['pve1'], ...byToken });
+  world.server.world.options['user-tag-access'] = 'user-allow=existing';
+  const order = world.order('pve1');
+  await world.backend.ensureInstance(order, container, signal);
+  await until(() => phaseOf(world, order.instanceId) === 'failed 1', { what: 'failed' });
+  expect(world.state(order.instanceId)).toMatchObject({
+    message: expect.stringMatching(/Sys\.Modify for modifying tag 'drover-[0-9a-f]{12}'/) as string,
+  });
+  expect(world.server.world.guests.size).toBe(0);
 });
 
 describe('one address', () => {

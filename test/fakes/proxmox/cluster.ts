@@ -3,6 +3,7 @@ import { parameterFailure } from './failure.ts';
 import { seenOnline } from './node-model.ts';
 import { resourceRows } from './resource-rows.ts';
 import type { Call, Routes } from './route.ts';
+import { allowedTags, registeredTags } from './tag-rights.ts';
 import { endedRow } from './tasks.ts';
 import type { World } from './world.ts';
 
@@ -46,23 +47,28 @@ function nextId({ world, parameters }: Call): string {
   return vmid;
 }
 
-/** Those of guests, and those that are registered. */
-function allowedTags(world: World): string[] {
-  const used = [...world.guests.values()].flatMap(({ config }) => config.tags?.split(';') ?? []);
-  const registered = (world.options['registered-tags'] ?? '').split(/[;, ]+/);
-  return [...new Set([...used, ...registered])].filter((tag) => tag !== '').sort();
-}
-
-function readOptions({ world }: Call): Row {
-  const { 'tag-style': style, 'registered-tags': registered, ...rest } = world.options;
+function readOptions(call: Call): Row {
+  const { world } = call;
+  const {
+    'tag-style': style,
+    'registered-tags': registered,
+    'user-tag-access': access,
+    ...rest
+  } = world.options;
   return {
     mac_prefix: 'BC:24:11',
     description: '',
-    'allowed-tags': allowedTags(world),
+    'allowed-tags': allowedTags(call),
     ...rest,
     ...(style === undefined ? {} : { 'tag-style': propertyObject(style) }),
-    ...(registered === undefined ? {} : { 'registered-tags': registered.split(/[;, ]+/).sort() }),
+    ...(registered === undefined ? {} : { 'registered-tags': registeredTags(world).sort() }),
+    ...(access === undefined ? {} : { 'user-tag-access': tagAccess(access) }),
   };
+}
+
+function tagAccess(text: string): Row {
+  const { 'user-allow-list': list, ...rest } = propertyObject(text);
+  return typeof list === 'string' ? { ...rest, 'user-allow-list': list.split(';') } : rest;
 }
 
 const propertyObject = (text: string): Row =>

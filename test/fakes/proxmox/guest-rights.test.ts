@@ -34,10 +34,46 @@ describe('the rights that changes of guests need', () => {
     await expect(put).rejects.toMatchObject(denied(`/vms/${vmid}, ${privilege}`));
   });
 
+  it.each([
+    ['free', '', undefined],
+    ['free', 'mine', "/, Sys.Modify for modifying tag 'mine'"],
+    ['existing', '', "/, Sys.Modify for modifying tag 'mine'"],
+    ['none', '', "/, Sys.Modify for modifying tag 'mine'"],
+    ['list,user-allow-list=mine;yours', '', undefined],
+    ['none,user-allow-list=mine;yours', '', "/, Sys.Modify for modifying tag 'mine'"],
+  ])('asks for tags where user-allow=%s and "%s" is registered', async (allow, registered, refused) => {
+    const cluster = await worldFor(['VM.Audit', 'VM.Config.Options']);
+    cluster.world.options['user-tag-access'] = `user-allow=${allow}`;
+    cluster.world.options['registered-tags'] = registered;
+    const put = cluster.call('PUT', '/nodes/pve1/lxc/100/config', { tags: 'mine' });
+    if (refused === undefined) expect(await put).toBeNull();
+    else await expect(put).rejects.toMatchObject(denied(refused));
+    cluster.world.access.roles.get('Some')?.privileges.add('Sys.Modify');
+    expect(await cluster.call('PUT', '/nodes/pve1/lxc/100/config', { tags: 'mine' })).toBeNull();
+  });
+
+  it.each([
+    ['an unprivileged container', 1, { features: 'nesting=1' }, '/vms/100, VM.Allocate'],
+    ['a privileged one', 0, { features: 'nesting=1' }, 'changing feature flags for privileged'],
+    ['an unprivileged container', 1, { features: 'keyctl=1' }, 'changing feature flags (except nesting)'],
+    ['an unprivileged container', 1, { hookscript: 'local:snippets/x' }, 'changing the hookscript'],
+  ])('asks for more for the features of %s (unprivileged=%i, %j)', async (_, unprivileged, change, words) => {
+    const cluster = await worldFor(['VM.Audit', 'VM.Config.Options']);
+    const guest = cluster.world.guests.get(100);
+    if (guest !== undefined) guest.config['unprivileged'] = String(unprivileged);
+    const put = () => cluster.call('PUT', '/nodes/pve1/lxc/100/config', change);
+    await expect(put()).rejects.toMatchObject({ message: expect.stringContaining(words) as string });
+    if (!words.endsWith('VM.Allocate')) return;
+    cluster.world.access.roles.get('Some')?.privileges.add('VM.Allocate');
+    expect(await put()).toBeNull();
+  });
+
   it('asks for the bridge and the storage as well', async () => {
     const cluster = await worldFor(['VM.Config.Network', 'VM.Config.Disk']);
     const net = cluster.call('PUT', '/nodes/pve1/lxc/100/config', { net0: 'name=eth0,bridge=vmbr0' });
     await expect(net).rejects.toMatchObject(denied('/sdn/zones/localnetwork/vmbr0, SDN.Use'));
+    const vlan = cluster.call('PUT', '/nodes/pve1/lxc/100/config', { net0: 'name=eth0,bridge=vmbr0,tag=40' });
+    await expect(vlan).rejects.toMatchObject(denied('/sdn/zones/localnetwork/vmbr0/40, SDN.Use'));
     const disk = cluster.call('PUT', '/nodes/pve1/qemu/200/config', { scsi1: 'local:1' });
     await expect(disk).rejects.toMatchObject(denied('/storage/local, Datastore.AllocateSpace'));
     const backup = cluster.call('POST', '/nodes/pve1/vzdump', { vmid: '100' });

@@ -3,6 +3,7 @@ import { parseList, parseParts } from './guest-property.ts';
 import { storageOf } from './guest-volumes.ts';
 import type { Kind } from './guest-life.ts';
 import type { Call } from './route.ts';
+import { requireForTags } from './tag-rights.ts';
 
 type Rule = readonly [options: RegExp, privilege: string];
 
@@ -38,6 +39,8 @@ const noOption =
 const noOptionEither =
   /^(?:ostemplate|password|ssh-public-keys|restore|unique|bwlimit|ignore-unpack-errors)$/;
 const norThis = /^(?:live-restore|import-working-storage|ha-managed)$/;
+/** Of containers; what they need is asked for elsewhere. */
+const apart = /^(?:features|unprivileged)$/;
 
 function privilegeOf(kind: Kind, option: string, value: string): string {
   if (kind === 'qemu' && /^(?:ide|sata|scsi)\d+$/.test(option) && value.includes('media=cdrom')) {
@@ -55,7 +58,9 @@ export function requireForOptions(call: Call, kind: Kind): void {
     ([name]) => !noOption.test(name) && !noOptionEither.test(name) && !norThis.test(name),
   );
   for (const [option, value] of [...given, ...removed.map((name) => [name, ''] as const)]) {
-    requireOnGuest(call, vmid, privilegeOf(kind, option, value));
+    if (kind === 'lxc' && apart.test(option)) continue;
+    if (option === 'tags') requireForTags(call, value);
+    else requireOnGuest(call, vmid, privilegeOf(kind, option, value));
     requireForValue(call, option, value);
   }
 }
@@ -69,8 +74,10 @@ function requireOnGuest(call: Call, vmid: string, privilege: string): void {
 
 function requireForValue(call: Call, option: string, value: string): void {
   if (/^net\d+$/.test(option)) {
-    const bridge = parseParts(value, '').get('bridge');
-    if (bridge !== undefined) call.require(`/sdn/zones/localnetwork/${bridge}`, 'SDN.Use');
+    const parts = parseParts(value, '');
+    const [bridge, tag] = [parts.get('bridge'), parts.get('tag')];
+    const path = `/sdn/zones/localnetwork/${bridge}`;
+    if (bridge !== undefined) call.require(tag === undefined ? path : `${path}/${tag}`, 'SDN.Use');
   }
   const allocates = /^(?:file=|volume=)?([A-Za-z][\w.-]*):(?:\d|cloudinit)[^/]*$/.exec(
     value.split(',')[0] ?? '',

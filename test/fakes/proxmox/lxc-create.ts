@@ -2,12 +2,13 @@
 import { permissionFailure } from './permission.ts';
 import { refusal, ApiFailure } from './failure.ts';
 import { restoreContainer } from './backup-restore.ts';
-import { underLock, isRoot, newMac } from './guest-life.ts';
+import { underLock, newMac } from './guest-life.ts';
 import { formatParts, parseParts, type Parts } from './guest-property.ts';
 import { allocate, checkSize, free, lxcFormat, needStorage, parseVolume, sizePart } from './guest-volumes.ts';
 import { addHaResource } from './ha-resources.ts';
 import { requireForOptions } from './guest-rights.ts';
 import { formatMountPoint, isLxcVolume, normaliseLxcValue } from './lxc-config.ts';
+import { checkPrivileges, isUnprivileged } from './lxc-privileges.ts';
 import { startTask } from './lxc-power.ts';
 import type { RegistryImage } from './internet.ts';
 import type { Call } from './route.ts';
@@ -35,6 +36,9 @@ export async function createContainer(call: Call): Promise<string> {
   const { world, parameters } = call;
   world.needQuorum();
   const vmid = Number(parameters['vmid']);
+  if (parameters['restore'] !== '1' && world.major >= 9 && !isUnprivileged(call))
+    call.require('/', 'Sys.Modify');
+  if (parameters['ha-managed'] === '1') call.require('/', 'Sys.Console');
   checkMayCreate(call, vmid);
   checkPool(call);
   checkPrivileges(call);
@@ -82,22 +86,6 @@ export function refuseTaken(world: World, vmid: number, over = false): void {
 export function checkPool({ parameters: { pool }, world }: Call): void {
   if (pool === undefined || world.pools.has(pool)) return;
   throw new ApiFailure(403, `Permission check failed (pool '${pool}' does not exist)`);
-}
-
-/** What only root@pam may, and what a right lets others do. */
-export function checkPrivileges(call: Call): void {
-  const denied = (why: string): ApiFailure => new ApiFailure(403, `Permission check failed (${why})`);
-  for (const [key, value] of Object.entries(call.parameters)) {
-    if (isRoot(call)) return;
-    const features = key === 'features' ? [...parseParts(value, '').keys()] : [];
-    if (features.some((feature) => feature !== 'nesting')) {
-      throw denied('changing feature flags (except nesting) is only allowed for root@pam');
-    }
-    if (/^(rootfs|mp\d+)$/.test(key) && value.startsWith('/')) {
-      throw denied('mount point type bind is only allowed for root@pam');
-    }
-    if (/^dev\d+$/.test(key)) throw denied('configuring device passthrough is only allowed for root@pam');
-  }
 }
 
 function checkVolume(call: Call, key: string): void {
@@ -190,6 +178,8 @@ function configFrom(call: Call, template: string): Record<string, string> {
     ostype: osType(template),
   };
   for (const [key, value] of given) config[key] = normaliseLxcValue(key, value, () => newMac(world));
+  delete config['unprivileged'];
+  if (isUnprivileged(call)) config['unprivileged'] = '1';
   config['rootfs'] ??= `${parameters['storage'] ?? 'local'}:4`;
   return config;
 }

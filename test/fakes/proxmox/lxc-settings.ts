@@ -20,7 +20,8 @@ import { formatSize, parseParts, parseSize } from './guest-property.ts';
 import { free, parseVolume, pathOf, storageOf, allocate } from './guest-volumes.ts';
 import { requireForOptions } from './guest-rights.ts';
 import { formatMountPoint, isLxcVolume, normaliseLxcValue, waitsForStart } from './lxc-config.ts';
-import { checkPrivileges, makeDisk } from './lxc-create.ts';
+import { makeDisk } from './lxc-create.ts';
+import { checkPrivileges } from './lxc-privileges.ts';
 import type { Call, Routes } from './route.ts';
 import type { TaskControl } from './task-engine.ts';
 import type { Guest } from './world.ts';
@@ -45,7 +46,7 @@ const knows = (key: string): boolean => knownKeys.has(key) || /^(net|mp|unused|d
 async function changeConfig(call: Call): Promise<null> {
   const { world } = call;
   const guest = guestOf(call, 'lxc');
-  checkPrivileges(call);
+  checkPrivileges(call, guest);
   requireForOptions(call, 'lxc');
   const change = parseChange(call, knows, 'rootfs');
   for (const [key, value] of change.set) {

@@ -169,7 +169,7 @@ function deleteVolume(call: Call): string {
   const volid = full(storage, volume);
   const found = world.storages.find(volid, node);
   const owner = /(?:^|[/:-])(?:vm|subvol|base|vzdump-lxc|vzdump-qemu)-(\d+)-/.exec(volid)?.[1];
-  needDelete(call, storage, owner);
+  needDelete(call, storage, volid.includes(':backup/') ? owner : undefined);
   return call.fork('imgdel', owner === undefined ? storage : `${owner}@${storage}`, async (control) => {
     await control.passes(100);
     if (found?.protected === true) {
@@ -180,10 +180,11 @@ function deleteVolume(call: Call): string {
   });
 }
 
-function needDelete(call: Call, storage: string, owner: string | undefined): void {
-  if (owner === undefined) call.require(`/storage/${storage}`, 'Datastore.AllocateTemplate');
-  else if (!call.may(`/vms/${owner}`, 'VM.Config.Disk'))
-    call.require(`/storage/${storage}`, 'Datastore.Allocate');
+/** Only backups are the affair of those who may back their guest up. */
+function needDelete(call: Call, storage: string, backupOf: string | undefined): void {
+  if (backupOf === undefined) return call.require(`/storage/${storage}`, 'Datastore.Allocate');
+  call.require(`/storage/${storage}`, 'Datastore.AllocateSpace');
+  call.require(`/vms/${backupOf}`, 'VM.Backup');
 }
 
 const unitBytes: Readonly<Record<string, number>> = { '': 1024, M: 1024 ** 2, G: 1024 ** 3 };
