@@ -21,7 +21,9 @@ export function endOf(upid: Upid, exitStatus: string, log: readonly string[], cl
   const words = cleanText(exitStatus) || 'it does not say of what';
   const telling = tail.filter((line) => !line.startsWith('TASK ERROR')).filter((line) => line !== words);
   const { kind, reason, nextStep } = meaningOf(words, telling);
-  const shown = telling.slice(-shownLines).map((line) => cleanText(line, 160));
+  const last = telling.slice(-shownLines);
+  const culprits = saysNothing(words) ? telling.slice(0, -shownLines).filter(isCulprit) : [];
+  const shown = [...culprits.slice(0, shownLines), ...last].map((line) => cleanText(line, 240));
   const ending = shown.length === 0 ? '' : `; its log ends with: ${shown.join(' | ')}`;
   throw new DroverError(kind, `${nameOf(upid)} failed: ${words}${ending}`, {
     reason,
@@ -29,6 +31,9 @@ export function endOf(upid: Upid, exitStatus: string, log: readonly string[], cl
     ...(nextStep === undefined ? {} : { nextStep }),
   });
 }
+
+/** Volumes that keep a machine where it is are named before its migration is taken back. */
+const isCulprit = (line: string): boolean => /can't migrate (?:local |'|remaining )/.test(line);
 
 /** A line of a log is about many things: only what it says of one of ours counts. */
 const vague: ReadonlySet<string> = new Set(['migration', 'job', 'command', 'object', 'start', 'timeout']);

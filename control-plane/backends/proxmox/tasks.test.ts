@@ -185,6 +185,30 @@ describe('a task', () => {
     });
   });
 
+  it('that leaves a machine where it is names the volume that keeps it, though other lines follow', async () => {
+    const upid = node.begin();
+    const end = watched(tasks.wait(upid, { signal }));
+    const why = 'online storage migration not possible if non-replicated snapshot exists';
+    node.say(
+      upid,
+      "found local disk 'local-lvm:vm-100-disk-0' (attached)",
+      `can't migrate local disk 'local-lvm:vm-100-disk-0': ${why}`,
+      "ERROR: Problem found while scanning volumes - can't migrate VM - check log",
+      'aborting phase 1 - cleanup resources',
+      "ERROR: migration aborted (duration 00:00:00): Problem found while scanning volumes - can't migrate VM - check log",
+      'TASK ERROR: migration aborted',
+    );
+    node.end(upid, 'migration aborted');
+    await clock.advance(100);
+    await expect(end).rejects.toMatchObject({
+      kind: 'failed-precondition',
+      reason: 'local-snapshots',
+      message: expect.stringContaining(
+        `ends with: can't migrate local disk 'local-lvm:vm-100-disk-0': ${why}`,
+      ),
+    });
+  });
+
   it.each(['', 'UPID:pve1', 'UPID:pve1:0:0:0:a:b:c:', 'null', 'UPID:../x:00000001:00000001:00000001:a:b:c:'])(
     'is not %j',
     async (text) => {

@@ -44,6 +44,18 @@ const seen: readonly (readonly [words: string, kind: string, reason: string])[] 
     'exists',
   ],
   ['update pools failed: VM 7320 is already a pool member', 'already-exists', 'member'],
+  // What keeps a machine where it is
+  [
+    "can't migrate local disk 'local-lvm:vm-100-disk-0': online storage migration not possible if non-replicated snapshot exists",
+    'failed-precondition',
+    'local-snapshots',
+  ],
+  [
+    "can't migrate local disk 'local-lvm:vm-100-disk-0': non-migratable snapshot exists",
+    'failed-precondition',
+    'local-snapshots',
+  ],
+  ["can't migrate local disk 'local:iso/a.iso': local cdrom image", 'failed-precondition', 'local-volumes'],
   // What does not
   ["Configuration file 'nodes/pve1/lxc/7999.conf' does not exist", 'not-found', 'guest'],
   ["Configuration file 'nodes/pve1/qemu-server/7030.conf' does not exist", 'not-found', 'guest'],

@@ -162,6 +162,17 @@ const rows: readonly Row[] = [
   },
   { words: /unable to shrink|shrinking disks|cannot mount .* for storage type/, ...unsupported },
   { words: /too large for file format|cannot be deleted|'allow-move' is not set/, ...unsupported },
+  {
+    words: /online storage migration not possible|non-migratable snapshot exists/,
+    ...precondition(
+      'local-snapshots',
+      'its snapshots stay on its node: remove them, or stop it first where they can be copied',
+    ),
+  },
+  {
+    words: /local cdrom image|as it's a clone of|referenced by linked clone|owned by other VM/,
+    ...precondition('local-volumes', 'put what it names on a shared storage, or take it out'),
+  },
   { words: /Can't connect to destination address/, kind: 'unavailable', reason: 'node-unreachable' },
   { words: /migration aborted/, ...precondition('migration') },
 

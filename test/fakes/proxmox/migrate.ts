@@ -7,11 +7,12 @@ import { formatParts, parseList } from './guest-property.ts';
 import { needStorage, pathOf, storageOf } from './guest-volumes.ts';
 import { requestHaMigration } from './ha-resources.ts';
 import { shutDownContainer } from './lxc-power.ts';
+import { isShared, preconditions, scanVolumes } from './migrate-conditions.ts';
 import { copyToTarget, logTime, moveConfig, reachable } from './migrate-move.ts';
 import { liveLines } from './migrate-live.ts';
 import type { Call, Routes } from './route.ts';
 import type { TaskControl } from './task-engine.ts';
-import type { Guest, World } from './world.ts';
+import type { Guest } from './world.ts';
 
 function migrate(call: Call, kind: Kind): string {
   const { world, parameters, node } = call;
@@ -112,9 +113,6 @@ async function moveContainer(work: Migration): Promise<void> {
   begin(world, guest);
 }
 
-const isShared = (world: World, { volid }: Disk): boolean =>
-  world.storages.definitions.get(storageOf(volid))?.shared === true;
-
 async function moveContainerDisk(work: Migration, disk: Disk): Promise<void> {
   const { call, guest, control } = work;
   if (isShared(call.world, disk)) {
@@ -157,22 +155,11 @@ async function moveMachine(work: Migration): Promise<void> {
   const { call, guest, target, control } = work;
   const { world, parameters } = call;
   const live = guest.status === 'running';
-  const local = disksOf(world, guest).filter(
-    (disk) => !isShared(world, disk) && disk.parts.get('media') !== 'cdrom',
-  );
   say(
     work,
     `starting migration of VM ${guest.vmid} to node '${target}' (${world.nodes.get(target)?.ip ?? ''})`,
   );
-  for (const { volid } of local) say(work, `found local disk '${volid}' (attached)`);
-  if (live && local.length > 0 && parameters['with-local-disks'] !== '1') {
-    const why = "can't live migrate attached local disks without with-local-disks option";
-    for (const { volid } of local) say(work, `can't migrate local disk '${volid}': ${why}`);
-    await control.passes(300);
-    say(work, "ERROR: Problem found while scanning volumes - can't migrate VM - check log");
-    say(work, 'aborting phase 1 - cleanup resources');
-    throw new Error("Problem found while scanning volumes - can't migrate VM - check log");
-  }
+  const local = await scanned(work, parameters['with-local-disks'] === '1');
   if (local.length > 0) say(work, 'copying local disk images');
   for (const disk of local) await moveMachineDisk(work, disk);
   if (live) for (const [afterMs, line] of liveLines(guest, target)) await pause(work, afterMs, line);
@@ -183,6 +170,20 @@ async function moveMachine(work: Migration): Promise<void> {
   if (!live) return;
   begin(world, guest);
   guest.startedAtMs = startedAtMs;
+}
+
+/** The volumes that go along; it ends here where one cannot. */
+async function scanned(work: Migration, withDisks: boolean): Promise<readonly Disk[]> {
+  const { call, guest, control } = work;
+  const { faults, linked, moving } = scanVolumes(call.world, guest, withDisks);
+  for (const { volid } of moving) say(work, `found local disk '${volid}' (attached)`);
+  for (const { volid, why } of faults) say(work, `can't migrate local disk '${volid}': ${why}`);
+  const why = faults.length > 0 ? "can't migrate VM - check log" : linked;
+  if (why === undefined) return moving;
+  await control.passes(300);
+  say(work, `ERROR: Problem found while scanning volumes - ${why}`);
+  say(work, 'aborting phase 1 - cleanup resources');
+  throw new Error(`Problem found while scanning volumes - ${why}`);
 }
 
 async function pause(work: Migration, afterMs: number, line: string): Promise<void> {
@@ -203,58 +204,6 @@ async function moveMachineDisk(work: Migration, disk: Disk): Promise<void> {
   disk.parts.set('file', moved);
   guest.config[disk.key] = disk.key.startsWith('unused') ? moved : formatParts(disk.parts, bareKey(guest));
 }
-
-/** Where it may go: nodes that have every storage, and no rule against them. */
-function preconditions(call: Call, kind: Kind): unknown {
-  const { world, node } = call;
-  const guest = guestOf(call, kind);
-  const others = [...world.nodes.values()]
-    .filter(({ name, alive }) => name !== node && alive)
-    .map(({ name }) => name);
-  const disks = disksOf(world, guest);
-  const missing = (other: string): string[] => [
-    ...new Set(
-      disks
-        .filter((disk) => isShared(world, disk))
-        .map(({ volid }) => storageOf(volid))
-        .filter((id) => !world.storages.isOn(world.storages.definitions.get(id) ?? noStorage, other)),
-    ),
-  ];
-  const refused = Object.fromEntries(
-    others.map((other) => {
-      const unavailable = missing(other);
-      return [other, unavailable.length === 0 ? {} : { unavailable_storages: unavailable }];
-    }),
-  );
-  const allowed = others.filter((other) => missing(other).length === 0);
-  const running = guest.status === 'running' ? 1 : 0;
-  if (kind === 'lxc') return { running, 'allowed-nodes': allowed, 'not-allowed-nodes': {} };
-  return {
-    running,
-    allowed_nodes: allowed,
-    not_allowed_nodes: refused,
-    local_disks: disks.filter((disk) => !isShared(world, disk)).map((disk) => localDisk(disk)),
-    local_resources: Object.keys(guest.config).filter((key) => /^(hostpci|usb)\d+$/.test(key)),
-    'mapped-resources': [],
-    'mapped-resource-info': {},
-    ...(world.major > 8 ? { 'has-dbus-vmstate': 1 } : {}),
-  };
-}
-
-const noStorage = { nodes: new Set<string>() } as unknown as Parameters<World['storages']['isOn']>[0];
-
-const localDisk = ({ key, volid, volume, parts }: Disk): Record<string, unknown> => ({
-  volid,
-  drivename: key,
-  size: volume?.sizeBytes ?? 0,
-  cdrom: parts.get('media') === 'cdrom' ? 1 : 0,
-  is_attached: key.startsWith('unused') ? 0 : 1,
-  is_tpmstate: key.startsWith('tpmstate') ? 1 : 0,
-  is_unused: key.startsWith('unused') ? 1 : 0,
-  is_vmstate: 0,
-  replicate: 1,
-  shared: 0,
-});
 
 export const migrateRoutes = (kind: Kind): Routes => ({
   [`GET /nodes/{node}/${kind}/{vmid}/migrate`]: (call) => preconditions(call, kind),

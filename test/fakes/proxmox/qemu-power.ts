@@ -32,9 +32,13 @@ function start(call: Call): string {
   return startMachineTask(call, { vmid: Number(parameters['vmid']), node });
 }
 
-export function startMachineTask(call: Call, { vmid, node }: Pick<Guest, 'vmid' | 'node'>): string {
+export function startMachineTask(
+  call: Call,
+  { vmid, node }: Pick<Guest, 'vmid' | 'node'>,
+  type: 'qmstart' | 'qmresume' = 'qmstart',
+): string {
   const { world } = call;
-  return call.fork('qmstart', vmid, (control) =>
+  return call.fork(type, vmid, (control) =>
     control.locked(qemuLockFile(vmid), () => runMachine(world, world.needGuest(node, 'qemu', vmid), control)),
   );
 }
@@ -119,6 +123,7 @@ function shutdown(call: Call): string {
   const { world, parameters, node } = call;
   const vmid = parameters['vmid'] ?? '';
   const guest = found(call);
+  refusePaused(guest);
   if (guest !== undefined && managedByHa(world, guest)) return requestHa(call, guest, 'stopped');
   return call.fork('qmshutdown', vmid, (control) =>
     control.locked(qemuLockFile(vmid), async () => {
@@ -126,6 +131,12 @@ function shutdown(call: Call): string {
       if (now.status === 'running') await shutDown(call, now, control);
     }),
   );
+}
+
+/** It would heed it once it runs again. */
+function refusePaused(guest: Guest | undefined): void {
+  if (guest?.status === 'running' && guest.qmpStatus === 'paused')
+    throw refusal('VM is paused - cannot shutdown');
 }
 
 async function shutDown({ world, parameters }: Call, guest: Guest, control: TaskControl): Promise<void> {
@@ -155,6 +166,7 @@ function needRunning(call: Call): Guest {
 }
 
 function reboot(call: Call): string {
+  refusePaused(found(call));
   const guest = needRunning(call);
   return call.fork('qmreboot', guest.vmid, (control) =>
     control.locked(lockFileOf(guest), async () => {
@@ -193,7 +205,7 @@ function suspend(call: Call): string {
 function resume(call: Call): string {
   const guest = guestOf(call, 'qemu');
   const { world } = call;
-  if (guest.config.lock === 'suspended') return startMachineTask(call, guest);
+  if (guest.config.lock === 'suspended') return startMachineTask(call, guest, 'qmresume');
   needRunning(call);
   return call.fork('qmresume', guest.vmid, (control) =>
     control.locked(lockFileOf(guest), async () => {

@@ -127,6 +127,42 @@ describe.each(versions)('virtual machines of Proxmox VE %s', (version) => {
     });
   });
 
+  it('is kept where it is by a disc, by a template, and by snapshots while it runs', async () => {
+    const cluster = clusterWithImage(version);
+    const disc = { volid: 'local:iso/a.iso', content: 'iso', format: 'iso', sizeBytes: 1024 };
+    cluster.world.storages.volumes('local', 'pve1').set(disc.volid, disc);
+    const local = { scsi0: `local:0,import-from=${image},format=qcow2`, ide2: 'local:cloudinit' };
+    await create(cluster, 100, local);
+    await create(cluster, 101, { ...local, ide0: 'local:iso/a.iso,media=cdrom' });
+    await create(cluster, 102, local);
+    await cluster.run('POST', `${path}/102/template`);
+    await cluster.run('POST', `${path}/102/clone`, { newid: 103, name: 'linked' });
+    const move = async (vmid: number, more = {}) => [
+      await cluster.run('POST', `${path}/${vmid}/migrate`, { target: 'pve2', ...more }),
+      cluster.lastLog().find((line) => line.includes("can't migrate")) ?? '',
+    ];
+    expect(await move(101)).toEqual(['migration aborted', expect.stringMatching(/local cdrom image$/)]);
+    expect(await move(103)).toEqual([
+      'migration aborted',
+      expect.stringMatching(/as it's a clone of 'base-/),
+    ]);
+    await cluster.run('POST', `${path}/100/snapshot`, { snapname: 'first' });
+    await started(cluster, 100);
+    expect(await cluster.call('GET', `${path}/100/migrate`)).toMatchObject({
+      local_disks: expect.arrayContaining([
+        expect.objectContaining({ drivename: 'scsi0', referenced_in_snapshot: { first: 1 } }),
+        expect.objectContaining({ drivename: 'ide2', cdrom: 1 }),
+      ]) as unknown,
+    });
+    expect(await move(100, { online: 1, 'with-local-disks': 1 })).toEqual([
+      'migration aborted',
+      expect.stringMatching(/online storage migration not possible if non-replicated snapshot exists$/),
+    ]);
+    await cluster.run('POST', `${path}/100/status/stop`);
+    expect(await move(100)).toEqual(['OK', '']);
+    expect(cluster.world.storages.find('local:100/vm-100-cloudinit.qcow2', 'pve2')).toBeDefined();
+  });
+
   it('goes back to a snapshot with its memory, and runs on from there', async () => {
     const cluster = clusterWithImage(version);
     await create(cluster, 100, imported);

@@ -149,13 +149,14 @@ const withoutDefaults = (properties: Properties): Properties =>
 const sameProperties = (one: Properties, other: Properties): boolean =>
   one.size === other.size && [...one].every(([key, value]) => other.get(key) === value);
 
+/** An image is seldom a whole number of GiB: a disk that is smaller than its spec says grows past it. */
 export function diskGrowth(spec: InstanceSpec, config: Configuration): GuestChanges['grow'] {
   const wanted = [
     { drive: rootDrive(config), mib: spec.resources.diskMib },
     ...spec.volumes.map(({ name, sizeMib }) => ({ drive: driveOfClaim(config, name), mib: sizeMib })),
   ];
   return wanted.flatMap(({ drive, mib }) =>
-    drive !== undefined && drive.sizeMib > 0 && gibOf(mib) > gibOf(drive.sizeMib)
+    drive !== undefined && drive.sizeMib > 0 && mib > drive.sizeMib
       ? [{ disk: drive.key, sizeGib: gibOf(mib) }]
       : [],
   );

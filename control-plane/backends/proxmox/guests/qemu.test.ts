@@ -317,6 +317,18 @@ describe('a virtual machine of a cluster', () => {
       changes: { set: { scsi2: 'btr:2,serial=data' }, grow: [{ disk: 'scsi0', sizeGib: 3 }] },
     },
     {
+      name: 'a root that is its image, which has no whole number of GiB',
+      spec: { resources: { ...plain.resources, diskMib: 4096 } },
+      config: { scsi0: 'local:7200/a.qcow2,size=3584M' },
+      changes: { grow: [{ disk: 'scsi0', sizeGib: 4 }] },
+    },
+    {
+      name: 'a size that is no whole number of GiB, as it was adopted',
+      spec: { resources: { ...plain.resources, diskMib: 3584 } },
+      config: { scsi0: 'local:7200/a.qcow2,size=3584M' },
+      changes: {},
+    },
+    {
       name: 'a larger data volume, read only from now on',
       spec: { volumes: [{ ...claim, sizeMib: 4096, readOnly: true }] },
       config: { scsi3: 'btr:7200/d.raw,serial=data,size=2G' },
