@@ -55,7 +55,12 @@ describe.each(['8.4.21', '9.2.11'] as const)('the documented token on %s', (vers
     },
     {
       kind: 'a machine',
-      spec: { ...wide(machine), vm: { ...plainVmOptions, cloudInit: { user: 'admin', sshKeys: [] } } },
+      // For which a machine's token needs more.
+      spec: {
+        ...wide(machine),
+        startOrder: 0,
+        vm: { ...plainVmOptions, cloudInit: { user: 'admin', sshKeys: [] } },
+      },
     },
   ])('may do all that is done with $kind', async ({ spec: plain }) => {
     const spec = { ...plain, rootPool: plain.runtime === 'proxmox-lxc' ? 'btr' : 'local' };
@@ -89,6 +94,23 @@ describe.each(['8.4.21', '9.2.11'] as const)('the documented token on %s', (vers
     await backend.migrate(other, world.node('pve3'), signal);
     await backend.removeInstance(other, 0, signal);
     expect(world.server.world.guests.size).toBe(0);
+  });
+
+  it('may give a machine its turn at boot once it may change the node, and is told so', async () => {
+    await using world = await openQuickWorld({ version, ...byToken });
+    const spec = { ...machine, startOrder: 2 };
+    const order = world.order('pve1');
+    const { instanceId } = order;
+    await world.backend.ensureInstance(order, spec, signal);
+    const isTold = () => {
+      const now = world.state(instanceId);
+      return typeof now === 'object' && now.message.includes('(/, Sys.Modify)');
+    };
+    await until(isTold, { what: 'what is missing' });
+    expect(world.server.world.guests.size).toBe(0);
+    world.server.world.access.roles.get('Drover')?.privileges.add('Sys.Modify');
+    await world.backend.ensureInstance({ ...order, generation: 2 }, spec, signal);
+    await until(() => phaseOf(world, instanceId) === 'running 2', { what: 'running' });
   });
 
   it('may make copies of templates, and bring images from the net and from here', async () => {

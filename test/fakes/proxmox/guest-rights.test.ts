@@ -25,8 +25,12 @@ describe('the rights that changes of guests need', () => {
     ['lxc', 100, { mp0: 'local:1,mp=/srv' }, 'VM.Config.Disk'],
     ['lxc', 100, { tags: 'a' }, 'VM.Config.Options'],
     ['qemu', 200, { ide2: 'none,media=cdrom' }, 'VM.Config.CDROM'],
-    ['qemu', 200, { ciuser: 'me' }, 'VM.Config.Cloudinit'],
-    ['qemu', 200, { bios: 'ovmf' }, 'VM.Config.HWType'],
+    ['qemu', 200, { ciuser: 'me' }, 'VM.Config.Cloudinit|VM.Config.Network'],
+    ['qemu', 200, { machine: 'q35' }, 'VM.Config.HWType'],
+    ['qemu', 200, { bios: 'ovmf' }, 'VM.Config.Options'],
+    ['qemu', 200, { boot: 'order=scsi0' }, 'VM.Config.Disk'],
+    ['qemu', 200, { serial0: 'socket' }, 'VM.Config.HWType'],
+    ['qemu', 200, { ide2: 'local:cloudinit' }, 'VM.Config.Cloudinit'],
     ['qemu', 200, { description: 'x' }, 'VM.Config.Options'],
   ])('%s %i %j', async (kind, vmid, change, privilege) => {
     const cluster = await worldFor(['VM.Audit']);
@@ -78,6 +82,32 @@ describe('the rights that changes of guests need', () => {
     await expect(disk).rejects.toMatchObject(denied('/storage/local, Datastore.AllocateSpace'));
     const backup = cluster.call('POST', '/nodes/pve1/vzdump', { vmid: '100' });
     await expect(backup).rejects.toMatchObject(denied('/vms/100, VM.Backup'));
+  });
+
+  it('asks for a change of the node where a machine gets its turn at boot, and for what is imported', async () => {
+    const cluster = await worldFor(['VM.Audit', 'VM.Config.Options', 'VM.Config.Disk']);
+    const put = (body: object) => cluster.call('PUT', '/nodes/pve1/qemu/200/config', { ...body });
+    await expect(put({ startup: 'order=1' })).rejects.toMatchObject(denied('/, Sys.Modify'));
+    const { world } = cluster;
+    world.storages.add({ id: 'images', type: 'dir', content: ['import', 'iso'], path: '/mnt/images' });
+    const scsi1 = 'local:0,import-from=images:import/a.qcow2';
+    world.access.grant('alice@pve', '/storage/local', 'PVEDatastoreUser');
+    const storage = 'Datastore.AllocateSpace|Datastore.Audit';
+    await expect(put({ scsi1 })).rejects.toMatchObject(denied(`/storage/images, ${storage}`));
+    world.access.grant('alice@pve', '/storage/images', 'PVEDatastoreUser');
+    await expect(put({ scsi1: 'images:4' })).rejects.toMatchObject({
+      status: 400,
+      errors: { storage: "storage 'images' does not support vm images" },
+    });
+    await expect(put({ scsi1: 'local:0,import-from=images:iso/a.iso' })).rejects.toMatchObject({
+      errors: { scsi1: "images:iso/a.iso has wrong type 'iso' - needs to be 'images' or 'import'" },
+    });
+    await expect(put({ scsi1: 'local:2,import-from=images:import/a.qcow2' })).rejects.toMatchObject({
+      errors: { scsi1: expect.stringContaining('requires special syntax') as string },
+    });
+    await expect(put({ ide0: 'images:iso/a.iso' })).rejects.toMatchObject({
+      errors: { ide0: "explicit 'media=cdrom' is required for iso images" },
+    });
   });
 
   it('lets a pool stand for the guest that is made in it', async () => {

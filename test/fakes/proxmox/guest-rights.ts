@@ -1,7 +1,6 @@
-/** Which right a change of a guest's configuration needs, option by option. */
+/** Which right a change of a container's configuration needs, option by option; and what guests share. */
 import { parseList, parseParts } from './guest-property.ts';
 import { storageOf } from './guest-volumes.ts';
-import type { Kind } from './guest-life.ts';
 import type { Call } from './route.ts';
 import { requireForTags } from './tag-rights.ts';
 
@@ -11,27 +10,14 @@ const cpu = 'VM.Config.CPU';
 const memory = 'VM.Config.Memory';
 const disk = 'VM.Config.Disk';
 const network = 'VM.Config.Network';
-const hardware = 'VM.Config.HWType';
-const cloudInit = 'VM.Config.Cloudinit';
 const general = 'VM.Config.Options';
 
-const rulesOf: Readonly<Record<Kind, readonly Rule[]>> = {
-  lxc: [
-    [/^(?:cores|cpuunits|cpulimit)$/, cpu],
-    [/^(?:memory|swap)$/, memory],
-    [/^(?:rootfs|mp\d+|unused\d+)$/, disk],
-    [/^(?:net\d+|nameserver|searchdomain|hostname)$/, network],
-  ],
-  qemu: [
-    [/^(?:cores|cpu|cpulimit|cpuunits|sockets|vcpus|numa\d*|affinity|smp)$/, cpu],
-    [/^(?:memory|balloon|shares)$/, memory],
-    [/^(?:(?:ide|sata|scsi|virtio|efidisk|tpmstate|unused)\d+|vmstatestorage)$/, disk],
-    [/^net\d+$/, network],
-    [/^(?:ci[a-z]+|ipconfig\d+|sshkeys|nameserver|searchdomain)$/, cloudInit],
-    [/^(?:acpi|bios|hotplug|kvm|machine|scsihw|smbios1|tablet|vga|watchdog|rng0|audio0)$/, hardware],
-    [/^(?:serial|usb|parallel|hostpci)\d+$/, hardware],
-  ],
-};
+const rules: readonly Rule[] = [
+  [/^(?:cores|cpuunits|cpulimit)$/, cpu],
+  [/^(?:memory|swap)$/, memory],
+  [/^(?:rootfs|mp\d+|unused\d+)$/, disk],
+  [/^(?:net\d+|nameserver|searchdomain|hostname)$/, network],
+];
 
 /** How a guest is made or asked for, no part of its configuration. */
 const noOption =
@@ -39,18 +25,14 @@ const noOption =
 const noOptionEither =
   /^(?:ostemplate|password|ssh-public-keys|restore|unique|bwlimit|ignore-unpack-errors)$/;
 const norThis = /^(?:live-restore|import-working-storage|ha-managed)$/;
-/** Of containers; what they need is asked for elsewhere. */
+/** What they need is asked for elsewhere. */
 const apart = /^(?:features|unprivileged)$/;
 
-function privilegeOf(kind: Kind, option: string, value: string): string {
-  if (kind === 'qemu' && /^(?:ide|sata|scsi)\d+$/.test(option) && value.includes('media=cdrom')) {
-    return 'VM.Config.CDROM';
-  }
-  return rulesOf[kind].find(([options]) => options.test(option))?.[1] ?? general;
-}
+const privilegeOf = (option: string): string =>
+  rules.find(([options]) => options.test(option))?.[1] ?? general;
 
 /** 403 for the first option that the caller may not set or delete; for storages and bridges it may not use. */
-export function requireForOptions(call: Call, kind: Kind): void {
+export function requireForContainer(call: Call): void {
   const { parameters } = call;
   const vmid = parameters['vmid'] ?? '';
   const removed = [...parseList(parameters['delete'] ?? ''), ...parseList(parameters['revert'] ?? '')];
@@ -58,9 +40,9 @@ export function requireForOptions(call: Call, kind: Kind): void {
     ([name]) => !noOption.test(name) && !noOptionEither.test(name) && !norThis.test(name),
   );
   for (const [option, value] of [...given, ...removed.map((name) => [name, ''] as const)]) {
-    if (kind === 'lxc' && apart.test(option)) continue;
+    if (apart.test(option)) continue;
     if (option === 'tags') requireForTags(call, value);
-    else requireOnGuest(call, vmid, privilegeOf(kind, option, value));
+    else requireOnGuest(call, vmid, privilegeOf(option));
     requireForValue(call, option, value);
   }
 }
@@ -72,17 +54,17 @@ function requireOnGuest(call: Call, vmid: string, privilege: string): void {
   call.require(`/vms/${vmid}`, privilege);
 }
 
+export function requireBridge(call: Call, value: string): void {
+  const parts = parseParts(value, '');
+  const [bridge, tag] = [parts.get('bridge'), parts.get('tag')];
+  const path = `/sdn/zones/localnetwork/${bridge}`;
+  if (bridge !== undefined) call.require(tag === undefined ? path : `${path}/${tag}`, 'SDN.Use');
+}
+
 function requireForValue(call: Call, option: string, value: string): void {
-  if (/^net\d+$/.test(option)) {
-    const parts = parseParts(value, '');
-    const [bridge, tag] = [parts.get('bridge'), parts.get('tag')];
-    const path = `/sdn/zones/localnetwork/${bridge}`;
-    if (bridge !== undefined) call.require(tag === undefined ? path : `${path}/${tag}`, 'SDN.Use');
-  }
-  const allocates = /^(?:file=|volume=)?([A-Za-z][\w.-]*):(?:\d|cloudinit)[^/]*$/.exec(
-    value.split(',')[0] ?? '',
-  );
-  const isDisk = /^(?:rootfs|mp\d+|(?:ide|sata|scsi|virtio|efidisk|tpmstate)\d+)$/.test(option);
+  if (/^net\d+$/.test(option)) requireBridge(call, value);
+  const allocates = /^(?:file=|volume=)?([A-Za-z][\w.-]*):\d[^/]*$/.exec(value.split(',')[0] ?? '');
+  const isDisk = /^(?:rootfs|mp\d+)$/.test(option);
   const storage = allocates?.[1];
   if (!isDisk || storage === undefined || !call.world.storages.definitions.has(storage)) return;
   call.require(`/storage/${storage}`, 'Datastore.AllocateSpace');

@@ -6,7 +6,7 @@ import { underLock, newMac } from './guest-life.ts';
 import { formatParts, parseParts, type Parts } from './guest-property.ts';
 import { allocate, checkSize, free, lxcFormat, needStorage, parseVolume, sizePart } from './guest-volumes.ts';
 import { addHaResource } from './ha-resources.ts';
-import { requireForOptions } from './guest-rights.ts';
+import { requireForContainer } from './guest-rights.ts';
 import { formatMountPoint, isLxcVolume, normaliseLxcValue } from './lxc-config.ts';
 import { checkPrivileges, isUnprivileged } from './lxc-privileges.ts';
 import { startTask } from './lxc-power.ts';
@@ -42,7 +42,7 @@ export async function createContainer(call: Call): Promise<string> {
   checkMayCreate(call, vmid);
   checkPool(call);
   checkPrivileges(call);
-  requireForOptions(call, 'lxc');
+  requireForContainer(call);
   for (const key of Object.keys(parameters).filter(isLxcVolume)) checkVolume(call, key);
   if (parameters['storage'] !== undefined) needStorage(world, parameters['storage']);
   parseVolume(world, parameters['ostemplate'] ?? '');

@@ -18,7 +18,7 @@ import {
 } from './guest-life.ts';
 import { formatSize, parseParts, parseSize } from './guest-property.ts';
 import { free, parseVolume, pathOf, storageOf, allocate } from './guest-volumes.ts';
-import { requireForOptions } from './guest-rights.ts';
+import { requireForContainer } from './guest-rights.ts';
 import { formatMountPoint, isLxcVolume, normaliseLxcValue, waitsForStart } from './lxc-config.ts';
 import { makeDisk } from './lxc-create.ts';
 import { checkPrivileges } from './lxc-privileges.ts';
@@ -47,7 +47,7 @@ async function changeConfig(call: Call): Promise<null> {
   const { world } = call;
   const guest = guestOf(call, 'lxc');
   checkPrivileges(call, guest);
-  requireForOptions(call, 'lxc');
+  requireForContainer(call);
   const change = parseChange(call, knows, 'rootfs');
   for (const [key, value] of change.set) {
     const text = /^(rootfs|mp\d+)$/.test(key) ? (parseParts(value, 'volume').get('volume') ?? '') : '/';

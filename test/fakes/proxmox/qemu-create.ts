@@ -4,7 +4,7 @@ import { refusal } from './failure.ts';
 import { isRoot, newMac, underLock } from './guest-life.ts';
 import { free, needStorage } from './guest-volumes.ts';
 import { addHaResource } from './ha-resources.ts';
-import { requireForOptions } from './guest-rights.ts';
+import { requireForMachine } from './machine-rights.ts';
 import { checkMayCreate, checkPool, takenText } from './lxc-create.ts';
 import { defaultBoot, isDrive, normaliseQemuValue } from './qemu-config.ts';
 import { checkDrive, makeDrive } from './qemu-disks.ts';
@@ -44,9 +44,9 @@ export async function createMachine(call: Call): Promise<string> {
   checkMayCreate(call, Number(parameters['vmid']));
   checkPool(call);
   refuseArgs(call);
-  requireForOptions(call, 'qemu');
+  requireForMachine(call, true);
   if (parameters['storage'] !== undefined) needStorage(world, parameters['storage']);
-  for (const key of Object.keys(parameters).filter(isDrive)) checkDrive(world, parameters[key] ?? '');
+  for (const key of Object.keys(parameters).filter(isDrive)) checkDrive(world, key, parameters[key] ?? '');
   const vmid = Number(parameters['vmid']);
   await world.clock.turn();
   const guest = await underLock(world, { kind: 'qemu', vmid, node }, () => {

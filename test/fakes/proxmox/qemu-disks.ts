@@ -1,6 +1,7 @@
 /** Disks of virtual machines: made, imported, attached, detached. */
 import { firstFree } from './guest-life.ts';
 import { formatSize, parseParts, type Parts } from './guest-property.ts';
+import { checkDriveText } from './machine-rights.ts';
 import { allocate, free, parseVolume, pathOf, storageOf } from './guest-volumes.ts';
 import { formatDrive } from './qemu-config.ts';
 import type { Volume } from './storage-model.ts';
@@ -18,8 +19,9 @@ export interface DiskWork {
 const gibibyte = 1024 ** 3;
 
 /** The refusals that come before any task: unknown storages, names that are none. */
-export function checkDrive(world: World, value: string): void {
+export function checkDrive(world: World, key: string, value: string): void {
   const parts = parseParts(value, 'file');
+  checkDriveText(key, parts);
   const file = parts.get('file') ?? '';
   if (file !== 'none' && file !== 'cdrom' && file !== '') parseVolume(world, file);
 }

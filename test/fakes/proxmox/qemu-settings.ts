@@ -15,7 +15,7 @@ import {
   underLock,
 } from './guest-life.ts';
 import { parseParts } from './guest-property.ts';
-import { requireForOptions } from './guest-rights.ts';
+import { requireForMachine } from './machine-rights.ts';
 import { cloudInitText } from './qemu-cloudinit.ts';
 import {
   cloudInitKeys,
@@ -39,11 +39,11 @@ function prepare(call: Call): { readonly guest: Guest; readonly change: ConfigCh
   const { world, parameters } = call;
   refuseSkipLock(call);
   refuseArgs(call);
-  requireForOptions(call, 'qemu');
+  requireForMachine(call, false);
   const { sshkeys } = parameters;
   if (sshkeys !== undefined) checkKeys(decodeURIComponent(sshkeys));
   const change = parseChange(call, knows, '');
-  for (const [key, value] of change.set) if (isDrive(key)) checkDrive(world, value);
+  for (const [key, value] of change.set) if (isDrive(key)) checkDrive(world, key, value);
   const guest = guestOf(call, 'qemu');
   checkDigest(guest, parameters['digest']);
   checkUnlocked(guest);
