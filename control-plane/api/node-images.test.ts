@@ -68,6 +68,19 @@ describe('a pull', () => {
     for (const node of ['h1', 'h2', 'h3']) expect(imagesOf(node).has(`${reference}@${digest}`)).toBe(true);
   });
 
+  it('asks each cluster for itself: it knows an image by a digest of its own', async () => {
+    await control.store.transact((tx) => {
+      const node = tx.named('node', 'h1');
+      if (node !== undefined) tx.put('node', node.metadata.id, { ...node, cluster: 'lab' });
+    });
+    imagesOf('h1').set(reference, digest);
+    imagesOf('h2').set(reference, other);
+    const progress = await pull({});
+    expect(progress.filter(({ done }) => done)).toHaveLength(3);
+    expect(imagesOf('h1').has(`${reference}@${digest}`)).toBe(true);
+    for (const node of ['h2', 'h3']) expect(imagesOf(node).has(`${reference}@${other}`)).toBe(true);
+  });
+
   it('names a node that fails, and goes on with the others', async () => {
     fleet.nodes
       .get('h2')

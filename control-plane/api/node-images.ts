@@ -72,13 +72,17 @@ async function* pullImage(
   optionalName(credential, 'credential', faults);
   faults.throwIfAny('the request');
   const nodes = chosenNodes(node, deps);
-  const pinned = await pin(reference, credential, nodes, signal, deps);
+  const pinnedFor = pinByCluster({ reference, credential }, nodes, signal, deps);
   const { backendOf } = deps;
+  // What no node understands is no answer of one of them.
+  await Promise.any(nodes.map(pinnedFor)).catch(({ errors: [first] }: AggregateError) => {
+    throw first;
+  });
   yield* fromEach(
     nodes,
     signal,
     async function* (name, own) {
-      const image = { reference: pinned, credential };
+      const image = { reference: await pinnedFor(name), credential };
       for await (const progress of backendOf(name).pullImage(name, image, own)) {
         yield formatProgress(name, progress);
       }
@@ -93,6 +97,25 @@ function chosenNodes(node: string, { store, view }: HandlerDeps): NodeName[] {
   const answering = [...view.nodes().values()].filter(({ connected }) => connected);
   if (answering.length === 0) throw new DroverError('unavailable', 'no node answers');
   return answering.map(({ name }) => name).toSorted();
+}
+
+/** A cluster knows an image by another digest than plain hosts do: each is bound to its own, asked for once. */
+function pinByCluster(
+  { reference, credential }: Pick<PullRequest, 'reference' | 'credential'>,
+  nodes: readonly NodeName[],
+  signal: AbortSignal,
+  deps: HandlerDeps,
+): (node: NodeName) => Promise<string> {
+  const clusterOf = (node: NodeName): string => deps.store.snapshot().named('node', node)?.cluster ?? '';
+  const groups = Map.groupBy(nodes, clusterOf);
+  const pinned = new Map<string, Promise<string>>();
+  return (node) => {
+    const cluster = clusterOf(node);
+    const found =
+      pinned.get(cluster) ?? pin(reference, credential, groups.get(cluster) ?? [node], signal, deps);
+    pinned.set(cluster, found);
+    return found;
+  };
 }
 
 /**

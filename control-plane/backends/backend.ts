@@ -97,11 +97,13 @@ export interface Backend {
   signalInstance(order: OrderHead, signalNumber: number, signal: AbortSignal): Promise<void>;
   /** Resolves when nothing is left. */
   removeInstance(order: OrderHead, graceMs: number | undefined, signal: AbortSignal): Promise<void>;
+  /** `runtime`: for which, where that is known: what it cannot run may be refused before it is fetched. */
   resolveImage(
     node: NodeName,
     reference: string,
     credential: string,
     signal: AbortSignal,
+    runtime?: string,
   ): Promise<{ digest: Digest; platforms: string[] }>;
   listImages(node: NodeName, signal: AbortSignal): AsyncIterable<Image>;
   /** Fetches an image whose reference has a digest; the last progress has 'ready'. */

@@ -170,7 +170,9 @@ async function resolveImage(workload: Workload, context: StepContext): Promise<v
   for (const node of nodesToAsk(workload, runtime, context)) {
     try {
       const timeout = clock.timeout(resolveTimeoutMs, signal);
-      const { digest } = await backendOf(node).resolveImage(node, spec.image, spec.imageCredential, timeout);
+      const { image: reference, imageCredential } = spec;
+      const asked = backendOf(node).resolveImage(node, reference, imageCredential, timeout, runtime);
+      const { digest } = await asked;
       const image = pinImage(spec.image, digest, runtime);
       const { generation } = metadata;
       await store.transact((tx) => resolveWorkload(tx, workload, { ...found, generation, image, digest }));

@@ -73,7 +73,7 @@ export interface LiveCluster {
 }
 
 /** How many guests are made, moved or removed at once: beyond that their locks would time out. */
-const most = { perNode: 4, perStorage: 8 } as const;
+const most = { perNode: 4, perStorage: 8, filesPerStorage: 3 } as const;
 
 export const openApiOf =
   (tools: Pick<Surroundings, 'clock' | 'random'>): OpenClusterApi =>

@@ -4,7 +4,9 @@ import type { ClusterTools } from './cluster-memory.ts';
 import { type Content, type ImageReference, storedName } from './image-references.ts';
 import { isLost } from './lost-answer.ts';
 import { isUpid } from './perform.ts';
+import { storageKey } from './storages.ts';
 import type { StoredFiles } from './stored-files.ts';
+import { unlessAborted } from './unless-aborted.ts';
 
 /** An image that comes from elsewhere: from the net, or from the control plane's own host. */
 export type Foreign = Extract<ImageReference, { kind: 'url' | 'file' }>;
@@ -14,6 +16,12 @@ interface Target {
   readonly storage: string;
   readonly content: Content;
   readonly name: string;
+}
+
+interface Fetching {
+  readonly end: Promise<void>;
+  readonly unwanted: AbortController;
+  waiting: number;
 }
 
 const uploadTimeoutMs = 3_600_000;
@@ -27,25 +35,28 @@ export type FetchImage = (
 
 /** Brings images to storages, each once, whoever waits for it. Its name is made of its digest. */
 export function createFetchImage(tools: ClusterTools, files: StoredFiles): FetchImage {
-  const { api, tasks, templateFiles } = tools;
-  const fetching = new Map<string, Promise<void>>();
+  const { api, tasks, templateFiles, limits, memory } = tools;
+  const fetching = new Map<string, Fetching>();
 
   async function isThere({ node, storage, content, name }: Target, signal: AbortSignal): Promise<boolean> {
     const volid = `${storage}:${content}/${name}`;
     return (await files.on(node, storage, content, signal)).some((each) => each.volid === volid);
   }
 
-  async function bring(to: Target, digest: Digest, image: Foreign, signal: AbortSignal): Promise<void> {
+  /** `unwanted`: nobody waits for it any more. */
+  async function bring(to: Target, digest: Digest, image: Foreign, unwanted: AbortSignal): Promise<void> {
+    const { signal } = tools;
     const sha256 = digest.slice('sha256:'.length);
     try {
       const upid =
         image.kind === 'file'
-          ? await upload(to, image.path, sha256, signal)
+          ? await upload(to, image.path, sha256, AbortSignal.any([signal, unwanted]))
           : await download(to, image.url, sha256, signal);
-      if (isUpid(upid)) await tasks.wait(upid, { signal });
+      if (isUpid(upid)) await endOf(upid, unwanted);
     } catch (error) {
       // Somebody else brought it meanwhile, or its answer was lost: what is there decides.
-      if (signal.aborted || !(isLost(error) || isKind(error, 'already-exists'))) throw error;
+      if (signal.aborted || unwanted.aborted || !(isLost(error) || isKind(error, 'already-exists')))
+        throw error;
       if (!(await isThere(to, signal))) throw error;
     }
   }
@@ -65,10 +76,44 @@ export function createFetchImage(tools: ClusterTools, files: StoredFiles): Fetch
     return await api.upload(to, { name, bytes, open }, { sha256 }, options);
   }
 
-  async function once(key: string, act: () => Promise<void>): Promise<void> {
-    const running = fetching.get(key) ?? act().finally(() => fetching.delete(key));
-    fetching.set(key, running);
-    return running;
+  async function endOf(upid: string, unwanted: AbortSignal): Promise<void> {
+    const { signal } = tools;
+    // One that cannot be aborted is waited for.
+    const abort = (): void => void tasks.abort(upid, signal).catch(() => undefined);
+    if (unwanted.aborted) abort();
+    unwanted.addEventListener('abort', abort, { once: true });
+    await tasks.wait(upid, { signal });
+  }
+
+  function begin(key: string, act: (unwanted: AbortSignal) => Promise<void>): Fetching {
+    const unwanted = new AbortController();
+    const made = { unwanted, waiting: 0, end: act(unwanted.signal).finally(() => forget(key, made)) };
+    fetching.set(key, made);
+    return made;
+  }
+
+  function forget(key: string, made: Fetching): void {
+    if (fetching.get(key) === made) fetching.delete(key);
+  }
+
+  /** Whoever asked first may go away, and others wait for it; the last of them takes it back. */
+  async function once(
+    key: string,
+    signal: AbortSignal,
+    act: (unwanted: AbortSignal) => Promise<void>,
+  ): Promise<void> {
+    const running = fetching.get(key) ?? begin(key, act);
+    running.waiting += 1;
+    try {
+      await unlessAborted(running.end, signal);
+    } finally {
+      running.waiting -= 1;
+      // What is under way when we end is found again.
+      if (running.waiting === 0 && signal.aborted && !tools.signal.aborted) {
+        forget(key, running);
+        running.unwanted.abort(new DOMException('nobody waits for it any more', 'AbortError'));
+      }
+    }
   }
 
   return async (node, digest, image, signal) => {
@@ -76,9 +121,13 @@ export function createFetchImage(tools: ClusterTools, files: StoredFiles): Fetch
     for (const { storage } of files.storages(node, content))
       if (await isThere({ node, storage, content, name }, signal))
         return { volid: `${storage}:${content}/${name}`, content };
-    const { storage, shared } = files.target(node, content);
-    await once(`${shared ? '' : node} ${storage} ${name}`, () =>
-      bring({ node, storage, content, name }, digest, image, signal),
+    const { storage } = files.target(node, content);
+    const filesOf = storageKey(memory, node, storage);
+    const to = { node, storage, content, name };
+    await once(`${filesOf} ${name}`, signal, (unwanted) =>
+      limits.run({ filesOf }, AbortSignal.any([tools.signal, unwanted]), () =>
+        bring(to, digest, image, unwanted),
+      ),
     );
     return { volid: `${storage}:${content}/${name}`, content };
   };

@@ -17,9 +17,19 @@ export interface Images {
     spec: Pick<InstanceSpec, 'image'>,
     signal: AbortSignal,
   ): Promise<PlacedImage>;
-  resolve(node: string, reference: string, signal: AbortSignal): Promise<Digest>;
+  /** `kind`: what is to be made of it, where that is known: what it cannot be made from is not fetched. */
+  resolve(
+    node: string,
+    reference: string,
+    about: { readonly kind?: Kind; readonly credential: string },
+    signal: AbortSignal,
+  ): Promise<Digest>;
   list(node: string, signal: AbortSignal): AsyncIterable<Image>;
-  pull(node: string, reference: string, signal: AbortSignal): AsyncIterable<PullProgress>;
+  pull(
+    node: string,
+    image: { readonly reference: string; readonly credential: string },
+    signal: AbortSignal,
+  ): AsyncIterable<PullProgress>;
   /** Bytes that are free again. failed-precondition: it is not ours to remove. */
   remove(node: string, digest: Digest, signal: AbortSignal): Promise<number>;
 }
@@ -39,6 +49,22 @@ export function createImages(tools: ClusterTools): Images {
   const files = createStoredFiles(tools);
   const fetchImage = createFetchImage(tools, files);
   const oci = createOciPull(tools, files);
+
+  function madeFrom(kind: Kind): DroverError {
+    const wanted =
+      kind === 'lxc'
+        ? 'a root file system (vztmpl), an image of a registry or a template'
+        : 'a disk (import), an ISO or a template';
+    return new DroverError('invalid-argument', `${kinds[kind].runtime} is made from ${wanted}`);
+  }
+
+  function checkCredential(node: string, image: string, credential: string): void {
+    if (credential === '') return;
+    throw new DroverError('unimplemented', `nodes of ${cluster} fetch images without a login`, {
+      subject: { node, image },
+      nextStep: `leave the credential ${credential} out, or bring the image as a file ("tar:/PATH")`,
+    });
+  }
 
   async function storedFile(
     node: string,
@@ -153,20 +179,16 @@ export function createImages(tools: ClusterTools): Images {
       const wants = parseImage(image);
       if (wants.kind === 'template') return templateFor(kind, wants.name, digestIn(image));
       // Nothing is pulled for a machine, which cannot be made from it.
-      const found: PlacedImage =
-        kind === 'qemu' && wants.kind === 'oci'
-          ? { kind: 'template', volid: '' }
-          : await placed(node, wants, digestIn(image), signal);
+      if (kind === 'qemu' && wants.kind === 'oci') throw madeFrom(kind);
+      const found = await placed(node, wants, digestIn(image), signal);
       // Containers are made of root file systems, machines of everything else.
       if ((kind === 'lxc') === (found.kind === 'template')) return found;
-      const wanted =
-        kind === 'lxc'
-          ? 'a root file system (vztmpl) or a template'
-          : 'a disk (import), an ISO or a template';
-      throw new DroverError('invalid-argument', `${kinds[kind].runtime} is made from ${wanted}`);
+      throw madeFrom(kind);
     },
-    async resolve(node, reference, signal) {
+    async resolve(node, reference, { kind, credential }, signal) {
       const image = parseImage(reference);
+      if (kind === 'qemu' && image.kind === 'oci') throw madeFrom(kind);
+      checkCredential(node, reference, credential);
       const pinned = digestIn(reference);
       if (image.kind !== 'oci') return digestOf(node, image, signal);
       if (pinned === undefined)
@@ -190,8 +212,9 @@ export function createImages(tools: ClusterTools): Images {
         };
       }
     },
-    async *pull(node, reference, signal) {
+    async *pull(node, { reference, credential }, signal) {
       const image = parseImage(reference);
+      checkCredential(node, reference, credential);
       const pinned = digestIn(reference);
       const digest = await digestOf(node, image, signal);
       if (image.kind === 'oci' && pinned !== undefined && pinned !== digest)

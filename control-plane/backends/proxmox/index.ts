@@ -10,6 +10,8 @@ import { fingerprintOf } from './certificates.ts';
 import { type LiveCluster, openApiOf, type Surroundings } from './cluster.ts';
 import type { OpenClusterApi } from './cluster-api.ts';
 import { followClusters } from './follow-clusters.ts';
+import { lxcKind } from './guests/lxc.ts';
+import { qemuKind } from './guests/qemu.ts';
 import { type Pace, usualPace } from './poll.ts';
 import { createTemplateFiles } from './template-file.ts';
 import { tryCluster } from './try-cluster.ts';
@@ -89,18 +91,21 @@ export function proxmoxBackend(options: ProxmoxOptions): ClusterBackend {
     signalInstance: async (order, number, signal) => clusterOf(order.node).orders.send(order, number, signal),
     pauseInstance: async (order, signal) => clusterOf(order.node).orders.pause(order, signal),
     resumeInstance: async (order, signal) => clusterOf(order.node).orders.resume(order, signal),
-    async resolveImage(name, reference, _credential, signal) {
+    async resolveImage(name, reference, credential, signal, runtime) {
       const { cluster, node } = onNode(name);
-      const digest = await cluster.images.resolve(node, reference, signal);
+      const kind: 'lxc' | 'qemu' | undefined =
+        runtime === qemuKind.runtime ? 'qemu' : runtime === lxcKind.runtime ? 'lxc' : undefined;
+      const about = kind === undefined ? { credential } : { credential, kind };
+      const digest = await cluster.images.resolve(node, reference, about, signal);
       return { digest, platforms: [] };
     },
     async *listImages(name, signal) {
       const { cluster, node } = onNode(name);
       yield* cluster.images.list(node, signal);
     },
-    async *pullImage(name, { reference }, signal) {
+    async *pullImage(name, image, signal) {
       const { cluster, node } = onNode(name);
-      yield* cluster.images.pull(node, reference, signal);
+      yield* cluster.images.pull(node, image, signal);
     },
     async removeImage(name, digest, signal) {
       const { cluster, node } = onNode(name);

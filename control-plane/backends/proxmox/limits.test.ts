@@ -28,7 +28,7 @@ function workshop(limits: Limits) {
 
 describe('limits', () => {
   it('let as many at once as a node may have, the others in the order in which they came', async () => {
-    const { begin, end, started } = workshop(createLimits({ perNode: 2, perStorage: 9 }));
+    const { begin, end, started } = workshop(createLimits({ perNode: 2, perStorage: 9, filesPerStorage: 2 }));
     const all = ['a', 'b', 'c', 'd'].map((name) => begin(name, { node: 'pve1' }));
     await turn();
     expect(started).toEqual(['a', 'b']);
@@ -41,7 +41,7 @@ describe('limits', () => {
   });
 
   it('hold nobody back elsewhere', async () => {
-    const { begin, started } = workshop(createLimits({ perNode: 1, perStorage: 1 }));
+    const { begin, started } = workshop(createLimits({ perNode: 1, perStorage: 1, filesPerStorage: 2 }));
     void begin('a', { node: 'pve1', storage: 'local@pve1' });
     void begin('b', { node: 'pve1', storage: 'local@pve1' });
     void begin('c', { node: 'pve2', storage: 'local@pve2' });
@@ -50,8 +50,19 @@ describe('limits', () => {
     expect(started).toEqual(['a', 'c', 'd']);
   });
 
+  it('count files that are brought for themselves: they keep no guest waiting', async () => {
+    const { begin, end, started } = workshop(createLimits({ perNode: 1, perStorage: 1, filesPerStorage: 2 }));
+    for (const name of ['a', 'b', 'c']) void begin(name, { filesOf: 'shared' });
+    void begin('d', { filesOf: 'pve1/local' });
+    void begin('e', { node: 'pve1', storage: 'shared' });
+    await turn();
+    expect(started).toEqual(['a', 'b', 'd', 'e']);
+    await end('a');
+    expect(started).toEqual(['a', 'b', 'd', 'e', 'c']);
+  });
+
   it('count a shared storage over all its nodes', async () => {
-    const { begin, end, started } = workshop(createLimits({ perNode: 5, perStorage: 1 }));
+    const { begin, end, started } = workshop(createLimits({ perNode: 5, perStorage: 1, filesPerStorage: 2 }));
     void begin('a', { node: 'pve1', storage: 'shared' });
     void begin('b', { node: 'pve2', storage: 'shared' });
     void begin('c', { node: 'pve2' });
@@ -62,7 +73,7 @@ describe('limits', () => {
   });
 
   it('let nobody overtake whoever waits for two things', async () => {
-    const { begin, end, started } = workshop(createLimits({ perNode: 1, perStorage: 1 }));
+    const { begin, end, started } = workshop(createLimits({ perNode: 1, perStorage: 1, filesPerStorage: 2 }));
     void begin('node', { node: 'pve1' });
     void begin('both', { node: 'pve1', storage: 'shared' });
     void begin('storage', { node: 'pve2', storage: 'shared' });
@@ -75,7 +86,7 @@ describe('limits', () => {
   });
 
   it('make room again when work fails', async () => {
-    const { begin, end, started } = workshop(createLimits({ perNode: 1, perStorage: 1 }));
+    const { begin, end, started } = workshop(createLimits({ perNode: 1, perStorage: 1, filesPerStorage: 2 }));
     const first = begin('a', { node: 'pve1' });
     const second = begin('b', { node: 'pve1' });
     await turn();
@@ -88,7 +99,7 @@ describe('limits', () => {
   });
 
   it('let whoever gives up go, and those behind it on', async () => {
-    const { begin, end, started } = workshop(createLimits({ perNode: 1, perStorage: 1 }));
+    const { begin, end, started } = workshop(createLimits({ perNode: 1, perStorage: 1, filesPerStorage: 2 }));
     const giveUp = new AbortController();
     void begin('a', { node: 'pve1', storage: 'x' });
     const given = begin('b', { node: 'pve1', storage: 'y' }, giveUp.signal);
@@ -106,7 +117,7 @@ describe('limits', () => {
 
   it('are kept, and all is done, whatever the order', async () => {
     const random = createSeededRandom(7);
-    const limits = createLimits({ perNode: 3, perStorage: 2 });
+    const limits = createLimits({ perNode: 3, perStorage: 2, filesPerStorage: 2 });
     const now = new Map<string, number>();
     let most = 0;
     const pick = (count: number): number => Math.floor(random.fraction() * count);

@@ -1,9 +1,12 @@
-/** Where a piece of work weighs. */
-export interface WorkPlace {
-  readonly node: string;
-  /** Left out: it moves no data. */
-  readonly storage?: string;
-}
+/** Where a piece of work weighs: on a node and a storage, or a storage that files are brought to. */
+export type WorkPlace =
+  | {
+      readonly node: string;
+      /** Left out: it moves no data. */
+      readonly storage?: string;
+    }
+  /** Bringing takes long and waits for others' networks: it keeps no guest waiting. */
+  | { readonly filesOf: string };
 
 /**
  * How much goes on at once. Proxmox serializes what it must with locks that time out after ten seconds: what
@@ -22,11 +25,20 @@ interface Waiting {
   readonly start: () => void;
 }
 
-export function createLimits(limits: { readonly perNode: number; readonly perStorage: number }): Limits {
+export function createLimits(limits: {
+  readonly perNode: number;
+  readonly perStorage: number;
+  readonly filesPerStorage: number;
+}): Limits {
   const busy = new Map<string, number>();
   const waiting = new Set<Waiting>();
 
-  const limitOf = (key: string): number => (key.startsWith('node ') ? limits.perNode : limits.perStorage);
+  const limitOf = (key: string): number =>
+    key.startsWith('node ')
+      ? limits.perNode
+      : key.startsWith('files ')
+        ? limits.filesPerStorage
+        : limits.perStorage;
   const hasRoom = (key: string): boolean => (busy.get(key) ?? 0) < limitOf(key);
   const add = (key: string, count: 1 | -1): void => {
     const now = (busy.get(key) ?? 0) + count;
@@ -68,9 +80,8 @@ export function createLimits(limits: { readonly perNode: number; readonly perSto
     });
 
   return {
-    async run({ node, storage }, signal, work) {
-      // A storage of the same name is another one on each node, unless it is shared: the caller knows.
-      const keys = [`node ${node}`, ...(storage === undefined ? [] : [`storage ${storage}`])];
+    async run(place, signal, work) {
+      const keys = keysOf(place);
       await turn(keys, signal);
       try {
         return await work();
@@ -80,4 +91,11 @@ export function createLimits(limits: { readonly perNode: number; readonly perSto
       }
     },
   };
+}
+
+/** A storage of the same name is another one on each node, unless it is shared: the caller knows. */
+function keysOf(place: WorkPlace): string[] {
+  if ('filesOf' in place) return [`files ${place.filesOf}`];
+  const { node, storage } = place;
+  return [`node ${node}`, ...(storage === undefined ? [] : [`storage ${storage}`])];
 }

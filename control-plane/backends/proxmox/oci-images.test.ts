@@ -115,6 +115,58 @@ describe('an image in a registry', () => {
     });
   });
 
+  it('is refused for a machine before anything is pulled', async () => {
+    await using world = await open();
+    const { backend, node } = world;
+    await expect(
+      backend.resolveImage(node('pve1'), reference, '', signal, 'proxmox-vm'),
+    ).rejects.toMatchObject({ kind: 'invalid-argument', message: expect.stringMatching(/disk/) as string });
+    expect(pulls(world)).toBe(0);
+    await backend.resolveImage(node('pve1'), reference, '', signal, 'proxmox-lxc');
+    expect(pulls(world)).toBe(1);
+  });
+
+  it('that needs a login is refused by name: nodes have none', async () => {
+    await using world = await open();
+    const { backend, node } = world;
+    const wanted = {
+      kind: 'unimplemented',
+      message: 'nodes of lab fetch images without a login',
+      nextStep: expect.stringMatching(/leave the credential ours out/) as string,
+    };
+    await expect(backend.resolveImage(node('pve1'), reference, 'ours', signal)).rejects.toMatchObject(wanted);
+    const pulling = backend.pullImage(node('pve1'), { reference, credential: 'ours' }, signal);
+    await expect(Array.fromAsync(pulling)).rejects.toMatchObject(wanted);
+    expect(pulls(world)).toBe(0);
+  });
+
+  it('is one of three at once that are brought to a storage, which keeps no guest waiting', async () => {
+    await using world = await open('9.2.11', { pace: 8 });
+    const { server, backend, node } = world;
+    const tags = Array.from({ length: 9 }, (_, place) => `registry.example:5000/team/web:2.${place}`);
+    for (const tag of tags) server.world.internet.images.set(tag, nginx);
+    let most = 0;
+    const running = (): number =>
+      ['pve1', 'pve2', 'pve3']
+        .flatMap((name) => server.world.tasks.list(name))
+        .filter(({ type, exitStatus }) => type === 'ociregistrypull' && exitStatus === undefined).length;
+    const found = tags.map((tag, place) =>
+      backend.resolveImage(node(`pve${1 + (place % 3)}`), tag, '', signal),
+    );
+    const guest = runGuest(world);
+    let isDone = false;
+    void Promise.all(found).then(() => (isDone = true));
+    await until(
+      () => {
+        most = Math.max(most, running());
+        return isDone;
+      },
+      { what: 'all pulled', deadlineMs: 30_000, everyMs: 3 },
+    );
+    expect(most).toBe(3);
+    await guest;
+  });
+
   it('is refused by name before 9.1, with what to do', async () => {
     await using world = await open('8.4.21');
     await expect(resolved(world)).rejects.toMatchObject({

@@ -1,6 +1,5 @@
 import { asDroverError, DroverError, isKind } from '#shared/errors.ts';
 import type { Digest } from '#shared/model.ts';
-import { unlessAborted } from '#shared/unless-aborted.ts';
 import { rowsOf } from './answer-rows.ts';
 import { type ClusterTools, versionOf } from './cluster-memory.ts';
 import type { ImageReference } from './image-references.ts';
@@ -8,7 +7,9 @@ import { isLost } from './lost-answer.ts';
 import { ociFileName, takesOci } from './oci-names.ts';
 import { isUpid } from './perform.ts';
 import { textOf } from './guests/properties.ts';
+import { storageKey } from './storages.ts';
 import type { StoredFile, StoredFiles } from './stored-files.ts';
+import { unlessAborted } from './unless-aborted.ts';
 
 /** A task that was asked for may be in no list yet when its answer was lost. */
 const beginsWithinMs = 2000;
@@ -32,7 +33,7 @@ export interface OciPull {
 }
 
 export function createOciPull(tools: ClusterTools, files: StoredFiles): OciPull {
-  const { api, tasks, memory, clock, name: cluster } = tools;
+  const { api, tasks, memory, clock, limits, name: cluster } = tools;
   const underWay = new Map<string, { readonly reference: string; readonly file: Promise<StoredFile> }>();
   const volidOf = ({ storage, reference }: Target): string =>
     `${storage}:vztmpl/${ociFileName(reference)}.tar`;
@@ -134,12 +135,13 @@ export function createOciPull(tools: ClusterTools, files: StoredFiles): OciPull 
     check(node, reference);
     const found = await find(node, reference, signal);
     if (found !== undefined) return found;
-    const { storage, shared } = files.target(node, 'vztmpl');
-    const key = `${shared ? '' : node} ${storage} ${reference}`;
-    const file =
-      underWay.get(key)?.file ??
-      // Whoever asked first may go away: the node pulls on, and others wait for it.
-      bring({ node, storage, reference }, tools.signal).finally(() => underWay.delete(key));
+    const { storage } = files.target(node, 'vztmpl');
+    const filesOf = storageKey(memory, node, storage);
+    const key = `${filesOf} ${reference}`;
+    // Whoever asked first may go away: the node pulls on, and others wait for it.
+    const begin = (): Promise<StoredFile> =>
+      limits.run({ filesOf }, tools.signal, () => bring({ node, storage, reference }, tools.signal));
+    const file = underWay.get(key)?.file ?? begin().finally(() => underWay.delete(key));
     underWay.set(key, { reference, file });
     return unlessAborted(file, signal);
   }

@@ -1,3 +1,4 @@
+import { constants } from 'node:os';
 import { DroverError } from '#shared/errors.ts';
 import type { ClusterGuest, InstanceId, InstanceSpec, InstanceState, NodeName } from '#shared/model.ts';
 import { claimGuest, putGuestIntent, putGuestRemoved } from '../../store/put-cluster-guest.ts';
@@ -103,7 +104,9 @@ export function createOrders(
     const guest = own.of(id);
     guest.failures = 0;
     guest.run = { ...guest.run, failure: undefined };
-    if (graceMs !== undefined) guest.graceMs = graceMs;
+    if (graceMs === undefined) return;
+    guest.graceMs = graceMs;
+    power.hurry(id, graceMs);
   }
 
   /** What kept it from being done, where it was not. */
@@ -188,12 +191,17 @@ export function createOrders(
       const intent = 'remove' as const;
       await store.transact((tx) => putGuestIntent(tx, { instanceId, generation, intent }, clock.nowMs()));
       begin(instanceId, graceMs);
+      own.of(instanceId).making?.abort(notWanted(instanceId));
       await unlessAborted(work.finish(instanceId), signal);
       const after = own.record(instanceId);
       if (after !== undefined && after.intent !== 'removed') throw failureOf(instanceId, 'removed');
     },
-    send: (order, number, signal) =>
-      withGuest(order, (found, limit) => power.send(found, number, limit), signal),
+    send: (order, number, signal) => {
+      const isHurried = number === constants.signals.SIGKILL && power.hurry(order.instanceId, 0);
+      const act = (found: ClusterGuest, limit: AbortSignal): Promise<void> =>
+        isHurried ? power.stop(found, 0, limit) : power.send(found, number, limit);
+      return withGuest(order, act, signal);
+    },
     async pause(order, signal) {
       await withGuest(order, (found, limit) => power.pause(found, limit), signal);
       return stateOf(order.instanceId);
@@ -207,3 +215,6 @@ export function createOrders(
 
 export const noSuchGuest = (instance: InstanceId): DroverError =>
   new DroverError('not-found', `there is no guest of instance ${instance}`, { subject: { instance } });
+
+const notWanted = (instance: InstanceId): DroverError =>
+  new DroverError('aborted', `instance ${instance} is to go before it was made`, { subject: { instance } });

@@ -30,6 +30,10 @@ export interface OwnGuest {
   graceMs: number | undefined;
   /** Failures in a row. */
   failures: number;
+  /** While it is being made: aborted when it is not wanted any more. */
+  making: AbortController | undefined;
+  /** While it is asked to stop: aborted when it is to be ended sooner than that waits. */
+  asking: { readonly enough: AbortController; readonly untilMs: number } | undefined;
   /** Monotonic: until then the list may be older than our sight. */
   ownSightUntilMs: number;
   told: { readonly node: NodeName; readonly state: InstanceState | 'absent' } | undefined;
@@ -83,6 +87,8 @@ export function createOwnGuests(tools: ClusterTools): OwnGuests {
       furnishing: furnishingBefore(observed),
       graceMs: undefined,
       failures: 0,
+      making: undefined,
+      asking: undefined,
       ownSightUntilMs: 0,
       told: undefined,
     };

@@ -25,20 +25,22 @@ export const isUpid = (answer: unknown): answer is string =>
 /**
  * Sends a write and waits for its task. 'lost': its answer was, and nothing is under way there any more: the
  * caller looks what has come of it. Never sent a second time here, but where it was refused for a lock: a
- * function makes it anew each time, or finds that nothing is left to do.
+ * function makes it anew each time, or finds that nothing is left to do. `unwanted` aborts its task, whose end
+ * is waited for all the same.
  */
 export async function perform(
   tools: Tools,
   call: GuestCall | (() => Promise<GuestCall | undefined>),
   place: GuestPlace,
   signal: AbortSignal,
+  unwanted?: AbortSignal,
 ): Promise<PerformEnd> {
   const send = async (): Promise<PerformEnd> => {
     const present = typeof call === 'function' ? await call() : call;
     if (present === undefined) return 'done';
     try {
       const answer = await present.send(tools.api, { signal, timeoutMs: writeTimeoutMs });
-      if (isUpid(answer)) await follow(tools, answer, place, signal);
+      if (isUpid(answer)) await follow(tools, answer, place, { signal, unwanted });
       return 'done';
     } catch (error) {
       if (signal.aborted || !isLost(error)) throw error;
@@ -55,8 +57,12 @@ async function follow(
   { tasks, relay }: Tools,
   upid: string,
   place: GuestPlace,
-  signal: AbortSignal,
+  { signal, unwanted }: { readonly signal: AbortSignal; readonly unwanted: AbortSignal | undefined },
 ): Promise<void> {
+  // One that cannot be aborted is waited for.
+  const abort = (): void => void tasks.abort(upid, signal).catch(() => undefined);
+  if (unwanted?.aborted === true) abort();
+  unwanted?.addEventListener('abort', abort, { once: true });
   const onLog = (line: string): void => relay(place, line);
   const { warnings } = await tasks.wait(upid, { signal, onLog, logAfterMs });
   if (warnings > 0) relay(place, `done, with ${warnings === 1 ? 'a warning' : `${warnings} warnings`}`);

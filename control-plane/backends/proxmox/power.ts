@@ -1,6 +1,6 @@
 import { constants } from 'node:os';
 import { DroverError, isKind } from '#shared/errors.ts';
-import type { ClusterGuest } from '#shared/model.ts';
+import type { ClusterGuest, InstanceId } from '#shared/model.ts';
 import type { ClusterTools } from './cluster-memory.ts';
 import type { GuestCall, GuestCalls, GuestPlace } from './guests/guest-kind.ts';
 import { isLeftToHa } from './guest-state.ts';
@@ -8,6 +8,7 @@ import type { Look } from './look.ts';
 import type { Marking } from './marking.ts';
 import type { OwnGuests } from './own-guests.ts';
 import { ask, perform } from './perform.ts';
+import { unlessAborted } from './unless-aborted.ts';
 
 const { signals } = constants;
 /** HA acts in its own time: its task ends before anything has happened. */
@@ -22,6 +23,8 @@ export interface Power {
   start(record: ClusterGuest, signal: AbortSignal): Promise<void>;
   /** Asks first; after the grace it is ended. Until it has stopped; nothing where it has. */
   stop(record: ClusterGuest, graceMs: number, signal: AbortSignal): Promise<void>;
+  /** Ends it now where it is being asked to stop for longer than this. Whether it was; HA ends by itself. */
+  hurry(id: InstanceId, graceMs: number): boolean;
   pause(record: ClusterGuest, signal: AbortSignal): Promise<void>;
   resume(record: ClusterGuest, signal: AbortSignal): Promise<void>;
   /**
@@ -102,7 +105,33 @@ export function createPower(
     }
   }
 
+  /** Until it has stopped, or somebody wants it ended sooner: what is asked for then ends the asking there. */
+  async function askToStop(
+    record: ClusterGuest,
+    graceMs: number,
+    isDown: () => boolean,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const guest = own.of(record.instanceId);
+    const timeoutS = Math.max(leastShutdownS, Math.ceil(graceMs / 1000));
+    const asked = change(record, (calls) => calls.shutdown(timeoutS), isDown, signal, graceMs);
+    const enough = new AbortController();
+    guest.asking = { enough, untilMs: clock.monotonicMs() + graceMs };
+    try {
+      await unlessAborted(asked, enough.signal);
+    } finally {
+      guest.asking = undefined;
+    }
+  }
+
   return {
+    hurry(id, graceMs) {
+      const { asking, sight } = own.of(id);
+      if (asking === undefined || isLeftToHa(sight)) return false;
+      if (clock.monotonicMs() + graceMs >= asking.untilMs) return false;
+      asking.enough.abort(new DroverError('aborted', 'it is to be ended sooner'));
+      return true;
+    },
     async start(record, signal) {
       const isUp = (): boolean => statusOf(record) === 'running' || statusOf(record) === 'paused';
       await look.status(record, signal);
@@ -115,10 +144,9 @@ export function createPower(
       const isDown = (): boolean => statusOf(record) === 'stopped';
       await look.status(record, signal);
       if (isDown()) return;
-      const timeoutS = Math.max(leastShutdownS, Math.ceil(graceMs / 1000));
       if (graceMs > 0 && statusOf(record) === 'running') {
         try {
-          await change(record, (calls) => calls.shutdown(timeoutS), isDown, signal, graceMs);
+          await askToStop(record, graceMs, isDown, signal);
           return;
         } catch (error) {
           // It did not heed it, or could not: it is ended. What keeps us from asking keeps us from that too.

@@ -12,7 +12,8 @@ import { parseResources } from './observe.ts';
 import type { OwnGuests } from './own-guests.ts';
 import { ask, perform, type PerformEnd, settleTasks } from './perform.ts';
 import type { Power } from './power.ts';
-import { diskFormatOf, storageChooser } from './storages.ts';
+import { diskFormatOf, storageChooser, storageKey } from './storages.ts';
+import { unlessAborted } from './unless-aborted.ts';
 import { chooseVmid } from './vmids.ts';
 
 /** Somebody else may take the number that we chose, again and again. */
@@ -46,12 +47,6 @@ export function createSettle(
     storageOf: storageChooser(memory, place.node, kind.kind),
     diskFormat: (storage) => diskFormatOf(memory, place.node, storage),
   });
-
-  /** Storages of one name are one where they are shared. */
-  function storageKey(node: string, storage: string): string {
-    const row = memory.nodes.get(node)?.storages.find((each) => each.storage === storage);
-    return row?.shared === true ? storage : `${node}/${storage}`;
-  }
 
   function nodeToMakeOn(record: ClusterGuest): string {
     const found = [...memory.nodes.values()].find(({ name }) => name === record.node);
@@ -119,13 +114,19 @@ export function createSettle(
   async function create(record: ClusterGuest, spec: InstanceSpec, signal: AbortSignal): Promise<void> {
     const kind = kinds[record.kind];
     const place = { node: nodeToMakeOn(record), vmid: record.vmid };
-    const image = await images.place(kind.kind, place.node, spec, signal);
+    const unwanted = own.of(record.instanceId).making?.signal ?? signal;
+    const either = AbortSignal.any([signal, unwanted]);
+    const image = await unlessAborted(images.place(kind.kind, place.node, spec, either), either);
     const context = { ...contextOf(place, kind), image, mark: marking.markFor(record) };
-    const busy = { node: place.node, storage: storageKey(place.node, context.storageOf(spec.rootPool)) };
+    const busy = {
+      node: place.node,
+      storage: storageKey(memory, place.node, context.storageOf(spec.rootPool)),
+    };
     // A copy is made by a task of what it is a copy of.
     const at = image.kind === 'guest' ? image : place;
     try {
-      await limits.run(busy, signal, () => perform(tools, kind.create(spec, context), at, signal));
+      const call = kind.create(spec, context);
+      await limits.run(busy, either, () => perform(tools, call, at, signal, unwanted));
     } catch (error) {
       // Of an order before a crash: the copy may be under way still.
       if (image.kind === 'guest' && isKind(error, 'already-exists')) await settleTasks(tools, at, signal);
@@ -157,6 +158,12 @@ export function createSettle(
         });
     }
     throw new DroverError('aborted', `${mostNumbers} numbers in a row were taken by others`);
+  }
+
+  async function makeWhileWanted(record: ClusterGuest, spec: InstanceSpec, signal: AbortSignal) {
+    const guest = own.of(record.instanceId);
+    guest.making = new AbortController();
+    return make(record, spec, signal).finally(() => (guest.making = undefined));
   }
 
   async function markMade(record: ClusterGuest): Promise<ClusterGuest> {
@@ -244,7 +251,7 @@ export function createSettle(
       const { instanceId, generation } = first;
       const spec = first.spec ?? store.snapshot().get('instance', instanceId)?.spec;
       if (spec === undefined) throw new DroverError('internal', `${instanceId} has no spec`);
-      const record = first.made === true ? first : await make(first, spec, signal);
+      const record = first.made === true ? first : await makeWhileWanted(first, spec, signal);
       await look.status(record, signal);
       const isChanged = await configure(record, spec, signal);
       const found = await look.config(record, signal);

@@ -52,3 +52,9 @@ export function diskFormatOf(memory: ClusterMemory, node: string, storage: strin
   const row = memory.nodes.get(node)?.storages.find((each) => each.storage === storage);
   return row !== undefined && asFiles.has(row.plugin) ? 'qcow2' : '';
 }
+
+/** Storages of one name are one where they are shared. */
+export function storageKey(memory: Pick<ClusterMemory, 'nodes'>, node: string, storage: string): string {
+  const row = memory.nodes.get(node)?.storages.find((each) => each.storage === storage);
+  return row?.shared === true ? storage : `${node}/${storage}`;
+}

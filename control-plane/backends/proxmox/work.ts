@@ -106,6 +106,8 @@ export function createWork(
       guest.run = { ...guest.run, failure: undefined };
     } catch (error) {
       if (signal.aborted) throw error;
+      // Ended because it is to go: that is the next step.
+      if (record.intent !== 'remove' && own.record(id)?.intent === 'remove') return;
       if (isKind(error, 'not-found') && step !== 'remove') await noteGone(record);
       fail(record, error);
       throw error;
