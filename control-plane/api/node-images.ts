@@ -99,7 +99,7 @@ function chosenNodes(node: string, { store, view }: HandlerDeps): NodeName[] {
   return answering.map(({ name }) => name).toSorted();
 }
 
-/** A cluster knows an image by another digest than plain hosts do: each is bound to its own, asked for once. */
+/** A cluster knows an image by another digest than plain hosts: each is bound to its own, asked for once. */
 function pinByCluster(
   { reference, credential }: Pick<PullRequest, 'reference' | 'credential'>,
   nodes: readonly NodeName[],

@@ -25,8 +25,8 @@ export const isUpid = (answer: unknown): answer is string =>
 /**
  * Sends a write and waits for its task. 'lost': its answer was, and nothing is under way there any more: the
  * caller looks what has come of it. Never sent a second time here, but where it was refused for a lock: a
- * function makes it anew each time, or finds that nothing is left to do. `unwanted` aborts its task, whose end
- * is waited for all the same.
+ * function makes it anew each time, or finds that nothing is left to do. `unwanted` aborts its task, whose
+ * end is waited for all the same.
  */
 export async function perform(
   tools: Tools,

@@ -105,7 +105,7 @@ export function createPower(
     }
   }
 
-  /** Until it has stopped, or somebody wants it ended sooner: what is asked for then ends the asking there. */
+  /** Until it has stopped, or somebody wants it ended sooner. */
   async function askToStop(
     record: ClusterGuest,
     graceMs: number,
