@@ -112,7 +112,7 @@ export function putGuestRemoved(
 export function patchGuest(
   tx: Transaction,
   instanceId: InstanceId,
-  patch: Partial<Pick<ClusterGuest, 'vmid' | 'node' | 'made' | 'appliedGeneration' | 'copies'>>,
+  patch: Partial<Pick<ClusterGuest, 'vmid' | 'node' | 'made' | 'appliedGeneration' | 'copies' | 'rollBack'>>,
   nowMs: number,
 ): ClusterGuest | undefined {
   const record = tx.get('cluster-guest', instanceId);
@@ -121,6 +121,20 @@ export function patchGuest(
     isDeepStrictEqual(record[key as keyof ClusterGuest], value),
   );
   return isSame ? record : put(tx, { ...record, ...patch, changedAtMs: nowMs });
+}
+
+/** A step back is about to be asked for: it is not as its spec says any more, whatever comes of it. */
+export function noteRollBack(
+  tx: Transaction,
+  instanceId: InstanceId,
+  rollBack: NonNullable<ClusterGuest['rollBack']>,
+  nowMs: number,
+): void {
+  const record = tx.get('cluster-guest', instanceId);
+  if (record === undefined || record.intent === 'removed') return;
+  const { appliedGeneration, ...rest } = record;
+  const kept = record.intent === 'run' || appliedGeneration === undefined ? {} : { appliedGeneration };
+  put(tx, { ...rest, ...kept, rollBack, changedAtMs: nowMs });
 }
 
 /** Another number, where somebody else's guest came to have the one that was claimed. */

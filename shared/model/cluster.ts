@@ -1,7 +1,7 @@
 /** Clusters of hypervisors that have an API of their own. */
 
 import type { Metadata } from './fleet.ts';
-import type { InstanceId, NodeName } from './ids.ts';
+import type { InstanceId, NodeName, SnapshotId } from './ids.ts';
 import type { InstanceSpec } from './spec.ts';
 
 /** How a server's certificate is known. Nothing else is trusted. */
@@ -62,6 +62,20 @@ export interface ClusterGuest {
   readonly appliedGeneration?: number;
   /** Guests that bear its mark and were there beside it: not ours, also once it is gone. Left out: none. */
   readonly copies?: readonly number[];
+  /** The last step back to a snapshot, noted before it was asked for. Left out: none. */
+  readonly rollBack?: GuestRollBack;
+}
+
+/** So that a step back whose answer was lost is not made once more. */
+export interface GuestRollBack {
+  readonly requestId: string;
+  readonly snapshot: SnapshotId;
+  /** As its cluster calls it. */
+  readonly node: string;
+  /** Tasks of earlier ones there, the newest of them. */
+  readonly before: readonly string[];
+  /** It was made, and all that belongs to it: the same order is answered with nothing done. */
+  readonly done?: boolean;
 }
 
 /** Whether a call may do what Drover wants of it. */

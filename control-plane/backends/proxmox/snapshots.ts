@@ -9,7 +9,7 @@ import type {
   VolumeId,
 } from '#shared/model.ts';
 import type { OrderHead } from '../backend.ts';
-import { rowsOf } from './answer-rows.ts';
+import { type Row, rowsOf } from './answer-rows.ts';
 import type { ClusterTools } from './cluster-memory.ts';
 import { numberOf, textOf } from './guests/properties.ts';
 import type { Look } from './look.ts';
@@ -17,6 +17,7 @@ import type { Marking } from './marking.ts';
 import type { Orders } from './orders.ts';
 import type { OwnGuests } from './own-guests.ts';
 import { ask, perform } from './perform.ts';
+import { createRollBack, noSuchSnapshot, snapshotName } from './roll-back.ts';
 
 /** What stands in a snapshot's description, so that it is found again as ours. */
 interface Note {
@@ -31,9 +32,6 @@ interface Note {
 /** Answers may be lost again and again. */
 const mostTries = 3;
 const kinds: readonly SnapshotKind[] = ['manual', 'hourly', 'daily', 'weekly', 'before-update'];
-
-/** A name of the cluster's: a letter first, at most 40 characters. An id has 32 digits. */
-export const snapshotName = (id: SnapshotId): string => `d${id.replaceAll('-', '')}`;
 
 export const formatNote = ({ id, name, kind, generation, instanceId, claims }: Note): string =>
   JSON.stringify({ drover: 1, id, name, kind, generation, instance: instanceId, claims });
@@ -89,19 +87,22 @@ export function createSnapshots(
     readonly orders: Orders;
   },
 ): Snapshots {
-  const { store, clock } = tools;
   const { own, look, marking, orders } = parts;
 
-  async function list(record: ClusterGuest, signal: AbortSignal): Promise<Snapshot[]> {
+  async function read(record: ClusterGuest, signal: AbortSignal): Promise<readonly Row[]> {
     const { place } = await look.config(record, signal);
-    const answer = await ask(tools, tools.kinds[record.kind].calls(place).snapshots(), signal);
-    const rows = rowsOf(answer);
-    return rows
-      .flatMap((row) => snapshotOf(record, row) ?? [])
-      .toSorted((a, b) => a.createdAtMs - b.createdAtMs || (a.id < b.id ? -1 : 1));
+    return rowsOf(await ask(tools, tools.kinds[record.kind].calls(place).snapshots(), signal));
   }
 
-  function snapshotOf(record: ClusterGuest, row: Readonly<Record<string, unknown>>): Snapshot | undefined {
+  const list = async (record: ClusterGuest, signal: AbortSignal): Promise<Snapshot[]> =>
+    oursAmong(record, await read(record, signal));
+
+  const oursAmong = (record: ClusterGuest, rows: readonly Row[]): Snapshot[] =>
+    rows
+      .flatMap((row) => snapshotOf(record, row) ?? [])
+      .toSorted((a, b) => a.createdAtMs - b.createdAtMs || (a.id < b.id ? -1 : 1));
+
+  function snapshotOf(record: ClusterGuest, row: Row): Snapshot | undefined {
     const note = parseNote(textOf(row['description']).trim());
     if (note === undefined || note.instanceId !== record.instanceId) return undefined;
     if (textOf(row['name']) !== snapshotName(note.id)) return undefined;
@@ -155,24 +156,6 @@ export function createSnapshots(
     });
   }
 
-  /** The configuration is the snapshot's then: its mark may be older than the guest is ours. */
-  async function markAgain(record: ClusterGuest, signal: AbortSignal): Promise<void> {
-    await marking.complete(record, await look.config(record, signal), signal);
-  }
-
-  /** Set back twice is set back: nobody else is at the guest between the two. */
-  async function setBack(record: ClusterGuest, id: SnapshotId, signal: AbortSignal): Promise<void> {
-    const { place } = await look.config(record, signal);
-    const calls = tools.kinds[record.kind].calls(place);
-    const call = calls.rollback(snapshotName(id), record.intent === 'run');
-    const end = await perform(tools, call, place, signal);
-    if (end === 'lost') await perform(tools, call, place, signal);
-  }
-
-  async function removeAll(record: ClusterGuest, some: readonly Snapshot[], signal: AbortSignal) {
-    for (const { id } of some) await remove(record, id, signal);
-  }
-
   async function remove(record: ClusterGuest, id: SnapshotId, signal: AbortSignal): Promise<void> {
     for (let tries = 0; tries < mostTries; tries += 1) {
       if ((await find(record, id, signal)) === undefined) return;
@@ -184,48 +167,14 @@ export function createSnapshots(
       throw new DroverError('unavailable', `snapshot ${id} is there still`, { subject: { snapshot: id } });
   }
 
-  /** Its configuration went back with it: it is made to be as its spec says again. */
-  async function settleAgain(instanceId: InstanceId): Promise<void> {
-    await store.transact((tx) => {
-      const record = tx.get('cluster-guest', instanceId);
-      if (record === undefined || record.intent !== 'run') return;
-      const { appliedGeneration: _applied, ...rest } = record;
-      tx.put('cluster-guest', instanceId, { ...rest, changedAtMs: clock.nowMs() });
-    });
-  }
-
-  async function rollBack(record: ClusterGuest, id: SnapshotId, signal: AbortSignal): Promise<void> {
-    const there = await list(record, signal);
-    const at = there.findIndex((each) => each.id === id);
-    if (at < 0) throw noSuchSnapshot(record.instanceId, id);
-    const later = there.slice(at + 1).toReversed();
-    try {
-      await setBack(record, id, signal);
-    } catch (error) {
-      // Some storages go back to their newest snapshot alone. Whatever else is in the way, nothing is lost.
-      if (!isKind(error, 'failed-precondition') || error.reason !== 'newer-snapshots') throw error;
-      await removeAll(record, later, signal);
-      await setBack(record, id, signal);
-    }
-    await markAgain(record, signal);
-    // As everywhere in a fleet: what came after it goes with what was done since.
-    await removeAll(record, later, signal);
-    await look.status(record, signal);
-  }
+  const rollBack = createRollBack(tools, { look, marking, read, oursAmong, remove });
 
   return {
     list,
     take: (order, wanted, signal) =>
       orders.withGuest(order, (record, limit) => take(record, wanted, limit), signal),
     async rollBack(order, id, signal) {
-      await orders.withGuest(
-        order,
-        async (record, limit) => {
-          await rollBack(record, id, limit);
-          await settleAgain(record.instanceId);
-        },
-        signal,
-      );
+      await orders.withGuest(order, (record, limit) => rollBack(record, order, id, limit), signal);
       const state = own.state(order.instanceId);
       if (state === undefined) throw noSuchSnapshot(order.instanceId, id);
       return state;
@@ -234,8 +183,3 @@ export function createSnapshots(
       orders.withGuest(order, (record, limit) => remove(record, id, limit), signal),
   };
 }
-
-const noSuchSnapshot = (instance: InstanceId, id: SnapshotId): DroverError =>
-  new DroverError('not-found', `there is no snapshot ${id} of ${instance}`, {
-    subject: { instance, snapshot: id },
-  });

@@ -77,12 +77,23 @@ const driveLines = (world: World, guest: Guest): string[] =>
     .filter(({ key, parts }) => !key.startsWith('unused') && parts.get('media') !== 'cdrom')
     .map(({ key, volid }) => `snapshotting 'drive-${key}' (${volid})`);
 
+/** ZFS goes back to the newest snapshot of a volume alone. */
+function checkIsNewest(world: World, guest: Guest, name: string): void {
+  if ([...guest.snapshots.keys()].at(-1) === name) return;
+  const disk = disksOf(world, guest).find(
+    ({ volid }) => world.storages.definitions.get(storageOf(volid))?.type === 'zfspool',
+  );
+  if (disk !== undefined)
+    throw new Error(`can't rollback, '${name}' is not most recent snapshot on '${disk.volid}'`);
+}
+
 function rollback(call: Call, kind: Kind): string {
   const { world, parameters } = call;
   const { snapname = '', start } = parameters;
   return fork(call, kind, 'rollback', async (guest, control) => {
     const snapshot = needName(guest, snapname);
     if (guest.config.template === '1') throw new Error("you can't rollback if vm is a template");
+    checkIsNewest(world, guest, snapname);
     checkUnlocked(guest);
     world.writeConfig(guest, control.pid);
     if (guest.status === 'running') await control.passes(900);

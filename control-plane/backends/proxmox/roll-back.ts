@@ -1,0 +1,193 @@
+import { DroverError, isKind } from '#shared/errors.ts';
+import type { ClusterGuest, InstanceId, Snapshot, SnapshotId } from '#shared/model.ts';
+import { noteRollBack, patchGuest } from '../../store/put-cluster-guest.ts';
+import type { OrderHead } from '../backend.ts';
+import { type Row, rowsOf } from './answer-rows.ts';
+import type { ClusterTools } from './cluster-memory.ts';
+import type { GuestPlace } from './guests/guest-kind.ts';
+import { numberOf, textOf } from './guests/properties.ts';
+import type { Look } from './look.ts';
+import type { Marking } from './marking.ts';
+import { isUpid, perform } from './perform.ts';
+import { parseUpid } from './upid.ts';
+
+/** Answers may be lost again and again. */
+const mostTries = 3;
+/** Of one guest, the newest first: more are not made while one is waited for. */
+const tasksListed = 20;
+
+/** A name of the cluster's: a letter first, at most 40 characters. An id has 32 digits. */
+export const snapshotName = (id: SnapshotId): string => `d${id.replaceAll('-', '')}`;
+
+export type RollBack = (
+  record: ClusterGuest,
+  order: Pick<OrderHead, 'requestId'>,
+  id: SnapshotId,
+  signal: AbortSignal,
+) => Promise<void>;
+
+interface Parts {
+  readonly look: Look;
+  readonly marking: Marking;
+  /** All snapshots of a guest as its cluster lists them. */
+  read(record: ClusterGuest, signal: AbortSignal): Promise<readonly Row[]>;
+  /** Ours among them, the oldest first. */
+  oursAmong(record: ClusterGuest, rows: readonly Row[]): readonly Snapshot[];
+  remove(record: ClusterGuest, id: SnapshotId, signal: AbortSignal): Promise<void>;
+}
+
+/**
+ * Sets a guest back. What it did since is lost each time, so that this is done once for each order: whether
+ * it was begun is noted before it is asked for, and read from the tasks of its node where nobody told.
+ */
+export function createRollBack(tools: ClusterTools, parts: Parts): RollBack {
+  const { store, clock, api, tasks, kinds } = tools;
+  const { look, marking, read, oursAmong, remove } = parts;
+
+  /** Of a guest, on the node where it is. */
+  async function tasksOf({ kind }: ClusterGuest, place: GuestPlace, signal: AbortSignal): Promise<string[]> {
+    const typefilter = kind === 'lxc' ? 'vzrollback' : 'qmrollback';
+    const wanted = { ...place, typefilter, source: 'all', limit: tasksListed } as const;
+    const rows = rowsOf(await api.call('GET /nodes/{node}/tasks', wanted, { signal }));
+    return rows.map((row) => textOf(row['upid'])).filter(isUpid);
+  }
+
+  /** The newest that was begun after these; its node's own clock tells. */
+  async function begunSince(
+    record: ClusterGuest,
+    place: GuestPlace,
+    before: readonly string[],
+    signal: AbortSignal,
+  ): Promise<string | undefined> {
+    const startOf = (upid: string): number => parseUpid(upid).startedAtMs;
+    const lastMs = Math.max(0, ...before.map(startOf));
+    const since = (await tasksOf(record, place, signal)).filter(
+      (upid) => !before.includes(upid) && startOf(upid) >= lastMs,
+    );
+    return since.toSorted((a, b) => startOf(b) - startOf(a))[0];
+  }
+
+  /** What was begun for the same order before; undefined: nothing, or nobody knows of it. */
+  function begunBefore(
+    { instanceId }: ClusterGuest,
+    requestId: string,
+    id: SnapshotId,
+  ): ClusterGuest['rollBack'] {
+    const now = store.snapshot().get('cluster-guest', instanceId)?.rollBack;
+    return now?.requestId === requestId && now.snapshot === id ? now : undefined;
+  }
+
+  /** Until it is set back, or it is known why not. */
+  async function setBack(
+    record: ClusterGuest,
+    requestId: string,
+    id: SnapshotId,
+    signal: AbortSignal,
+  ): Promise<void> {
+    let noted = begunBefore(record, requestId, id);
+    for (let tries = 0; tries < mostTries; tries += 1) {
+      const { place } = await look.config(record, signal);
+      const at = { node: noted?.node ?? place.node, vmid: place.vmid };
+      const begun = noted === undefined ? undefined : await begunSince(record, at, noted.before, signal);
+      if (begun !== undefined) return void (await tasks.wait(begun, { signal }));
+      const before = await tasksOf(record, place, signal);
+      noted = { requestId, snapshot: id, node: place.node, before };
+      await note(record.instanceId, noted);
+      const call = kinds[record.kind].calls(place).rollback(snapshotName(id), record.intent === 'run');
+      if ((await perform(tools, call, place, signal)) === 'done') return;
+    }
+    throw new DroverError('unavailable', `it could not be set back: ${mostTries} answers were lost`, {
+      subject: { instance: record.instanceId, snapshot: id },
+    });
+  }
+
+  /** Its configuration goes back with it: it is made as its spec says again, also after a crash of ours. */
+  const note = (instanceId: InstanceId, rollBack: NonNullable<ClusterGuest['rollBack']>): Promise<unknown> =>
+    store.transact((tx) => noteRollBack(tx, instanceId, rollBack, clock.nowMs()));
+
+  async function removeAll(record: ClusterGuest, some: readonly Snapshot[], signal: AbortSignal) {
+    for (const { id } of some) await remove(record, id, signal);
+  }
+
+  async function noteDone({ instanceId }: ClusterGuest): Promise<void> {
+    await store.transact((tx) => {
+      const rollBack = tx.get('cluster-guest', instanceId)?.rollBack;
+      if (rollBack !== undefined)
+        patchGuest(tx, instanceId, { rollBack: { ...rollBack, done: true } }, clock.nowMs());
+    });
+  }
+
+  return async (record, { requestId }, id, signal) => {
+    if (begunBefore(record, requestId, id)?.done === true) return look.status(record, signal);
+    const rows = await read(record, signal);
+    const ours = oursAmong(record, rows);
+    const at = ours.findIndex((each) => each.id === id);
+    if (at < 0) throw noSuchSnapshot(record.instanceId, id);
+    const later = ours.slice(at + 1).toReversed();
+    try {
+      await setBack(record, requestId, id, signal);
+    } catch (error) {
+      // Some storages go back to their newest snapshot alone. Whatever else is in the way, nothing is lost.
+      if (!isKind(error, 'failed-precondition') || error.reason !== 'newer-snapshots') throw error;
+      refuseForOthers(record, rows, ours, id);
+      await removeAll(record, later, signal);
+      await note(record.instanceId, { requestId: '', snapshot: id, node: '', before: [] });
+      await setBack(record, requestId, id, signal);
+    }
+    await marking.complete(record, await look.config(record, signal), signal);
+    // As everywhere in a fleet: what came after it goes with what was done since.
+    await removeAll(record, later, signal);
+    await noteDone(record);
+    await look.status(record, signal);
+  };
+}
+
+/** Nothing is removed for a step back that others' snapshots stand in the way of anyway. */
+function refuseForOthers(
+  { instanceId, vmid }: ClusterGuest,
+  rows: readonly Row[],
+  ours: readonly Snapshot[],
+  id: SnapshotId,
+): void {
+  const own = new Set(ours.map((each) => snapshotName(each.id)));
+  const others = namesAfter(rows, snapshotName(id)).filter((name) => !own.has(name));
+  if (others.length === 0) return;
+  throw new DroverError(
+    'failed-precondition',
+    `its storage goes back to its newest snapshot alone, and ${others.join(', ')} of guest ${vmid} ` +
+      'came after it',
+    {
+      subject: { instance: instanceId, snapshot: id },
+      reason: 'newer-snapshots',
+      nextStep: 'remove them in the cluster, where they were made; nothing was removed',
+    },
+  );
+}
+
+/** Those that were taken after one of them: in the same second, its descendants. */
+function namesAfter(rows: readonly Row[], name: string): string[] {
+  const byName = new Map(rows.map((row) => [textOf(row['name']), row]));
+  const takenAt = numberOf(byName.get(name)?.['snaptime']);
+  const comesFrom = (each: string): boolean => {
+    const seen = new Set<string>();
+    let parent = textOf(byName.get(each)?.['parent']);
+    while (parent !== '' && parent !== name && !seen.has(parent)) {
+      seen.add(parent);
+      parent = textOf(byName.get(parent)?.['parent']);
+    }
+    return parent === name;
+  };
+  const isAfter = ([each, row]: [string, Row]): boolean => {
+    const atS = numberOf(row['snaptime']);
+    return atS > takenAt || (atS === takenAt && comesFrom(each));
+  };
+  return [...byName]
+    .filter(([each]) => each !== 'current' && each !== name)
+    .filter(isAfter)
+    .map(([each]) => each);
+}
+
+export const noSuchSnapshot = (instance: InstanceId, id: SnapshotId): DroverError =>
+  new DroverError('not-found', `there is no snapshot ${id} of ${instance}`, {
+    subject: { instance, snapshot: id },
+  });
