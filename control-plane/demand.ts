@@ -29,6 +29,21 @@ export const demandOf = (
   bridges,
 });
 
+/**
+ * What an instance asks of another node that it would move to with its guest and its volumes: rules of its
+ * cluster hold it.
+ */
+export const demandOfMove = (snapshot: Pick<Snapshot, 'named'>, instance: Instance): Demand =>
+  withBonds(
+    demandOf(instance, undefined, bridgesOf(snapshot, instance.spec, instance.metadata.project)),
+    instance,
+  );
+
+export function withBonds(demand: Demand, { observed }: Pick<Instance, 'observed'>): Demand {
+  const bonds = typeof observed === 'object' ? observed.bonds : undefined;
+  return bonds === undefined ? demand : { ...demand, bonds };
+}
+
 /** Bridges of the networks that the spec names, as far as there are such networks. */
 export const bridgesOf = (
   snapshot: Pick<Snapshot, 'named'>,

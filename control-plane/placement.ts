@@ -1,5 +1,5 @@
 import type { Instance, NodeName } from '#shared/model.ts';
-import { bridgesOf, demandOf } from './demand.ts';
+import { bridgesOf, demandOf, withBonds } from './demand.ts';
 import { orRefusal } from './or-refusal.ts';
 import type { Demand, NodeVerdict, NodeView } from './scheduler/plugin.ts';
 import { type Decision, schedule } from './scheduler/schedule.ts';
@@ -42,11 +42,14 @@ function chooseNode(
   return first ?? choose(undefined);
 }
 
-/** What an instance asks of a node, with the slot that it has, or would be tried first. Pure. */
+/**
+ * What an instance asks of a node, with the slot that it has, or would be tried first; of another one, where
+ * it has a guest. Pure.
+ */
 export function demandIn(snapshot: Pick<Snapshot, 'get' | 'named' | 'list'>, instance: Instance): Demand {
   const slots = orRefusal(() => slotsFor(snapshot, instance));
   const bridges = bridgesOf(snapshot, instance.spec, instance.metadata.project);
-  return demandOf(instance, typeof slots === 'string' ? undefined : slots?.[0], bridges);
+  return withBonds(demandOf(instance, typeof slots === 'string' ? undefined : slots?.[0], bridges), instance);
 }
 
 export interface Placed {

@@ -190,6 +190,7 @@ describe('adopting', () => {
 
 describe('draining and asking', () => {
   it.each([
+    ['h1', 0, /web-x7k2p: moving to lab-pve2, live: 1 of 1 nodes fit/],
     ['h1', 0, /web-x7k2p: moved to lab-pve2: from h1, live[^]*it stays cordoned/],
     ['half', 10, /db-12345: stays: its disk is local/],
     ['stuck', 1, /db-12345: stays/],
@@ -198,6 +199,13 @@ describe('draining and asking', () => {
     const outcome = await drover(`drain ${node}`);
     expect(outcome).toMatchObject({ code });
     expect(outcome.stderr).toMatch(said);
+  });
+
+  it('says beforehand what would move and how', async () => {
+    const { code, stdout, stderr } = await drover('drain half --dry-run');
+    expect({ code, stderr }).toEqual({ code: 10, stderr: '' });
+    expect(stdout).toMatch(/web-x7k2p +would move +lab-pve2 +live +1 of 1 nodes fit/);
+    expect(stdout).toMatch(/db-12345 +stays +- +- +its disk is local/);
   });
 
   it('tells where a console is, without a terminal', async () => {

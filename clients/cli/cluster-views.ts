@@ -70,10 +70,21 @@ export const releaseColumns: Column<Release>[] = [
   { title: 'WHY NOT', value: ({ error }) => error },
 ];
 
-export const drainColumns: Column<DrainProgress>[] = [
+const ways: Readonly<Record<string, string>> = {
+  live: 'live',
+  restarted: 'stopped and started again',
+  stopped: 'while stopped',
+  replaced: 'replaced',
+};
+
+/** How it moves. A newer word is told as it came. */
+export const wayText = ({ way }: DrainProgress): string => ways[way] ?? way;
+
+export const drainColumns = (isDryRun: boolean): Column<DrainProgress>[] => [
   { title: 'INSTANCE', value: ({ instance }) => instance },
-  { title: 'STATE', value: ({ state }) => state },
+  { title: 'STATE', value: ({ state }) => state.replace('-', ' ') },
   { title: 'TO', value: ({ target }) => target },
+  ...(isDryRun ? [{ title: 'HOW', value: wayText }] : []),
   { title: 'MESSAGE', value: ({ message }) => message },
 ];
 

@@ -82,5 +82,7 @@ export interface ClusterBackend extends Backend {
    * failed-precondition names what keeps it where it is.
    */
   migrate(order: OrderHead, target: NodeName, signal: AbortSignal): Promise<GuestMove>;
+  /** How migrate() would move it; moves nothing. Throws what that would throw before it does anything. */
+  planMove(order: OrderHead, target: NodeName, signal: AbortSignal): Promise<GuestMove>;
   consoleTicket(order: OrderHead, signal: AbortSignal): Promise<ConsoleTicket>;
 }

@@ -1,4 +1,4 @@
-import type { NodeName, Placement, PublishedPort, Resources } from '#shared/model.ts';
+import type { NodeName, Placement, PlacementBond, PublishedPort, Resources } from '#shared/model.ts';
 
 /** What is to be placed. */
 export interface Demand {
@@ -22,6 +22,8 @@ export interface Demand {
   readonly holder: string;
   /** Bridges of the networks that it is to be in. Left out: none. */
   readonly bridges?: readonly string[];
+  /** Of a guest that is there already and is to move. Left out: none. */
+  readonly bonds?: readonly PlacementBond[];
 }
 
 export interface PoolDemand {

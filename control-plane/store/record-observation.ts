@@ -13,9 +13,9 @@ export interface Sighting {
 
 /**
  * Keeps what a node said of an instance, if it says something new: phase, exit, restarts, message, start,
- * generation, limits, addresses, or that it is absent. What another node says of it is not true of it, and
- * what nobody knows has no record to keep it. Guests of clusters alone move by themselves: then the record
- * follows.
+ * generation, limits, addresses, bonds, or that it is absent. What another node says of it is not true of it,
+ * and what nobody knows has no record to keep it. Guests of clusters alone move by themselves: then the
+ * record follows.
  */
 export function recordObservation(tx: Transaction, sighting: Sighting, nowMs: number): void {
   const found = tx.get('instance', sighting.id);
@@ -83,11 +83,12 @@ export function isNews(before: Instance['observed'], now: InstanceState | 'absen
 }
 
 /** What it has on its host: it comes after the start, and changes without one. */
-const furnishing = ({ limits, notEnforced, addresses, rootPool }: InstanceState) => [
+const furnishing = ({ limits, notEnforced, addresses, rootPool, bonds = [] }: InstanceState) => [
   limits,
   notEnforced,
   addresses,
   rootPool,
+  bonds,
 ];
 
 type Telling = Pick<FleetEvent, 'type' | 'severity' | 'message'>;

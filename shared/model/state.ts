@@ -24,6 +24,16 @@ export interface ExitStatus {
 }
 
 /** What an agent sees of one instance. */
+/** What a rule of its cluster says of where a guest may be, whatever Drover decides. */
+export interface PlacementBond {
+  /** 'only': on these nodes. 'never': on none of these. 'along': wherever it moves, others move with it. */
+  readonly kind: 'only' | 'never' | 'along';
+  /** None where it is 'along'. */
+  readonly nodes: readonly NodeName[];
+  /** For people, with the rule's name: 'HA keeps it to lab-pve1, lab-pve2 (rule "near")'. */
+  readonly because: string;
+}
+
 export interface InstanceState {
   readonly instanceId: InstanceId;
   readonly generation: number;
@@ -46,6 +56,8 @@ export interface InstanceState {
   readonly addresses: readonly string[];
   /** Empty until the root is made. */
   readonly rootPool: string;
+  /** Left out: none. */
+  readonly bonds?: readonly PlacementBond[];
 }
 
 export interface Condition {

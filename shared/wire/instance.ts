@@ -6,6 +6,7 @@ import {
   type ExitStatus as WireExitStatus,
   type InstanceSpec as WireInstanceSpec,
   type InstanceState as WireInstanceState,
+  type PlacementBond as WirePlacementBond,
   type Resources as WireResources,
   type Restart as WireRestart,
 } from '#shared/gen/drover/model/v1/model.ts';
@@ -18,6 +19,7 @@ import type {
   NetworkMode,
   Order,
   Phase,
+  PlacementBond,
   Resources,
   Restart,
   RestartPolicy,
@@ -173,7 +175,7 @@ export const formatCopySpec = (spec: CopySpec) => ({
   guest: formatGuestConfig(spec),
 });
 
-/** invalid-argument. What an agent reports is checked like any other input. */
+/** invalid-argument. What an agent reports is checked like any other input; it has no say in bonds. */
 export function parseInstanceState(message: WireInstanceState | undefined): InstanceState {
   if (message === undefined) throw new DroverError('invalid-argument', 'state is missing');
   const faults = collectFaults();
@@ -213,7 +215,14 @@ export const formatInstanceState = (state: InstanceState, spec?: InstanceSpec): 
   displayName: state.displayName,
   addresses: [...state.addresses],
   rootPool: state.rootPool,
+  bonds: (state.bonds ?? []).map(formatBond),
   spec: spec && formatInstanceSpec(spec),
+});
+
+const formatBond = ({ kind, nodes, because }: PlacementBond): WirePlacementBond => ({
+  kind,
+  nodes: [...nodes],
+  because: cleanLine(because).slice(0, 4096),
 });
 
 /** A tool's words on one line: every control character becomes a space. */

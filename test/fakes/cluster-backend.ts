@@ -1,4 +1,4 @@
-import type { Adoptable, ClusterBackend } from '../../control-plane/backends/cluster-backend.ts';
+import type { Adoptable, ClusterBackend, GuestMove } from '../../control-plane/backends/cluster-backend.ts';
 import { claimGuest, patchGuest, settleAdoptedGuest } from '../../control-plane/store/put-cluster-guest.ts';
 import { forgetGuest } from '../../control-plane/store/record-guest.ts';
 import { putClusterNode } from '../../control-plane/store/put-cluster-node.ts';
@@ -112,6 +112,18 @@ export function createFakeClusters(options: {
     guest.view = { ...guest.view, ...patch };
   };
 
+  /** What keeps it, and how it would move. */
+  function moveOf(guest: FakeGuest, target: NodeName) {
+    if (guest.stuckBecause !== '') throw new DroverError('failed-precondition', guest.stuckBecause);
+    const [from, to] = [fleet.nodes.get(guest.view.node), fleet.nodes.get(target)];
+    const { instanceId } = guest.view;
+    const { spec, state } = (instanceId && from?.instances.get(instanceId)) ?? {};
+    if (spec === undefined || to === undefined) throw new DroverError('not-found', 'it is not there');
+    const running = spec.runtime === 'proxmox-vm' ? 'live' : 'restarted';
+    const way: GuestMove = state?.phase === 'running' ? running : 'stopped';
+    return { from, to, spec, way };
+  }
+
   async function inspect(cluster: string, vmid: number): Promise<Adoptable> {
     await reach('inspect');
     const guest = find(cluster, vmid);
@@ -175,18 +187,18 @@ export function createFakeClusters(options: {
       change(guest, { instanceId: undefined, tags: guest.view.tags.filter((tag) => tag !== 'drover-mark') });
       fleet.nodes.get(guest.view.node)?.leave(instanceId);
     },
+    async planMove({ instanceId }, target) {
+      await reach('migrate');
+      return moveOf(own(instanceId), target).way;
+    },
     async migrate({ instanceId, generation }, target) {
       await reach('migrate');
       const guest = own(instanceId);
-      if (guest.stuckBecause !== '') throw new DroverError('failed-precondition', guest.stuckBecause);
-      const [from, to] = [fleet.nodes.get(guest.view.node), fleet.nodes.get(target)];
-      const { spec, state } = from?.instances.get(instanceId) ?? {};
-      if (spec === undefined || to === undefined) throw new DroverError('not-found', 'it is not there');
+      const { from, to, spec, way } = moveOf(guest, target);
       change(guest, { node: target });
       to.come(instanceId, generation, spec);
       from?.leave(instanceId);
-      if (state?.phase !== 'running') return 'stopped';
-      return spec.runtime === 'proxmox-vm' ? 'live' : 'restarted';
+      return way;
     },
     async consoleTicket({ instanceId }) {
       const { cluster, vmid } = own(instanceId).view;

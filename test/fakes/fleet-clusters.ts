@@ -151,14 +151,29 @@ export const clusterHandlers = (calls: ClusterCalls): Handlers<typeof ClusterSer
 };
 
 /** By the name of the node: what moves. */
-export async function* drainNode({ name }: { readonly name: string }): AsyncGenerator<DrainProgress> {
-  const one = { instance: 'web-x7k2p', target: 'lab-pve2', message: '1 of 1 nodes fit', errorKind: '' };
+export async function* drainNode({
+  name,
+  dryRun,
+}: {
+  readonly name: string;
+  readonly dryRun: boolean;
+}): AsyncGenerator<DrainProgress> {
+  const said = { target: 'lab-pve2', message: '1 of 1 nodes fit', errorKind: '' };
+  const one = { instance: 'web-x7k2p', ...said, way: 'live' };
   if (name === 'h9') throw new DroverError('not-found', 'there is no node h9');
-  if (name !== 'stuck') {
+  if (dryRun) yield { ...one, state: 'would-move' };
+  else if (name !== 'stuck') {
     yield { ...one, state: 'moving' };
     yield { ...one, state: 'moved', message: 'from h1, live' };
   }
   if (name === 'h1') return;
   const errorKind = 'failed-precondition';
-  yield { instance: 'db-12345', state: 'stays', target: '', message: 'its disk is local', errorKind };
+  yield {
+    instance: 'db-12345',
+    state: 'stays',
+    target: '',
+    message: 'its disk is local',
+    errorKind,
+    way: '',
+  };
 }

@@ -91,6 +91,8 @@ export interface FakeNode {
   come(id: InstanceId, generation: number, spec: InstanceSpec): void;
   /** Its guest is here no more, and nobody ordered that: it moved, or is ours no more. */
   leave(id: InstanceId): void;
+  /** Something else is true of it now. */
+  note(id: InstanceId, patch: Partial<InstanceState>): void;
   resolve(reference: string): Digest;
   listImages(): Image[];
   exec(start: ExecStart): FakeProcess;
@@ -361,6 +363,7 @@ export function createFakeNode(options: FakeNodeOptions): FakeNode {
       checkGeneration(id, generation);
       make(id, generation, spec, true);
     },
+    note: (id, patch) => void change(found(id), patch),
     leave(id) {
       instances.get(id)?.takeBackTimer();
       if (instances.delete(id)) tell({ kind: 'absent', id });

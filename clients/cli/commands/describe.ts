@@ -87,6 +87,7 @@ async function instanceText(name: string, context: CommandContext): Promise<Resu
         ['State', phaseText(instance)],
         ['Message', instance.message || (observed?.message ?? '')],
         ['Why there', instance.placedBecause],
+        ['Rules', observed?.bonds.map(({ because }) => because).join('\n') ?? ''],
         ['Interfaces', interfacesText(instance)],
         ['Addresses', observed?.addresses.join(', ') ?? ''],
         ['Ports', portsText(instance)],

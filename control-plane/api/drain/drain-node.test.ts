@@ -8,9 +8,11 @@ import { drainNode } from './drain-node.ts';
 type World = Awaited<ReturnType<typeof startClusterWorld>>;
 const pve1 = 'lab-pve1' as NodeName;
 const data = { name: 'data', mountPath: '/data', sizeMib: 64, pool: '', readOnly: false, keep: false };
-const drain = (world: World, name: string, deadlineMs = 30_000) =>
-  Array.fromAsync(drainNode({ name, deadlineMs }, world.context, world.deps));
+const drain = (world: World, name: string, deadlineMs = 30_000, dryRun = false) =>
+  Array.fromAsync(drainNode({ name, deadlineMs, dryRun }, world.context, world.deps));
 const nodesOf = (copies: readonly Instance[]) => copies.map(({ node }) => `${node}`).toSorted();
+const phaseOf = (instance: Instance | undefined) =>
+  typeof instance?.observed === 'object' ? instance.observed.phase : undefined;
 const guestOf = (world: World, instance: Instance | undefined) =>
   world.clusters.backend.guests('lab').find(({ instanceId }) => instanceId === instance?.metadata.id);
 
@@ -51,9 +53,16 @@ describe('draining a node of a cluster', () => {
     await using world = await startClusterWorld();
     const [one] = await world.run('one', 1, runtime);
     const node = one?.node ?? pve1;
-    if (!runs) world.clusters.fleet.nodes.get(node)?.endGuest(one?.metadata.id as InstanceId, 1);
+    if (!runs) {
+      world.clusters.fleet.nodes.get(node)?.endGuest(one?.metadata.id as InstanceId, 1);
+      await until(() => phaseOf(world.control.instances('one')[0]) !== 'running', {
+        what: 'its end is known',
+      });
+    }
     const progress = await drain(world, node);
     expect(progress.at(-1)).toMatchObject({ state: 'moved', message: `from ${node}, ${said}` });
+    // Said before it is done as well.
+    expect(progress[0]).toMatchObject({ state: 'moving', way: progress.at(-1)?.way });
   });
 
   it('takes data volumes along', async () => {
@@ -126,6 +135,73 @@ describe('draining a node of a cluster', () => {
     ]);
   });
 
+  it('says beforehand what would move where and how, and what would stay, and changes nothing', async () => {
+    await using world = await startClusterWorld();
+    const { control, store } = world;
+    const copies = [...(await world.run('web', 4)), ...(await world.run('vm', 2, 'proxmox-vm'))];
+    const here = copies
+      .filter(({ node }) => node === pve1)
+      .toSorted((a, b) => (a.metadata.name < b.metadata.name ? -1 : 1));
+    const guest = guestOf(world, here.at(-1));
+    const stuck = world.clusters.guest('lab', guest?.vmid ?? 0);
+    if (stuck !== undefined) stuck.stuckBecause = 'it has a local snapshot';
+    const progress = await drain(world, 'lab-pve1', 0, true);
+    expect(progress.map(({ instance, state, target, way }) => [instance, state, target, way])).toEqual(
+      here.map(({ metadata, spec }, place) =>
+        place === here.length - 1
+          ? [metadata.name, 'stays', '', '']
+          : [metadata.name, 'would-move', 'lab-pve2', spec.runtime === 'proxmox-vm' ? 'live' : 'restarted'],
+      ),
+    );
+    expect(progress.at(-1)?.message).toBe('it has a local snapshot');
+    expect(store.snapshot().named('node', 'lab-pve1')?.cordoned).toBe(false);
+    await world.settle();
+    expect([...control.instances('web'), ...control.instances('vm')].map(({ node }) => node)).toEqual(
+      copies.map(({ node }) => node),
+    );
+  });
+
+  it('says that there is no room for all, where each alone would find some', async () => {
+    await using world = await startClusterWorld();
+    const before = await world.run('web', 4);
+    const large = world.clusters.fleet.nodes.get('lab-pve2');
+    if (large === undefined) throw new Error('there is no pve2');
+    const one = before[0]?.spec.resources.cpuMillicores ?? 0;
+    large.facts = { ...large.facts, cpuCount: (3 * one) / 1000 };
+    large.report();
+    await until(() => world.control.view.node('lab-pve2' as NodeName)?.facts.cpuCount === (3 * one) / 1000, {
+      what: 'it is small',
+    });
+    const progress = await drain(world, 'lab-pve1', 0, true);
+    expect(progress.map(({ state }) => state)).toEqual(['would-move', 'stays']);
+    expect(progress[1]?.message).toMatch(/lab-pve2: needs .* cpu/);
+  });
+
+  it('names the rule of its cluster that keeps one, and asks its cluster for nothing', async () => {
+    await using world = await startClusterWorld();
+    const [web] = await world.run('web');
+    const node = web?.node ?? pve1;
+    const other = node === pve1 ? 'lab-pve2' : pve1;
+    const because = `HA keeps it to ${node} (rule "near")`;
+    world.clusters.fleet.nodes
+      .get(node)
+      ?.note(web?.metadata.id as InstanceId, { bonds: [{ kind: 'only', nodes: [node], because }] });
+    const bonds = () => {
+      const observed = world.control.instances('web')[0]?.observed;
+      return typeof observed === 'object' ? observed.bonds : undefined;
+    };
+    await until(() => bonds() !== undefined, { what: 'the rule is known' });
+    world.clusters.failNext('migrate', new DroverError('internal', 'it is asked'));
+    for (const dryRun of [true, false])
+      await expect(drain(world, node, 0, dryRun)).resolves.toMatchObject([
+        {
+          state: 'stays',
+          errorKind: 'failed-precondition',
+          message: `0 of 1 nodes fit. 1 forbidden by rules of its cluster. ${other}: ${because}`,
+        },
+      ]);
+  });
+
   it('moves nothing to a plain host or to another cluster', async () => {
     await using world = await startClusterWorld();
     world.clusters.fleet.nodes.get('lab-pve2')?.disconnect();
@@ -166,6 +242,18 @@ describe('draining a node with an agent', () => {
     expect(after.filter(({ metadata }) => here.includes(metadata.id))).toEqual([]);
     await world.settle();
     expect(control.instances('plain')).toHaveLength(4);
+  });
+
+  it('says beforehand what would be replaced, and what has its data there', async () => {
+    await using world = await twoHosts();
+    const before = await world.run('plain', 4, 'crun');
+    const progress = await drain(world, 'h1', 0, true);
+    expect(progress.map(({ state, target, way }) => [state, target, way])).toEqual([
+      ['would-move', 'h2', 'replaced'],
+      ['would-move', 'h2', 'replaced'],
+    ]);
+    await world.settle();
+    expect(nodesOf(world.control.instances('plain'))).toEqual(nodesOf(before));
   });
 
   it('leaves what no other node has room for, and takes its word back', async () => {

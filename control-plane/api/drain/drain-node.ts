@@ -7,6 +7,7 @@ import type { ClusterDeps } from '../cluster/deps.ts';
 import { callerName, type HandlerContext } from '../handler.ts';
 import { presentMoment } from '../messages.ts';
 import { stays, timeIsOver } from './deps.ts';
+import { startDryRun } from './dry-run.ts';
 import { migrateAway } from './migrate.ts';
 import { replaceElsewhere } from './replace.ts';
 
@@ -22,9 +23,12 @@ export async function* drainNode(
   const node = parseNodeName(request.name);
   parseOne('drain', (faults) => checkRange(request.deadlineMs, [0, longestMs], 'deadlineMs', faults));
   const { cluster } = foundNode(store.snapshot(), node);
+  const dryRun = request.dryRun ? startDryRun(node, cluster, deps) : undefined;
   const cordon = { node, cordoned: true, caller: callerName(caller) };
-  await store.transact((tx) => cordonNode(tx, cordon, clock.nowMs()));
-  wake();
+  if (dryRun === undefined) {
+    await store.transact((tx) => cordonNode(tx, cordon, clock.nowMs()));
+    wake();
+  }
   const deadline = clock.timeout(request.deadlineMs || defaultDeadlineMs, signal);
   const bound = store
     .snapshot()
@@ -33,6 +37,7 @@ export async function* drainNode(
   for (const instance of bound.toSorted(byName)) {
     if (deadline.aborted) yield timeIsOver(instance);
     else if (presentMoment(deps).world.stale(instance)) yield silent(instance);
+    else if (dryRun !== undefined) yield await dryRun.next(instance, deadline);
     else if (cluster === undefined) yield* replaceElsewhere(instance, deadline, deps);
     else yield* migrateAway(instance, cluster, deadline, deps);
   }

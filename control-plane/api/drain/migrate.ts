@@ -2,15 +2,22 @@ import { DroverError, isKind } from '#shared/errors.ts';
 import type { DrainProgress } from '#shared/gen/drover/fleet/v1/fleet.ts';
 import type { Instance, InstanceId, NodeName } from '#shared/model.ts';
 import type { GuestMove } from '../../backends/cluster-backend.ts';
-import { bridgesOf, demandOf } from '../../demand.ts';
+import { demandOfMove } from '../../demand.ts';
 import { buildNodeViews } from '../../node-views.ts';
 import { schedule } from '../../scheduler/schedule.ts';
 import { nodesOfCluster } from '../../store/put-cluster-node.ts';
 import type { ClusterDeps } from '../cluster/deps.ts';
-import { awaitFound, moved, moving, stays, staysBecauseOf, timeIsOver } from './deps.ts';
-
-/** A guest that one node cannot take may be taken by another. */
-const targetsTried = 3;
+import {
+  awaitFound,
+  moved,
+  moving,
+  refusalOf,
+  stays,
+  staysBecauseOf,
+  targetsTried,
+  timeIsOver,
+  wayOfGuest,
+} from './deps.ts';
 
 /** Moves an instance with its guest and its volumes to another node of its cluster. */
 export async function* migrateAway(
@@ -26,7 +33,7 @@ export async function* migrateAway(
       yield stays(instance, choice.because);
       return;
     }
-    yield moving(instance, choice.node, choice.because);
+    yield moving(instance, choice.node, choice.because, choice.way);
     try {
       yield await migrate(instance, choice.node, signal, deps);
       return;
@@ -55,16 +62,19 @@ function chooseTarget(
   cluster: string,
   excluded: ReadonlySet<NodeName>,
   { store, view }: ClusterDeps,
-): { readonly node: NodeName | undefined; readonly because: string } {
+): { readonly node: NodeName | undefined; readonly because: string; readonly way: GuestMove } {
   const snapshot = store.snapshot();
   const members = new Set<string>(nodesOfCluster(snapshot, cluster).map(({ metadata }) => metadata.name));
   const nodes = buildNodeViews(snapshot, view.nodes()).filter(
     ({ name }) => members.has(name) && name !== instance.node && !excluded.has(name),
   );
-  if (nodes.length === 0) return { node: undefined, because: `${cluster} has no other node` };
-  const bridges = bridgesOf(snapshot, instance.spec, instance.metadata.project);
-  const decision = schedule(demandOf(instance, undefined, bridges), nodes);
-  return { node: decision.node, because: decision.summary() };
+  const { id, project } = instance.metadata;
+  const now = snapshot.get('instance', id, project) ?? instance;
+  const decision = schedule(demandOfMove(snapshot, now), nodes);
+  const { node } = decision;
+  const way = wayOfGuest(now);
+  if (nodes.length === 0) return { node, because: `${cluster} has no other node`, way };
+  return { node, because: node === undefined ? refusalOf(decision) : decision.summary(), way };
 }
 
 async function migrate(
@@ -90,5 +100,5 @@ async function migrate(
   );
   if (seen?.node === undefined)
     throw new DroverError('unavailable', `${name} was moved to ${target}, and was not seen there yet`);
-  return moved(instance, seen.node, `from ${node}${howMoved[move]}`);
+  return moved(instance, seen.node, `from ${node}${howMoved[move]}`, move);
 }

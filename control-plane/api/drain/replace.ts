@@ -16,14 +16,14 @@ export async function* replaceElsewhere(
   signal: AbortSignal,
   deps: ClusterDeps,
 ): AsyncGenerator<DrainProgress> {
-  const obstacle = whyNot(instance);
+  const obstacle = whyNotReplaced(instance);
   if (obstacle !== undefined) {
     yield obstacle;
     return;
   }
   const { store, clock, wake } = deps;
   const before = new Set(copiesOf(instance, deps).map(({ metadata }) => metadata.id));
-  yield moving(instance, '', 'another takes its place');
+  yield moving(instance, '', 'another takes its place', 'replaced');
   await store.transact((tx) => evictInstance(tx, instance, true));
   wake();
   try {
@@ -46,6 +46,7 @@ export async function* replaceElsewhere(
         instance,
         next?.node ?? '',
         next === undefined ? 'it is gone' : `${next.metadata.name} took its place`,
+        'replaced',
       );
     } else
       yield outcome === undefined
@@ -60,7 +61,8 @@ export async function* replaceElsewhere(
 const copiesOf = ({ workload, metadata }: Instance, { store }: ClusterDeps): readonly Instance[] =>
   store.snapshot().instancesOfWorkload(workload, metadata.project);
 
-function whyNot(instance: Instance): DrainProgress | undefined {
+/** What another host cannot have. */
+export function whyNotReplaced(instance: Instance): DrainProgress | undefined {
   const { spec, workload, node } = instance;
   if (spec.volumes.length > 0 || spec.assigned.volumes.length > 0)
     return stays(instance, `its data volumes lie on ${node}; drover delete ${workload} frees them`);

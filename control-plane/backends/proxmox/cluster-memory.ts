@@ -6,6 +6,7 @@ import type { Store } from '../../store/store.ts';
 import type { Observation } from '../backend.ts';
 import type { ClusterApi, Tasks } from './cluster-api.ts';
 import type { ClusterVersion, GuestKind, GuestPlace } from './guests/guest-kind.ts';
+import type { HaRules } from './ha-rules.ts';
 import type { Limits } from './limits.ts';
 import type { GuestRow, NodeRow, StorageRow } from './observe.ts';
 import type { TemplateFiles } from './template-file.ts';
@@ -88,6 +89,8 @@ export interface ClusterMemory {
   copies: readonly GuestRow[];
   /** Undefined: we may write. */
   heldBy: Holder | undefined;
+  /** Undefined until it was read: it is where HA manages a guest of ours. */
+  ha: HaRules | undefined;
 }
 
 export const emptyMemory = (): ClusterMemory => ({
@@ -104,6 +107,7 @@ export const emptyMemory = (): ClusterMemory => ({
   names: new Map(),
   copies: [],
   heldBy: undefined,
+  ha: undefined,
 });
 
 export function versionOf({ version }: Pick<ClusterMemory, 'version'>): ClusterVersion {

@@ -6,7 +6,7 @@ import type { Store } from '../../store/store.ts';
 import type { Observation } from '../backend.ts';
 import { type Adoptions, createAdoptions } from './adopt.ts';
 import { openClusterApi } from './api.ts';
-import type { OpenClusterApi } from './cluster-api.ts';
+import type { ClusterApi, OpenClusterApi } from './cluster-api.ts';
 import { type ClusterMemory, type ClusterTools, emptyMemory } from './cluster-memory.ts';
 import { createConsole, type OpenConsole } from './console.ts';
 import { createRun, type RunCommand } from './exec.ts';
@@ -14,11 +14,12 @@ import { createFence, fencedApi, heldWords } from './fence.ts';
 import { createFreezing, type Freezing } from './freeze.ts';
 import { lxcKind } from './guests/lxc.ts';
 import { qemuKind } from './guests/qemu.ts';
+import { createHaReader } from './ha-placement.ts';
 import { createImages, type Images } from './images.ts';
 import { createLimits } from './limits.ts';
 import { createLook } from './look.ts';
 import { createMarking } from './marking.ts';
-import { createMigrate, type Migrate } from './migrate.ts';
+import { createMoves, type Moves } from './migrate.ts';
 import { createMissing } from './missing.ts';
 import { createNodes, type Nodes } from './nodes.ts';
 import { createOrders, type Orders } from './orders.ts';
@@ -59,7 +60,7 @@ export interface LiveCluster {
   readonly volumes: Volumes;
   readonly stats: ReadStats;
   readonly adoptions: Adoptions;
-  readonly migrate: Migrate;
+  readonly moves: Moves;
   readonly openConsole: OpenConsole;
   /** unimplemented, by name, where its kind of guest cannot. */
   readonly run: RunCommand;
@@ -80,13 +81,15 @@ export const openApiOf =
   (name, spec) =>
     openClusterApi(name, spec, tools);
 
-/** Opens a cluster of the store and follows it until it is closed. */
-export function openCluster(record: Cluster, surroundings: Surroundings): LiveCluster {
-  const { store, fleetId, fleetEpoch, clock, random, log, pace, templateFiles, put } = surroundings;
-  const { name } = record.metadata;
-  const closing = new AbortController();
+/** `open`: the API as it is; the tools have it behind the fence. */
+function toolsOf(
+  name: string,
+  surroundings: Surroundings,
+  open: ClusterApi,
+  signal: AbortSignal,
+): ClusterTools {
+  const { store, fleetId, fleetEpoch, clock, random, log, templateFiles, put } = surroundings;
   const memory = emptyMemory();
-  const open = surroundings.openApi(name, record.spec);
   const api = fencedApi(open, { memory, name, fleetEpoch });
   const basis: Omit<ClusterTools, 'relay'> = {
     name,
@@ -102,10 +105,19 @@ export function openCluster(record: Cluster, surroundings: Surroundings): LiveCl
     kinds: { lxc: lxcKind, qemu: qemuKind },
     memory,
     templateFiles,
-    signal: closing.signal,
+    signal,
     put,
   };
-  const tools: ClusterTools = { ...basis, relay: createRelayLog(basis) };
+  return { ...basis, relay: createRelayLog(basis) };
+}
+
+/** Opens a cluster of the store and follows it until it is closed. */
+export function openCluster(record: Cluster, surroundings: Surroundings): LiveCluster {
+  const { name } = record.metadata;
+  const closing = new AbortController();
+  const open = surroundings.openApi(name, record.spec);
+  const tools = toolsOf(name, surroundings, open, closing.signal);
+  const { memory, api } = tools;
   const own = createOwnGuests(tools);
   const fence = createFence(tools);
   const look = createLook(tools, own, fence);
@@ -118,7 +130,17 @@ export function openCluster(record: Cluster, surroundings: Surroundings): LiveCl
   const orders = createOrders(tools, { own, power, work });
   const missing = createMissing(tools, { own, look, marking, work });
   const renewMarks = createRenewal(tools, { own, look, marking, work });
-  const poll = createPoll(tools, { own, fence, missing, renewMarks, nodes, work, pace });
+  const ha = createHaReader(tools);
+  const poll = createPoll(tools, {
+    own,
+    fence,
+    missing,
+    renewMarks,
+    nodes,
+    work,
+    ha,
+    pace: surroundings.pace,
+  });
   const running = poll.run();
   return {
     record,
@@ -130,7 +152,7 @@ export function openCluster(record: Cluster, surroundings: Surroundings): LiveCl
     volumes: createVolumes(tools, { own, orders }),
     stats: createStats(tools, { own, orders }),
     adoptions: createAdoptions(tools, { own, look, fence, settle, orders, work }),
-    migrate: createMigrate(tools, { own, look, orders }),
+    moves: createMoves(tools, { own, look, orders, ha }),
     openConsole: createConsole(tools, { look, orders }),
     run: createRun(tools, { own, look }),
     freezing: createFreezing(tools, { orders, look }),

@@ -1,4 +1,11 @@
-import type { ClusterGuest, ExitStatus, InstanceState, Phase, Resources } from '#shared/model.ts';
+import type {
+  ClusterGuest,
+  ExitStatus,
+  InstanceState,
+  Phase,
+  PlacementBond,
+  Resources,
+} from '#shared/model.ts';
 import { isBeingAdopted } from '../../store/put-cluster-guest.ts';
 import type { GuestRow } from './observe.ts';
 
@@ -98,11 +105,16 @@ export function stateOf(
   record: ClusterGuest,
   sight: Sight,
   run: Run,
-  told: { readonly furnishing: Furnishing; readonly displayName: string; wallMs(atMs: number): number },
+  told: {
+    readonly furnishing: Furnishing;
+    readonly displayName: string;
+    readonly bonds?: readonly PlacementBond[];
+    wallMs(atMs: number): number;
+  },
 ): InstanceState {
   const phase = phaseOf(record, sight, run);
   const isUp = sight.status === 'running' || sight.status === 'paused';
-  const { furnishing, displayName, wallMs } = told;
+  const { furnishing, displayName, bonds = [], wallMs } = told;
   return {
     instanceId: record.instanceId,
     generation: record.generation,
@@ -118,6 +130,7 @@ export function stateOf(
     displayName,
     addresses: isUp ? furnishing.addresses : [],
     rootPool: furnishing.rootPool,
+    ...(bonds.length > 0 && { bonds }),
   };
 }
 

@@ -24,7 +24,10 @@ async function underHa(version: ProxmoxVersion = '8.4.21') {
   const guest = world.server.world.guests.get(vmid);
   if (guest === undefined) throw new Error('there is no guest');
   addHaResource(world.server.world, guest, true);
-  await until(() => viewOf(world, vmid)?.haState === 'started', { what: 'it is HA’s', deadlineMs: 20_000 });
+  await until(() => viewOf(world, vmid)?.haState === 'started' && viewOf(world, vmid)?.name !== '', {
+    what: 'it is HA’s',
+    deadlineMs: 20_000,
+  });
   world.server.requests.reset();
   return { world, order, guest, vmid };
 }
@@ -120,6 +123,8 @@ describe('a guest that HA manages', slow, () => {
       const sid = `ct:${vmid}`;
       ha.groups.set('near', { nodes, restricted: '1', ...fields });
       const resource = ha.resources.get(sid);
+      if (resource !== undefined && fields['failback'] !== undefined)
+        resource.fields['failback'] = fields['failback'];
       if (version === '8.4.21' && resource !== undefined) resource.fields['group'] = 'near';
       if (version === '9.2.11')
         ha.rules.set('near', { type: 'node-affinity', resources: sid, nodes, strict: '1', ...fields });
@@ -141,15 +146,55 @@ describe('a guest that HA manages', slow, () => {
       await expect(world.backend.migrate(order, world.node('pve3'), signal)).rejects.toMatchObject({
         kind: 'failed-precondition',
         reason: 'stuck',
-        message: `it stays where it is: HA keeps it to pve1, pve2 (${what} "near")`,
+        message: `it stays where it is: HA keeps it to lab-pve1, lab-pve2 (${what} "near")`,
       });
       expect(sent(world, /^(POST|PUT|DELETE) /)).toEqual([]);
       await world.backend.migrate(order, world.node('pve1'), signal);
       expect(guest.node).toBe('pve1');
     });
 
+    it('is moved to none where HA would not leave it', async () => {
+      const { world, order, vmid } = await underHa(version);
+      await using _ = world;
+      keepTo(world, vmid, { restricted: '0', strict: '0' });
+      await expect(world.backend.migrate(order, world.node('pve3'), signal)).rejects.toMatchObject({
+        reason: 'stuck',
+        message: `it stays where it is: HA would bring it back to lab-pve1 (${what} "near")`,
+      });
+      expect(sent(world, /^(POST|PUT|DELETE) /)).toEqual([]);
+    });
+
+    it('says so before anybody asks, and no more once the rule is gone', async () => {
+      const { world, order, vmid } = await underHa(version);
+      await using _ = world;
+      const bonds = () => {
+        const state = world.state(order.instanceId);
+        return typeof state === 'object' ? state.bonds : undefined;
+      };
+      expect(bonds()).toBeUndefined();
+      keepTo(world, vmid, { nofailback: '1', failback: '0' });
+      await until(() => bonds() !== undefined, { what: 'the rule is told', deadlineMs: 20_000 });
+      expect(bonds()).toEqual([
+        {
+          kind: 'only',
+          nodes: ['lab-pve1', 'lab-pve2'],
+          because: `HA keeps it to lab-pve1, lab-pve2 (${what} "near")`,
+        },
+      ]);
+      world.server.world.ha.groups.clear();
+      world.server.world.ha.rules.clear();
+      await until(() => bonds() === undefined, { what: 'it is gone', deadlineMs: 20_000 });
+      // A poll never waits for them, and asks for one of the two at a time.
+      expect(sent(world, /ha\/(resources|groups|rules)/).length).toBeLessThan(
+        sent(world, /cluster\/resources/).length,
+      );
+    });
+
     it.each([
-      { why: 'where HA only prefers them', fields: { restricted: '0', strict: '0' } },
+      {
+        why: 'where HA only prefers them and leaves it where it was brought',
+        fields: { restricted: '0', strict: '0', nofailback: '1', failback: '0' },
+      },
       ...(version === '9.2.11' ? [{ why: 'where the rule is off', fields: { disable: '1' } }] : []),
     ])('is moved elsewhere $why', async ({ fields }) => {
       const { world, order, vmid } = await underHa(version);
@@ -165,6 +210,52 @@ describe('a guest that HA manages', slow, () => {
       const message = 'ha cannot be read';
       world.server.faults.failNext(`GET /cluster/ha/${what}s`, { status, message }, 8);
       await asksToMove(world, order);
+    });
+  });
+
+  describe('of 9.2.11, with a rule about another guest', () => {
+    /** Another one on pve1, and a rule about both. */
+    async function withOther(affinity: 'positive' | 'negative', node = 'pve1') {
+      const found = await underHa('9.2.11');
+      const { world, vmid } = found;
+      const order = await runGuest(world, shared, node);
+      const { vmid: otherVmid = 0 } = world.store.snapshot().get('cluster-guest', order.instanceId) ?? {};
+      const other = world.server.world.guests.get(otherVmid);
+      if (other === undefined) throw new Error('there is no other guest');
+      addHaResource(world.server.world, other, true);
+      await until(() => viewOf(world, otherVmid)?.haState === 'started', {
+        what: 'it is HA’s',
+        deadlineMs: 20_000,
+      });
+      const resources = `ct:${vmid},ct:${otherVmid}`;
+      world.server.world.ha.rules.set('duo', { type: 'resource-affinity', affinity, resources });
+      world.server.requests.reset();
+      return { ...found, other, name: viewOf(world, otherVmid)?.name };
+    }
+
+    it('is not moved to the one that it is kept apart from, and the rule is named', async () => {
+      const { world, order, guest, name } = await withOther('negative');
+      await using _ = world;
+      await expect(world.backend.planMove(order, world.node('pve1'), signal)).rejects.toMatchObject({
+        reason: 'stuck',
+        message: `it stays where it is: HA keeps it apart from ${name} on lab-pve1 (rule "duo")`,
+      });
+      await expect(world.backend.migrate(order, world.node('pve1'), signal)).rejects.toMatchObject({
+        reason: 'stuck',
+      });
+      expect(sent(world, /^(POST|PUT|DELETE) /)).toEqual([]);
+      expect(await world.backend.planMove(order, world.node('pve3'), signal)).toBe('restarted');
+      expect(guest.node).toBe('pve2');
+      expect(sent(world, /^(POST|PUT|DELETE) /)).toEqual([]);
+    });
+
+    it('takes along what it is kept together with, which is followed', async () => {
+      const { world, order, guest, other } = await withOther('positive', 'pve2');
+      await using _ = world;
+      await world.backend.migrate(order, world.node('pve3'), signal);
+      expect(guest.node).toBe('pve3');
+      await until(() => other.node === 'pve3', { what: 'the other is there', deadlineMs: 20_000 });
+      expect(sent(world, /^POST .*migrate$/)).toHaveLength(1);
     });
   });
 

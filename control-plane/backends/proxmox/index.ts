@@ -151,7 +151,8 @@ export function proxmoxBackend(options: ProxmoxOptions): ClusterBackend {
       if (name !== undefined) clusters.get(name)?.nodes.disconnect(node, reason);
     },
     ...clusterMethods(clusters, options, openApi),
-    migrate: async (order, target, signal) => clusterOf(order.node).migrate(order, target, signal),
+    migrate: async (order, target, signal) => clusterOf(order.node).moves.migrate(order, target, signal),
+    planMove: async (order, target, signal) => clusterOf(order.node).moves.plan(order, target, signal),
     consoleTicket: async (order, signal) => clusterOf(order.node).openConsole(order, signal),
     async close() {
       await live.close();

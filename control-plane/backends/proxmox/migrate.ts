@@ -1,12 +1,13 @@
 import { DroverError } from '#shared/errors.ts';
 import type { ClusterGuest, NodeName } from '#shared/model.ts';
+import { allowsNode } from '#shared/placement-bonds.ts';
 import type { OrderHead } from '../backend.ts';
 import type { GuestMove } from '../cluster-backend.ts';
 import type { ClusterTools } from './cluster-memory.ts';
 import { textOf } from './guests/properties.ts';
 import { migrationObstacles } from './guests/qemu-migrate.ts';
 import { isLeftToHa } from './guest-state.ts';
-import { haBondOf } from './ha-placement.ts';
+import { type HaReader, haBondsOf } from './ha-placement.ts';
 import type { Look } from './look.ts';
 import type { Orders } from './orders.ts';
 import type { OwnGuests } from './own-guests.ts';
@@ -16,18 +17,24 @@ import { ask, perform } from './perform.ts';
 const haWithinMs = 300_000;
 const haEveryMs = 3000;
 
-export type Migrate = (order: OrderHead, target: NodeName, signal: AbortSignal) => Promise<GuestMove>;
+type Move = (order: OrderHead, target: NodeName, signal: AbortSignal) => Promise<GuestMove>;
+
+export interface Moves {
+  readonly migrate: Move;
+  /** What is asked before it, alone. */
+  readonly plan: Move;
+}
 
 /**
  * Moves guests within their cluster: running machines live, running containers stopped and started again, and
  * what is stopped as it is. What keeps one where it is is asked before anything is done.
  */
-export function createMigrate(
+export function createMoves(
   tools: ClusterTools,
-  parts: { readonly own: OwnGuests; readonly look: Look; readonly orders: Orders },
-): Migrate {
+  parts: { readonly own: OwnGuests; readonly look: Look; readonly orders: Orders; readonly ha: HaReader },
+): Moves {
   const { memory, kinds, clock, limits } = tools;
-  const { own, look, orders } = parts;
+  const { own, look, orders, ha } = parts;
 
   const stuck = (record: ClusterGuest, words: string): DroverError =>
     new DroverError('failed-precondition', `it stays where it is: ${words}`, {
@@ -63,13 +70,15 @@ export function createMigrate(
     await askCluster(record, place.node, target, signal);
   }
 
-  /** HA would take it there, and bring it back. */
+  /** HA would not take it there, or would and bring it back: what its rules say now counts. */
   async function checkHa(record: ClusterGuest, target: string, signal: AbortSignal): Promise<void> {
     const { sight } = own.of(record.instanceId);
     if (!isLeftToHa(sight)) return;
-    const bond = await haBondOf(tools, { kind: record.kind, vmid: sight.vmid }, signal);
-    if (bond === undefined || bond.nodes.includes(target)) return;
-    throw stuck(record, `HA keeps it to ${bond.nodes.join(', ')} (${bond.called})`);
+    const rules = await ha.read(signal);
+    const name = memory.nodes.get(target)?.name;
+    if (rules === undefined || name === undefined) return;
+    const bars = haBondsOf(tools, record, sight, rules).filter((bond) => !allowsNode(bond, name));
+    if (bars.length > 0) throw stuck(record, bars.map(({ because }) => because).join('; '));
   }
 
   /** What the cluster itself says of it, where it can be asked. */
@@ -95,23 +104,37 @@ export function createMigrate(
     });
   }
 
-  return async (order, targetName, signal) => {
-    const { node: target } = orders.reach(targetName);
-    return orders.withGuest<GuestMove>(
-      order,
-      async (record, limit) => {
-        await look.status(record, limit);
-        const { node, vmid, status } = own.of(record.instanceId).sight;
-        if (node === target) return 'none';
-        await check(record, target, limit);
-        const isRunning = status === 'running' || status === 'paused';
-        const call = kinds[record.kind].calls({ node, vmid }).migrate(target, isRunning);
-        await limits.run({ node: target }, limit, () => perform(tools, call, { node, vmid }, limit));
-        await untilThere(record, target, limit);
-        if (!isRunning) return 'stopped';
-        return record.kind === 'qemu' ? 'live' : 'restarted';
-      },
-      signal,
-    );
+  /** How it would move; undefined: it is there already. */
+  async function prepare(record: ClusterGuest, target: string, limit: AbortSignal) {
+    await look.status(record, limit);
+    const { node, vmid, status } = own.of(record.instanceId).sight;
+    if (node === target) return undefined;
+    await check(record, target, limit);
+    const isRunning = status === 'running' || status === 'paused';
+    const way: GuestMove = !isRunning ? 'stopped' : record.kind === 'qemu' ? 'live' : 'restarted';
+    return { place: { node, vmid }, isRunning, way };
+  }
+
+  return {
+    migrate: async (order, targetName, signal) => {
+      const { node: target } = orders.reach(targetName);
+      return orders.withGuest<GuestMove>(
+        order,
+        async (record, limit) => {
+          const move = await prepare(record, target, limit);
+          if (move === undefined) return 'none';
+          const call = kinds[record.kind].calls(move.place).migrate(target, move.isRunning);
+          await limits.run({ node: target }, limit, () => perform(tools, call, move.place, limit));
+          await untilThere(record, target, limit);
+          return move.way;
+        },
+        signal,
+      );
+    },
+    plan: async (order, targetName, signal) => {
+      const { node: target } = orders.reach(targetName);
+      const move = await orders.withGuest(order, (record, limit) => prepare(record, target, limit), signal);
+      return move?.way ?? 'none';
+    },
   };
 }

@@ -12,6 +12,7 @@ import {
   stateOf,
   unseen,
 } from './guest-state.ts';
+import { haBondsOf } from './ha-placement.ts';
 import { tagOf } from './marks.ts';
 import { findOwn, type GuestIndex, type GuestRow } from './observe.ts';
 
@@ -110,7 +111,8 @@ export function createOwnGuests(tools: ClusterTools): OwnGuests {
     const { sight, run, furnishing } = of(id);
     const displayName =
       found.spec?.displayName ?? store.snapshot().get('instance', id)?.spec.displayName ?? '';
-    return stateOf(found, sight, run, { furnishing, displayName, wallMs });
+    const bonds = haBondsOf(tools, found, sight);
+    return stateOf(found, sight, run, { furnishing, displayName, bonds, wallMs });
   }
 
   /** What to tell of it; undefined: nothing is known yet, or it is not quite ours. */

@@ -4,6 +4,8 @@ import { rowsOf } from './answer-rows.ts';
 import type { ClusterTools } from './cluster-memory.ts';
 import type { Fence } from './fence.ts';
 import { textOf } from './guests/properties.ts';
+import { isLeftToHa } from './guest-state.ts';
+import type { HaReader } from './ha-placement.ts';
 import type { Missing } from './missing.ts';
 import { isOurTag, tagOf } from './marks.ts';
 import type { Nodes } from './nodes.ts';
@@ -44,11 +46,12 @@ export function createPoll(
     readonly renewMarks: (rows: readonly GuestRow[]) => void;
     readonly nodes: Nodes;
     readonly work: Work;
+    readonly ha: HaReader;
     readonly pace: Pace;
   },
 ): Poll {
   const { api, clock, random, memory, signal, log, name: cluster } = tools;
-  const { own, fence, nodes, work, pace, missing, renewMarks } = parts;
+  const { own, fence, nodes, work, ha, pace, missing, renewMarks } = parts;
   const backoff = createBackoff({ firstMs: pace.busyMs, maxMs: longestSilenceMs, random });
   let wakeUp = new AbortController();
   let failures = 0;
@@ -79,6 +82,7 @@ export function createPoll(
     memory.message = '';
     if (wasAway && memory.quorate) work.retryAll();
     renewMarks(resources.guests);
+    ha.keep(own.records().some(({ instanceId }) => isLeftToHa(own.of(instanceId).sight)));
     tell();
     if (isDue && !isNew) void refreshSeldom();
   }

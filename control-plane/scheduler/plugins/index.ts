@@ -1,5 +1,6 @@
 import type { Filter, Score } from '../plugin.ts';
 import { binPack } from './bin-pack.ts';
+import { bondsKept } from './bonds-kept.ts';
 import { bridgesHere } from './bridges-here.ts';
 import { emptiest } from './emptiest.ts';
 import { enoughCpu } from './enough-cpu.ts';
@@ -21,6 +22,7 @@ export const filters: readonly Filter[] = [
   nodeReady,
   notCordoned,
   volumesHere,
+  bondsKept,
   enoughMemory,
   enoughCpu,
   runtimeOffered,

@@ -3,7 +3,7 @@
  * the node's one acts some two seconds later; what it did shows at the manager's next look.
  */
 import { begin, halt } from './guest-life.ts';
-import { nodesOf } from './ha-placement.ts';
+import { blockingOn, companionsOf, homeOf, nodesOf } from './ha-placement.ts';
 import { moveConfig } from './migrate-move.ts';
 import { rootCaller } from './caller.ts';
 import type { Guest, HaResource, World } from './world.ts';
@@ -34,6 +34,8 @@ export interface HaEngine {
   active(node: string): boolean;
   /** A resource came or was changed. */
   changed(): void;
+  /** Queues a move, and one of all that go with it; refused where one that it is kept apart from is there. */
+  order(sid: string, kind: 'migrate' | 'relocate', target: string): void;
   /** As if it had watched for a while: who decides, which nodes have had services, and all resources as wanted. */
   assume(past: { readonly master: string; readonly active: readonly string[] }): void;
 }
@@ -140,10 +142,27 @@ function createEngine(world: World): HaEngine {
       arrived(service, wanted);
     else if (service.crm === 'started' && service.done) service.running = true;
     if (service.crm === 'error' && !wanted) become(service, 'stopped');
+    if (service.crm === 'started' && service.running && service.command === undefined) takeHome(service);
     if (service.crm === 'stopped' && wanted) become(service, 'started');
     else if (service.crm === 'started' && !wanted) become(service, 'request_stop');
     else if (service.command !== undefined && /^(started|stopped)$/.test(service.crm ?? '')) {
       become(service, service.command.kind);
+    }
+  }
+  function takeHome(service: HaService): void {
+    const { sid, node } = service;
+    const home = homeOf(world, sid, node, [...world.nodes.keys()].filter(present));
+    if (home === undefined) return;
+    service.command = {
+      kind: guestOfSid(world, sid)?.kind === 'qemu' ? 'migrate' : 'relocate',
+      target: home,
+    };
+  }
+  function order(sid: string, kind: 'migrate' | 'relocate', target: string): void {
+    if (blockingOn(world, sid, target).length > 0) return;
+    for (const one of [sid, ...companionsOf(world, sid, 'positive')]) {
+      const service = services.get(one);
+      if (service !== undefined && service.node !== target) service.command = { kind, target };
     }
   }
   function arrived(service: HaService, wanted: boolean): void {
@@ -248,6 +267,7 @@ function createEngine(world: World): HaEngine {
     nodeSeenMs: (name) => seenMs.get(name) ?? clock.nowMs(),
     active: (name) => activeNodes.has(name),
     changed,
+    order,
     assume(past) {
       master = past.master;
       masterSeenMs = clock.nowMs();

@@ -2,6 +2,7 @@
 import { parameterFailure } from './failure.ts';
 import { sidOf } from './guest-life.ts';
 import { haOf } from './ha-engine.ts';
+import { blockingOn } from './ha-placement.ts';
 import type { Call } from './route.ts';
 import type { Guest, World } from './world.ts';
 
@@ -31,8 +32,18 @@ export function requestHaMigration(call: Call, guest: Guest, target: string): st
     const name = guest.kind === 'lxc' ? 'CT' : 'VM';
     control.log(`Requesting HA migration for ${name} ${guest.vmid} to node ${target}`);
     await control.passes(400);
-    const service = engine.services.get(sidOf(guest));
-    if (service !== undefined) service.command = { kind: 'migrate', target };
+    const sid = sidOf(guest);
+    const blocking = blockingOn(call.world, sid, target);
+    // Told by the tool that the task runs; the manager refuses it as well.
+    if (blocking.length > 0) {
+      control.log(`cannot migrate resource '${sid}' to node '${target}':`);
+      for (const one of blocking)
+        control.log(
+          `- resource '${one}' on target node '${target}' in negative affinity with resource '${sid}'`,
+        );
+      throw new Error(`command 'ha-manager migrate ${sid} ${target}' failed: exit code 255`);
+    }
+    engine.order(sid, 'migrate', target);
     engine.changed();
   });
 }

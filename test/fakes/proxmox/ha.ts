@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import { ApiFailure, refusal } from './failure.ts';
 import { parseList } from './guest-property.ts';
 import { haOf, newService } from './ha-engine.ts';
+import { blockingOn, companionsOf } from './ha-placement.ts';
 import { currentStatus, managerStatus } from './ha-status.ts';
 import type { Call, Routes } from './route.ts';
 import type { HaResource, World } from './world.ts';
@@ -107,9 +108,17 @@ function requestMove(call: Call, kind: 'migrate' | 'relocate'): unknown {
   const service = engine.services.get(sid) ?? newService(sid, guest?.node ?? '');
   engine.services.set(sid, service);
   // A node that is not there is taken as well, and nothing comes of it.
-  if (world.nodes.has(node) && node !== service.node) service.command = { kind, target: node };
+  if (world.nodes.has(node)) engine.order(sid, kind, node);
   engine.changed();
-  return world.major === 8 ? null : { 'requested-node': node, sid };
+  const along = companionsOf(world, sid, 'positive');
+  const blocking = blockingOn(world, sid, node).map((one) => ({ sid: one, cause: 'resource-affinity' }));
+  if (world.major === 8) return null;
+  return {
+    'requested-node': node,
+    sid,
+    ...(along.length > 0 && { 'comigrated-resources': along }),
+    ...(blocking.length > 0 && { 'blocking-resources': blocking }),
+  };
 }
 
 /** Groups are gone from 9 on, and say so. */

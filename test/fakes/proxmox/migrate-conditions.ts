@@ -2,6 +2,7 @@
 import { disksOf, type Disk } from './guest-disks.ts';
 import type { Kind } from './guest-life.ts';
 import { checkUnlocked, guestOf, sidOf } from './guest-life.ts';
+import { blockingOn, companionsOf } from './ha-placement.ts';
 import { storageOf } from './guest-volumes.ts';
 import type { Call } from './route.ts';
 import type { Guest, World } from './world.ts';
@@ -65,21 +66,10 @@ export function scanVolumes(world: World, guest: Guest, withDisks: boolean) {
 }
 
 /** Guests that a rule of HA keeps apart from it, on a node. */
-function blockers({ ha, guests }: World, guest: Guest, node: string): { sid: string; cause: string }[] {
+function blockers(world: World, guest: Guest, node: string): { sid: string; cause: string }[] {
   const sid = sidOf(guest);
-  if (!ha.resources.has(sid)) return [];
-  const rules = [...ha.rules.values()].filter(
-    ({ type, affinity, disable }) =>
-      type === 'resource-affinity' && affinity === 'negative' && disable !== '1',
-  );
-  const apart = rules
-    .map(({ resources = '' }) => resources.split(','))
-    .filter((sids) => sids.includes(sid))
-    .flat();
-  const there = [...guests.values()].filter((each) => each.node === node).map(sidOf);
-  return apart
-    .filter((each) => each !== sid && there.includes(each))
-    .map((each) => ({ sid: each, cause: 'resource-affinity' }));
+  if (world.major < 9 || !world.ha.resources.has(sid)) return [];
+  return blockingOn(world, sid, node).map((each) => ({ sid: each, cause: 'resource-affinity' }));
 }
 
 function lacking(call: Call, guest: Guest, node: string): Record<string, unknown> {
@@ -89,7 +79,7 @@ function lacking(call: Call, guest: Guest, node: string): Record<string, unknown
     const definition = storages.definitions.get(id);
     return definition === undefined || !definition.enabled || !storages.isOn(definition, node);
   });
-  const blocking = call.world.major > 8 ? blockers(call.world, guest, node) : [];
+  const blocking = blockers(call.world, guest, node);
   return {
     ...(unavailable.length > 0 && { unavailable_storages: unavailable.toSorted() }),
     ...(blocking.length > 0 && { 'blocking-ha-resources': blocking }),
@@ -106,11 +96,27 @@ export function preconditions(call: Call, kind: Kind): unknown {
   const refused = Object.fromEntries(others.map((other) => [other, lacking(call, guest, other)]));
   const allowed = others.filter((other) => Object.keys(refused[other] ?? {}).length === 0);
   const running = guest.status === 'running' ? 1 : 0;
-  if (kind === 'lxc') return { running, 'allowed-nodes': allowed, 'not-allowed-nodes': {} };
+  const sid = sidOf(guest);
+  const isManaged = world.major > 8 && world.ha.resources.has(sid);
+  const along = isManaged ? { 'dependent-ha-resources': companionsOf(world, sid, 'positive') } : {};
+  if (kind === 'lxc') {
+    const blocked = others.flatMap((other) => {
+      const blocking = blockers(world, guest, other);
+      return blocking.length === 0 ? [] : [[other, { 'blocking-ha-resources': blocking }] as const];
+    });
+    const names = blocked.map(([other]) => other);
+    return {
+      running,
+      'allowed-nodes': others.filter((other) => !names.includes(other)),
+      'not-allowed-nodes': Object.fromEntries(blocked),
+      ...along,
+    };
+  }
   return {
     running,
     allowed_nodes: allowed,
     not_allowed_nodes: refused,
+    ...along,
     local_disks: localVolumes(world, guest).map((disk) => localDisk(disk)),
     local_resources: Object.keys(guest.config).filter((key) => /^(hostpci|usb)\d+$/.test(key)),
     'mapped-resources': [],

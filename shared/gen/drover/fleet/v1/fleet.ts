@@ -1342,13 +1342,15 @@ export interface DrainNodeRequest {
   name: string;
   /** When to give up what has not moved by then, in milliseconds, at most 24 hours. Zero: 1 hour. */
   deadlineMs: number;
+  /** Say what would move, where to and how, and what would stay. Nothing is cordoned and nothing moves. */
+  dryRun: boolean;
 }
 
 /** DrainProgress is how far one instance is. */
 export interface DrainProgress {
   /** As people call it. */
   instance: string;
-  /** "moving", "moved" or "stays". */
+  /** "moving", "moved" or "stays"; "would-move" of a dry run. */
   state: string;
   /** Where it goes. Empty while that is not known, or where it stays. */
   target: string;
@@ -1356,6 +1358,11 @@ export interface DrainProgress {
   message: string;
   /** Kind of the error that it stays for: "failed-precondition". Empty where it moves. */
   errorKind: string;
+  /**
+   * "live": it runs on all the while. "restarted": it is stopped and started again. "stopped": it does not
+   * run. "replaced": another instance takes its place. Empty where it stays, or was there already.
+   */
+  way: string;
 }
 
 /** RemoveNodeRequest names one node. */
@@ -11878,7 +11885,7 @@ export const UncordonNodeResponse: MessageFns<UncordonNodeResponse> = {
 };
 
 function createBaseDrainNodeRequest(): DrainNodeRequest {
-  return { name: "", deadlineMs: 0 };
+  return { name: "", deadlineMs: 0, dryRun: false };
 }
 
 export const DrainNodeRequest: MessageFns<DrainNodeRequest> = {
@@ -11888,6 +11895,9 @@ export const DrainNodeRequest: MessageFns<DrainNodeRequest> = {
     }
     if (message.deadlineMs !== 0) {
       writer.uint32(16).uint32(message.deadlineMs);
+    }
+    if (message.dryRun !== false) {
+      writer.uint32(24).bool(message.dryRun);
     }
     return writer;
   },
@@ -11921,6 +11931,14 @@ export const DrainNodeRequest: MessageFns<DrainNodeRequest> = {
             message.deadlineMs = reader.uint32();
             continue;
           }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.dryRun = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -11941,6 +11959,11 @@ export const DrainNodeRequest: MessageFns<DrainNodeRequest> = {
         : isSet(object.deadline_ms)
         ? globalThis.Number(object.deadline_ms)
         : 0,
+      dryRun: isSet(object.dryRun)
+        ? globalThis.Boolean(object.dryRun)
+        : isSet(object.dry_run)
+        ? globalThis.Boolean(object.dry_run)
+        : false,
     };
   },
 
@@ -11952,6 +11975,9 @@ export const DrainNodeRequest: MessageFns<DrainNodeRequest> = {
     if (message.deadlineMs !== 0) {
       obj.deadlineMs = Math.round(message.deadlineMs);
     }
+    if (message.dryRun !== false) {
+      obj.dryRun = message.dryRun;
+    }
     return obj;
   },
 
@@ -11962,12 +11988,13 @@ export const DrainNodeRequest: MessageFns<DrainNodeRequest> = {
     const message = createBaseDrainNodeRequest();
     message.name = object.name ?? "";
     message.deadlineMs = object.deadlineMs ?? 0;
+    message.dryRun = object.dryRun ?? false;
     return message;
   },
 };
 
 function createBaseDrainProgress(): DrainProgress {
-  return { instance: "", state: "", target: "", message: "", errorKind: "" };
+  return { instance: "", state: "", target: "", message: "", errorKind: "", way: "" };
 }
 
 export const DrainProgress: MessageFns<DrainProgress> = {
@@ -11986,6 +12013,9 @@ export const DrainProgress: MessageFns<DrainProgress> = {
     }
     if (message.errorKind !== "") {
       writer.uint32(42).string(message.errorKind);
+    }
+    if (message.way !== "") {
+      writer.uint32(50).string(message.way);
     }
     return writer;
   },
@@ -12043,6 +12073,14 @@ export const DrainProgress: MessageFns<DrainProgress> = {
             message.errorKind = reader.string();
             continue;
           }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.way = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -12066,6 +12104,7 @@ export const DrainProgress: MessageFns<DrainProgress> = {
         : isSet(object.error_kind)
         ? globalThis.String(object.error_kind)
         : "",
+      way: isSet(object.way) ? globalThis.String(object.way) : "",
     };
   },
 
@@ -12086,6 +12125,9 @@ export const DrainProgress: MessageFns<DrainProgress> = {
     if (message.errorKind !== "") {
       obj.errorKind = message.errorKind;
     }
+    if (message.way !== "") {
+      obj.way = message.way;
+    }
     return obj;
   },
 
@@ -12099,6 +12141,7 @@ export const DrainProgress: MessageFns<DrainProgress> = {
     message.target = object.target ?? "";
     message.message = object.message ?? "";
     message.errorKind = object.errorKind ?? "";
+    message.way = object.way ?? "";
     return message;
   },
 };

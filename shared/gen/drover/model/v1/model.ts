@@ -681,6 +681,18 @@ export interface InstanceState {
   addresses: string[];
   /** The pool that its root lies in. Empty until it is made. */
   rootPool: string;
+  /** What rules of its cluster say of where it may be. Told of guests of clusters alone. */
+  bonds: PlacementBond[];
+}
+
+/** PlacementBond is what a rule of its cluster says of where a guest may be, whatever Drover decides. */
+export interface PlacementBond {
+  /** "only": on these nodes. "never": on none of these. "along": wherever it moves, others move with it. */
+  kind: string;
+  /** Names of nodes. None where it is "along". */
+  nodes: string[];
+  /** For people, with the rule's name. */
+  because: string;
 }
 
 /** Condition is something true of a node that people and the scheduler should know. */
@@ -4773,6 +4785,7 @@ function createBaseInstanceState(): InstanceState {
     spec: undefined,
     addresses: [],
     rootPool: "",
+    bonds: [],
   };
 }
 
@@ -4831,6 +4844,9 @@ export const InstanceState: MessageFns<InstanceState> = {
     }
     if (message.rootPool !== "") {
       writer.uint32(170).string(message.rootPool);
+    }
+    for (const v of message.bonds) {
+      PlacementBond.encode(v!, writer.uint32(322).fork()).join();
     }
     return writer;
   },
@@ -4968,6 +4984,14 @@ export const InstanceState: MessageFns<InstanceState> = {
             message.rootPool = reader.string();
             continue;
           }
+          case 40: {
+            if (tag !== 322) {
+              break;
+            }
+
+            message.bonds.push(PlacementBond.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -5023,6 +5047,9 @@ export const InstanceState: MessageFns<InstanceState> = {
         : isSet(object.root_pool)
         ? globalThis.String(object.root_pool)
         : "",
+      bonds: globalThis.Array.isArray(object?.bonds)
+        ? object.bonds.map((e: any) => PlacementBond.fromJSON(e))
+        : [],
     };
   },
 
@@ -5073,6 +5100,9 @@ export const InstanceState: MessageFns<InstanceState> = {
     if (message.rootPool !== "") {
       obj.rootPool = message.rootPool;
     }
+    if (message.bonds?.length) {
+      obj.bonds = message.bonds.map((e) => PlacementBond.toJSON(e));
+    }
     return obj;
   },
 
@@ -5108,6 +5138,108 @@ export const InstanceState: MessageFns<InstanceState> = {
       : undefined;
     message.addresses = object.addresses?.map((e) => e) || [];
     message.rootPool = object.rootPool ?? "";
+    message.bonds = object.bonds?.map((e) => PlacementBond.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBasePlacementBond(): PlacementBond {
+  return { kind: "", nodes: [], because: "" };
+}
+
+export const PlacementBond: MessageFns<PlacementBond> = {
+  encode(message: PlacementBond, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.kind !== "") {
+      writer.uint32(10).string(message.kind);
+    }
+    for (const v of message.nodes) {
+      writer.uint32(18).string(v!);
+    }
+    if (message.because !== "") {
+      writer.uint32(26).string(message.because);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PlacementBond {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePlacementBond();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.kind = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.nodes.push(reader.string());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.because = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): PlacementBond {
+    return {
+      kind: isSet(object.kind) ? globalThis.String(object.kind) : "",
+      nodes: globalThis.Array.isArray(object?.nodes) ? object.nodes.map((e: any) => globalThis.String(e)) : [],
+      because: isSet(object.because) ? globalThis.String(object.because) : "",
+    };
+  },
+
+  toJSON(message: PlacementBond): unknown {
+    const obj: any = {};
+    if (message.kind !== "") {
+      obj.kind = message.kind;
+    }
+    if (message.nodes?.length) {
+      obj.nodes = message.nodes;
+    }
+    if (message.because !== "") {
+      obj.because = message.because;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<PlacementBond>): PlacementBond {
+    return PlacementBond.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<PlacementBond>): PlacementBond {
+    const message = createBasePlacementBond();
+    message.kind = object.kind ?? "";
+    message.nodes = object.nodes?.map((e) => e) || [];
+    message.because = object.because ?? "";
     return message;
   },
 };
