@@ -132,6 +132,22 @@ describe.each(versions)('virtual machines on %s', (version) => {
     expect(state).toMatchObject({ limits: { memoryMib: 512, cpuMillicores: 1100, diskMib: 4096 } });
   });
 
+  it('are told by cloud-init at their next start, and given other disk options by one', async () => {
+    await using world = await open(version);
+    const vm = { ...plainVmOptions, cloudInit: { user: 'admin', sshKeys: [] } };
+    const { id, guest, change } = await make(world, { vm });
+    const { pid } = guest;
+    await change(2, { vm: { ...vm, cloudInit: { user: 'operator', sshKeys: [] } } });
+    await runningAt(world, id, 2);
+    expect(guest).toMatchObject({ pid, config: { ciuser: 'operator' } });
+    expect(guest.pending.size).toBe(0);
+    await change(3, { vm: { ...vm, disk: { ...vm.disk, discard: true } } });
+    await runningAt(world, id, 3);
+    await until(() => guest.pid !== pid && guest.status === 'running', { what: 'another start' });
+    expect(guest.config['scsi0']).toContain('discard=on');
+    expect(guest.pending.size).toBe(0);
+  });
+
   it('are started anew where the system inside lets go of no device', async () => {
     await using world = await open(version);
     const assigned = { ...emptyAssignment, attachments: [eth0, { ...eth0, interface: 'eth1' }] };

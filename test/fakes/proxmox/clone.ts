@@ -1,5 +1,5 @@
 /** Clones of containers and virtual machines: full ones copy every disk, linked ones hang on a template's. */
-import { refusal } from './failure.ts';
+import { parameterFailure, refusal } from './failure.ts';
 import { bareKey, disksOf, type Disk } from './guest-disks.ts';
 import type { Kind } from './guest-life.ts';
 import { checkUnlocked, guestOf, lockFileOf, newMac } from './guest-life.ts';
@@ -9,6 +9,8 @@ import { requireSpace } from './guest-rights.ts';
 import { normaliseLxcValue } from './lxc-config.ts';
 import { checkPool, fileSystemLines, refuseTaken } from './lxc-create.ts';
 import { normaliseQemuNet } from './qemu-config.ts';
+import { newCloudInit } from './qemu-disks.ts';
+import { rsyncLines } from './rsync-lines.ts';
 import { canSnapshot } from './snapshots.ts';
 import type { Call, Routes } from './route.ts';
 import type { TaskControl } from './task-engine.ts';
@@ -23,6 +25,7 @@ export function canLink(world: World, guest: Guest, disk: Disk): boolean {
   return linkable.has(type) || (guest.kind === 'qemu' && disk.volume?.format === 'qcow2');
 }
 
+const isCloudInitDrive = ({ volid }: Disk): boolean => /vm-\d+-cloudinit/.test(volid);
 const realDisks = (world: World, guest: Guest): Disk[] =>
   disksOf(world, guest).filter(
     ({ key, parts }) => !key.startsWith('unused') && parts.get('media') !== 'cdrom',
@@ -56,9 +59,10 @@ function clone(call: Call, kind: Kind): string {
     call,
     disks.map(({ volid }) => volid),
   );
+  if (storage !== undefined && kind === 'qemu') needImages(world, storage);
   if (full) checkFull(call, guest);
   else checkLinked(call, guest, disks);
-  if (target !== undefined && target !== node) checkTarget(call, guest, disks, target);
+  if (target !== undefined && target !== node) checkTarget(call, guest, target);
   const copy = world.newGuest({
     kind,
     vmid: Number(newid),
@@ -69,6 +73,11 @@ function clone(call: Call, kind: Kind): string {
   return call.fork(kind === 'lxc' ? 'vzclone' : 'qmclone', guest.vmid, (control) =>
     copyGuest({ call, guest, copy, full, target: target ?? node }, control),
   );
+}
+
+function needImages({ storages }: World, id: string): void {
+  if (storages.definitions.get(id)?.content.includes('images') === true) return;
+  throw parameterFailure({ storage: `storage '${id}' does not support vm images` });
 }
 
 function refuseNewId(world: World, kind: Kind, newid: number): void {
@@ -97,13 +106,14 @@ function checkLinked({ world, parameters }: Call, guest: Guest, disks: readonly 
   }
 }
 
-function checkTarget(call: Call, guest: Guest, disks: readonly Disk[], target: string): void {
+/** Discs count as well, though nobody copies them. */
+function checkTarget(call: Call, guest: Guest, target: string): void {
   const { definitions } = call.world.storages;
   const { storage } = call.parameters;
   if (storage !== undefined && definitions.get(storage)?.shared === false) {
     throw refusal(`can't clone to non-shared storage '${storage}'`);
   }
-  if (disks.every(({ volid }) => definitions.get(storageOf(volid))?.shared)) return;
+  if (disksOf(call.world, guest).every(({ volid }) => definitions.get(storageOf(volid))?.shared)) return;
   const name = guest.kind === 'lxc' ? 'CT' : 'VM';
   throw refusal(`can't clone ${name} to node '${target}' (${name} uses local storage)`);
 }
@@ -128,6 +138,11 @@ async function copyGuest(work: Copying, control: TaskControl): Promise<void> {
       const config = cloneConfig(work, snapshot?.config ?? guest.config);
       for (const disk of realDisks(world, guest))
         config[disk.key] = await copyDisk(work, disk, control, made);
+      for (const { key, volid } of disksOf(world, guest).filter(isCloudInitDrive)) {
+        const volume = newCloudInit(world, copy, parameters['storage'] ?? storageOf(volid));
+        made.push(volume.volid);
+        config[key] = `${volume.volid},media=cdrom`;
+      }
       world.writeConfig(copy, control.pid);
       copy.config = config;
     });
@@ -143,7 +158,7 @@ async function copyGuest(work: Copying, control: TaskControl): Promise<void> {
   if (parameters['pool'] !== undefined) world.pools.get(parameters['pool'])?.guests.add(copy.vmid);
 }
 
-const notCopied = new Set(['template', 'parent', 'lock', 'snaptime', 'vmstate', 'protection', 'digest']);
+const notCopied = new Set(['template', 'parent', 'lock', 'snaptime', 'vmstate', 'digest']);
 
 function cloneConfig({ call, guest, copy }: Copying, from: GuestConfig): GuestConfig {
   const { world, parameters } = call;
@@ -251,25 +266,6 @@ const gib = (bytes: number): string => `${(bytes / 1024 ** 3).toFixed(1)} GiB`;
 const transferLines = (bytes: number): string[] => [
   `transferred 0.0 B of ${gib(bytes)} (0.00%)`,
   `transferred ${gib(bytes)} of ${gib(bytes)} (100.00%)`,
-];
-
-const rsyncLines = [
-  'Number of files: 307 (reg: 12, dir: 25, link: 270)',
-  'Number of created files: 306 (reg: 12, dir: 24, link: 270)',
-  'Number of deleted files: 0',
-  'Number of regular files transferred: 12',
-  'Total file size: 1,985,194 bytes',
-  'Total transferred file size: 1,983,249 bytes',
-  'Literal data: 1,983,249 bytes',
-  'Matched data: 0 bytes',
-  'File list size: 0',
-  'File list generation time: 0.001 seconds',
-  'File list transfer time: 0.000 seconds',
-  'Total bytes sent: 1,991,850',
-  'Total bytes received: 1,161',
-  '',
-  'sent 1,991,850 bytes  received 1,161 bytes  3,986,022.00 bytes/sec',
-  'total size is 1,985,194  speedup is 1.00',
 ];
 
 function feature(call: Call, kind: Kind): unknown {

@@ -36,9 +36,38 @@ export const isCloudInitKey = (key: string): boolean =>
 /** Devices that are plugged in and out of a running machine, if its system plays along. */
 export const isDevice = (key: string): boolean => /^(net|scsi|virtio)\d+$/.test(key);
 
-/** Waits for the next start: all that is neither a matter of the host alone nor a device. */
+/**
+ * Waits for the next start: all that is neither a matter of the host alone nor a device. What cloud-init is
+ * told is written at once, for the guest to read when it starts.
+ */
 export const waitsForStart = (key: string): boolean =>
-  !pluggedAtOnce.has(key) && !isDevice(key) && !isUnused(key);
+  !pluggedAtOnce.has(key) && !isDevice(key) && !isUnused(key) && !isCloudInitKey(key);
+
+/** What a drive that runs is not given, nor rid of. */
+const drivePartsThatWait = [
+  'aio',
+  'cache',
+  'discard',
+  'iothread',
+  'queues',
+  'ro',
+  'ssd',
+  'product',
+  'vendor',
+];
+/** What makes an interface another device. */
+const netPartsOfADevice = ['queues', 'mtu'];
+
+const differs = (keys: readonly string[], one: Parts, other: Parts): boolean =>
+  keys.some((key) => one.get(key) !== other.get(key));
+
+/** How a device that runs takes a new value: at the next start, as another device, or as it is. */
+export function howChanged(key: string, before: string, next: string): 'waits' | 'replaced' | 'at-once' {
+  if (before.split(',')[0] !== next.split(',')[0]) return 'replaced';
+  const [one, other] = [parseParts(before, ''), parseParts(next, '')];
+  if (key.startsWith('net')) return differs(netPartsOfADevice, one, other) ? 'replaced' : 'at-once';
+  return differs(drivePartsThatWait, one, other) ? 'waits' : 'at-once';
+}
 
 const models = new Set(['virtio', 'e1000', 'e1000e', 'rtl8139', 'vmxnet3', 'i82551', 'i82557b', 'i82559er']);
 for (const model of ['ne2k_isa', 'ne2k_pci', 'pcnet', 'e1000-82540em', 'e1000-82544gc', 'e1000-82545em'])

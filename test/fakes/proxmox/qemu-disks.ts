@@ -3,7 +3,7 @@ import { firstFree } from './guest-life.ts';
 import { formatSize, parseParts, type Parts } from './guest-property.ts';
 import { checkDriveText } from './machine-rights.ts';
 import { allocate, free, parseVolume, pathOf, storageOf } from './guest-volumes.ts';
-import { formatDrive } from './qemu-config.ts';
+import { formatDrive, isDrive } from './qemu-config.ts';
 import type { Volume } from './storage-model.ts';
 import type { TaskControl } from './task-engine.ts';
 import type { Guest, World } from './world.ts';
@@ -94,17 +94,25 @@ function attach({ world, guest }: DiskWork, key: string, parts: Parts, volid: st
   return formatDrive(parts);
 }
 
+/** The drive that cloud-init reads, empty: each machine has one of its own. */
+export function newCloudInit(world: World, { vmid, node }: Guest, storage: string): Volume {
+  const file = world.storages.definitions.get(storage)?.path === undefined ? '' : `${vmid}/`;
+  const [name, format] =
+    file === '' ? [`vm-${vmid}-cloudinit`, 'raw'] : [`vm-${vmid}-cloudinit.qcow2`, 'qcow2'];
+  const volid = `${storage}:${file}${name}`;
+  const volume: Volume = { volid, content: 'images', format, sizeBytes: 4_194_304, vmid };
+  world.storages.volumes(storage, node).set(volid, volume);
+  return volume;
+}
+
 function cloudInitDrive(work: DiskWork, key: string, storage: string): string {
   const { world, guest, control, made } = work;
-  const volid = `${storage}:${guest.vmid}/vm-${guest.vmid}-cloudinit.qcow2`;
-  const volume: Volume = {
-    volid,
-    content: 'images',
-    format: 'qcow2',
-    sizeBytes: 4_194_304,
-    vmid: guest.vmid,
-  };
-  world.storages.volumes(storage, guest.node).set(volid, volume);
+  const other = Object.keys(guest.config).find(
+    (each) => each !== key && isDrive(each) && /[:-]cloudinit/.test(guest.config[each] ?? ''),
+  );
+  if (other !== undefined) throw new Error(`${key} - cloud-init drive is already attached at '${other}'`);
+  const volume = newCloudInit(world, guest, storage);
+  const { volid } = volume;
   made.push(volid);
   const text = `${volid},media=cdrom`;
   control?.log(

@@ -13,6 +13,7 @@ import {
 import { parseParts } from './guest-property.ts';
 import { disksOf } from './guest-disks.ts';
 import { agentAnswers, agentConfigured } from './agent-state.ts';
+import { makeDriveAnew } from './qemu-cloudinit-drive.ts';
 import { requestHa } from './ha-resources.ts';
 import { qemuLockFile } from './locks.ts';
 import { abortShutdowns, overruled } from './lxc-power.ts';
@@ -50,6 +51,7 @@ async function runMachine(world: World, guest: Guest, control: TaskControl): Pro
   if (guest.status === 'running') throw new Error(`VM ${guest.vmid} already running`);
   world.writeConfig(guest, control.pid);
   applyPending(guest);
+  makeDriveAnew(guest);
   await control.passes(250);
   checkCustom(world, guest);
   for (const { volid, volume } of disksOf(world, guest)) {

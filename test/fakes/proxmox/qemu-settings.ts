@@ -2,7 +2,6 @@
 import { parameterFailure, refusal } from './failure.ts';
 import type { ConfigChange } from './guest-life.ts';
 import {
-  applyPending,
   checkDigest,
   checkUnlocked,
   configAnswer,
@@ -17,15 +16,8 @@ import {
 import { parseParts } from './guest-property.ts';
 import { requireForMachine } from './machine-rights.ts';
 import { cloudInitText } from './qemu-cloudinit.ts';
-import {
-  cloudInitKeys,
-  isCloudInitKey,
-  isDevice,
-  isDrive,
-  normaliseQemuValue,
-  renderQemuValue,
-  waitsForStart,
-} from './qemu-config.ts';
+import { cloudInitRows, makeDriveAnew, noteForDrive } from './qemu-cloudinit-drive.ts';
+import { isDevice, howChanged, isDrive, normaliseQemuValue, waitsForStart } from './qemu-config.ts';
 import { keepsCase, refuseArgs } from './qemu-create.ts';
 import { checkDrive, detach, makeDrive } from './qemu-disks.ts';
 import type { Call, Routes } from './route.ts';
@@ -111,10 +103,14 @@ async function removeOption(
   guest.pending.delete(key);
   if (guest.config[key] === undefined) return;
   const live = guest.status === 'running';
-  if (live && (waitsForStart(key) || (isDevice(key) && !(await unplugged(call, guest, key, problems))))) {
+  const waits = waitsForStart(key) && !(key === 'balloon' && guest.config[key] !== '0');
+  if (live && (waits || (isDevice(key) && !(await unplugged(call, guest, key, problems))))) {
     guest.pending.set(key, undefined);
   } else if (isDrive(key) || key.startsWith('unused')) detach(call.world, guest, key);
-  else delete guest.config[key];
+  else {
+    noteForDrive(guest, key);
+    delete guest.config[key];
+  }
 }
 
 interface Setting {
@@ -133,51 +129,36 @@ async function setOption(
   const stored = isDrive(key)
     ? await makeDrive({ world, guest, made: [], ...(control === undefined ? {} : { control }) }, key, value)
     : normaliseQemuValue(key, value, keepsCase(world), () => newMac(world));
-  const live = guest.status === 'running';
-  const replaces =
-    isDevice(key) &&
-    guest.config[key] !== undefined &&
-    deviceOf(stored) !== deviceOf(guest.config[key] ?? '');
+  const before = guest.config[key];
   guest.pending.delete(key);
-  if (live && guest.config[key] === stored) return;
-  if (live && (waitsForStart(key) || (replaces && !(await unplugged(call, guest, key, problems))))) {
-    guest.pending.set(key, stored);
-    return;
+  if (guest.status === 'running') {
+    if (before === stored) return;
+    const how = before === undefined || !isDevice(key) ? 'at-once' : howChanged(key, before, stored);
+    const waits = how === 'waits' || (waitsForStart(key) && !isBalloonOnly(guest, key, stored));
+    if (waits || (how === 'replaced' && !(await unplugged(call, guest, key, problems)))) {
+      guest.pending.set(key, stored);
+      return;
+    }
   }
   if (isDrive(key) && guest.config[key] !== undefined && fileOf(guest.config[key]) !== fileOf(stored)) {
     detach(world, guest, key);
   }
+  noteForDrive(guest, key);
   guest.config[key] = stored;
   if (key === 'name') guest.inside.hostname = stored;
 }
 
 const fileOf = (text: string): string => parseParts(text, 'file').get('file') ?? '';
-/** What makes it another device: the model and address of an interface, the volume of a drive. */
-const deviceOf = (text: string): string => text.split(',')[0] ?? '';
+/** Another size of what it gives back; there has to be one of the two before and after. */
+const isBalloonOnly = (guest: Guest, key: string, next: string): boolean =>
+  key === 'balloon' && (guest.config['balloon'] !== '0') === (next !== '0');
 
-function cloudInit(call: Call): unknown {
-  const guest = guestOf(call, 'qemu');
-  return cloudInitKeys
-    .filter((key) => guest.config[key] !== undefined || guest.pending.has(key))
-    .map((key) => {
-      const row: Record<string, unknown> = { key };
-      const now = guest.config[key];
-      const next = guest.pending.get(key);
-      if (now !== undefined) row['value'] = renderQemuValue(key, now);
-      if (next !== undefined) row['pending'] = renderQemuValue(key, next);
-      else if (guest.pending.has(key)) row['delete'] = 1;
-      return row;
-    });
-}
+const cloudInit = (call: Call): unknown => cloudInitRows(guestOf(call, 'qemu'));
 
-/** What waits for cloud-init comes with the new drive; what else waits goes on waiting. */
 function regenerate(call: Call): null {
   const guest = guestOf(call, 'qemu');
   checkUnlocked(guest);
-  const others = [...guest.pending].filter(([key]) => !isCloudInitKey(key));
-  for (const [key] of others) guest.pending.delete(key);
-  applyPending(guest);
-  for (const [key, value] of others) guest.pending.set(key, value);
+  makeDriveAnew(guest);
   return null;
 }
 

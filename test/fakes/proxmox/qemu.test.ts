@@ -207,6 +207,54 @@ describe.each(versions)('virtual machines of Proxmox VE %s', (version) => {
     expect(await cluster.call('GET', `${path}/101/config`, { current: 1 })).toHaveProperty('scsi1');
   });
 
+  it('takes some changes at once, and leaves others to the next start', async () => {
+    const cluster = clusterWithImage(version);
+    await create(cluster, 100, { ...imported, ide2: 'shared:cloudinit', ciuser: 'admin', scsi1: 'shared:1' });
+    await started(cluster, 100);
+    const volume = 'shared:100/vm-100-disk-1.raw,size=1G';
+    for (const change of [
+      { ciuser: 'operator', ipconfig0: 'ip=dhcp' },
+      { balloon: 64 },
+      { scsi1: `${volume},backup=0` },
+      { scsi0: 'shared:100/vm-100-disk-0.qcow2,size=2G,discard=on' },
+      { sata0: 'shared:1' },
+    ])
+      await cluster.call('PUT', `${path}/100/config`, change);
+    const rows = (await cluster.call('GET', `${path}/100/pending`)) as Record<string, unknown>[];
+    const waiting = rows.filter((row) => 'pending' in row || 'delete' in row).map(({ key }) => key);
+    expect(waiting.toSorted()).toEqual(['sata0', 'scsi0']);
+    expect(await cluster.call('GET', `${path}/100/cloudinit`)).toContainEqual({
+      key: 'ciuser',
+      value: 'admin',
+      pending: 'operator',
+    });
+    await cluster.run('POST', `${path}/100/status/stop`);
+    await started(cluster, 100);
+    expect(await cluster.call('GET', `${path}/100/cloudinit`)).toContainEqual({
+      key: 'ciuser',
+      value: 'operator',
+    });
+    expect(cluster.world.needGuest('pve1', 'qemu', 100).pending.size).toBe(0);
+  });
+
+  it('gives a copy a cloud-init drive of its own, and none to a node that lacks what it has', async () => {
+    const cluster = clusterWithImage(version);
+    await create(cluster, 100, { ...imported, ide2: 'local:cloudinit', protection: 1 });
+    await cluster.run('POST', `${path}/100/template`);
+    const other = cluster.call('POST', `${path}/100/clone`, { newid: 101, target: 'pve2' });
+    await expect(other).rejects.toThrow("can't clone VM to node 'pve2' (VM uses local storage)");
+    expect(await cluster.run('POST', `${path}/100/clone`, { newid: 101 })).toBe('OK');
+    expect(await cluster.call('GET', `${path}/101/config`)).toMatchObject({
+      ide2: 'local:101/vm-101-cloudinit.qcow2,media=cdrom',
+      protection: 1,
+    });
+    expect(cluster.world.storages.find('local:101/vm-101-cloudinit.qcow2', 'pve1')).toBeDefined();
+    cluster.world.storages.add({ id: 'isos', type: 'dir', content: ['iso'], path: '/mnt/isos' });
+    await expect(
+      cluster.call('POST', `${path}/100/clone`, { newid: 102, full: 1, storage: 'isos' }),
+    ).rejects.toMatchObject({ errors: { storage: "storage 'isos' does not support vm images" } });
+  });
+
   it('leaves nothing where an image is missing', async () => {
     const cluster = clusterWithImage(version);
     const gone = { scsi1: 'shared:0,import-from=local:import/gone.qcow2' };
