@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import type { NodeName } from '#shared/model.ts';
 import { emptyMemory, type NodeMemory } from './cluster-memory.ts';
-import { capacityOf, conditionsOf, factsOf, parseDetails } from './facts.ts';
+import { capacityOf } from './capacity.ts';
+import { conditionsOf, factsOf, parseDetails } from './facts.ts';
 import { lxcKind } from './guests/lxc.ts';
 import { qemuKind } from './guests/qemu.ts';
 import { parseResources, type StorageRow } from './observe.ts';
@@ -42,7 +43,7 @@ const { nodes, guests } = parseResources([
     uptime: 60,
   },
   guest(101),
-  // Its memory has ballooned: what counts is what it uses.
+  // Its memory has ballooned: it may have all of it again.
   guest(102, { type: 'qemu', mem: 2 * gib, maxmem: 16 * gib }),
   guest(103, { status: 'stopped', mem: 0 }),
   guest(104, { template: 1, status: 'stopped', mem: 0 }),
@@ -96,8 +97,8 @@ describe('a node of a cluster', () => {
     ]);
   });
 
-  it('has what is really free: others count by what they use, our own by what is reserved', () => {
-    const capacity = capacityOf(node, memory, new Set([101]));
+  it('has what is really free: others count by what they may claim, our own by what is reserved', () => {
+    const capacity = capacityOf(node, memory, new Map([[101, 4096]]));
     expect(capacity).toEqual({
       memoryAvailableMib: 14 * 1024,
       diskFreeMib: 99 * 1024,
@@ -107,7 +108,7 @@ describe('a node of a cluster', () => {
         { name: 'tank', freeMib: 99 * 1024 },
         { name: 'local', freeMib: 60 * 1024 },
       ],
-      others: { memoryMib: 9 * 1024 },
+      others: { memoryMib: 17 * 1024 },
     });
   });
 

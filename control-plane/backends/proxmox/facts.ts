@@ -1,4 +1,4 @@
-import type { Condition, NodeCapacity, NodeFacts, PoolFacts, RuntimeFacts } from '#shared/model.ts';
+import type { Condition, NodeFacts, PoolFacts, RuntimeFacts } from '#shared/model.ts';
 import { rowsOf } from './answer-rows.ts';
 import { type ClusterMemory, type NodeDetails, type NodeMemory, versionOf } from './cluster-memory.ts';
 import { contentOf, guestStorages } from './storages.ts';
@@ -84,33 +84,6 @@ const poolOf = ({ storage, plugin, shared, available, content, sizeBytes }: Stor
   ],
   sizeMib: mib(sizeBytes),
 });
-
-/**
- * What is free there, as the node itself counts it: what guests use, not what they may use. `ownVmids`: those
- * of ours, whose share is reserved already.
- */
-export function capacityOf(
-  { row, storages, node }: NodeMemory,
-  memory: ClusterMemory,
-  ownVmids: ReadonlySet<number>,
-): NodeCapacity {
-  const own = memory.guests.filter((guest) => guest.node === node && ownVmids.has(guest.vmid));
-  const usedByOwn = own.reduce((sum, guest) => sum + guest.memoryUsedBytes, 0);
-  const pools = guestStorages(storages).map((each) => ({
-    name: each.storage,
-    freeMib: mib(Math.max(0, each.sizeBytes - each.usedBytes)),
-  }));
-  const cpuUsedMillicores = Math.round((row?.cpuShare ?? 0) * (row?.cpuCount ?? 0) * 1000);
-  return {
-    memoryAvailableMib: mib(Math.max(0, (row?.memoryBytes ?? 0) - (row?.memoryUsedBytes ?? 0))),
-    diskFreeMib: pools[0]?.freeMib ?? 0,
-    cpuUsedMillicores,
-    instances: own.length,
-    pools,
-    // Processors are shared by all that run; memory is had by one alone.
-    others: { memoryMib: mib(Math.max(0, (row?.memoryUsedBytes ?? 0) - usedByOwn)) },
-  };
-}
 
 /** What keeps a node or its cluster from being as it should be. `nowMs`: since when, where it is new. */
 export function conditionsOf(

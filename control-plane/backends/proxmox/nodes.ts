@@ -2,7 +2,8 @@ import { isDeepStrictEqual } from 'node:util';
 import type { Condition, NodeName } from '#shared/model.ts';
 import { clusterLabels, putClusterNode } from '../../store/put-cluster-node.ts';
 import type { ClusterTools, Feeling, NodeMemory } from './cluster-memory.ts';
-import { capacityOf, conditionsOf, factsOf, parseDetails } from './facts.ts';
+import { capacityOf } from './capacity.ts';
+import { conditionsOf, factsOf, parseDetails } from './facts.ts';
 import type { Membership, Resources } from './observe.ts';
 import type { OwnGuests } from './own-guests.ts';
 
@@ -95,13 +96,25 @@ export function createNodes(tools: ClusterTools, own: OwnGuests): Nodes {
 
   const kinds = Object.values(tools.kinds);
 
-  function refreshed(before: NodeMemory): NodeMemory {
+  /** By number. What is not of an instance yet has nothing reserved. */
+  function reservedMib(): Map<number, number> {
+    const snapshot = store.snapshot();
+    return new Map(
+      own
+        .records()
+        .map(({ instanceId, vmid }) => [
+          own.of(instanceId).sight.vmid || vmid,
+          snapshot.get('instance', instanceId)?.spec.resources.memoryMib ?? 0,
+        ]),
+    );
+  }
+
+  function refreshed(before: NodeMemory, reserved: ReadonlyMap<number, number>): NodeMemory {
     const facts = factsOf(before, memory, kinds, memory.mayBePrivileged);
-    const vmids = new Set(own.records().map(({ vmid }) => vmid));
     const conditions = conditionsOf(before, memory, api.endpoints(), Math.round(clock.nowMs())).map((each) =>
       asBefore(each, before.feeling),
     );
-    return { ...before, facts, feeling: { capacity: capacityOf(before, memory, vmids), conditions } };
+    return { ...before, facts, feeling: { capacity: capacityOf(before, memory, reserved), conditions } };
   }
 
   function tellConnected({ name, facts, bootId }: NodeMemory): void {
@@ -128,12 +141,13 @@ export function createNodes(tools: ClusterTools, own: OwnGuests): Nodes {
 
   function tell(): void {
     const came: NodeMemory[] = [];
+    const reserved = reservedMib();
     for (const before of memory.nodes.values()) {
       if (!before.online) {
         tellGone(before, `it takes no part in ${cluster}`);
         continue;
       }
-      const now = refreshed(before);
+      const now = refreshed(before, reserved);
       const isNew = before.told !== 'connected';
       memory.nodes.set(now.node, { ...now, told: 'connected' });
       if (isNew) {

@@ -32,6 +32,8 @@ export interface GuestRow {
   readonly cpuShare: number;
   readonly memoryBytes: number;
   readonly memoryUsedBytes: number;
+  /** On its node; zero: not told. */
+  readonly hostMemoryBytes: number;
   readonly diskBytes: number;
   readonly receivedBytes: number;
   readonly sentBytes: number;
@@ -107,6 +109,7 @@ const guestOf = (row: Row, kind: GuestRow['kind']): GuestRow => ({
   cpuShare: Math.max(0, numberOf(row['cpu'])),
   memoryBytes: numberOf(row['maxmem']),
   memoryUsedBytes: numberOf(row['mem']),
+  hostMemoryBytes: numberOf(row['memhost']),
   diskBytes: numberOf(row['maxdisk']),
   receivedBytes: numberOf(row['netin']),
   sentBytes: numberOf(row['netout']),
