@@ -51,7 +51,7 @@ export function othersBytes(
   return hostBytes(nodeUsedBytes, up) + sum(up, beyond);
 }
 
-/** What is free on a node. `reservedMib`: guests of ours by number, with the memory that is reserved for each. */
+/** What is free on a node. `reservedMib`: of guests of ours, by number: memory that is reserved for each. */
 export function capacityOf(
   { row, storages, node }: NodeMemory,
   memory: ClusterMemory,
