@@ -5,6 +5,7 @@ import type { OrderHead } from '../backend.ts';
 import type { GuestMove } from '../cluster-backend.ts';
 import type { ClusterTools } from './cluster-memory.ts';
 import { textOf } from './guests/properties.ts';
+import { lxcObstacles } from './guests/lxc-migrate.ts';
 import { migrationObstacles } from './guests/qemu-migrate.ts';
 import { isLeftToHa } from './guest-state.ts';
 import { type HaReader, haBondsOf } from './ha-placement.ts';
@@ -60,6 +61,11 @@ export function createMoves(
     const there = new Set((memory.nodes.get(target)?.storages ?? []).map(({ storage }) => storage));
     const missing = [...storagesIn(config)].filter((storage) => !there.has(storage));
     if (missing.length > 0) throw stuck(record, `${target} has no storage ${missing.join(', ')}`);
+    if (record.kind === 'lxc') {
+      const here = memory.nodes.get(place.node)?.storages ?? [];
+      const obstacles = lxcObstacles(config, (name) => here.find(({ storage }) => storage === name));
+      if (obstacles.length > 0) throw stuck(record, [...new Set(obstacles)].join('; '));
+    }
     const bridges = memory.nodes.get(target)?.details?.bridges ?? [];
     const wanted = Object.entries(config)
       .filter(([key]) => /^net\d+$/.test(key))

@@ -72,9 +72,19 @@ export function createPower(
     }
     await lookUntil(record, isDone, graceMs + haWithinMs, signal);
     if (isDone()) return;
-    throw (
-      refusal ?? new DroverError('unavailable', `it is ${statusOf(record)} still`, { reason: 'no-change' })
-    );
+    throw refusal ?? noChange(record);
+  }
+
+  /** HA does nothing more with what it failed at. */
+  function noChange(record: ClusterGuest): DroverError {
+    const { haState, vmid } = own.of(record.instanceId).sight;
+    const sid = `${record.kind === 'lxc' ? 'ct' : 'vm'}:${vmid}`;
+    const isStuck = haState === 'error';
+    const words = isStuck ? ', and HA has given it up' : '';
+    return new DroverError('unavailable', `it is ${statusOf(record)} still${words}`, {
+      reason: 'no-change',
+      ...(isStuck && { nextStep: `have HA begin anew with it: \`ha-manager set ${sid} --state disabled\`` }),
+    });
   }
 
   async function lookUntil(
@@ -114,7 +124,7 @@ export function createPower(
   ): Promise<void> {
     const guest = own.of(record.instanceId);
     const timeoutS = Math.max(leastShutdownS, Math.ceil(graceMs / 1000));
-    const asked = change(record, (calls) => calls.shutdown(timeoutS), isDown, signal, graceMs);
+    const asked = change(record, (calls) => calls.shutdown(timeoutS, true), isDown, signal, graceMs);
     const enough = new AbortController();
     guest.asking = { enough, untilMs: clock.monotonicMs() + graceMs };
     try {
@@ -172,7 +182,7 @@ export function createPower(
         });
       const { place, calls } = await callsOf(record, signal);
       // Nobody waits for what is only asked for.
-      if (number === signals.SIGTERM) await ask(tools, calls.shutdown(termWithinS), signal);
+      if (number === signals.SIGTERM) await ask(tools, calls.shutdown(termWithinS, false), signal);
       else if (number === signals.SIGINT) await reboot(record, calls, place, signal);
       else await perform(tools, signalCall(calls, record, number), place, signal);
     },

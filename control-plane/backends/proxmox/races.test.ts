@@ -141,7 +141,7 @@ describe('a cluster that changes while it is asked', () => {
 
   it('says why a move was aborted, and the container runs on where it is', async () => {
     await using world = await openQuickWorld();
-    const order = await runGuest(world, { ...container, rootPool: 'btr' });
+    const order = await runGuest(world);
     const guest = guestOf(world, order.instanceId);
     const { config } = guest;
     const byHand = {
@@ -158,6 +158,15 @@ describe('a cluster that changes while it is asked', () => {
     });
     await until(() => guest.status === 'running', { what: 'running still', deadlineMs: 30_000 });
     expect(guest.node).toBe('pve1');
+
+    // Where it shows beforehand, nothing is stopped for it.
+    config['parent'] = 'byhand';
+    world.server.requests.reset();
+    await expect(world.backend.migrate(order, world.node('pve2'), signal)).rejects.toMatchObject({
+      reason: 'stuck',
+      message: 'it stays where it is: it has snapshots, which cannot leave local of its node',
+    });
+    expect(world.server.requests.list().filter((each) => each.startsWith('POST'))).toEqual([]);
   });
 });
 

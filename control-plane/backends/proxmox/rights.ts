@@ -74,7 +74,7 @@ const tagging: Wanted = {
  * The answers of `GET /access/permissions`, which has privileges by path, each with whether it goes on below
  * it, and of `GET /cluster/options`.
  */
-export function rightsOf(answer: unknown, version = '', options: unknown = undefined): ClusterRight[] {
+export function rightsOf(answer: unknown, version = '', options?: unknown): ClusterRight[] {
   const granted = objectOf(answer);
   const isGranted = ({ privilege, path }: Wanted): boolean =>
     has(granted, privilege, path) ||

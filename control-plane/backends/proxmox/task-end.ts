@@ -21,10 +21,14 @@ export function endOf(upid: Upid, exitStatus: string, log: readonly string[], cl
   const words = cleanText(exitStatus) || 'it does not say of what';
   const telling = tail.filter((line) => !line.startsWith('TASK ERROR')).filter((line) => line !== words);
   const { kind, reason, nextStep } = meaningOf(words, telling);
-  const last = telling.slice(-shownLines);
-  const culprits = saysNothing(words) ? telling.slice(0, -shownLines).filter(isCulprit) : [];
+  // What is cleaned up afterwards says nothing of why.
+  const complaints = telling.filter((line) => complaint.test(line));
+  const last = (complaints.length > 0 ? complaints : telling).slice(-shownLines);
+  const culprits = saysNothing(words)
+    ? telling.filter((line) => isCulprit(line) && !last.includes(line))
+    : [];
   const shown = [...culprits.slice(0, shownLines), ...last].map((line) => cleanText(line, 240));
-  const ending = shown.length === 0 ? '' : `; its log ends with: ${shown.join(' | ')}`;
+  const ending = shown.length === 0 ? '' : `; its log says: ${shown.join(' | ')}`;
   throw new DroverError(kind, `${nameOf(upid)} failed: ${words}${ending}`, {
     reason,
     subject: subjectOf(upid, cluster),
@@ -34,6 +38,7 @@ export function endOf(upid: Upid, exitStatus: string, log: readonly string[], cl
 
 /** Volumes that keep a machine where it is are named before its migration is taken back. */
 const isCulprit = (line: string): boolean => /can't migrate (?:local |'|remaining )/.test(line);
+const complaint = /error|fail|abort|can't|cannot|unable|does not exist/i;
 
 /** A line of a log is about many things: only what it says of one of ours counts. */
 const vague: ReadonlySet<string> = new Set(['migration', 'job', 'command', 'object', 'start', 'timeout']);
@@ -44,7 +49,7 @@ function meaningOf(words: string, log: readonly string[]): Verdict {
   if (verdict?.reason === 'task-lost') return { ...verdict, nextStep: lookAtTheGuest };
   const better = saysNothing(words)
     ? log
-        .filter((line) => /error|fail|abort|can't|does not exist/i.test(line) && !saysNothing(line))
+        .filter((line) => complaint.test(line) && !saysNothing(line))
         .map(verdictOf)
         .findLast((found) => found !== undefined && !vague.has(found.reason))
     : undefined;

@@ -180,7 +180,7 @@ describe('a task', () => {
       kind: 'not-found',
       reason: 'storage',
       message: expect.stringMatching(
-        /migration aborted; its log ends with: .* \| .*storage 'x' does not exist \| aborting phase 1$/,
+        /migration aborted; its log says: 2026-11-23 ERROR: storage 'x' does not exist \| aborting phase 1$/,
       ),
     });
   });
@@ -204,7 +204,7 @@ describe('a task', () => {
       kind: 'failed-precondition',
       reason: 'local-snapshots',
       message: expect.stringContaining(
-        `ends with: can't migrate local disk 'local-lvm:vm-100-disk-0': ${why}`,
+        `its log says: can't migrate local disk 'local-lvm:vm-100-disk-0': ${why}`,
       ),
     });
   });

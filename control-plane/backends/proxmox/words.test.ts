@@ -198,6 +198,37 @@ const seen: readonly (readonly [words: string, kind: string, reason: string])[] 
   ["auto-generated role 'PVEAdmin' cannot be deleted", 'failed-precondition', 'unsupported'],
   ['cannot index groups: ha groups have been migrated to rules', 'unimplemented', 'ha-rules'],
   ["invalid parameter 'group': ha groups have been migrated to rules", 'unimplemented', 'ha-rules'],
+  // Told of in its sources
+  ['container did not stop', 'deadline-exceeded', 'shutdown'],
+  [
+    "unable to create CT 100 - unsupported and unexpected Ubuntu version '29.04'",
+    'failed-precondition',
+    'unknown-system',
+  ],
+  ["unable to create CT 100 - unsupported Fedora release '12'", 'failed-precondition', 'unknown-system'],
+  [
+    "unable to create CT 100 - Container Debian version '3' is too old",
+    'failed-precondition',
+    'unknown-system',
+  ],
+  ['unable to create CT 100 - unable to detect OS distribution', 'failed-precondition', 'unknown-system'],
+  ['unable to create CT 100 - unrecognized gentoo version: x', 'failed-precondition', 'unknown-system'],
+  ["net0: MTU size '9000' is bigger than bridge MTU '1500'", 'failed-precondition', 'mtu'],
+  ['failed to verify file: image is not in qcow2 format', 'failed-precondition', 'image'],
+  [
+    "storage 'nas' does not allow content type 'rootdir' (Container)",
+    'failed-precondition',
+    'storage-content',
+  ],
+  ["storage 'nas' is disabled", 'failed-precondition', 'storage-disabled'],
+  [
+    "unable to activate storage 'nas' - directory '/mnt/pve/nas' does not exist or is unreachable",
+    'unavailable',
+    'storage',
+  ],
+  ["storage 'nas' is not online", 'unavailable', 'storage'],
+  ["could not activate storage 'tank', zpool import failed", 'unavailable', 'storage'],
+  ["rbd error: rbd: couldn't connect to the cluster!", 'unavailable', 'storage'],
   // Rights
   ["only root can set 'args' config", 'permission-denied', 'root-only'],
   ['Only root may use this option.', 'permission-denied', 'root-only'],

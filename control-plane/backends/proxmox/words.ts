@@ -58,6 +58,10 @@ const root = {
   reason: 'root-only',
   nextStep: 'no token may do this: root has to, on the node itself',
 } as const;
+const foreign = precondition(
+  'unknown-system',
+  'its cluster does not know this system, or this version of it: upgrade that node, or name another image',
+);
 const full = { kind: 'resource-exhausted', reason: 'storage-full' } as const;
 
 /**
@@ -85,7 +89,7 @@ const rows: readonly Row[] = [
   { words: /unable to read tail|unexpected status|worker died/, ...lost },
   { words: /received interrupt|interrupted by signal/, kind: 'aborted', reason: 'interrupted' },
   {
-    words: /quit\/powerdown failed|shutdown.* got timeout/,
+    words: /quit\/powerdown failed|shutdown.* got timeout|container did not stop/,
     kind: 'deadline-exceeded',
     reason: 'shutdown',
     nextStep: 'the guest does not heed a shutdown: stop it',
@@ -115,6 +119,13 @@ const rows: readonly Row[] = [
   { words: /refusing to override existing/, ...exists },
   { words: /is already a pool member/, kind: 'already-exists', reason: 'member' },
   { words: /belongs already to pool/, ...precondition('pool') },
+
+  // A storage that is away: nothing of it is gone.
+  {
+    words: /does not exist or is unreachable|couldn't connect to the cluster/,
+    kind: 'unavailable',
+    reason: 'storage',
+  },
 
   {
     words: /execing criu failed/,
@@ -157,6 +168,10 @@ const rows: readonly Row[] = [
   { words: /hotplug problem/, ...precondition('hotplug', 'shut the guest down to let the change take hold') },
   { words: /already at specified size/, ...precondition('unchanged') },
   {
+    words: /does not (?:allow|support) (?:content type 'rootdir'|container directories)/,
+    ...precondition('storage-content', 'allow "rootdir" on that storage, or name another `root.pool`'),
+  },
+  {
     words: /not available$|not supported|does not support|wrong content type|currently not implemented/,
     ...unsupported,
   },
@@ -188,6 +203,28 @@ const rows: readonly Row[] = [
     kind: 'unavailable',
     reason: 'storage',
   },
+  {
+    words: /unsupported [\w ]+ (?:version|release) '|unable to detect OS distribution|no such OS type/,
+    ...foreign,
+  },
+  {
+    words: /version '[^']*' is too old|unable to read version info|unrecognized \w+ (?:version|rel)/,
+    ...foreign,
+  },
+  {
+    words: /file does not look like a template|no 'sbin' directory|less than 10 members in archive/,
+    ...precondition('image', 'name a root file system: an archive with an init in it'),
+  },
+  {
+    words: /failed to verify file/,
+    ...precondition('image', 'its ending must tell what it is: a ".img" is taken for qcow2'),
+  },
+  {
+    words: /MTU size '\d+' is bigger than bridge MTU/,
+    ...precondition('mtu', 'give the network no more than the bridge has'),
+  },
+  { words: /vlans? .*not allowed on vnet/, ...precondition('vlan', 'a virtual network has its own VLAN') },
+  { words: /storage '[^']*' is disabled/, ...precondition('storage-disabled') },
   {
     words: /no options specified|unable to parse|not look like|unable to use snapshot name|is invalid/,
     ...invalid,

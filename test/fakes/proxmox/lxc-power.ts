@@ -133,20 +133,21 @@ function shutdownContainer(call: Call): string {
   );
 }
 
-/** Asks, waits as long as it may, and kills only where that was asked for. */
+/** Asks, waits as long as it may, and kills only where that was asked for, or it is to start again. */
 export async function shutDownContainer(call: Call, control: TaskControl, why: string): Promise<void> {
   const { parameters, world, node } = call;
   const guest = world.needGuest(node, 'lxc', parameters['vmid'] ?? '');
   checkUnlocked(guest);
   const timeoutMs = Number(parameters['timeout'] ?? (why === 'migrate' ? 180 : 60)) * 1000;
   const { shutdownMs } = guest.inside;
-  if (shutdownMs <= timeoutMs) {
-    await control.passes(shutdownMs);
-  } else {
-    await control.passes(timeoutMs);
-    const gentle = parameters['forceStop'] === '1' ? '' : ' --nokill';
-    const command = `lxc-stop -n ${guest.vmid}${gentle} --timeout ${timeoutMs / 1000}`;
-    if (gentle !== '') throw new Error(`command '${command}' failed: exit code 1`);
+  await control.passes(Math.min(shutdownMs, timeoutMs));
+  const isEnded = parameters['forceStop'] === '1' || why === 'reboot';
+  if (shutdownMs > timeoutMs && !isEnded) {
+    const command = `lxc-stop -n ${guest.vmid} --nokill --timeout ${timeoutMs / 1000}`;
+    control.log(`command '${command}' failed: exit code 1`);
+    // It may yet, for as long again.
+    await control.passes(timeoutMs + 5000);
+    throw new Error('container did not stop');
   }
   halt(guest);
 }

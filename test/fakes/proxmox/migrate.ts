@@ -3,7 +3,7 @@ import { parameterFailure, refusal } from './failure.ts';
 import { bareKey, disksOf, type Disk } from './guest-disks.ts';
 import type { Kind } from './guest-life.ts';
 import { begin, checkUnlocked, guestOf, halt, lockFileOf, managedByHa } from './guest-life.ts';
-import { formatParts, parseList } from './guest-property.ts';
+import { formatParts, parseList, parseParts } from './guest-property.ts';
 import { needStorage, pathOf, storageOf } from './guest-volumes.ts';
 import { requestHaMigration } from './ha-resources.ts';
 import { shutDownContainer } from './lxc-power.ts';
@@ -89,6 +89,7 @@ async function moveContainer(work: Migration): Promise<void> {
   const { call, guest, target, control } = work;
   const { world, parameters } = call;
   const restart = guest.status === 'running' && parameters['restart'] === '1';
+  checkContainer(work);
   if (guest.status === 'running' && !restart)
     throw new Error('lxc live migration is currently not implemented');
   if (restart) {
@@ -102,7 +103,15 @@ async function moveContainer(work: Migration): Promise<void> {
     work,
     `starting migration of CT ${guest.vmid} to node '${target}' (${world.nodes.get(target)?.ip ?? ''})`,
   );
-  for (const disk of disksOf(world, guest)) await moveContainerDisk(work, disk);
+  try {
+    for (const disk of disksOf(world, guest)) await moveContainerDisk(work, disk);
+  } catch (error) {
+    say(work, 'aborting phase 1 - cleanup resources');
+    say(work, 'start final cleanup');
+    if (restart) say(work, 'start container on source node');
+    if (restart) begin(world, guest);
+    throw error;
+  }
   say(work, 'start final cleanup');
   await control.passes(700);
   moveConfig(world, guest, target);
@@ -113,6 +122,26 @@ async function moveContainer(work: Migration): Promise<void> {
   begin(world, guest);
 }
 
+/** Before it is stopped. */
+function checkContainer(work: Migration): void {
+  const { call, guest, target } = work;
+  const { world } = call;
+  for (const [key, value] of Object.entries(guest.config).filter(([name]) =>
+    /^(?:rootfs|mp\d+)$/.test(name),
+  )) {
+    const parts = parseParts(value, 'volume');
+    if (parts.get('volume')?.startsWith('/') === true && parts.get('shared') !== '1')
+      throw new Error(`cannot migrate local bind mount point '${key}'`);
+  }
+  for (const disk of disksOf(world, guest)) {
+    const id = isShared(world, disk) ? storageOf(disk.volid) : storageFor(work, disk);
+    const definition = world.storages.definitions.get(id);
+    if (definition === undefined) throw new Error(`storage '${id}' does not exist`);
+    if (!world.storages.isOn(definition, target))
+      throw new Error(`storage '${id}' is not available on node '${target}'`);
+  }
+}
+
 async function moveContainerDisk(work: Migration, disk: Disk): Promise<void> {
   const { call, guest, control } = work;
   if (isShared(call.world, disk)) {
@@ -120,11 +149,9 @@ async function moveContainerDisk(work: Migration, disk: Disk): Promise<void> {
     return;
   }
   say(work, `found local volume '${disk.volid}' (in current VM config)`);
-  if (
-    guest.snapshots.size > 0 &&
-    call.world.storages.definitions.get(storageOf(disk.volid))?.type !== 'zfspool'
-  ) {
-    say(work, `ERROR: can't migrate local volume '${disk.volid}': non-migratable snapshot exists`);
+  const type = call.world.storages.definitions.get(storageOf(disk.volid))?.type ?? '';
+  if (guest.snapshots.size > 0 && type !== 'zfspool' && type !== 'btrfs') {
+    say(work, `can't migrate local volume '${disk.volid}': non-migratable snapshot exists`);
     throw new Error("can't migrate CT - check log");
   }
   const bytes = disk.volume?.sizeBytes ?? 0;

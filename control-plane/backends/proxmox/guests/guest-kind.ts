@@ -104,9 +104,9 @@ export interface GuestCalls {
   configure(changes: Pick<GuestChanges, 'set' | 'unset'>, digest: string): GuestCall;
   grow(disk: string, sizeGib: number): GuestCall;
   start(): GuestCall;
-  /** Asks it to stop; its task fails where it did not within the time. */
-  shutdown(timeoutS: number): GuestCall;
-  /** Asks it to stop, and starts it again; its task fails where it did not stop within the time. */
+  /** Asks it to stop. Its task fails where it did not in time; `isEndedThen`: it may be ended instead. */
+  shutdown(timeoutS: number, isEndedThen: boolean): GuestCall;
+  /** Asks it to stop, and starts it again. After the time it is ended, or its task fails. */
   reboot(timeoutS: number): GuestCall;
   /** `isLeftToHa`: HA has the last word, and takes no hint at shutdowns that are under way. */
   stop(isLeftToHa: boolean): GuestCall;

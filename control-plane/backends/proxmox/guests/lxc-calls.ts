@@ -25,8 +25,13 @@ export function lxcCalls({ node, vmid }: GuestPlace): GuestCalls {
         size: `${sizeGib}G`,
       }),
     start: () => guestCall('POST /nodes/{node}/lxc/{vmid}/status/start', place),
-    shutdown: (timeoutS) =>
-      guestCall('POST /nodes/{node}/lxc/{vmid}/status/shutdown', { ...place, timeout: timeoutS }),
+    // Where it is not ended then, as much time passes once more before its task gives up.
+    shutdown: (timeoutS, isEndedThen) =>
+      guestCall('POST /nodes/{node}/lxc/{vmid}/status/shutdown', {
+        ...place,
+        timeout: timeoutS,
+        ...(isEndedThen && { forceStop: true }),
+      }),
     reboot: (timeoutS) =>
       guestCall('POST /nodes/{node}/lxc/{vmid}/status/reboot', { ...place, timeout: timeoutS }),
     // A shutdown that it does not heed holds its lock for as long as that waits; HA ends that itself.

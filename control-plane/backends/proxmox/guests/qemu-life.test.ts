@@ -198,7 +198,7 @@ describe.each(['8.4.21', '9.2.11'] as const)('a virtual machine on %s', (version
     expect(await world.ask(calls.status())).toMatchObject({ qmpstatus: 'paused' });
     await world.ask(calls.resume());
     expect(await world.ask(calls.status())).toMatchObject({ qmpstatus: 'running' });
-    await world.ask(calls.shutdown(30));
+    await world.ask(calls.shutdown(30, true));
     expect(await world.ask(calls.status())).toMatchObject({ status: 'stopped' });
     await world.ask(calls.destroy());
     await expect(configOf(world)).rejects.toMatchObject({ kind: 'not-found' });

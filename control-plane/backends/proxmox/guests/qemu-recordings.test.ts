@@ -239,7 +239,7 @@ describe.each(versions)('the schema of %s', (version) => {
       calls.config(),
       calls.pending(),
       calls.start(),
-      calls.shutdown(30),
+      calls.shutdown(30, true),
       calls.stop(false),
       calls.pause(),
       calls.resume(),
