@@ -44,6 +44,50 @@ const seen: readonly (readonly [words: string, kind: string, reason: string])[] 
     'exists',
   ],
   ['update pools failed: VM 7320 is already a pool member', 'already-exists', 'member'],
+  // Of virtual machines
+  ['VM is paused - cannot shutdown', 'failed-precondition', 'paused'],
+  ['MAX 8 vcpus allowed per VM on this node', 'failed-precondition', 'processors'],
+  [
+    "netdev net0: MTU '9000' is bigger than the bridge MTU '1500' - adjust the MTU",
+    'failed-precondition',
+    'mtu',
+  ],
+  ["Built-in cputype 'nope' is not defined (missing 'custom-' prefix?)", 'invalid-argument', 'invalid'],
+  ['balloon value too large (must be smaller than assigned memory)', 'invalid-argument', 'invalid'],
+  ['Failed to obtain guest migration lock - replication running?', 'aborted', 'locked'],
+  ['clone failed: unexpected state change', 'aborted', 'locked'],
+  ['unable to rollback to incomplete snapshot (snapstate = prepare)', 'failed-precondition', 'snapshot'],
+  ["you can't rollback if vm is a template", 'failed-precondition', 'template'],
+  [
+    "snapshot 'a' needed by replication job '100-0' - run replication first",
+    'failed-precondition',
+    'replication',
+  ],
+  ["can't migrate VM which uses local devices: hostpci0", 'failed-precondition', 'local-devices'],
+  ["ide3 - cloud-init drive is already attached at 'ide2'", 'failed-precondition', 'cloud-init'],
+  [
+    "cannot import from 'local:import/a.qcow2' - could not get size of local:import/a.qcow2",
+    'failed-precondition',
+    'image',
+  ],
+  [
+    "qemu-img: Could not open '/var/tmp/a.qcow2': Image is not in qcow2 format",
+    'failed-precondition',
+    'image',
+  ],
+  ["storage 'nas' is disabled", 'failed-precondition', 'storage'],
+  ["local: content type 'images' is not available on storage 'local'", 'failed-precondition', 'storage'],
+  [
+    "unsupported format 'qcow2' at /usr/share/perl5/PVE/Storage/LvmThinPlugin.pm line 80.",
+    'failed-precondition',
+    'unsupported',
+  ],
+  ['missing privileges to access nas:7200/vm-7200-disk-0.raw', 'permission-denied', 'rights'],
+  [
+    "lvcreate 'pve/vm-100-disk-0' error:   Cannot create new thin volume, free space in thin pool pve/data reached threshold.",
+    'resource-exhausted',
+    'storage-full',
+  ],
   // What keeps a machine where it is
   [
     "can't migrate local disk 'local-lvm:vm-100-disk-0': online storage migration not possible if non-replicated snapshot exists",

@@ -73,6 +73,10 @@ const rows: readonly Row[] = [
   { words: /no quorum|cluster not ready/, ...quorum },
   { words: /unable to open file '\/etc\/pve\/.* - (?:Permission denied|Read-only)/, ...quorum },
   { words: /got lock request timeout|got lock timeout|unable to acquire .*lock|cfs-lock '/, ...locked },
+  {
+    words: /Failed to obtain guest migration lock|unexpected state change|changed state unexpectedly/,
+    ...locked,
+  },
   { words: /can't a?c?quire lock|can't lock file|error getting lock|trying to acquire lock/, ...locked },
   {
     words: /\bis locked(?: \(|$)/,
@@ -97,7 +101,11 @@ const rows: readonly Row[] = [
 
   { words: /only root can pass arbitrary/i, ...invalid },
   { words: /[Oo]nly root (?:can|may)|only allowed for root@pam|need proper ticket/, ...root },
-  { words: /Permission check failed/, kind: 'permission-denied', reason: 'rights' },
+  {
+    words: /Permission check failed|missing privileges to access/,
+    kind: 'permission-denied',
+    reason: 'rights',
+  },
 
   { words: /agent is in frozen state/, ...precondition('frozen', 'let its file systems go on: drover thaw') },
   { words: /Failed to execute child process/, ...precondition('command') },
@@ -111,7 +119,8 @@ const rows: readonly Row[] = [
   },
   { words: /guest agent/i, ...guestAgent },
   { words: /No space left|out of (?:data )?space|not enough (?:free )?space|[Qq]uota exceeded/, ...full },
-  { words: /insufficient (?:free )?space|no free space|lvcreate .* free extents/, ...full },
+  { words: /insufficient (?:free )?space|no free space|lvcreate .* free extents/i, ...full },
+  { words: /free space in (?:thin )?pool .* (?:reached|threshold)/i, ...full },
   { words: /Cannot allocate memory|out of memory/i, kind: 'resource-exhausted', reason: 'memory' },
   { words: /free VM ?ID/i, kind: 'resource-exhausted', reason: 'vmids' },
 
@@ -155,7 +164,38 @@ const rows: readonly Row[] = [
     ...precondition('protected', 'take the protection away first, if it is really meant'),
   },
   { words: /still in use|used in HA|used by|contains snapshots|is not empty|has snapshots/, ...inUse },
-  { words: /if it's a template|template to a template/, ...precondition('template') },
+  { words: /if (?:it's|vm is) a template|template to a template/, ...precondition('template') },
+  { words: /VM is paused/, ...precondition('paused', 'resume it first, or end it') },
+  {
+    words: /MAX \d+ vcpus allowed/,
+    ...precondition('processors', 'fewer cores, or a node that has as many'),
+  },
+  {
+    words: /bridge MTU/,
+    ...precondition('mtu', 'a smaller mtu of its network, or a larger one of the bridge'),
+  },
+  {
+    words: /incomplete snapshot/,
+    ...precondition('snapshot', 'remove that snapshot: it was never finished'),
+  },
+  {
+    words: /needed by replication job|Cannot live-migrate replicated/,
+    ...precondition('replication', 'see to the replication jobs of the guest'),
+  },
+  {
+    words: /uses local devices|missing mapped devices|uses following mapped devices/,
+    ...precondition('local-devices'),
+  },
+  { words: /Too many unused volumes/, ...precondition('unused', 'remove its unused disks') },
+  { words: /drive is already attached/, ...precondition('cloud-init') },
+  {
+    words: /Image is not in \w+ format|could not get (?:file )?size of|failed to query (?:file|size) inf/i,
+    ...precondition('image', 'see that the image is whole, and what its name says: qcow2, raw or vmdk'),
+  },
+  {
+    words: /storage '[^']*' is disabled|ontent type '[^']*' is not available on/,
+    ...precondition('storage', 'see the storages of that node, and what each takes'),
+  },
   {
     words: /KVM virtualisation configured, but not available/,
     ...precondition(
@@ -175,6 +215,7 @@ const rows: readonly Row[] = [
     words: /not available$|not supported|does not support|wrong content type|currently not implemented/,
     ...unsupported,
   },
+  { words: /unsupported format|cannot migrate from storage type|no matching import/, ...unsupported },
   { words: /unable to shrink|shrinking disks|cannot mount .* for storage type/, ...unsupported },
   { words: /too large for file format|cannot be deleted|'allow-move' is not set/, ...unsupported },
   {
@@ -230,6 +271,7 @@ const rows: readonly Row[] = [
     ...invalid,
   },
   { words: /unable to delete required|not allowed for|cannot be used together|format error/, ...invalid },
+  { words: /balloon value too large|minimum memory must be|cputype '[^']*' is not defined/, ...invalid },
   { words: /validation error|unknown option|wrong file extension|same time/, ...invalid },
   { words: /got timeout|timed out/, kind: 'deadline-exceeded', reason: 'timeout' },
   { words: /start failed|startup for container/, ...precondition('start') },

@@ -95,6 +95,14 @@ export function normaliseQemuValue(
   return value;
 }
 
+/** Windows stays on the version of the machine that it was installed on; others take the newest. */
+export function pinnedMachine(major: number, config: Readonly<Record<string, string>>): string | undefined {
+  const [type = '', ...rest] = (config['machine'] ?? '').split(',');
+  if (!/^w/.test(config['ostype'] ?? '') || !/^(?:|pc|q35)$/.test(type)) return undefined;
+  const version = major === 8 ? '9.2+pve1' : '10.0+pve1';
+  return [`pc-${type === 'q35' ? 'q35' : 'i440fx'}-${version}`, ...rest].join(',');
+}
+
 export const formatDrive = (parts: Parts): string => formatParts(parts, 'file');
 
 /** As GET config answers a value: memory is text, a password is never shown. */

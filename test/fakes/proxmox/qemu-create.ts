@@ -6,7 +6,7 @@ import { free, needStorage } from './guest-volumes.ts';
 import { addHaResource } from './ha-resources.ts';
 import { requireForMachine } from './machine-rights.ts';
 import { checkMayCreate, checkPool, takenText } from './lxc-create.ts';
-import { defaultBoot, isDrive, normaliseQemuValue } from './qemu-config.ts';
+import { defaultBoot, isDrive, normaliseQemuValue, pinnedMachine } from './qemu-config.ts';
 import { checkDrive, makeDrive } from './qemu-disks.ts';
 import { startMachineTask } from './qemu-power.ts';
 import type { Call } from './route.ts';
@@ -92,6 +92,11 @@ async function make(call: Call, guest: Guest, control: TaskControl, made: string
   const isDisc = (key: string): boolean => config[key]?.includes('media=cdrom') === true;
   for (const key of keys.toSorted((one, other) => Number(isDisc(other)) - Number(isDisc(one)))) {
     config[key] = await makeDrive({ world, guest, control, made }, key, config[key] ?? '');
+  }
+  const machine = pinnedMachine(world.major, config);
+  if (machine !== undefined) {
+    config['machine'] = machine;
+    control.log(`pinning machine type to '${machine}' for Windows guest OS`);
   }
   const boot = defaultBoot(config);
   if (config.boot === undefined && boot !== 'order=') config.boot = boot;

@@ -22,7 +22,7 @@ interface Option {
   /** The sub-key that it is about, which may stand without its name; the others stay. Left out: all of it. */
   readonly part?: string;
   readonly wanted: (spec: InstanceSpec) => Scalar | undefined;
-  readonly found: (config: Configuration) => Scalar | undefined;
+  readonly found: (config: Configuration, spec: InstanceSpec) => Scalar | undefined;
 }
 
 export const vmOf = ({ vm }: Pick<InstanceSpec, 'vm'>): VmOptions => vm ?? plainVmOptions;
@@ -37,6 +37,15 @@ const isOff = (value: unknown): boolean => value !== undefined && !isOn(value);
 /** Whether it starts when its node boots. */
 const startsOnBoot = (spec: InstanceSpec): boolean =>
   spec.restart.policy !== 'never' && clusterOf(spec).onBoot;
+
+/** The cluster keeps Windows to the version of its machine that it began with: that is no other kind. */
+function foundMachine(config: Configuration, spec: InstanceSpec): string | undefined {
+  const found = partOf('machine', 'type')(config);
+  const { osType, machine } = vmOf(spec);
+  const pinned = osType.startsWith('w') ? /^pc-(i440fx|q35)-\d/.exec(found ?? '')?.[1] : undefined;
+  const plain = pinned === 'i440fx' ? ['', 'pc'] : ['q35'];
+  return pinned !== undefined && plain.includes(machine) ? machine || undefined : found;
+}
 
 const options: readonly Option[] = [
   {
@@ -70,7 +79,7 @@ const options: readonly Option[] = [
     key: 'machine',
     part: 'type',
     wanted: (spec) => vmOf(spec).machine || undefined,
-    found: partOf('machine', 'type'),
+    found: foundMachine,
   },
   {
     key: 'agent',
@@ -135,7 +144,7 @@ export function optionChanges(spec: InstanceSpec, config: Configuration): Change
   const unset: string[] = [];
   for (const { key, part, wanted, found } of options) {
     const value = wanted(spec);
-    if (value === found(config)) continue;
+    if (value === found(config, spec)) continue;
     const text = part === undefined ? value : merged(textOf(config[key]), part, value);
     if (text === undefined || text === '') unset.push(key);
     else set[key] = text;

@@ -179,6 +179,18 @@ describe('a virtual machine of a cluster', () => {
     });
   });
 
+  it.each([
+    ['8.4', 'local:1,version=v2.0'],
+    ['9.0', 'local:1,version=v2.0'],
+    ['9.1', 'local:1,version=v2.0,format=qcow2'],
+  ])('has a TPM in the format that %s can have', (version, tpmstate0) => {
+    const [major = 0, minor = 0] = version.split('.').map(Number);
+    const spec = { ...plain, vm: { ...plainVmOptions, tpm: true } };
+    const image = { kind: 'import', volid: 'local:import/a.qcow2' } as const;
+    const there = { ...onFiles, version: { major, minor }, image, mark };
+    expect(qemuKind.create(spec, there).parameters).toMatchObject({ tpmstate0 });
+  });
+
   it('has an empty disk and a drive to install from where its image is one', () => {
     const image = { kind: 'iso', volid: 'nas:iso/alpine.iso' } as const;
     expect(qemuKind.create(plain, { ...context, image, mark }).parameters).toMatchObject({
@@ -297,6 +309,24 @@ describe('a virtual machine of a cluster', () => {
       changes: {
         set: { bios: 'ovmf', efidisk0: 'local:1,efitype=4m', tpmstate0: 'local:1,version=v2.0' },
       },
+    },
+    {
+      name: 'a version of its machine, which Windows is kept to',
+      spec: { vm: { ...plainVmOptions, osType: 'win11', machine: 'q35' } },
+      config: { ostype: 'win11', machine: 'pc-q35-9.2+pve1' },
+      changes: {},
+    },
+    {
+      name: 'another kind of machine than Windows is kept to',
+      spec: { vm: { ...plainVmOptions, osType: 'win11', machine: 'q35' } },
+      config: { ostype: 'win11', machine: 'pc-i440fx-9.2+pve1' },
+      changes: { set: { machine: 'q35' } },
+    },
+    {
+      name: 'a version of its machine that nobody asks for',
+      spec: {},
+      config: { machine: 'pc-i440fx-8.1' },
+      changes: { unset: ['machine'] },
     },
     {
       name: 'a TPM that is there',

@@ -126,7 +126,7 @@ function creation(spec: InstanceSpec, context: MakeContext, image: Volume): Gues
     boot: isEmpty ? `order=${root};${iso}` : `order=${root}`,
     ...newCloudInit(spec, storage),
     ...(bios === 'ovmf' && { efidisk0: newFirmware(storage, context) }),
-    ...(tpm && { tpmstate0: newTpm(storage) }),
+    ...(tpm && { tpmstate0: newTpm(storage, context) }),
     ...Object.fromEntries(
       spec.assigned.attachments.map((each, place) => [`net${place}`, newVmInterface(each)]),
     ),
@@ -148,11 +148,20 @@ function creation(spec: InstanceSpec, context: MakeContext, image: Volume): Gues
 
 /** Without secure boot: the keys for it are in few images. */
 function newFirmware(storage: string, context: SpecContext): string {
-  const format = context.diskFormat?.(storage) ?? '';
-  return `${storage}:1,efitype=4m${format === '' ? '' : `,format=${format}`}`;
+  return `${storage}:1,efitype=4m${formatPart(storage, context)}`;
 }
 
-const newTpm = (storage: string): string => `${storage}:1,version=v2.0`;
+/** Before 9.1 its state is raw and nothing else, so that in a directory nothing takes snapshots of it. */
+function newTpm(storage: string, context: SpecContext): string {
+  const { major, minor } = context.version;
+  const hasChoice = major > 9 || (major === 9 && minor >= 1);
+  return `${storage}:1,version=v2.0${hasChoice ? formatPart(storage, context) : ''}`;
+}
+
+function formatPart(storage: string, { diskFormat }: SpecContext): string {
+  const format = diskFormat?.(storage) ?? '';
+  return format === '' ? '' : `,format=${format}`;
+}
 
 type Template = Extract<MakeContext['image'], { readonly kind: 'guest' }>;
 
@@ -203,7 +212,7 @@ function firmwareChanges(spec: InstanceSpec, config: Configuration, context: Spe
   return {
     set: {
       ...(bios === 'ovmf' && config['efidisk0'] === undefined && { efidisk0: newFirmware(storage, context) }),
-      ...(tpm && config['tpmstate0'] === undefined && { tpmstate0: newTpm(storage) }),
+      ...(tpm && config['tpmstate0'] === undefined && { tpmstate0: newTpm(storage, context) }),
     },
     unset: [],
   };
