@@ -260,6 +260,20 @@ describe('exit codes and errors', () => {
       undefined,
       /longer --timeout/,
     ],
+    [
+      'a delete of what was adopted, with a yes to everything',
+      1,
+      ['delete', 'intranet', '--yes', '--detach'],
+      undefined,
+      /lab\/101 of intranet was adopted[^]*drover release intranet/,
+    ],
+    [
+      'a delete of what was adopted, when that is said',
+      0,
+      ['delete', 'intranet', '--yes', '--destroy-adopted', '--detach'],
+      undefined,
+      /^$/,
+    ],
     ['a delete that nobody confirmed', 2, ['delete', 'web'], undefined, /--yes/],
     ['the exit code of a command inside', 137, ['exec', 'web-x7k2p', '--', '/bin/cat'], 'typed', /^$/],
   ];

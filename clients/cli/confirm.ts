@@ -2,6 +2,10 @@ import { createInterface } from 'node:readline/promises';
 import { DroverError } from '#shared/errors.ts';
 import type { CommandContext } from './command.ts';
 
+/** A person sits there, and has not said yes to everything. */
+export const isAsked = ({ global, terminal }: CommandContext): boolean =>
+  !global.yes && global.input && terminal.inIsTty && terminal.errIsTty;
+
 /**
  * Something dangerous wants the name typed, or --yes. Without a terminal nobody is asked: then it is
  * refused.
@@ -9,7 +13,7 @@ import type { CommandContext } from './command.ts';
 export async function confirm(what: string, name: string, context: CommandContext): Promise<void> {
   const { global, terminal, signal } = context;
   if (global.yes) return;
-  if (!global.input || !terminal.inIsTty || !terminal.errIsTty) {
+  if (!isAsked(context)) {
     throw new DroverError('invalid-argument', `to ${what} needs a yes, and nobody can be asked here`, {
       nextStep: 'add --yes',
     });

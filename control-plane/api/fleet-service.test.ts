@@ -50,7 +50,10 @@ async function apply(
   requestId = systemRandom.uuidV4(),
 ): Promise<ApplyResult> {
   const request = PlanRequest.fromPartial({ documents: [documentOf(name, spec)] });
-  const { results } = await service.apply({ ...request, requestId, planRevision: 0n }, contextOf('Apply'));
+  const { results } = await service.apply(
+    { ...request, requestId, planRevision: 0n, destroyAdopted: false },
+    contextOf('Apply'),
+  );
   const [result] = results;
   if (result === undefined) throw new Error('no result');
   return result;
@@ -111,14 +114,14 @@ describe('apply, scale and delete', () => {
     await apply('web');
     await ready('web');
     const scaled = await service.scaleWorkload(
-      { requestId: systemRandom.uuidV4(), project, name: 'web', replicas: 3 },
+      { requestId: systemRandom.uuidV4(), project, name: 'web', replicas: 3, destroyAdopted: false },
       contextOf('ScaleWorkload'),
     );
     expect(scaled.result?.change).toBe('changed');
     await ready('web', 3);
     const remove = (name: string) =>
       service.deleteWorkload(
-        { requestId: systemRandom.uuidV4(), project, name },
+        { requestId: systemRandom.uuidV4(), project, name, destroyAdopted: false },
         contextOf('DeleteWorkload'),
       );
     await expect(remove('wbe')).rejects.toMatchObject({ kind: 'not-found', nextStep: 'did you mean "web"?' });
@@ -155,7 +158,8 @@ describe('apply, scale and delete', () => {
     expect(workloads[0]).toMatchObject({ name: 'web', change: 'create' });
     expect(workloads[0]?.placements.map(({ node }) => node)).toEqual(['h1', 'h2']);
     await apply('web', { replicas: 2 });
-    const late = { ...request, requestId: systemRandom.uuidV4(), planRevision: revision };
+    const head = { requestId: systemRandom.uuidV4(), destroyAdopted: false };
+    const late = { ...request, ...head, planRevision: revision };
     await expect(service.apply(late, contextOf('Apply'))).rejects.toMatchObject({ reason: 'plan-outdated' });
   });
 });

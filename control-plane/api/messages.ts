@@ -14,6 +14,7 @@ import { rolloutWorld } from '../rollout-world.ts';
 import { instanceMessage, operationProgress, workloadStatus } from '../status.ts';
 import { freeIn } from '../store/address-space.ts';
 import { heldIn, spacesOf } from '../store/network-use.ts';
+import { adoptedGuests, guestName } from '../store/spare-adopted.ts';
 import type { Snapshot } from '../store/store.ts';
 import type { HandlerDeps } from './handler.ts';
 
@@ -35,7 +36,8 @@ export function presentMoment({ store, view, clock }: Pick<HandlerDeps, 'store' 
 export function workloadMessage(workload: Workload, { snapshot, world }: Moment): WireWorkload {
   const { name, project } = workload.metadata;
   const instances = snapshot.instancesOfWorkload(name, project);
-  return formatWorkload(workload, workloadStatus(workload, instances, world));
+  const adopted = adoptedGuests(snapshot, { name, project }).map(guestName);
+  return formatWorkload(workload, workloadStatus(workload, instances, world), adopted);
 }
 
 export function instanceMessageOf(instance: Instance, { snapshot, world }: Moment): WireInstance {

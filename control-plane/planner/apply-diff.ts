@@ -49,7 +49,7 @@ export interface PlanWorld {
 /**
  * What an apply of the documents would do: the transaction of the apply itself, never committed, then
  * rollout and scheduler on its outcome until there is nothing left to do. Throws what the apply would
- * throw. Pure.
+ * throw, but for guests that were adopted. Pure.
  */
 export function planApply(documents: ApplyDocuments, world: PlanWorld): ApplyPlan {
   const { snapshot, nowMs } = world;
@@ -78,7 +78,8 @@ const putOfNetwork = (document: NetworkDocument): PutNetwork => ({
 const putOf = (document: WorkloadDocument): PutWorkload => {
   const { name } = document;
   const ids = { workloadId: `new-${name}`, operationId: `plan-${name}` };
-  return { document, ...ids, caller: 'plan', planRevision: 0 };
+  // What it would take is told where it is planned.
+  return { document, ...ids, caller: 'plan', planRevision: 0, destroyAdopted: true };
 };
 
 const kinds = { created: 'create', changed: 'change', unchanged: 'none' } as const;

@@ -144,7 +144,11 @@ function act(run: Run, action: RolloutAction): void {
     put(run, { ...instance, intent: 'remove' });
     if (instance.node === undefined) return;
     const { name } = instance.metadata;
-    run.steps.push({ kind: 'remove', instance: name, node: instance.node, detail: because });
+    const detail =
+      run.tx.get('cluster-guest', instance.metadata.id)?.adopted === true
+        ? `${because}; it was adopted: apply wants --destroy-adopted for that`
+        : because;
+    run.steps.push({ kind: 'remove', instance: name, node: instance.node, detail });
   }
   if (action.kind === 'update') update(run, action);
   if (action.kind !== 'add') return;

@@ -39,7 +39,7 @@ type Way =
   | { readonly kind: 'blocked'; readonly because: string };
 
 /** Its image is the guest itself: what takes its place would have nothing to be made from. */
-const isOneOfAKind = ({ spec }: Instance): boolean => spec.image.startsWith('proxmox:guest/');
+export const isOneOfAKind = ({ spec }: Instance): boolean => spec.image.startsWith('proxmox:guest/');
 
 /** How an old copy becomes what is wanted. */
 function wayOf(instance: Instance, { spec }: Workload, template: InstanceTemplate, world: RolloutWorld): Way {

@@ -1,6 +1,7 @@
 import { DroverError } from '#shared/errors.ts';
 import { runningOperation } from './finish-operation.ts';
 import { putOperation } from './put-operation.ts';
+import { spareAdopted } from './spare-adopted.ts';
 import type { Transaction } from './store.ts';
 
 export interface DeleteWorkload {
@@ -9,11 +10,14 @@ export interface DeleteWorkload {
   /** UUIDv7. */
   readonly operationId: string;
   readonly caller: string;
+  /** Guests that were adopted go with their disks. */
+  readonly destroyAdopted?: boolean;
 }
 
 /**
  * Asks for the end of a workload: it stays until nothing of it is left anywhere. Answers the operation that
- * carries it out, the one under way where it is being deleted already. not-found.
+ * carries it out, the one under way where it is being deleted already. not-found; failed-precondition, reason
+ * adopted: a guest of it was there before Drover.
  */
 export function deleteWorkload(tx: Transaction, request: DeleteWorkload, nowMs: number): string {
   const { project, name, operationId, caller } = request;
@@ -23,6 +27,9 @@ export function deleteWorkload(tx: Transaction, request: DeleteWorkload, nowMs: 
   if (before.deletingSinceMs !== undefined) {
     const running = runningOperation(tx, name, project);
     if (running?.kind === 'delete') return running.id;
+  } else {
+    const { destroyAdopted = false } = request;
+    spareAdopted(tx, { project, name, replicas: 0, destroyAdopted }, nowMs);
   }
 
   const generation = before.metadata.generation + 1;

@@ -8,6 +8,7 @@ import { checkClaims } from './check-claims.ts';
 import { runningOperation } from './finish-operation.ts';
 import { keptResolution, sameTemplate } from './instance-template.ts';
 import { putOperation } from './put-operation.ts';
+import { spareAdopted } from './spare-adopted.ts';
 import type { Transaction } from './store.ts';
 
 /** Ids are drawn before the transaction, which may run more than once. */
@@ -20,6 +21,8 @@ export interface PutWorkload {
   readonly caller: string;
   /** The revision of the plan that is applied; zero: none. */
   readonly planRevision: number;
+  /** Guests that were adopted go with their disks. */
+  readonly destroyAdopted?: boolean;
 }
 
 export interface PutResult {
@@ -32,7 +35,8 @@ export interface PutResult {
 /**
  * Makes a workload as one document says; a document that changes nothing writes nothing. The generation
  * grows when the spec changes, and with labels alone nothing has to be carried out. aborted: the workload
- * is not at the revision that was expected; failed-precondition: it is being deleted.
+ * is not at the revision that was expected; failed-precondition: it is being deleted; reason adopted: fewer
+ * copies than guests of it that were there before Drover.
  */
 export function putWorkload(tx: Transaction, put: PutWorkload, nowMs: number): PutResult {
   const { document, caller } = put;
@@ -56,6 +60,8 @@ export function putWorkload(tx: Transaction, put: PutWorkload, nowMs: number): P
   }
   const workload = withSpec({ ...before, metadata }, spec);
   checkClaims(tx, { workload: name, project }, spec.volumes);
+  const { replicas } = spec;
+  spareAdopted(tx, { project, name, replicas, destroyAdopted: put.destroyAdopted ?? false }, nowMs);
   tx.put('workload', id, workload, project);
   const operation = { id: put.operationId, kind: 'apply', caller, total: spec.replicas } as const;
   putOperation(tx, workload, operation, nowMs);

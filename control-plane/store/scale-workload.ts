@@ -2,6 +2,7 @@ import { DroverError } from '#shared/errors.ts';
 import { runningOperation } from './finish-operation.ts';
 import { putOperation } from './put-operation.ts';
 import { beingDeleted, type PutResult, tellChange, withSpec } from './put-workload.ts';
+import { spareAdopted } from './spare-adopted.ts';
 import type { Transaction } from './store.ts';
 
 export interface ScaleWorkload {
@@ -11,14 +12,16 @@ export interface ScaleWorkload {
   /** UUIDv7. */
   readonly operationId: string;
   readonly caller: string;
+  /** Guests that were adopted go with their disks. */
+  readonly destroyAdopted?: boolean;
 }
 
 /**
  * Sets the replicas alone; the number it has already writes nothing, and answers what is under way.
- * not-found; failed-precondition: being deleted.
+ * not-found; failed-precondition: being deleted; reason adopted: a guest of it was there before Drover.
  */
 export function scaleWorkload(tx: Transaction, scale: ScaleWorkload, nowMs: number): PutResult {
-  const { project, name, replicas, operationId, caller } = scale;
+  const { project, name, replicas, operationId, caller, destroyAdopted = false } = scale;
   const before = tx.named('workload', name, project);
   if (before === undefined)
     throw new DroverError('not-found', `there is no workload ${name}`, { subject: { workload: name } });
@@ -29,6 +32,7 @@ export function scaleWorkload(tx: Transaction, scale: ScaleWorkload, nowMs: numb
     return { workloadId: id, change: 'unchanged', operationId: underWay };
   }
 
+  spareAdopted(tx, { project, name, replicas, destroyAdopted }, nowMs);
   const workload = withSpec(before, { ...before.spec, replicas });
   tx.put('workload', id, workload, project);
   putOperation(tx, workload, { id: operationId, kind: 'scale', caller, total: replicas }, nowMs);

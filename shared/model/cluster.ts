@@ -53,6 +53,8 @@ export interface ClusterGuest {
   readonly specDigest: string;
   /** It was there before us. */
   readonly adopted: boolean;
+  /** Adopted, and somebody said that it is to go with its disks. Left out: no; it is let go as it is. */
+  readonly mayDestroy?: boolean;
   readonly changedAtMs: number;
   /** What was last asked for. Left out: adopted, and nothing was asked since; or nothing is left. */
   readonly spec?: InstanceSpec;

@@ -25,10 +25,14 @@ import { formatCondition, formatNodeCapacity, formatNodeFacts } from '#shared/wi
 import { formatAssignment } from '#shared/wire/network.ts';
 import { formatMetadata, formatWorkloadSpec } from '#shared/wire/workload.ts';
 
-export const formatWorkload = (workload: Workload, status: WorkloadStatus): WireWorkload => ({
+export const formatWorkload = (
+  workload: Workload,
+  status: WorkloadStatus,
+  adoptedGuests: readonly string[],
+): WireWorkload => ({
   metadata: formatMetadata(workload.metadata),
   spec: formatWorkloadSpec(workload.spec),
-  status: { ...status },
+  status: { ...status, adoptedGuests: [...adoptedGuests] },
 });
 
 const intents = {

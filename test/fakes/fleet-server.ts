@@ -215,7 +215,13 @@ const fleetHandlers: Handlers<typeof FleetServiceService> = {
   scaleWorkload: async ({ name }) => ({
     result: { workload: fakeWorkload, change: 'changed', operationId: `op-${name}` },
   }),
-  deleteWorkload: async ({ name }) => ({ operationId: `op-${name}` }),
+  deleteWorkload: async ({ name, destroyAdopted }) => {
+    if (name === 'intranet' && !destroyAdopted)
+      throw new DroverError('failed-precondition', 'lab/101 of intranet was adopted', {
+        nextStep: 'drover release intranet keeps it; --destroy-adopted removes it',
+      });
+    return { operationId: `op-${name}` };
+  },
   getInstance: async ({ instance }) => {
     if (instance !== 'web-x7k2p') throw missing('instance', instance);
     return { instance: fakeInstance };

@@ -1,4 +1,5 @@
 import type { ApplyResult } from '#shared/gen/drover/fleet/v1/fleet.ts';
+import { destroyAdopted } from '../adopted-guests.ts';
 import { type CommandContext, type Result, command, manyOption, textOption } from '../command.ts';
 import { parseRevision } from '../revision.ts';
 import { waitFor } from '../wait.ts';
@@ -18,6 +19,7 @@ export const apply = command({
   options: [
     { flags: '-f, --file <path>', help: 'a file, a directory, or - for standard input', many: true },
     { flags: '--plan-revision <revision>', help: 'refuse when a workload changed since that plan' },
+    destroyAdopted,
     ...waitOptions,
   ],
   examples: ['apply -f web.yaml', 'apply -f web.yaml --wait --timeout 2m', 'apply -f - < web.yaml'],
@@ -34,6 +36,7 @@ export const apply = command({
       documents: [...documents.messages],
       networks: [...documents.networks],
       planRevision,
+      destroyAdopted: options['destroyAdopted'] === true,
     };
     const response = await fleet.apply(request, { deadlineMs: 30_000 }).catch((error: unknown) => {
       throw documents.locate(error);

@@ -48,6 +48,7 @@ export async function apply(
     operationId: random.uuidV7(),
     caller,
     planRevision,
+    destroyAdopted: request.destroyAdopted,
   }));
   const decided = await decide(deps, head, (tx) => putDocuments(tx, { networks, workloads }, clock.nowMs()));
   return {
@@ -65,13 +66,14 @@ export async function scale(
     project: checkProject(request.project, 'project', faults),
     replicas: checkRange(request.replicas, [0, workloadLimits.replicas], 'replicas', faults),
   }));
-  const { name } = request;
+  const { name, destroyAdopted } = request;
   const caller = callerName(context.caller);
   const head = headOf(request.requestId, ScaleWorkloadRequest.encode(request).finish(), context);
   const operationId = deps.random.uuidV7();
   const result = await withNearestName(deps, name, project, () =>
     decide(deps, head, (tx) => {
-      const scaled = scaleWorkload(tx, { project, name, replicas, operationId, caller }, deps.clock.nowMs());
+      const wish = { project, name, replicas, operationId, caller, destroyAdopted };
+      const scaled = scaleWorkload(tx, wish, deps.clock.nowMs());
       checkNetworkUses(tx, [{ name, project, prefix: '' }]);
       return scaled;
     }),
@@ -85,13 +87,13 @@ export async function remove(
   deps: HandlerDeps,
 ): Promise<DeleteWorkloadResponse> {
   const project = parseOne('delete', (faults) => checkProject(request.project, 'project', faults));
-  const { name } = request;
+  const { name, destroyAdopted } = request;
   const caller = callerName(context.caller);
   const head = headOf(request.requestId, DeleteWorkloadRequest.encode(request).finish(), context);
   const drawnId = deps.random.uuidV7();
   const operationId = await withNearestName(deps, name, project, () =>
     decide(deps, head, (tx) =>
-      deleteWorkload(tx, { project, name, operationId: drawnId, caller }, deps.clock.nowMs()),
+      deleteWorkload(tx, { project, name, operationId: drawnId, caller, destroyAdopted }, deps.clock.nowMs()),
     ),
   );
   return { operationId };

@@ -105,7 +105,7 @@ describe('networks', () => {
       kind: 'failed-precondition',
       message: expect.stringMatching(/in use by workloads: web/),
     });
-    const request = { requestId: systemRandom.uuidV4(), project, name: 'web' };
+    const request = { requestId: systemRandom.uuidV4(), project, name: 'web', destroyAdopted: false };
     await service.deleteWorkload(request, contextOf('DeleteWorkload'));
     await until(async () => (await get())?.free === 253n, { what: 'all given back' });
     await until(() => control.store.snapshot().named('workload', 'web') === undefined, { what: 'web gone' });
@@ -183,7 +183,13 @@ describe('networks', () => {
   it('refuse to have more copies than a workload names addresses', async () => {
     await apply({ networks: [lan()], documents: [web({ addresses: ['10.20.0.7', '10.20.0.9'] })] });
     expect(addressesOf(await instancesOf('web', 2))).toEqual(['10.20.0.7/24', '10.20.0.9/24']);
-    const request = { requestId: systemRandom.uuidV4(), project, name: 'web', replicas: 3 };
+    const request = {
+      requestId: systemRandom.uuidV4(),
+      project,
+      name: 'web',
+      replicas: 3,
+      destroyAdopted: false,
+    };
     await expect(service.scaleWorkload(request, contextOf('ScaleWorkload'))).rejects.toMatchObject({
       kind: 'invalid-argument',
       message: expect.stringMatching(/for 3 copies/),
@@ -204,7 +210,7 @@ describe('networks', () => {
       seen.flatMap((event) => (event?.$case === 'network' ? [event.value.free] : []));
     await until(() => free().at(-1) === 252n, { what: 'one address taken' });
     expect(free()[0]).toBe(253n);
-    const request = { requestId: systemRandom.uuidV4(), project, name: 'web' };
+    const request = { requestId: systemRandom.uuidV4(), project, name: 'web', destroyAdopted: false };
     await service.deleteWorkload(request, contextOf('DeleteWorkload'));
     await until(() => control.store.snapshot().named('workload', 'web') === undefined, { what: 'web gone' });
     await service.removeNetwork({ project, name: 'lan' }, contextOf('RemoveNetwork'));

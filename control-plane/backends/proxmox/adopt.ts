@@ -7,23 +7,15 @@ import { pendingKeys } from './answer-rows.ts';
 import { type ClusterTools, versionOf } from './cluster-memory.ts';
 import { createGuestList } from './guest-list.ts';
 import type { Fence } from './fence.ts';
-import { type Configuration, type GuestKind, type GuestPlace, guestCall } from './guests/guest-kind.ts';
+import { type Configuration, type GuestKind, type GuestPlace } from './guests/guest-kind.ts';
 import { textOf } from './guests/properties.ts';
 import { configurationOf, type Look } from './look.ts';
-import {
-  isMarkTag,
-  markOf,
-  parseTags,
-  readMark,
-  withMark,
-  withoutMark,
-  withoutTags,
-  withTags,
-} from './marks.ts';
+import type { Marking } from './marking.ts';
+import { markOf, parseTags, readMark, withMark, withTags } from './marks.ts';
 import { type GuestRow, parseResources } from './observe.ts';
 import { noSuchGuest, type Orders } from './orders.ts';
 import type { OwnGuests } from './own-guests.ts';
-import { ask, perform } from './perform.ts';
+import { ask } from './perform.ts';
 import type { Settle } from './settle.ts';
 import { diskFormatOf, storageChooser } from './storages.ts';
 import type { Work } from './work.ts';
@@ -46,13 +38,14 @@ export function createAdoptions(
     readonly own: OwnGuests;
     readonly look: Look;
     readonly fence: Fence;
+    readonly marking: Marking;
     readonly settle: Settle;
     readonly orders: Orders;
     readonly work: Work;
   },
 ): Adoptions {
   const { api, memory, kinds, store, clock, name: cluster } = tools;
-  const { own, look, fence, settle, work } = parts;
+  const { own, look, fence, marking, settle, work } = parts;
 
   const list = createGuestList(tools, own);
 
@@ -102,37 +95,6 @@ export function createAdoptions(
     };
   }
 
-  /** Description and tags alone: whatever else there is stays as it is. */
-  async function writeMark(
-    kind: GuestKind,
-    place: GuestPlace,
-    change: (config: Configuration) => { readonly description: string; readonly tags: string } | undefined,
-    digest: string | undefined,
-    signal: AbortSignal,
-  ): Promise<void> {
-    for (let tries = 0; tries < mostTries; tries += 1) {
-      const config = await read(kind, place, signal);
-      const found = textOf(config['digest']);
-      const next = change(config);
-      if (next === undefined) return;
-      if (digest !== undefined && found !== digest && tries === 0) throw changedSince(place.vmid);
-      const set = Object.fromEntries(Object.entries(next).filter(([, text]) => text !== ''));
-      const unset = Object.keys(next).filter((key) => !(key in set) && config[key] !== undefined);
-      if (Object.keys(set).length + unset.length === 0) return;
-      // Without a task of its own, so that nobody comes between what was read and what is written.
-      const call = markCall(kind, place, { set, unset }, found);
-      if ((await perform(tools, call, place, signal)) === 'done') return;
-    }
-    throw new DroverError('unavailable', `the mark of guest ${place.vmid} could not be written`);
-  }
-
-  const changedSince = (vmid: number): DroverError =>
-    new DroverError('aborted', `guest ${vmid} was changed since it was looked at`, {
-      subject: { cluster, vmid: String(vmid) },
-      reason: 'digest',
-      nextStep: 'look at it again, and adopt it then',
-    });
-
   async function adopt(
     guest: { readonly vmid: number; readonly digest: string },
     { id, generation }: { readonly id: InstanceId; readonly generation: number },
@@ -161,7 +123,7 @@ export function createAdoptions(
     const isMarked = (config: Configuration): boolean =>
       readMark(textOf(config['description']))?.instanceId === id &&
       parseTags(config['tags']).includes(mark.tag);
-    await writeMark(
+    await marking.write(
       kind,
       place,
       (config) =>
@@ -186,14 +148,7 @@ export function createAdoptions(
     if (record === undefined) throw noSuchGuest(instanceId);
     await work.alone(instanceId, async () => {
       try {
-        const { place } = await look.config(record, signal);
-        const unmark = (config: Configuration) => {
-          const description = textOf(config['description']);
-          const tags = parseTags(config['tags']);
-          if (readMark(description) === undefined && !tags.some(isMarkTag)) return undefined;
-          return { description: withoutMark(description), tags: withoutTags(tags) };
-        };
-        await writeMark(kinds[record.kind], place, unmark, undefined, signal);
+        await marking.clear(record, signal);
       } catch (error) {
         // Gone, or without our mark already: there is nothing to take away.
         if (!isKind(error, 'not-found')) throw error;
@@ -210,18 +165,3 @@ export function createAdoptions(
     release,
   };
 }
-
-/** Answers may be lost again and again. */
-const mostTries = 5;
-
-const markCall = (
-  kind: GuestKind,
-  { node, vmid }: GuestPlace,
-  { set, unset }: { readonly set: Readonly<Record<string, string>>; readonly unset: readonly string[] },
-  digest: string,
-) => {
-  const parameters = { node, vmid, ...set, ...(unset.length > 0 && { delete: unset.join(',') }), digest };
-  return kind.kind === 'lxc'
-    ? guestCall('PUT /nodes/{node}/lxc/{vmid}/config', parameters)
-    : guestCall('PUT /nodes/{node}/qemu/{vmid}/config', parameters);
-};

@@ -5,12 +5,14 @@ import type { InstanceId, Network } from '#shared/model.ts';
 import { adoptGuest } from '../../store/adopt-guest.ts';
 import { forgetGuest } from '../../store/record-guest.ts';
 import { releaseGuest } from '../../store/release-guest.ts';
+import { spareAdopted } from '../../store/spare-adopted.ts';
 import { begin } from '../../../test/fakes/proxmox/guest-life.ts';
 import { openQuickWorld, phaseOf, type ProxmoxWorld } from '../../../test/proxmox-world.ts';
 import { until } from '../../../test/until.ts';
 import { tagOf } from './marks.ts';
 
 const { signal } = new AbortController();
+const wish = { project: 'default', name: 'web', replicas: 0 } as const;
 
 const network: Network = {
   metadata: {
@@ -215,3 +217,38 @@ for (const kind of ['lxc', 'qemu'] as const) {
     });
   });
 }
+
+describe.each(['lxc', 'qemu'] as const)('an adopted guest whose instance goes, %s', (kind) => {
+  it('runs on without our mark, where nobody said that it is to go too', async () => {
+    const { world, guest, vmid } = await withGuest(kind);
+    await using _world = world;
+    const { id, mark, instance } = await adopt(world, vmid);
+    await mark();
+    await until(() => phaseOf(world, id) === 'running 1', { what: 'it is ours' });
+    const before = world.server.requests.list().filter((each) => !each.startsWith('GET ')).length;
+    const order = world.order('pve2', { instanceId: id, generation: instance.metadata.generation + 1 });
+    await world.backend.removeInstance(order, 0, signal);
+    await until(() => world.state(id) === 'absent', { what: 'told absent' });
+    const writes = world.server.requests.list().filter((each) => !each.startsWith('GET '));
+    expect(writes.slice(before)).toEqual([expect.stringMatching(/^PUT .*\/config$/)]);
+    expect(guest.status).toBe('running');
+    expect(guest.config['tags']).toBe(found[kind].tags);
+    expect(guest.config.description).not.toContain('drover:');
+    const events = world.store.snapshot().list('event');
+    expect(events.findLast(({ type }) => type === 'guest.released')?.message).toContain('runs on by itself');
+    // And it can be adopted once more.
+    expect((await world.backend.inspectGuest('lab', vmid, signal)).obstacles).toEqual([]);
+  });
+
+  it('goes with its disks, where somebody said so', async () => {
+    const { world, vmid } = await withGuest(kind);
+    await using _world = world;
+    const { id, mark } = await adopt(world, vmid);
+    await mark();
+    await until(() => phaseOf(world, id) === 'running 1', { what: 'it is ours' });
+    await world.store.transact((tx) => spareAdopted(tx, { ...wish, destroyAdopted: true }, 2));
+    const order = world.order('pve2', { instanceId: id, generation: 2 });
+    await world.backend.removeInstance(order, 0, signal);
+    expect(world.server.world.guests.has(vmid)).toBe(false);
+  });
+});

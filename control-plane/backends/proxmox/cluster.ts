@@ -121,11 +121,11 @@ export function openCluster(record: Cluster, surroundings: Surroundings): LiveCl
   const own = createOwnGuests(tools);
   const fence = createFence(tools);
   const look = createLook(tools, own, fence);
-  const marking = createMarking(tools);
+  const marking = createMarking(tools, look);
   const power = createPower(tools, { own, look, marking });
   const images = createImages(tools);
   const settle = createSettle(tools, { own, look, marking, power, images });
-  const work = createWork(tools, { own, look, power, settle });
+  const work = createWork(tools, { own, look, marking, power, settle });
   const nodes = createNodes(tools, own);
   const orders = createOrders(tools, { own, power, work });
   const missing = createMissing(tools, { own, look, marking, work });
@@ -151,7 +151,7 @@ export function openCluster(record: Cluster, surroundings: Surroundings): LiveCl
     snapshots: createSnapshots(tools, { own, look, marking, orders }),
     volumes: createVolumes(tools, { own, orders }),
     stats: createStats(tools, { own, orders }),
-    adoptions: createAdoptions(tools, { own, look, fence, settle, orders, work }),
+    adoptions: createAdoptions(tools, { own, look, fence, marking, settle, orders, work }),
     moves: createMoves(tools, { own, look, orders, ha }),
     openConsole: createConsole(tools, { look, orders }),
     run: createRun(tools, { own, look }),

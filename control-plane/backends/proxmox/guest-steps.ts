@@ -1,9 +1,11 @@
 import { DroverError, isKind } from '#shared/errors.ts';
 import type { ClusterGuest } from '#shared/model.ts';
 import { putGuestRemoved } from '../../store/put-cluster-guest.ts';
+import type { Transaction } from '../../store/store.ts';
 import type { ClusterTools } from './cluster-memory.ts';
 import { freshRun, type GuestStep, unknownExit } from './guest-state.ts';
 import type { Look } from './look.ts';
+import type { Marking } from './marking.ts';
 import type { OwnGuests } from './own-guests.ts';
 import { perform, settleTasks } from './perform.ts';
 import type { Power } from './power.ts';
@@ -15,10 +17,16 @@ export type DoableStep = Exclude<GuestStep, 'rest' | 'look' | 'wait'>;
 /** One executor for each kind of step: a new kind does not compile until it has one. */
 export function createSteps(
   tools: ClusterTools,
-  parts: { readonly own: OwnGuests; readonly look: Look; readonly power: Power; readonly settle: Settle },
+  parts: {
+    readonly own: OwnGuests;
+    readonly look: Look;
+    readonly marking: Marking;
+    readonly power: Power;
+    readonly settle: Settle;
+  },
 ): (record: ClusterGuest, step: DoableStep) => Promise<void> {
   const { store, clock, random, memory, signal, kinds, name: cluster } = tools;
-  const { own, look, power, settle } = parts;
+  const { own, look, marking, power, settle } = parts;
 
   const graceOf = (record: ClusterGuest): number =>
     own.of(record.instanceId).graceMs ?? record.spec?.stopGraceMs ?? 0;
@@ -26,7 +34,9 @@ export function createSteps(
   async function remove(record: ClusterGuest): Promise<void> {
     const { instanceId: id, node, generation, vmid } = record;
     const found = await ownConfig(record);
-    if (found !== undefined) {
+    const isSpared = record.adopted && record.mayDestroy !== true;
+    if (found !== undefined && isSpared) await marking.clear(record, signal);
+    else if (found !== undefined) {
       await power.stop(record, graceOf(record), signal);
       const { place } = await look.config(record, signal);
       await perform(tools, kinds[record.kind].calls(place).destroy(), place, signal);
@@ -36,7 +46,10 @@ export function createSteps(
     }
     const told = own.nodeOf(record);
     const gone = { instanceId: id, cluster, node, generation };
-    await store.transact((tx) => putGuestRemoved(tx, gone, clock.nowMs()));
+    await store.transact((tx) => {
+      putGuestRemoved(tx, gone, clock.nowMs());
+      if (found !== undefined && isSpared) tellSpared(tx, record, clock.nowMs());
+    });
     own.forget(id);
     tools.put({ kind: 'absent', node: told, instanceId: id });
   }
@@ -96,4 +109,15 @@ export function createSteps(
     remove,
   };
   return (record, step) => steps[step](record);
+}
+
+/** Whatever made its instance go, nobody said that it should: its data is not ours. */
+function tellSpared(tx: Transaction, { instanceId, cluster, node, vmid }: ClusterGuest, nowMs: number): void {
+  tx.event({
+    atMs: nowMs,
+    type: 'guest.released',
+    severity: 'info',
+    subject: { instanceId, cluster, node },
+    message: `${vmid} of ${cluster} was adopted and runs on by itself: nobody said that it was to be removed`,
+  });
 }

@@ -5,6 +5,7 @@ import { checkHolder } from './fence.ts';
 import { type GuestStep, nextGuestStep } from './guest-state.ts';
 import { createSteps } from './guest-steps.ts';
 import type { Look } from './look.ts';
+import type { Marking } from './marking.ts';
 import type { OwnGuests } from './own-guests.ts';
 import type { Power } from './power.ts';
 import type { Settle } from './settle.ts';
@@ -32,7 +33,13 @@ export interface Work {
 
 export function createWork(
   tools: ClusterTools,
-  parts: { readonly own: OwnGuests; readonly look: Look; readonly power: Power; readonly settle: Settle },
+  parts: {
+    readonly own: OwnGuests;
+    readonly look: Look;
+    readonly marking: Marking;
+    readonly power: Power;
+    readonly settle: Settle;
+  },
 ): Work {
   const { clock, random, memory, log, signal, name: cluster } = tools;
   const { own, look } = parts;

@@ -404,6 +404,8 @@ export interface WorkloadStatus {
   state: string;
   /** Why the runtime is this one: "named in the spec", "rule \"system\"", "no rule matches". Empty until it is chosen. */
   runtimeBecause: string;
+  /** Guests of clusters that are copies of it and were adopted: "lab/101". */
+  adoptedGuests: string[];
 }
 
 /** Instance is one copy of a workload. */
@@ -635,6 +637,11 @@ export interface ApplyRequest {
   planRevision: bigint;
   /** Made before the workloads. A change that would leave an instance with an address outside is FAILED_PRECONDITION. */
   networks: NetworkDocument[];
+  /**
+   * Guests that were adopted go with their disks, where copies of a workload go. Without it such a request is refused:
+   * FAILED_PRECONDITION, reason "adopted".
+   */
+  destroyAdopted: boolean;
 }
 
 /** ApplyResponse has one result for each document, in their order. */
@@ -794,6 +801,11 @@ export interface ScaleWorkloadRequest {
   name: string;
   /** 0 to 1000. */
   replicas: number;
+  /**
+   * Guests that were adopted go with their disks, where copies of a workload go. Without it such a request is refused:
+   * FAILED_PRECONDITION, reason "adopted".
+   */
+  destroyAdopted: boolean;
 }
 
 /** ScaleWorkloadResponse is as Apply's. */
@@ -810,6 +822,11 @@ export interface DeleteWorkloadRequest {
   project: string;
   /** Its name. */
   name: string;
+  /**
+   * Guests that were adopted go with their disks, where copies of a workload go. Without it such a request is refused:
+   * FAILED_PRECONDITION, reason "adopted".
+   */
+  destroyAdopted: boolean;
 }
 
 /** DeleteWorkloadResponse names the operation. */
@@ -2456,6 +2473,7 @@ function createBaseWorkloadStatus(): WorkloadStatus {
     message: "",
     state: "",
     runtimeBecause: "",
+    adoptedGuests: [],
   };
 }
 
@@ -2493,6 +2511,9 @@ export const WorkloadStatus: MessageFns<WorkloadStatus> = {
     }
     if (message.runtimeBecause !== "") {
       writer.uint32(90).string(message.runtimeBecause);
+    }
+    for (const v of message.adoptedGuests) {
+      writer.uint32(98).string(v!);
     }
     return writer;
   },
@@ -2598,6 +2619,14 @@ export const WorkloadStatus: MessageFns<WorkloadStatus> = {
             message.runtimeBecause = reader.string();
             continue;
           }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.adoptedGuests.push(reader.string());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2631,6 +2660,11 @@ export const WorkloadStatus: MessageFns<WorkloadStatus> = {
         : isSet(object.runtime_because)
         ? globalThis.String(object.runtime_because)
         : "",
+      adoptedGuests: globalThis.Array.isArray(object?.adoptedGuests)
+        ? object.adoptedGuests.map((e: any) => globalThis.String(e))
+        : globalThis.Array.isArray(object?.adopted_guests)
+        ? object.adopted_guests.map((e: any) => globalThis.String(e))
+        : [],
     };
   },
 
@@ -2669,6 +2703,9 @@ export const WorkloadStatus: MessageFns<WorkloadStatus> = {
     if (message.runtimeBecause !== "") {
       obj.runtimeBecause = message.runtimeBecause;
     }
+    if (message.adoptedGuests?.length) {
+      obj.adoptedGuests = message.adoptedGuests;
+    }
     return obj;
   },
 
@@ -2688,6 +2725,7 @@ export const WorkloadStatus: MessageFns<WorkloadStatus> = {
     message.message = object.message ?? "";
     message.state = object.state ?? "";
     message.runtimeBecause = object.runtimeBecause ?? "";
+    message.adoptedGuests = object.adoptedGuests?.map((e) => e) || [];
     return message;
   },
 };
@@ -4556,7 +4594,7 @@ export const Matcher: MessageFns<Matcher> = {
 };
 
 function createBaseApplyRequest(): ApplyRequest {
-  return { requestId: "", documents: [], planRevision: 0n, networks: [] };
+  return { requestId: "", documents: [], planRevision: 0n, networks: [], destroyAdopted: false };
 }
 
 export const ApplyRequest: MessageFns<ApplyRequest> = {
@@ -4575,6 +4613,9 @@ export const ApplyRequest: MessageFns<ApplyRequest> = {
     }
     for (const v of message.networks) {
       NetworkDocument.encode(v!, writer.uint32(34).fork()).join();
+    }
+    if (message.destroyAdopted !== false) {
+      writer.uint32(40).bool(message.destroyAdopted);
     }
     return writer;
   },
@@ -4624,6 +4665,14 @@ export const ApplyRequest: MessageFns<ApplyRequest> = {
             message.networks.push(NetworkDocument.decode(reader, reader.uint32()));
             continue;
           }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.destroyAdopted = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -4654,6 +4703,11 @@ export const ApplyRequest: MessageFns<ApplyRequest> = {
       networks: globalThis.Array.isArray(object?.networks)
         ? object.networks.map((e: any) => NetworkDocument.fromJSON(e))
         : [],
+      destroyAdopted: isSet(object.destroyAdopted)
+        ? globalThis.Boolean(object.destroyAdopted)
+        : isSet(object.destroy_adopted)
+        ? globalThis.Boolean(object.destroy_adopted)
+        : false,
     };
   },
 
@@ -4671,6 +4725,9 @@ export const ApplyRequest: MessageFns<ApplyRequest> = {
     if (message.networks?.length) {
       obj.networks = message.networks.map((e) => NetworkDocument.toJSON(e));
     }
+    if (message.destroyAdopted !== false) {
+      obj.destroyAdopted = message.destroyAdopted;
+    }
     return obj;
   },
 
@@ -4685,6 +4742,7 @@ export const ApplyRequest: MessageFns<ApplyRequest> = {
       ? BigInt(object.planRevision)
       : 0n;
     message.networks = object.networks?.map((e) => NetworkDocument.fromPartial(e)) || [];
+    message.destroyAdopted = object.destroyAdopted ?? false;
     return message;
   },
 };
@@ -6131,7 +6189,7 @@ export const ListWorkloadsRequest: MessageFns<ListWorkloadsRequest> = {
 };
 
 function createBaseScaleWorkloadRequest(): ScaleWorkloadRequest {
-  return { requestId: "", project: "", name: "", replicas: 0 };
+  return { requestId: "", project: "", name: "", replicas: 0, destroyAdopted: false };
 }
 
 export const ScaleWorkloadRequest: MessageFns<ScaleWorkloadRequest> = {
@@ -6147,6 +6205,9 @@ export const ScaleWorkloadRequest: MessageFns<ScaleWorkloadRequest> = {
     }
     if (message.replicas !== 0) {
       writer.uint32(32).uint32(message.replicas);
+    }
+    if (message.destroyAdopted !== false) {
+      writer.uint32(40).bool(message.destroyAdopted);
     }
     return writer;
   },
@@ -6196,6 +6257,14 @@ export const ScaleWorkloadRequest: MessageFns<ScaleWorkloadRequest> = {
             message.replicas = reader.uint32();
             continue;
           }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.destroyAdopted = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -6218,6 +6287,11 @@ export const ScaleWorkloadRequest: MessageFns<ScaleWorkloadRequest> = {
       project: isSet(object.project) ? globalThis.String(object.project) : "",
       name: isSet(object.name) ? globalThis.String(object.name) : "",
       replicas: isSet(object.replicas) ? globalThis.Number(object.replicas) : 0,
+      destroyAdopted: isSet(object.destroyAdopted)
+        ? globalThis.Boolean(object.destroyAdopted)
+        : isSet(object.destroy_adopted)
+        ? globalThis.Boolean(object.destroy_adopted)
+        : false,
     };
   },
 
@@ -6235,6 +6309,9 @@ export const ScaleWorkloadRequest: MessageFns<ScaleWorkloadRequest> = {
     if (message.replicas !== 0) {
       obj.replicas = Math.round(message.replicas);
     }
+    if (message.destroyAdopted !== false) {
+      obj.destroyAdopted = message.destroyAdopted;
+    }
     return obj;
   },
 
@@ -6247,6 +6324,7 @@ export const ScaleWorkloadRequest: MessageFns<ScaleWorkloadRequest> = {
     message.project = object.project ?? "";
     message.name = object.name ?? "";
     message.replicas = object.replicas ?? 0;
+    message.destroyAdopted = object.destroyAdopted ?? false;
     return message;
   },
 };
@@ -6321,7 +6399,7 @@ export const ScaleWorkloadResponse: MessageFns<ScaleWorkloadResponse> = {
 };
 
 function createBaseDeleteWorkloadRequest(): DeleteWorkloadRequest {
-  return { requestId: "", project: "", name: "" };
+  return { requestId: "", project: "", name: "", destroyAdopted: false };
 }
 
 export const DeleteWorkloadRequest: MessageFns<DeleteWorkloadRequest> = {
@@ -6334,6 +6412,9 @@ export const DeleteWorkloadRequest: MessageFns<DeleteWorkloadRequest> = {
     }
     if (message.name !== "") {
       writer.uint32(26).string(message.name);
+    }
+    if (message.destroyAdopted !== false) {
+      writer.uint32(32).bool(message.destroyAdopted);
     }
     return writer;
   },
@@ -6375,6 +6456,14 @@ export const DeleteWorkloadRequest: MessageFns<DeleteWorkloadRequest> = {
             message.name = reader.string();
             continue;
           }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.destroyAdopted = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -6396,6 +6485,11 @@ export const DeleteWorkloadRequest: MessageFns<DeleteWorkloadRequest> = {
         : "",
       project: isSet(object.project) ? globalThis.String(object.project) : "",
       name: isSet(object.name) ? globalThis.String(object.name) : "",
+      destroyAdopted: isSet(object.destroyAdopted)
+        ? globalThis.Boolean(object.destroyAdopted)
+        : isSet(object.destroy_adopted)
+        ? globalThis.Boolean(object.destroy_adopted)
+        : false,
     };
   },
 
@@ -6410,6 +6504,9 @@ export const DeleteWorkloadRequest: MessageFns<DeleteWorkloadRequest> = {
     if (message.name !== "") {
       obj.name = message.name;
     }
+    if (message.destroyAdopted !== false) {
+      obj.destroyAdopted = message.destroyAdopted;
+    }
     return obj;
   },
 
@@ -6421,6 +6518,7 @@ export const DeleteWorkloadRequest: MessageFns<DeleteWorkloadRequest> = {
     message.requestId = object.requestId ?? "";
     message.project = object.project ?? "";
     message.name = object.name ?? "";
+    message.destroyAdopted = object.destroyAdopted ?? false;
     return message;
   },
 };
