@@ -30,8 +30,8 @@ export interface Marking {
   /** Writes what is missing of it, or is an older control plane's. Whether anything was. */
   complete(record: ClusterGuest, found: FoundConfig, signal: AbortSignal): Promise<boolean>;
   /**
-   * Description and tags alone: whatever else there is stays as it is. `change`: undefined where nothing is to
-   * be done. aborted: its configuration is not the one of the digest any more.
+   * Description and tags alone: whatever else there is stays as it is. `change`: undefined where nothing is
+   * to be done. aborted: its configuration is not the one of the digest any more.
    */
   write(
     kind: GuestKind,
