@@ -236,6 +236,11 @@ describe('missing rights', () => {
       'compare the rights of the token with those that `drover cluster test` names',
     ],
     [
+      'a pool that is not there',
+      "Permission check failed (pool 'web' does not exist)\n",
+      'make that pool in the cluster, or take `cluster.pool` out of the spec',
+    ],
+    [
       'a tag that the datacenter keeps to itself',
       "Permission check failed (/, Sys.Modify for modifying tag 'drover-0123456789ab')\n",
       'the options of the datacenter ("user-tag-access", "registered-tags") keep this tag to those with ' +

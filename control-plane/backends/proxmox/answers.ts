@@ -182,11 +182,13 @@ function withoutRight({ text }: Said, subject: CallSubject): DroverError {
     tag !== undefined
       ? 'the options of the datacenter ("user-tag-access", "registered-tags") keep this tag to those with ' +
         'Sys.Modify on /: change them, or give that to the token (and to its user)'
-      : root?.reason === 'root-only'
-        ? root.nextStep
-        : path === undefined || privileges === undefined
-          ? 'compare the rights of the token with those that `drover cluster test` names'
-          : `give ${privileges.replaceAll('|', ' or ')} on ${path} to the token (and to its user)`;
+      : /\(pool '[^']*' does not exist\)/.test(text)
+        ? 'make that pool in the cluster, or take `cluster.pool` out of the spec'
+        : root?.reason === 'root-only'
+          ? root.nextStep
+          : path === undefined || privileges === undefined
+            ? 'compare the rights of the token with those that `drover cluster test` names'
+            : `give ${privileges.replaceAll('|', ' or ')} on ${path} to the token (and to its user)`;
   return new DroverError('permission-denied', text || 'the cluster permits this not', {
     reason: root?.reason === 'root-only' ? 'root-only' : 'rights',
     subject: subjectOf(subject, 'no'),

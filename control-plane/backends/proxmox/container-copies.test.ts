@@ -161,6 +161,14 @@ describe.each(versions)('containers made from a template on %s', (version) => {
     expect(guestOf(world, order.instanceId).config['tags']).toContain('drover-');
   });
 
+  it('are made one after another, since a template is locked while it is copied', async () => {
+    await using world = await openQuickWorld({ version });
+    await makeTemplate(world);
+    await Promise.all([1, 2, 3].map(() => runGuest(world, copy)));
+    expect(copies(world)).toBe(3);
+    expect(world.server.world.guests.size).toBe(4);
+  });
+
   it('are made again where the order for it never came', async () => {
     await using world = await openQuickWorld({ version });
     await makeTemplate(world);

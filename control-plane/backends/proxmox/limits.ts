@@ -6,7 +6,9 @@ export type WorkPlace =
       readonly storage?: string;
     }
   /** Bringing takes long and waits for others' networks: it keeps no guest waiting. */
-  | { readonly filesOf: string };
+  | { readonly filesOf: string }
+  /** A container that is copied is locked until its copy is there: the next one waits for that. */
+  | { readonly copyOf: number };
 
 /**
  * How much goes on at once. Proxmox serializes what it must with locks that time out after ten seconds: what
@@ -38,7 +40,9 @@ export function createLimits(limits: {
       ? limits.perNode
       : key.startsWith('files ')
         ? limits.filesPerStorage
-        : limits.perStorage;
+        : key.startsWith('copy ')
+          ? 1
+          : limits.perStorage;
   const hasRoom = (key: string): boolean => (busy.get(key) ?? 0) < limitOf(key);
   const add = (key: string, count: 1 | -1): void => {
     const now = (busy.get(key) ?? 0) + count;
@@ -96,6 +100,7 @@ export function createLimits(limits: {
 /** A storage of the same name is another one on each node, unless it is shared: the caller knows. */
 function keysOf(place: WorkPlace): string[] {
   if ('filesOf' in place) return [`files ${place.filesOf}`];
+  if ('copyOf' in place) return [`copy ${place.copyOf}`];
   const { node, storage } = place;
   return [`node ${node}`, ...(storage === undefined ? [] : [`storage ${storage}`])];
 }

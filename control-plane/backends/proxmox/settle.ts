@@ -126,7 +126,9 @@ export function createSettle(
     const at = image.kind === 'guest' ? image : place;
     try {
       const call = kind.create(spec, context);
-      await limits.run(busy, either, () => perform(tools, call, at, signal, unwanted));
+      const make = () => limits.run(busy, either, () => perform(tools, call, at, signal, unwanted));
+      const isContainerCopy = record.kind === 'lxc' && image.kind === 'guest';
+      await (isContainerCopy ? limits.run({ copyOf: image.vmid }, either, make) : make());
     } catch (error) {
       // Of an order before a crash: the copy may be under way still.
       if (image.kind === 'guest' && isKind(error, 'already-exists')) await settleTasks(tools, at, signal);

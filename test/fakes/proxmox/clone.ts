@@ -5,7 +5,7 @@ import type { Kind } from './guest-life.ts';
 import { checkUnlocked, guestOf, lockFileOf, newMac } from './guest-life.ts';
 import { formatParts, parseParts } from './guest-property.ts';
 import { allocate, free, needStorage, pathOf, storageOf } from './guest-volumes.ts';
-import { requireSpace } from './guest-rights.ts';
+import { requireBridge, requireSpace } from './guest-rights.ts';
 import { normaliseLxcValue } from './lxc-config.ts';
 import { checkPool, fileSystemLines, refuseTaken } from './lxc-create.ts';
 import { normaliseQemuNet } from './qemu-config.ts';
@@ -59,6 +59,8 @@ function clone(call: Call, kind: Kind): string {
     call,
     disks.map(({ volid }) => volid),
   );
+  for (const [key, value] of Object.entries(guest.config))
+    if (/^net\d+$/.test(key)) requireBridge(call, value);
   if (storage !== undefined && kind === 'qemu') needImages(world, storage);
   if (full) checkFull(call, guest);
   else checkLinked(call, guest, disks);
@@ -70,9 +72,16 @@ function clone(call: Call, kind: Kind): string {
     config: { lock: kind === 'qemu' ? 'clone' : 'create' },
   });
   world.guests.set(copy.vmid, copy);
-  return call.fork(kind === 'lxc' ? 'vzclone' : 'qmclone', guest.vmid, (control) =>
-    copyGuest({ call, guest, copy, full, target: target ?? node }, control),
-  );
+  const work = { call, guest, copy, full, target: target ?? node };
+  if (kind === 'qemu') return call.fork('qmclone', guest.vmid, (control) => copyGuest(work, control));
+  guest.config.lock = 'disk';
+  return call.fork('vzclone', guest.vmid, async (control) => {
+    try {
+      await copyGuest(work, control);
+    } finally {
+      delete guest.config.lock;
+    }
+  });
 }
 
 function needImages({ storages }: World, id: string): void {
@@ -131,7 +140,7 @@ async function copyGuest(work: Copying, control: TaskControl): Promise<void> {
   const { world, parameters } = call;
   const made: string[] = [];
   try {
-    await control.locked(lockFileOf(guest), async () => {
+    await lockedWhile(work, control, async () => {
       const name = guest.kind === 'lxc' ? 'container' : 'VM';
       if (world.major > 8) control.log(`creating a clone of ${name} ${guest.vmid} with ID ${copy.vmid}`);
       const snapshot = guest.snapshots.get(parameters['snapname'] ?? '');
@@ -157,6 +166,10 @@ async function copyGuest(work: Copying, control: TaskControl): Promise<void> {
   copy.inside.shutdownMs = guest.inside.shutdownMs;
   if (parameters['pool'] !== undefined) world.pools.get(parameters['pool'])?.guests.add(copy.vmid);
 }
+
+/** A container's own lock is enough: nobody waits for it, and is refused instead. */
+const lockedWhile = ({ guest }: Copying, control: TaskControl, act: () => Promise<void>): Promise<void> =>
+  guest.kind === 'lxc' ? act() : control.locked(lockFileOf(guest), act);
 
 const notCopied = new Set(['template', 'parent', 'lock', 'snaptime', 'vmstate', 'digest']);
 

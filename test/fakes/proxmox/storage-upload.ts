@@ -62,6 +62,12 @@ function checkSum(control: TaskControl, wanted: string, found: string): void {
   throw new Error(`checksum mismatch: got '${found}' != expect '${wanted}'`);
 }
 
+function checkExisting(control: TaskControl, wanted: string, found: string): void {
+  if (wanted.toLowerCase() !== found)
+    throw new Error(`checksum mismatch: got '${found}' != expect '${wanted}', aborting`);
+  control.log('calculating checksum of existing file...OK, got correct file already, no need to download');
+}
+
 function needLivingNode({ world, node, endpoint }: Call, storage: string): void {
   const target = world.nodes.get(node);
   if (node === endpoint || target === undefined || target.alive) return;
@@ -100,8 +106,10 @@ function download(call: Call): string {
   const path = filePath(definition, content, name);
   return call.fork('download', name, async (control) => {
     control.log(`downloading ${url} to ${path}`);
-    if (world.storages.find(`${definition.id}:${content}/${name}`, node) !== undefined) {
-      throw new Error(`refusing to override existing file '${path}'`);
+    const there = world.storages.find(`${definition.id}:${content}/${name}`, node);
+    if (there !== undefined) {
+      if (checksum === undefined) throw new Error(`refusing to override existing file '${path}'`);
+      return checkExisting(control, checksum, there.sha256 ?? '');
     }
     const file = await fetchFile(world, control, url);
     await control.passes(200);
