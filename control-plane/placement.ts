@@ -1,5 +1,6 @@
 import type { Instance, NodeName } from '#shared/model.ts';
 import { bridgesOf, demandOf, withBonds } from './demand.ts';
+import { withImagePlaces } from './image-places.ts';
 import { orRefusal } from './or-refusal.ts';
 import type { Demand, NodeVerdict, NodeView } from './scheduler/plugin.ts';
 import { type Decision, schedule } from './scheduler/schedule.ts';
@@ -24,7 +25,8 @@ function chooseNode(
   nodes: readonly NodeView[],
 ): Choice {
   const choose = (slot: Slot | undefined): Choice => {
-    const demand = demandOf(instance, slot, bridgesOf(snapshot, instance.spec, instance.metadata.project));
+    const bridges = bridgesOf(snapshot, instance.spec, instance.metadata.project);
+    const demand = withImagePlaces(demandOf(instance, slot, bridges), nodes);
     return { demand, decision: schedule(demand, nodes), slot };
   };
   const slots = slotsFor(snapshot, instance);

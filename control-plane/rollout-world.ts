@@ -2,6 +2,7 @@ import type { Instance, InstanceSpec, NodeName } from '#shared/model.ts';
 import { bridgesOf, demandOf } from './demand.ts';
 import { type FleetView, isKnown } from './fleet-view.ts';
 import { buildNodeViews } from './node-views.ts';
+import { withImagePlaces } from './image-places.ts';
 import { orRefusal } from './or-refusal.ts';
 import { withoutDemand } from './planner/node-room.ts';
 import type { CopyChange, RolloutWorld } from './reconciler/rollout.ts';
@@ -118,7 +119,7 @@ function obstacleToReplacement(
       ? buildNodeViews(snapshot, view.nodes())
       : nodeAlone(demand.anchor.node, view, snapshot);
   const nodes = withoutDemand(choice, node, demandOf(rootOnly(instance)));
-  const decision = schedule(demand, nodes);
+  const decision = schedule(withImagePlaces(demand, nodes), nodes);
   return decision.node === undefined ? `nothing could take its place: ${decision.summary()}` : undefined;
 }
 

@@ -5,6 +5,7 @@ import type { Random } from '#shared/random.ts';
 import type { Backend } from '../backends/backend.ts';
 import { bridgesOf, demandOf } from '../demand.ts';
 import { type FleetView, isKnown } from '../fleet-view.ts';
+import { hasImage, withImagePlaces } from '../image-places.ts';
 import { buildNodeViews } from '../node-views.ts';
 import { runtimeOf } from '../scheduler/choose-runtime.ts';
 import { schedule } from '../scheduler/schedule.ts';
@@ -194,14 +195,16 @@ function nodesToAsk(workload: Workload, runtime: string, { store, view }: StepCo
   const { spec, metadata } = workload;
   const { placement } = spec;
   const snapshot = store.snapshot();
-  const asked = { workload: metadata.name, spec: { ...spec, runtime, image: '' }, placement };
+  const asked = { workload: metadata.name, spec: { ...spec, runtime }, placement };
+  const nodes = buildNodeViews(snapshot, view.nodes());
   const demand = demandOf(asked, undefined, bridgesOf(snapshot, spec, metadata.project));
-  const best = schedule(demand, buildNodeViews(snapshot, view.nodes())).node;
+  const best = schedule({ ...withImagePlaces(demand, nodes), image: '' }, nodes).node;
   const offering = [...view.nodes().values()]
     .filter(
       (node) => isKnown(node) && node.facts.runtimes.some((each) => each.name === runtime && each.healthy),
     )
+    .toSorted((a, b) => Number(hasImage(b, spec.image)) - Number(hasImage(a, spec.image)))
     .map(({ name }) => name);
-  const nodes = best === undefined ? offering : [best, ...offering.filter((name) => name !== best)];
-  return nodes.slice(0, nodesAskedForImage);
+  const all = best === undefined ? offering : [best, ...offering.filter((name) => name !== best)];
+  return all.slice(0, nodesAskedForImage);
 }

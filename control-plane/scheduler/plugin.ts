@@ -24,6 +24,8 @@ export interface Demand {
   readonly bridges?: readonly string[];
   /** Of a guest that is there already and is to move. Left out: none. */
   readonly bonds?: readonly PlacementBond[];
+  /** The only nodes where its image can be had, and why. Left out: it is brought wherever it is wanted. */
+  readonly imageAt?: { readonly nodes: ReadonlySet<NodeName>; readonly because: string };
 }
 
 export interface PoolDemand {

@@ -178,6 +178,35 @@ describe.each(versions)('containers made from a template on %s', (version) => {
     expect(world.server.world.guests.size).toBe(2);
   });
 
+  it('are told as images where they can be copied, at the cost of one look at each', async () => {
+    await using world = await openQuickWorld({ version });
+    await makeTemplate(world, 'shared');
+    await makeTemplate(world, 'local', 9001);
+    world.server.requests.reset();
+    const on = async (node: string) =>
+      (await Array.fromAsync(world.backend.listImages(world.node(node), signal)))
+        .filter(({ references }) => references.some((each) => each.startsWith('proxmox:template/')))
+        .map(({ references }) => references);
+    const [shared, local] = ['9000', '9001'].map((vmid) => [
+      'proxmox:template/base',
+      `proxmox:template/${vmid}`,
+    ]);
+    expect(await on('pve1')).toEqual([shared, local]);
+    for (const node of ['pve2', 'pve3', 'pve2']) expect(await on(node)).toEqual([shared]);
+    const looks = world.server.requests.list().filter((each) => /^GET .*\/900\d\/config/.test(each));
+    expect(looks).toHaveLength(2);
+    const { digest } = await world.backend.resolveImage(
+      world.node('pve1'),
+      'proxmox:template/9001',
+      '',
+      signal,
+    );
+    await expect(world.backend.removeImage(world.node('pve1'), digest, signal)).rejects.toMatchObject({
+      kind: 'failed-precondition',
+    });
+    expect(world.server.world.guests.has(9001)).toBe(true);
+  });
+
   it('lie on another node where their storage is shared, and are told why not elsewhere', async () => {
     await using world = await openQuickWorld({ version });
     await makeTemplate(world, 'shared');

@@ -8,6 +8,7 @@ import { digestIn, identityOf, type ImageReference, parseImage, storedImage } fr
 import { createOciPull } from './oci-pull.ts';
 import { isUpid } from './perform.ts';
 import { createStoredFiles, type StoredFile } from './stored-files.ts';
+import { createTemplatePlaces } from './template-places.ts';
 
 export interface Images {
   /** Ready on a node to make a guest from; fetched where it is missing. not-found; failed-precondition. */
@@ -37,6 +38,11 @@ export interface Images {
 type Kind = 'lxc' | 'qemu';
 const words = { lxc: 'containers', qemu: 'virtual machines' } as const;
 
+const notOurs = (what: string): DroverError =>
+  new DroverError('failed-precondition', `${what} was not brought by Drover`, {
+    nextStep: 'remove it in the cluster itself, if nobody needs it',
+  });
+
 function checkPinned(pinned: Digest | undefined, digest: Digest): void {
   if (pinned === undefined || pinned === digest) return;
   throw new DroverError('failed-precondition', `the image is another one by now: ${digest}`, {
@@ -48,6 +54,7 @@ export function createImages(tools: ClusterTools): Images {
   const { api, tasks, memory, kinds, templateFiles, name: cluster } = tools;
   const files = createStoredFiles(tools);
   const fetchImage = createFetchImage(tools, files);
+  const templates = createTemplatePlaces(tools);
   const oci = createOciPull(tools, files);
 
   function madeFrom(kind: Kind): DroverError {
@@ -158,13 +165,14 @@ export function createImages(tools: ClusterTools): Images {
 
   async function remove(node: string, digest: Digest, signal: AbortSignal): Promise<number> {
     let freedBytes = 0;
+    const template = memory.guests.find(
+      (row) => row.template && identityOf(`${cluster}/${row.vmid}`, row.diskBytes) === digest,
+    );
+    if (template !== undefined) throw notOurs(`template ${template.vmid}`);
     for await (const { storage, volid, sizeBytes } of files.all(node, signal)) {
       const found = storedImage({ volid, sizeBytes });
       if (found.digest !== digest) continue;
-      if (!found.isOurs)
-        throw new DroverError('failed-precondition', `${volid} was not brought by Drover`, {
-          nextStep: 'remove it in the cluster itself, if nobody needs it',
-        });
+      if (!found.isOurs) throw notOurs(volid);
       const volume = { node, storage, volume: volid };
       const method = 'DELETE /nodes/{node}/storage/{storage}/content/{volume}';
       const upid = await api.call(method, volume, { signal });
@@ -211,6 +219,7 @@ export function createImages(tools: ClusterTools): Images {
           pinned: !isOurs,
         };
       }
+      yield* templates.on(node, signal);
     },
     async *pull(node, { reference, credential }, signal) {
       const image = parseImage(reference);

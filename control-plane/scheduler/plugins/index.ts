@@ -7,6 +7,7 @@ import { enoughCpu } from './enough-cpu.ts';
 import { enoughDisk } from './enough-disk.ts';
 import { enoughMemory } from './enough-memory.ts';
 import { featuresOffered } from './features-offered.ts';
+import { imageHere } from './image-here.ts';
 import { imagePresent } from './image-present.ts';
 import { labelSelectors } from './label-selectors.ts';
 import { nodeReady } from './node-ready.ts';
@@ -28,6 +29,7 @@ export const filters: readonly Filter[] = [
   runtimeOffered,
   labelSelectors,
   featuresOffered,
+  imageHere,
   bridgesHere,
   poolHere,
   enoughDisk,

@@ -1,0 +1,85 @@
+import type { Image } from '#shared/model.ts';
+import type { ClusterTools } from './cluster-memory.ts';
+import { textOf } from './guests/properties.ts';
+import { identityOf } from './image-references.ts';
+import { configurationOf } from './look.ts';
+import type { GuestRow } from './observe.ts';
+import { ask } from './perform.ts';
+
+/** Templates are changed seldom, and most never. */
+const keptForMs = 600_000;
+
+/** Where guests can be copies of the templates of a cluster. */
+export interface TemplatePlaces {
+  /** Those that can be copied on a node: its own, and those of others whose storages are all shared. */
+  on(node: string, signal: AbortSignal): AsyncIterable<Image>;
+}
+
+interface Known {
+  readonly of: string;
+  readonly atMs: number;
+  readonly storages: readonly string[];
+}
+
+export function createTemplatePlaces(tools: ClusterTools): TemplatePlaces {
+  const { memory, kinds, clock, log, name: cluster } = tools;
+  const known = new Map<number, Known>();
+
+  /** Undefined: they cannot be read, and then nothing is known against a node. */
+  async function storagesOf(row: GuestRow, signal: AbortSignal): Promise<readonly string[] | undefined> {
+    const of = `${row.node} ${row.name} ${row.diskBytes}`;
+    const before = known.get(row.vmid);
+    if (before?.of === of && clock.monotonicMs() - before.atMs < keptForMs) return before.storages;
+    try {
+      const config = configurationOf(await ask(tools, kinds[row.kind].calls(row).config(), signal));
+      const storages = storagesIn(config);
+      known.set(row.vmid, { of, atMs: clock.monotonicMs(), storages });
+      return storages;
+    } catch (err) {
+      if (signal.aborted) throw err;
+      log.debug({ event: 'template.unread', cluster, err });
+      return undefined;
+    }
+  }
+
+  async function canBeCopiedOn(row: GuestRow, node: string, signal: AbortSignal): Promise<boolean> {
+    if (row.node === node) return true;
+    const storages = await storagesOf(row, signal);
+    const there = memory.nodes.get(node)?.storages ?? [];
+    const isShared = (name: string): boolean =>
+      there.find(({ storage }) => storage === name)?.shared === true;
+    return storages?.every(isShared) ?? true;
+  }
+
+  return {
+    async *on(node, signal) {
+      const templates = memory.guests.filter(({ template }) => template);
+      for (const vmid of known.keys()) if (!templates.some((row) => row.vmid === vmid)) known.delete(vmid);
+      for (const row of templates)
+        if (await canBeCopiedOn(row, node, signal)) yield imageOf(cluster, row, memory.names.get(row.vmid));
+    },
+  };
+}
+
+/** Discs count as well, though nobody copies them. */
+const storagesIn = (config: Readonly<Record<string, unknown>>): string[] => [
+  ...new Set(
+    Object.entries(config)
+      .filter(([key]) => /^(?:rootfs|(?:mp|scsi|virtio|sata|ide|efidisk|tpmstate)\d+)$/.test(key))
+      .flatMap(([, value]) => /^(?:file=|volume=)?([A-Za-z][A-Za-z0-9._-]*):/.exec(textOf(value))?.[1] ?? []),
+  ),
+];
+
+const imageOf = (cluster: string, row: GuestRow, knownName = ''): Image => {
+  const name = row.name || knownName;
+  const references = name === '' ? [`${row.vmid}`] : [name, `${row.vmid}`];
+  return {
+    digest: identityOf(`${cluster}/${row.vmid}`, row.diskBytes),
+    references: references.map((each) => `proxmox:template/${each}`),
+    sizeBytes: row.diskBytes,
+    lastUsedAtMs: 0,
+    ready: true,
+    usedBy: 0,
+    pinned: true,
+  };
+};
