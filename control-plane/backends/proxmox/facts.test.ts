@@ -155,6 +155,15 @@ describe('storages', () => {
     expect(guestStorages(rows).map((each) => each.storage)).toEqual(['thin', 'ceph', 'new', 'a', 'b', 'nas']);
   });
 
+  it('come last while their node does not reach them, and are no default then', () => {
+    const away = storage('thin', { plugin: 'lvmthin', available: false });
+    const storages = [away, storage('b')];
+    expect(guestStorages(storages).map((each) => each.storage)).toEqual(['b', 'thin']);
+    const full = { ...memory, nodes: new Map([['pve1', { ...node, storages }]]) };
+    expect(storageChooser(full, 'pve1', 'lxc')('')).toBe('b');
+    expect(storageChooser(full, 'pve1', 'lxc')('thin')).toBe('thin');
+  });
+
   it('stand for pools, where they take that kind of guest', () => {
     const storages = [storage('only-vms', { plugin: 'lvmthin', content: ['images'] }), storage('local')];
     const full = { ...memory, nodes: new Map([['pve1', { ...node, storages }]]) };

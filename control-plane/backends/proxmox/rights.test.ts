@@ -59,3 +59,13 @@ it.each([
     );
   expect(missingRights(rightsOf({ '/': { ...all, 'Sys.Modify': 1 } }, '', options))).toEqual([]);
 });
+
+it('takes rights on some storages and bridges for rights, and on some guests for none', () => {
+  const { 'Datastore.Audit': _audit, 'SDN.Use': _use, ...some } = all;
+  const narrow = (path: string, privilege: string) =>
+    missingRights(rightsOf({ '/': some, [path]: { [privilege]: 0 } })).map((each) => each.privilege);
+  expect(narrow('/storage/tank', 'Datastore.Audit')).toEqual(['SDN.Use']);
+  expect(narrow('/sdn/zones/localnetwork/vmbr0', 'SDN.Use')).toEqual(['Datastore.Audit']);
+  const { 'VM.Migrate': _migrate, ...others } = all;
+  expect(missingRights(rightsOf({ '/': others, '/vms/100': { 'VM.Migrate': 1 } }))).toHaveLength(1);
+});

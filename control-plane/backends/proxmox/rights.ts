@@ -98,10 +98,17 @@ function areTagsFree(options: unknown): boolean {
   return (allowed ?? 'free') === 'free';
 }
 
+/** Storages and bridges may be allowed one by one: those that are not are not seen, or refused by name. */
+const oneByOne: ReadonlySet<string> = new Set(['/storage', '/sdn']);
+
 function has(granted: Readonly<Record<string, unknown>>, privilege: string, path: string): boolean {
-  const at = granted[path] ?? granted['/'];
-  return typeof at === 'object' && at !== null && isOn((at as Record<string, unknown>)[privilege]);
+  const below = oneByOne.has(path) ? Object.keys(granted).filter((each) => each.startsWith(`${path}/`)) : [];
+  const all = [granted[path] ?? granted['/'], ...below.map((each) => granted[each])];
+  // At a path of its own a right need reach no further.
+  return all.some((at, place) => (place === 0 ? isOn : isThere)(objectOf(at)[privilege]));
 }
+
+const isThere = (value: unknown): boolean => value !== undefined && value !== null;
 
 export const missingRights = (rights: readonly ClusterRight[]): ClusterRight[] =>
   rights.filter(({ granted, optional }) => !granted && !optional);

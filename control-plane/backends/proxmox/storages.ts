@@ -19,10 +19,11 @@ const order: Readonly<Record<string, number>> = {
 
 /**
  * Storages of one node that can hold guests; the first is its default: local ones before shared ones of the
- * same kind, then by name.
+ * same kind, then by name; those that its node does not reach now come last.
  */
 export function guestStorages(rows: readonly StorageRow[], kind?: keyof typeof contentOf): StorageRow[] {
-  const rank = ({ plugin, shared }: StorageRow): number => 2 * (order[plugin] ?? 4) + Number(shared);
+  const rank = ({ plugin, shared, available }: StorageRow): number =>
+    2 * (order[plugin] ?? 4) + Number(shared) + (available ? 0 : 100);
   const wanted = kind === undefined ? Object.values(contentOf) : [contentOf[kind]];
   return rows
     .filter(({ content }) => wanted.some((each) => content.includes(each)))

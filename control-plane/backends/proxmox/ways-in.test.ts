@@ -149,6 +149,32 @@ describe.each(['8.4.21', '9.2.11'] as const)('the documented token on %s', (vers
   });
 });
 
+it('may be narrow: some storages, one bridge, and no more of the rest than is to be seen', async () => {
+  await using world = await openQuickWorld({
+    reachedBy: ({ world: { access } }) => {
+      const token = documentedToken({ access }, [
+        '/vms',
+        '/nodes',
+        '/storage/local',
+        '/sdn/zones/localnetwork/vmbr0',
+      ]);
+      access.roles.set('Sees', { privileges: new Set(['Sys.Audit']), special: false });
+      for (const subject of ['drover@pve', 'drover@pve!fleet']) access.grant(subject, '/', 'Sees');
+      return token;
+    },
+  });
+  const { backend } = world;
+  expect(backend.status('lab')?.message).toBe('');
+  const order = await runGuest(world, wide(container));
+  await backend.removeInstance(order, 0, signal);
+  const elsewhere = world.order('pve1');
+  await backend.ensureInstance(elsewhere, { ...container, rootPool: 'shared' }, signal);
+  await until(() => phaseOf(world, elsewhere.instanceId) === 'failed 1', { what: 'failed' });
+  expect(world.state(elsewhere.instanceId)).toMatchObject({
+    message: expect.stringContaining('wanted storage shared for "rootdir" on pve1, found local') as string,
+  });
+});
+
 it('is told why where the datacenter lets nobody set tags', async () => {
   await using world = await openQuickWorld({ nodes: ['pve1'], ...byToken });
   world.server.world.options['user-tag-access'] = 'user-allow=existing';
