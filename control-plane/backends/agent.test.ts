@@ -86,7 +86,7 @@ backendConformance('agent', async () => {
     backend: world.backend,
     node: h1,
     // Freezing needs an agent inside of a machine.
-    capabilities: new Set(['pause', 'exec', 'logs', 'volumes-keep']),
+    capabilities: new Set(['pause', 'exec', 'console', 'logs', 'volumes-keep']),
     cut: async () => void session.socket.destroy(),
     async restore() {
       await session.ended;

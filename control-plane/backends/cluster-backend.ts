@@ -23,11 +23,16 @@ export interface Adoptable {
 
 /** Where a guest's screen or terminal is, for a program of the person. */
 export interface ConsoleTicket {
-  /** The exact URL, ready to open or to connect to. */
+  /** The cluster's own page of it, for a person who logs in there as somebody who may see it. */
   readonly url: string;
   /** 'vnc' or 'terminal'. */
   readonly kind: 'vnc' | 'terminal';
-  /** The password that goes with it. Good for some seconds. */
+  /**
+   * For a program that has the very credential that we have for the cluster: without it the ticket opens
+   * nothing. Good for some seconds, and once.
+   */
+  readonly websocketUrl: string;
+  /** The password that goes with it, in the URL too. */
   readonly ticket: string;
   readonly user: string;
 }

@@ -211,6 +211,30 @@ export function backendConformance(name: string, setUp: () => Promise<BackendWor
       await stop();
     });
 
+    it('shows the terminal of an instance until it is left, and none of one that is not there', async () => {
+      await using world = await setUp();
+      const { backend, node } = world;
+      const { seen, stop } = follow(backend);
+      const { instanceId } = await running(world, seen);
+      const size = { columns: 80, rows: 24 };
+      const usual = { command: [], env: {}, user: '', workingDir: '', project: 'default' };
+      const open = async (instance: InstanceId) => {
+        const start = { ...usual, instance, stdin: true, tty: true, size };
+        const channel = await backend.console(node, start, { role: 'admin', name: 'root' }, never);
+        const first = await channel.output[Symbol.asyncIterator]().next();
+        return { channel, first };
+      };
+      if (can(world, 'console')) {
+        const { channel, first } = await open(instanceId);
+        expect(first.done).not.toBe(true);
+        await channel.send({ kind: 'resize', size: { columns: 100, rows: 30 } });
+        await channel.send({ kind: 'stdin', data: new TextEncoder().encode('x') });
+        channel.close();
+        await expect(open(randomUUIDv7() as InstanceId)).rejects.toMatchObject({ kind: 'not-found' });
+      } else await expect(open(instanceId)).rejects.toMatchObject({ kind: 'unimplemented' });
+      await stop();
+    });
+
     it('gives out what an instance wrote, and tells of one that is not there', async () => {
       await using world = await setUp();
       const { backend, node } = world;

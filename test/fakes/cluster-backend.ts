@@ -203,7 +203,8 @@ export function createFakeClusters(options: {
     async consoleTicket({ instanceId }) {
       const { cluster, vmid } = own(instanceId).view;
       const url = `https://${cluster}.example:8006/?console=lxc&vmid=${vmid}`;
-      return { url, kind: 'terminal', ticket: 'PVEVNC:one', user: 'drover@pve' };
+      const websocketUrl = `wss://${cluster}.example:8006/api2/json/nodes/x/lxc/${vmid}/vncwebsocket`;
+      return { url, kind: 'terminal', websocketUrl, ticket: 'PVEVNC:one', user: 'drover@pve' };
     },
     async ensureInstance(order, spec, signal) {
       if (!guests.some(({ view }) => view.instanceId === order.instanceId)) await make(order, spec);

@@ -144,6 +144,7 @@ export const clusterHandlers = (calls: ClusterCalls): Handlers<typeof ClusterSer
     getConsoleTicket: async () => ({
       url: 'https://10.0.0.11:8006/?console=lxc',
       kind: 'terminal',
+      websocketUrl: 'wss://10.0.0.11:8006/api2/json/nodes/pve1/lxc/105/vncwebsocket',
       ticket: 'PVEVNC:x',
       user: 'drover@pve',
     }),

@@ -7,7 +7,7 @@ export const consoleCommand = command({
   summary: "Look at an instance's own terminal and type into it; Ctrl-] leaves it",
   arguments: [{ name: '<instance>', help: 'its name or id', completes: 'instance' }],
   options: [
-    { flags: '--url', help: 'of a guest of a cluster: tell where its console is, and the ticket for it' },
+    { flags: '--url', help: "of a guest of a cluster: tell the cluster's own page of it, and its websocket" },
   ],
   examples: ['console db-x7k2p', 'console shop-x7k2p --url'],
   async run({ args: [instance = ''], options }, context) {
@@ -53,8 +53,9 @@ async function whereItIs(instance: string, context: CommandContext): Promise<Res
       describeText([
         ['URL', found.url],
         ['Kind', found.kind],
+        ['Websocket', found.websocketUrl],
         ['User', found.user],
-        ['Ticket', `${found.ticket} (good for some seconds)`],
+        ['Ticket', `${found.ticket} (good for some seconds, with that user's own credential)`],
       ]),
   };
 }

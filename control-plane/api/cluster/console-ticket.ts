@@ -25,6 +25,6 @@ export async function getConsoleTicket(
       nextStep: `drover console ${name}`,
     });
   const order = { node, instanceId: id as InstanceId, generation, requestId: deps.random.uuidV4() };
-  const { url, kind, ticket, user } = await deps.clusters.consoleTicket(order, signal);
-  return { url, kind, ticket, user };
+  const { url, kind, websocketUrl, ticket, user } = await deps.clusters.consoleTicket(order, signal);
+  return { url, kind, websocketUrl, ticket, user };
 }

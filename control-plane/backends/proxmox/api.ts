@@ -4,7 +4,7 @@ import type { ClusterSpec } from '#shared/model.ts';
 import type { Random } from '#shared/random.ts';
 import { type Answer, type CallSubject, dataOf } from './answers.ts';
 import { type OpenPinned, connectTimeoutMs, connectionError, pinnedConnector } from './certificates.ts';
-import { type HttpClient, httpClient } from './client.ts';
+import { type HttpClient, httpClient, openByteSocket } from './client.ts';
 import type { CallOptions, ClusterApi } from './cluster-api.ts';
 import { type Credential, credentialOf } from './credentials.ts';
 import { type Endpoint, type Endpoints, createEndpoints } from './endpoints.ts';
@@ -16,6 +16,8 @@ import { type Budget, beforeSending, withinBudget } from './budget.ts';
 import { cleanText } from './words.ts';
 
 const defaultTimeoutMs = 30_000;
+/** What waits behind a console's port waits as long. */
+const openTimeoutMs = 10_000;
 const versionMethod = 'GET /version';
 const versionRequest = requestOf(versionMethod, { path: '/version', pairs: [] });
 /** Slower than this an upload is given up. */
@@ -98,6 +100,7 @@ export function openClusterApi(cluster: string, spec: ClusterSpec, options: Clie
   const perform = (request: HttpRequest, budget: Budget): Promise<unknown> =>
     withinBudget(budget, clock, closing.signal, async (limit) => {
       const { answer, endpoint } = await letIn(request, { endpoints, send, budget, limit, credential });
+      budget.onEndpoint?.(endpoint.address);
       return dataOf(answer, { ...budget.subject, endpoint: endpoint.address });
     });
 
@@ -120,6 +123,16 @@ export function openClusterApi(cluster: string, spec: ClusterSpec, options: Clie
         beforeSending(versions.current(limit)),
       );
       return perform(requestOf(method, encodeCall(facts, method, parameters)), budget);
+    },
+    async openSocket(method, parameters, { endpoint: address, signal }) {
+      const budget = budgetOf({ signal }, { cluster, method }, openTimeoutMs);
+      return withinBudget(budget, clock, closing.signal, async (limit) => {
+        const endpoint = endpoints.candidates().find((each) => each.address === address);
+        if (endpoint === undefined) throw endpoints.noneAnswers();
+        const { path } = requestOf(method, encodeCall(await versions.current(limit), method, parameters));
+        const { headers } = await credential.headersFor(false, limit);
+        return openByteSocket(endpoint, { path, headers, name: method }, connectionTo(endpoint).open, limit);
+      });
     },
     async upload(target, file, checks, call) {
       const method = 'POST /nodes/{node}/storage/{storage}/upload';
@@ -177,6 +190,7 @@ const budgetOf = (call: CallOptions, subject: CallSubject, timeoutMs: number): B
   timeoutMs: call.timeoutMs ?? timeoutMs,
   subject,
   ...(call.via === undefined ? {} : { via: call.via }),
+  ...(call.onEndpoint === undefined ? {} : { onEndpoint: call.onEndpoint }),
 });
 
 const closed = (cluster: string): DroverError =>

@@ -10,6 +10,7 @@ export interface Budget {
   /** The node that is asked first. */
   readonly via?: string;
   readonly subject: CallSubject;
+  readonly onEndpoint?: (address: string) => void;
 }
 
 /** The one place where time-outs, the caller's end and what nobody foresaw become a DroverError. */

@@ -1,8 +1,10 @@
-import { type Dispatcher, Pool } from 'undici';
+import { type Dispatcher, Pool, WebSocket } from 'undici';
 import { DroverError } from '#shared/errors.ts';
 import type { Address } from './addresses.ts';
 import type { Answer } from './answers.ts';
 import type { OpenPinned } from './certificates.ts';
+import { createByteQueue } from './byte-queue.ts';
+import type { ByteSocket } from './cluster-api.ts';
 import type { HttpRequest } from './requests.ts';
 
 /** pveproxy ends a connection after 5 s of silence, and after 100 requests. */
@@ -127,5 +129,69 @@ function cutShort({ name }: HttpRequest, error: Error): DroverError {
     subject: { method: name },
     nextStep: 'what it did is unknown: look at the tasks of the node and at the guest',
     cause: error,
+  });
+}
+
+/** What may wait to be sent: a person types less. */
+const mostUnsentBytes = 1024 * 1024;
+
+/**
+ * A websocket over a connection of its own. The signal ends the opening alone. pveproxy ends a connection
+ * whose frames are longer than 128 KiB or in pieces: so long is nothing that is sent here.
+ */
+export async function openByteSocket(
+  address: Address,
+  { path, headers, name }: Pick<HttpRequest, 'path' | 'headers' | 'name'>,
+  open: OpenPinned,
+  signal: AbortSignal,
+): Promise<ByteSocket> {
+  const dispatcher = poolOf(address, open);
+  const url = `wss://${address.address}${path}`;
+  const socket = new WebSocket(url, { dispatcher, headers, protocols: ['binary'] });
+  socket.binaryType = 'arraybuffer';
+  const received = createByteQueue();
+  const opened = Promise.withResolvers<void>();
+  socket.onopen = () => opened.resolve();
+  socket.onmessage = ({ data }) => received.put(new Uint8Array(data as ArrayBuffer));
+  socket.onerror = ({ error }) => opened.reject(notOpened(name, error));
+  socket.onclose = () => {
+    opened.reject(notOpened(name, undefined));
+    received.end();
+    void dispatcher.destroy();
+  };
+  const giveUp = (): void => opened.reject(signal.reason as Error);
+  signal.addEventListener('abort', giveUp, { once: true });
+  try {
+    await opened.promise;
+  } catch (error) {
+    socket.close();
+    void dispatcher.destroy();
+    throw error;
+  } finally {
+    signal.removeEventListener('abort', giveUp);
+  }
+  return {
+    received: received.read(),
+    send(data) {
+      if (socket.readyState !== WebSocket.OPEN)
+        throw new DroverError('failed-precondition', `${name}: the connection has ended`);
+      if (socket.bufferedAmount > mostUnsentBytes)
+        throw new DroverError('resource-exhausted', `${name}: the other side takes no more`);
+      socket.send(data);
+    },
+    close: () => {
+      received.end();
+      socket.close();
+      void dispatcher.destroy();
+    },
+  };
+}
+
+function notOpened(name: string, cause: unknown): DroverError {
+  for (let error = cause; error instanceof Error; error = error.cause)
+    if (error instanceof DroverError) return error;
+  return new DroverError('unavailable', `${name}: the cluster did not open the connection`, {
+    reason: 'connection',
+    cause,
   });
 }

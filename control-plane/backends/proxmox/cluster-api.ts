@@ -7,6 +7,17 @@ export interface CallOptions {
   readonly via?: string;
   /** Above it the call is given up, and its outcome is unknown. 30 s where left out. */
   readonly timeoutMs?: number;
+  /** Told the address of the endpoint whose answer it is: what it opened is open there alone. */
+  readonly onEndpoint?: (address: string) => void;
+}
+
+/** Bytes both ways, in order. */
+export interface ByteSocket {
+  /** Ends when the other side has; a slow reader loses the oldest. unavailable: the connection was lost. */
+  readonly received: AsyncIterable<Uint8Array>;
+  /** resource-exhausted: the other side does not take it; failed-precondition: it has ended. */
+  send(data: Uint8Array): void;
+  close(): void;
 }
 
 /** A file that is sent as multipart: its length must be known. */
@@ -43,6 +54,15 @@ export interface ClusterApi {
     parameters: ParametersOf<Name>,
     options: CallOptions,
   ): Promise<unknown>;
+  /**
+   * A websocket, at that endpoint and no other. unavailable, reason "connection": it was not opened; the
+   * cluster says no more.
+   */
+  openSocket<Name extends MethodName>(
+    method: Name,
+    parameters: ParametersOf<Name>,
+    options: { readonly endpoint: string; readonly signal: AbortSignal },
+  ): Promise<ByteSocket>;
   /** Multipart, fields before the file; gives the UPID. Not repeated. */
   upload(
     target: { readonly node: string; readonly storage: string; readonly content: string },

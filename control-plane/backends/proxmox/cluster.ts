@@ -32,6 +32,7 @@ import { createSettle } from './settle.ts';
 import { createSnapshots, type Snapshots } from './snapshots.ts';
 import { createStats, type ReadStats } from './stats.ts';
 import { createTasks } from './tasks.ts';
+import { createTerminals, type OpenTerminal } from './terminal.ts';
 import { createVolumes, type Volumes } from './volumes.ts';
 import type { TemplateFiles } from './template-file.ts';
 import { createWork, type Work } from './work.ts';
@@ -62,6 +63,7 @@ export interface LiveCluster {
   readonly adoptions: Adoptions;
   readonly moves: Moves;
   readonly openConsole: OpenConsole;
+  readonly openTerminal: OpenTerminal;
   /** unimplemented, by name, where its kind of guest cannot. */
   readonly run: RunCommand;
   readonly freezing: Freezing;
@@ -154,6 +156,7 @@ export function openCluster(record: Cluster, surroundings: Surroundings): LiveCl
     adoptions: createAdoptions(tools, { own, look, fence, marking, settle, orders, work }),
     moves: createMoves(tools, { own, look, orders, ha }),
     openConsole: createConsole(tools, { look, orders }),
+    openTerminal: createTerminals(tools, { own, look }),
     run: createRun(tools, { own, look }),
     freezing: createFreezing(tools, { orders, look }),
     nodes,

@@ -2,13 +2,22 @@ import { backendConformance } from '../../../test/conformance/backend.ts';
 import { placeFile } from '../../../test/fakes/proxmox/storage-paths.ts';
 import { openProxmoxWorld, storedTemplate } from '../../../test/proxmox-world.ts';
 import type { InstanceSpec } from '#shared/model.ts';
+import { plainVmOptions } from '#shared/wire/vm-options.ts';
 import type { GuestKind } from './guests/guest-kind.ts';
 import { lxcKind } from './guests/lxc.ts';
 import { qemuKind } from './guests/qemu.ts';
 
 const specs: readonly { readonly kind: GuestKind; readonly spec: Partial<InstanceSpec> }[] = [
   { kind: lxcKind, spec: { image: storedTemplate, command: [], rootPool: 'btr' } },
-  { kind: qemuKind, spec: { image: 'proxmox:local:import/noble.qcow2', command: [], rootPool: 'local' } },
+  {
+    kind: qemuKind,
+    spec: {
+      image: 'proxmox:local:import/noble.qcow2',
+      command: [],
+      rootPool: 'local',
+      vm: { ...plainVmOptions, serial: true },
+    },
+  },
 ];
 
 for (const version of ['8.4.21', '9.2.11'] as const) {

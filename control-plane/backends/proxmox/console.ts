@@ -1,6 +1,6 @@
-import { DroverError } from '#shared/errors.ts';
 import type { OrderHead } from '../backend.ts';
 import type { ConsoleTicket } from '../cluster-backend.ts';
+import { parseEndpoint } from './addresses.ts';
 import type { ClusterTools } from './cluster-memory.ts';
 import { numberOf, textOf } from './guests/properties.ts';
 import { configurationOf, type Look } from './look.ts';
@@ -9,29 +9,27 @@ import type { Orders } from './orders.ts';
 export type OpenConsole = (order: OrderHead, signal: AbortSignal) => Promise<ConsoleTicket>;
 
 /**
- * A container's terminal and a machine's screen, for a program of the person: the URL of the websocket on the
- * guest's own node, and the ticket that opens it for some seconds.
+ * Where a container's terminal and a machine's screen are: the page of the guest's own node for a person, and
+ * the websocket that was opened for a program.
  */
 export function createConsole(
-  tools: ClusterTools,
+  { api, memory }: Pick<ClusterTools, 'api' | 'memory'>,
   { look, orders }: { readonly look: Look; readonly orders: Orders },
 ): OpenConsole {
-  const { api, memory } = tools;
-
-  /** Where that node answers; any node serves the whole cluster. */
-  function addressOf(node: string): string {
-    const all = api.endpoints();
+  /** Its own, where it is known and answers; any node has the page. */
+  function addressOf(node: string, answering: string): string {
     const ip = memory.nodes.get(node)?.address ?? '';
-    const found = all.find(({ address }) => ip !== '' && address.includes(ip)) ?? all[0];
-    if (found !== undefined) return found.address;
-    throw new DroverError('unavailable', `no endpoint of ${tools.name} is known`);
+    const own = api.endpoints().find(({ address }) => ip !== '' && parseEndpoint(address).host === ip);
+    return own?.problem === '' ? own.address : answering;
   }
 
   return async (order, signal) => {
     orders.reach(order.node);
     const record = orders.record(order);
-    const { place } = await look.config(record, signal);
-    const options = { signal, via: place.node };
+    const { place, config } = await look.config(record, signal);
+    // The port is open on the node that answers, wherever the guest is.
+    let endpoint = '';
+    const options = { signal, via: place.node, onEndpoint: (address: string) => (endpoint = address) };
     const isTerminal = record.kind === 'lxc';
     const answer = configurationOf(
       isTerminal
@@ -41,9 +39,17 @@ export function createConsole(
     const ticket = textOf(answer['ticket']);
     const query = new URLSearchParams({ port: String(numberOf(answer['port'])), vncticket: ticket });
     const guest = `${encodeURIComponent(place.node)}/${record.kind}/${place.vmid}`;
+    const page = new URLSearchParams({
+      console: isTerminal ? 'lxc' : 'kvm',
+      [isTerminal ? 'xtermjs' : 'novnc']: '1',
+      vmid: String(place.vmid),
+      vmname: textOf(config[isTerminal ? 'hostname' : 'name']),
+      node: place.node,
+    });
     return {
-      url: `wss://${addressOf(place.node)}/api2/json/nodes/${guest}/vncwebsocket?${query.toString()}`,
+      url: `https://${addressOf(place.node, endpoint)}/?${page.toString()}`,
       kind: isTerminal ? 'terminal' : 'vnc',
+      websocketUrl: `wss://${endpoint}/api2/json/nodes/${guest}/vncwebsocket?${query.toString()}`,
       ticket,
       user: textOf(answer['user']),
     };

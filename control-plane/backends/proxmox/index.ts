@@ -140,8 +140,11 @@ export function proxmoxBackend(options: ProxmoxOptions): ClusterBackend {
       orders.reach(node);
       return run(orders.record({ instanceId: start.instance as InstanceId }), start, signal);
     },
-    console: async (node, start) =>
-      cannot(node, start.instance, 'console over this way; it hands out tickets'),
+    console: async (node, { instance, size }, _caller, signal) => {
+      const { orders, openTerminal } = clusterOf(node);
+      orders.reach(node);
+      return openTerminal(orders.record({ instanceId: instance as InstanceId }), size, signal);
+    },
     // eslint-disable-next-line require-yield
     async *logs(node, instanceId) {
       cannot(node, instanceId, 'logs');

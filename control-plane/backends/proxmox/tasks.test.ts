@@ -53,6 +53,7 @@ function taskTable() {
       return answers[method]?.(parameters);
     },
     upload: () => Promise.reject(new Error('not asked for')),
+    openSocket: () => Promise.reject(new Error('not asked for')),
     endpoints: () => [],
     learn: () => undefined,
     close: () => Promise.resolve(),

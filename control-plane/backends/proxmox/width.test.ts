@@ -190,7 +190,16 @@ describe('a console', () => {
     const order = await runGuest(world, spec, 'pve2');
     const ticket = await world.backend.consoleTicket(order, signal);
     expect(ticket.kind).toBe(kind);
-    const url = new URL(ticket.url);
+    const page = new URL(ticket.url);
+    expect(page.host).toBe(world.server.endpoints.get('pve2'));
+    expect(Object.fromEntries(page.searchParams)).toEqual({
+      console: spec === container ? 'lxc' : 'kvm',
+      [spec === container ? 'xtermjs' : 'novnc']: '1',
+      vmid: '100',
+      vmname: 'web-x7k2p',
+      node: 'pve2',
+    });
+    const url = new URL(ticket.websocketUrl);
     expect(url.host).toBe(world.server.endpoints.get('pve2'));
     expect(url.searchParams.get('vncticket')).toBe(ticket.ticket);
     expect(url.pathname).toMatch(/^\/api2\/json\/nodes\/pve2\/(lxc|qemu)\/\d+\/vncwebsocket$/);

@@ -34,7 +34,14 @@ export function findRoute(table: RouteTable, method: string, path: string): Foun
 }
 
 /** These run where they are asked, whatever node is in their path. */
-const unproxied = new Set(['POST /nodes/{node}/storage/{storage}/upload']);
+const unproxied = new Set([
+  'POST /nodes/{node}/storage/{storage}/upload',
+  ...['lxc', 'qemu'].flatMap((kind) => [
+    `POST /nodes/{node}/${kind}/{vmid}/termproxy`,
+    `POST /nodes/{node}/${kind}/{vmid}/vncproxy`,
+    `GET /nodes/{node}/${kind}/{vmid}/vncwebsocket`,
+  ]),
+]);
 
 /** Gives the result of the handler; throws what becomes the answer. */
 export async function dispatch(world: World, found: FoundRoute, request: ApiRequest): Promise<unknown> {

@@ -8,6 +8,7 @@ import { createAuthority, createKey, issueCertificate } from '#shared/tls.ts';
 import type { KeyedCertificate } from '#shared/tls.ts';
 import { answerRequest } from './http.ts';
 import type { HttpSurroundings } from './http.ts';
+import { answerUpgrade } from './upgrade.ts';
 import type { WorldNode } from './node-model.ts';
 
 const lifeMs = 2 * 365 * 24 * 60 * 60 * 1000;
@@ -66,6 +67,9 @@ export async function openEndpoint(
   node.fingerprint = keys.fingerprint;
   const server = createServer({ ...keys, keepAliveTimeout: 5000 }, (request, response) => {
     answerRequest(surroundings, node.name, request, response).catch(() => request.socket.destroy());
+  });
+  server.on('upgrade', (request, socket, head: Buffer) => {
+    answerUpgrade(surroundings, node.name, request, socket, head).catch(() => socket.destroy());
   });
   server.on('connection', (socket: Socket) => {
     sockets.add(socket);

@@ -1,32 +1,61 @@
 /** Console tickets and graphs: the same for both kinds of guests. */
-import { refusal } from './failure.ts';
+import { ApiFailure, refusal } from './failure.ts';
 import { guestFigures } from './guest-figures.ts';
 import { guestOf, type Kind } from './guest-life.ts';
 import type { Call } from './route.ts';
+import { portKey, terminalsOf } from './terminals.ts';
 
 const firstPort = 5900;
+const withinMs = 10_000;
 
-/** A port and a ticket; the worker behind it waits ten virtual seconds for a client. */
+/** On the node that was asked, wherever the guest is: what waits there waits ten virtual seconds for a client. */
 export function consoleTicket(call: Call, kind: Kind, type: 'vncproxy' | 'termproxy'): unknown {
-  const { world, caller, parameters } = call;
+  const { world, caller, parameters, endpoint } = call;
   const guest = guestOf(call, kind);
-  const port = firstPort + (guest.vmid % 100);
+  const { ports } = terminalsOf(world);
+  let port = firstPort + (guest.vmid % 100);
+  while (ports.has(portKey(endpoint, port))) port = firstPort + ((port + 1) % 100);
   const secret = Buffer.from(world.random.bytes(24)).toString('base64');
-  const upid = call.fork(type === 'termproxy' ? 'vncproxy' : type, guest.vmid, async (control) => {
-    control.log(`starting ${type} ${control.task.upid}`, 'connection timed out');
-    await control.passes(10_000);
-    throw new Error('connection timed out');
+  const ticket = `PVEVNC:${world.now().toString(16).toUpperCase()}::${secret}==`;
+  const came = Promise.withResolvers<void>();
+  const left = Promise.withResolvers<void>();
+  const about = { ticket, authId: caller.authId, guest, type, connected: undefined };
+  ports.set(portKey(endpoint, port), { ...about, onConnect: came.resolve, onEnd: left.resolve });
+  const options = { node: endpoint, type: 'vncproxy', id: guest.vmid, caller };
+  const { upid } = world.task(options, async (control) => {
+    control.log(`starting ${type} ${control.task.upid}`);
+    try {
+      const late = control.passes(withinMs).then(() => 'late' as const);
+      late.catch(() => undefined);
+      if ((await Promise.race([came.promise, late])) === 'late') {
+        control.log('connection timed out');
+        throw new Error('connection timed out');
+      }
+      const aborted = new Promise<void>((resolve) =>
+        control.signal.addEventListener('abort', () => resolve(), { once: true }),
+      );
+      await Promise.race([left.promise, aborted]);
+    } finally {
+      ports.get(portKey(endpoint, port))?.connected?.end();
+      ports.delete(portKey(endpoint, port));
+    }
   });
-  const answer: Record<string, unknown> = {
-    user: caller.authId,
-    ticket: `PVEVNC:${world.now().toString(16).toUpperCase()}::${secret}==`,
-    port: String(port),
-    upid,
-  };
+  const answer: Record<string, unknown> = { user: caller.authId, ticket, port: String(port), upid };
   if (type === 'termproxy') return answer;
   answer['cert'] = '-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n';
   if (parameters['generate-password'] === '1') answer['password'] = secret.slice(0, 8);
   return answer;
+}
+
+/** The ticket counts for who got it, for that guest and that port, and for forty seconds. */
+export function consolePort(call: Call, kind: Kind): unknown {
+  const { world, caller, parameters, endpoint } = call;
+  const { vmid } = guestOf(call, kind);
+  const { port = '', vncticket = '' } = parameters;
+  const open = terminalsOf(world).ports.get(portKey(endpoint, port));
+  if (open?.ticket !== vncticket || open.authId !== caller.authId || open.guest.vmid !== vmid)
+    throw new ApiFailure(401, 'permission denied - invalid PVEVNC ticket');
+  return { port };
 }
 
 const stepsOf: Readonly<Record<string, readonly [seconds: number, count: number]>> = {

@@ -1,7 +1,7 @@
 /** What is read of containers: lists, status, interfaces, graphs, consoles. */
 import { mayAudit } from './resource-rows.ts';
 import { guestFigures } from './guest-figures.ts';
-import { consoleTicket, graph } from './guest-console.ts';
+import { consolePort, consoleTicket, graph } from './guest-console.ts';
 import { guestOf, sidOf } from './guest-life.ts';
 import { parseParts } from './guest-property.ts';
 import { linkLocal } from './lxc-config.ts';
@@ -125,4 +125,5 @@ export const lxcReadRoutes: Routes = {
   [`GET ${path}/{vmid}/rrddata`]: (call) => graph(call, 'lxc'),
   [`POST ${path}/{vmid}/vncproxy`]: (call) => consoleTicket(call, 'lxc', 'vncproxy'),
   [`POST ${path}/{vmid}/termproxy`]: (call) => consoleTicket(call, 'lxc', 'termproxy'),
+  [`GET ${path}/{vmid}/vncwebsocket`]: (call) => consolePort(call, 'lxc'),
 };

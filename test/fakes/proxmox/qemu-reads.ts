@@ -2,7 +2,7 @@
 import { mayAudit } from './resource-rows.ts';
 import { agentConfigured } from './agent-state.ts';
 import { refusal } from './failure.ts';
-import { consoleTicket, graph } from './guest-console.ts';
+import { consolePort, consoleTicket, graph } from './guest-console.ts';
 import { guestFigures } from './guest-figures.ts';
 import { guestOf } from './guest-life.ts';
 import { haAnswer } from './lxc-reads.ts';
@@ -94,6 +94,7 @@ export const qemuReadRoutes: Routes = {
   [`GET ${path}/{vmid}/rrddata`]: (call) => graph(call, 'qemu'),
   [`POST ${path}/{vmid}/vncproxy`]: (call) => consoleTicket(call, 'qemu', 'vncproxy'),
   [`POST ${path}/{vmid}/termproxy`]: (call) => consoleTicket(call, 'qemu', 'termproxy'),
+  [`GET ${path}/{vmid}/vncwebsocket`]: (call) => consolePort(call, 'qemu'),
   [`POST ${path}/{vmid}/monitor`]: monitor,
   [`PUT ${path}/{vmid}/sendkey`]: sendKey,
 };

@@ -41,6 +41,7 @@ export const lxcKind: GuestKind = {
   capabilities: () => [
     'update',
     'stats',
+    'console',
     'snapshots',
     'network-none',
     'network-bridged',

@@ -40,6 +40,7 @@ export const qemuKind: GuestKind = {
   capabilities: () => [
     'update',
     'stats',
+    'console',
     'pause',
     'freeze',
     'exec',

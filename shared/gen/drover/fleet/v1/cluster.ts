@@ -321,16 +321,21 @@ export interface GetConsoleTicketRequest {
   instance: string;
 }
 
-/** GetConsoleTicketResponse is for a program of the person. */
+/** GetConsoleTicketResponse tells it to a person and to a program of the person. */
 export interface GetConsoleTicketResponse {
-  /** The exact URL, ready to open or to connect to. */
+  /** The cluster's own page of it, for a person who logs in there as somebody who may see it. */
   url: string;
   /** "vnc" or "terminal". */
   kind: string;
-  /** The password that goes with it. */
+  /** The password that goes with the websocket, in its URL too. Good for some seconds, and once. */
   ticket: string;
-  /** The user that goes with it. */
+  /** Whom the ticket was given to: the user or token by which the control plane reaches the cluster. */
   user: string;
+  /**
+   * The websocket of the console, for a program that has that user's or token's own credential: without it in a header
+   * the ticket opens nothing.
+   */
+  websocketUrl: string;
 }
 
 function createBaseClusterTrust(): ClusterTrust {
@@ -3238,7 +3243,7 @@ export const GetConsoleTicketRequest: MessageFns<GetConsoleTicketRequest> = {
 };
 
 function createBaseGetConsoleTicketResponse(): GetConsoleTicketResponse {
-  return { url: "", kind: "", ticket: "", user: "" };
+  return { url: "", kind: "", ticket: "", user: "", websocketUrl: "" };
 }
 
 export const GetConsoleTicketResponse: MessageFns<GetConsoleTicketResponse> = {
@@ -3254,6 +3259,9 @@ export const GetConsoleTicketResponse: MessageFns<GetConsoleTicketResponse> = {
     }
     if (message.user !== "") {
       writer.uint32(34).string(message.user);
+    }
+    if (message.websocketUrl !== "") {
+      writer.uint32(42).string(message.websocketUrl);
     }
     return writer;
   },
@@ -3303,6 +3311,14 @@ export const GetConsoleTicketResponse: MessageFns<GetConsoleTicketResponse> = {
             message.user = reader.string();
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.websocketUrl = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3321,6 +3337,11 @@ export const GetConsoleTicketResponse: MessageFns<GetConsoleTicketResponse> = {
       kind: isSet(object.kind) ? globalThis.String(object.kind) : "",
       ticket: isSet(object.ticket) ? globalThis.String(object.ticket) : "",
       user: isSet(object.user) ? globalThis.String(object.user) : "",
+      websocketUrl: isSet(object.websocketUrl)
+        ? globalThis.String(object.websocketUrl)
+        : isSet(object.websocket_url)
+        ? globalThis.String(object.websocket_url)
+        : "",
     };
   },
 
@@ -3338,6 +3359,9 @@ export const GetConsoleTicketResponse: MessageFns<GetConsoleTicketResponse> = {
     if (message.user !== "") {
       obj.user = message.user;
     }
+    if (message.websocketUrl !== "") {
+      obj.websocketUrl = message.websocketUrl;
+    }
     return obj;
   },
 
@@ -3350,6 +3374,7 @@ export const GetConsoleTicketResponse: MessageFns<GetConsoleTicketResponse> = {
     message.kind = object.kind ?? "";
     message.ticket = object.ticket ?? "";
     message.user = object.user ?? "";
+    message.websocketUrl = object.websocketUrl ?? "";
     return message;
   },
 };
