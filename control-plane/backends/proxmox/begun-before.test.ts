@@ -1,6 +1,7 @@
 /** What was begun before a restart, or is not in a store that was restored: found again, and not made twice. */
 import { describe, expect, it } from 'vitest';
 import { createLog } from '#shared/log.ts';
+import type { InstanceId } from '#shared/model.ts';
 import { createQuickClock } from '../../../test/fakes/quick-clock.ts';
 import { createSeededRandom } from '../../../test/fakes/random.ts';
 import { container, openQuickWorld, type ProxmoxWorld, runGuest } from '../../../test/proxmox-world.ts';
@@ -28,6 +29,122 @@ async function startAnew(world: ProxmoxWorld): Promise<ClusterBackend> {
   await until(() => backend.status('lab')?.connected, { what: 'a connected cluster' });
   return backend;
 }
+
+/** The store as it was before: what was made since is unknown to it. */
+async function forgetMaking(world: ProxmoxWorld, id: InstanceId, vmid: number): Promise<void> {
+  await world.store.transact((tx) => {
+    const record = tx.get('cluster-guest', id);
+    if (record === undefined) throw new Error('there is no record');
+    const { made: _made, appliedGeneration: _applied, ...rest } = record;
+    tx.put('cluster-guest', id, { ...rest, vmid });
+  });
+}
+
+function renumber({ server }: ProxmoxWorld, to: number) {
+  const [guest] = server.world.guests.values();
+  if (guest === undefined) throw new Error('there is no guest');
+  server.world.guests.delete(guest.vmid);
+  const moved = { ...guest, vmid: to };
+  server.world.guests.set(to, moved);
+  return moved;
+}
+
+function stranger({ server }: ProxmoxWorld, vmid: number): void {
+  const about = { vmid, kind: 'lxc', node: 'pve1', config: { hostname: 'theirs' } } as const;
+  server.world.guests.set(vmid, server.world.newGuest(about));
+}
+
+describe.each(['8.4.21', '9.2.11'] as const)('a record with a number that is another’s, on %s', (version) => {
+  it.each([
+    { what: 'somebody else’s by now', isTaken: true },
+    { what: 'free', isTaken: false },
+  ])('of a store that was restored, which is $what, makes no second guest', async ({ isTaken }) => {
+    await using world = await openQuickWorld({ version });
+    const order = await runGuest(world);
+    await world.backend.close();
+    const { vmid } = guestsOf(world)[0] ?? { vmid: 0 };
+    // It gave up the number 777 after the backup was taken.
+    await forgetMaking(world, order.instanceId, 777);
+    if (isTaken) stranger(world, 777);
+    const backend = await startAnew(world);
+    try {
+      await backend.ensureInstance(order, container, signal);
+      const record = () => world.store.snapshot().get('cluster-guest', order.instanceId);
+      await until(() => record()?.appliedGeneration === 1, { what: 'all is as its spec says' });
+      expect(record()?.vmid).toBe(vmid);
+      expect(creates(world)).toHaveLength(1);
+      expect(guestsOf(world).map((each) => each.vmid)).toEqual(isTaken ? [vmid, 777] : [vmid]);
+    } finally {
+      await backend.close();
+    }
+  });
+
+  it('finds the first of several that bear its mark', async () => {
+    await using world = await openQuickWorld({ version });
+    const order = await runGuest(world);
+    await world.backend.close();
+    const [guest] = guestsOf(world);
+    if (guest === undefined) throw new Error('there is no guest');
+    // Copies bear the number of what they are copies of.
+    for (const vmid of [99_000, 99_001]) world.server.world.guests.set(vmid, { ...guest, vmid });
+    await forgetMaking(world, order.instanceId, 777);
+    const backend = await startAnew(world);
+    try {
+      await backend.ensureInstance(order, container, signal);
+      const record = () => world.store.snapshot().get('cluster-guest', order.instanceId);
+      await until(() => record()?.appliedGeneration === 1, { what: 'all is as its spec says' });
+      expect(record()?.vmid).toBe(guest.vmid);
+      expect(creates(world)).toHaveLength(1);
+    } finally {
+      await backend.close();
+    }
+  });
+
+  it('makes nothing where several copies bear its mark, and says what to do', async () => {
+    await using world = await openQuickWorld({ version });
+    const order = await runGuest(world);
+    await world.backend.close();
+    const guest = renumber(world, 99_000);
+    world.server.world.guests.set(99_001, { ...guest, vmid: 99_001 });
+    await forgetMaking(world, order.instanceId, 777);
+    const backend = await startAnew(world);
+    try {
+      const seen: string[] = [];
+      const ending = new AbortController();
+      const reading = (async () => {
+        for await (const each of backend.watch(ending.signal))
+          if (each.kind === 'instance') seen.push(each.state.message);
+      })();
+      await backend.ensureInstance(order, container, signal);
+      await until(() => seen.some((each) => each.includes('all bear its mark')), { what: 'what is wrong' });
+      expect(creates(world)).toHaveLength(1);
+      ending.abort();
+      await reading;
+    } finally {
+      await backend.close();
+    }
+  });
+
+  it('of a guest that was restored under a third one while we were away, is followed', async () => {
+    await using world = await openQuickWorld({ version });
+    const order = await runGuest(world);
+    await world.backend.close();
+    const { vmid } = guestsOf(world)[0] ?? { vmid: 0 };
+    renumber(world, 4711);
+    stranger(world, vmid);
+    const backend = await startAnew(world);
+    try {
+      const record = () => world.store.snapshot().get('cluster-guest', order.instanceId);
+      await until(() => record()?.vmid === 4711, { what: 'its new number' });
+      expect(record()?.copies ?? []).toEqual([]);
+      await backend.stopInstance(order, 0, signal);
+      expect(guestsOf(world).find((each) => each.vmid === 4711)?.status).toBe('stopped');
+      expect(creates(world)).toHaveLength(1);
+    } finally {
+      await backend.close();
+    }
+  });
+});
 
 describe('after a start of ours', () => {
   it('a guest that is still being made is waited for, however long that takes', async () => {

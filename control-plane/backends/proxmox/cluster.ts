@@ -12,6 +12,7 @@ import { createConsole, type OpenConsole } from './console.ts';
 import { createRun, type RunCommand } from './exec.ts';
 import { createFence, fencedApi, heldWords } from './fence.ts';
 import { createFreezing, type Freezing } from './freeze.ts';
+import { createFindMarked } from './find-marked.ts';
 import { lxcKind } from './guests/lxc.ts';
 import { qemuKind } from './guests/qemu.ts';
 import { createHaReader } from './ha-placement.ts';
@@ -124,13 +125,14 @@ export function openCluster(record: Cluster, surroundings: Surroundings): LiveCl
   const fence = createFence(tools);
   const look = createLook(tools, own, fence);
   const marking = createMarking(tools, look);
+  const findMarked = createFindMarked(tools, fence);
   const power = createPower(tools, { own, look, marking });
   const images = createImages(tools);
-  const settle = createSettle(tools, { own, look, marking, power, images });
+  const settle = createSettle(tools, { own, look, findMarked, marking, power, images });
   const work = createWork(tools, { own, look, marking, power, settle });
   const nodes = createNodes(tools, own);
   const orders = createOrders(tools, { own, power, work });
-  const missing = createMissing(tools, { own, look, marking, work });
+  const missing = createMissing(tools, { own, look, findMarked, marking, work });
   const renewMarks = createRenewal(tools, { own, look, marking, work });
   const ha = createHaReader(tools);
   const poll = createPoll(tools, {

@@ -1,6 +1,7 @@
 import { isKind } from '#shared/errors.ts';
 import type { ClusterGuest, InstanceId } from '#shared/model.ts';
 import type { ClusterTools } from './cluster-memory.ts';
+import type { FindMarked } from './find-marked.ts';
 import type { Look } from './look.ts';
 import type { Marking } from './marking.ts';
 import type { OwnGuests } from './own-guests.ts';
@@ -18,15 +19,16 @@ export interface Missing {
 }
 
 export function createMissing(
-  { clock, signal, log, name: cluster }: ClusterTools,
+  { clock, signal, log, memory, name: cluster }: ClusterTools,
   parts: {
     readonly own: OwnGuests;
     readonly look: Look;
+    readonly findMarked: FindMarked;
     readonly marking: Marking;
     readonly work: Work;
   },
 ): Missing {
-  const { own, look, marking, work } = parts;
+  const { own, look, findMarked, marking, work } = parts;
   const lookedAtMs = new Map<InstanceId, number>();
   const underWay = new Set<InstanceId>();
 
@@ -46,6 +48,22 @@ export function createMissing(
     }
   }
 
+  /** Its number is nobody's, or somebody else's: it may have been restored under another. */
+  async function lookElsewhere(record: ClusterGuest): Promise<void> {
+    const { instanceId } = record;
+    try {
+      const found = await findMarked.elsewhere(record, signal);
+      if (found === undefined) return own.see(instanceId, { presence: 'absent', status: 'unknown' });
+      const row = memory.guests.find(({ vmid }) => vmid === found.vmid);
+      if (row === undefined) return;
+      own.see(instanceId, { presence: 'present', node: row.node, vmid: row.vmid });
+      await look.status(found, signal);
+    } catch (err) {
+      // Which of several it is, or what one is, cannot be known: it is not gone.
+      if (!signal.aborted) log.debug({ event: 'guest.unseen', cluster, instance: instanceId, err });
+    }
+  }
+
   async function lookAgain(record: ClusterGuest): Promise<void> {
     const { instanceId } = record;
     lookedAtMs.set(instanceId, clock.monotonicMs());
@@ -54,7 +72,7 @@ export function createMissing(
       await look.status({ ...record, vmid: found.place.vmid }, signal);
       void markAgain(record);
     } catch (err) {
-      if (isKind(err, 'not-found')) own.see(instanceId, { presence: 'absent', status: 'unknown' });
+      if (isKind(err, 'not-found')) await lookElsewhere(record);
       else if (!signal.aborted) log.debug({ event: 'guest.unseen', cluster, instance: instanceId, err });
     }
   }

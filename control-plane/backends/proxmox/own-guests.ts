@@ -202,7 +202,8 @@ export function createOwnGuests(tools: ClusterTools): OwnGuests {
       for (const found of records()) {
         const known = new Set([...copies, ...(found.copies ?? [])]);
         const { row, doubtful, copies: now } = findOwn(tagOf(found.instanceId), found.vmid, index, known);
-        noteCopies(found, now);
+        // What is there under its number may be it: then only is the other a copy.
+        if (doubtful === undefined) noteCopies(found, now);
         if (row !== undefined) takeRow(found, row);
         else if (found.made === true && clock.monotonicMs() >= of(found.instanceId).ownSightUntilMs)
           missing.push({ record: found, doubtful });

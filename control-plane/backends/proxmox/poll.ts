@@ -153,13 +153,13 @@ export function createPoll(
     const numbers = new Map(
       own.records().map(({ instanceId, vmid }) => [tagOf(instanceId), own.of(instanceId).sight.vmid || vmid]),
     );
-    const there = new Set(rows.map(({ vmid }) => vmid));
+    const tagsOf = new Map(rows.map(({ vmid, tags }) => [vmid, tags]));
     const stored = own.records().flatMap(({ copies = [] }) => copies);
     const before = new Set([...stored, ...memory.copies.map(({ vmid }) => vmid)]);
     const isCopy = (row: GuestRow, tag: string): boolean => {
       const original = numbers.get(tag);
       if (original === row.vmid || !isOurTag(tag)) return false;
-      return before.has(row.vmid) || (original !== undefined && there.has(original));
+      return before.has(row.vmid) || (original !== undefined && tagsOf.get(original)?.includes(tag) === true);
     };
     return rows.filter((row) => row.tags.some((tag) => isCopy(row, tag)));
   }

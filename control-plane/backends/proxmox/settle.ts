@@ -7,6 +7,7 @@ import type { GuestCall, GuestChanges, GuestKind, GuestPlace, SpecContext } from
 import { textOf } from './guests/properties.ts';
 import type { Images } from './images.ts';
 import { configurationOf, type FoundConfig, type Look } from './look.ts';
+import type { FindMarked } from './find-marked.ts';
 import type { Marking } from './marking.ts';
 import { parseResources } from './observe.ts';
 import type { OwnGuests } from './own-guests.ts';
@@ -34,12 +35,13 @@ export interface Settle {
 export function createSettle(
   tools: ClusterTools,
   parts: { readonly own: OwnGuests; readonly look: Look; readonly marking: Marking } & {
+    readonly findMarked: FindMarked;
     readonly power: Power;
     readonly images: Images;
   },
 ): Settle {
   const { store, clock, kinds, memory, limits, api, log, name: cluster } = tools;
-  const { own, look, marking, power, images } = parts;
+  const { own, look, findMarked, marking, power, images } = parts;
 
   const contextOf = (place: GuestPlace, kind: GuestKind): SpecContext => ({
     ...place,
@@ -147,6 +149,8 @@ export function createSettle(
 
   /** Until a guest with our mark is there. A number that somebody else has by now is given up. */
   async function make(first: ClusterGuest, spec: InstanceSpec, signal: AbortSignal): Promise<ClusterGuest> {
+    const moved = await findMarked.elsewhere(first, signal);
+    if (moved !== undefined) return moved;
     let record = first;
     for (let tries = 0; tries < mostNumbers; tries += 1) {
       // Begun before a crash, or unknown to a store that was restored: it is there, and not made again.
