@@ -15,9 +15,9 @@ const mostLooks = 10;
 
 export interface FindMarked {
   /**
-   * The guest of a record under another number than it says, as after the restore of a store, or of the guest:
-   * the record has that one from then on. Usually asks nothing. Undefined: none; failed-precondition:
-   * there are several, and none of them is the first.
+   * The guest of a record under another number than it says, as after the restore of a store, or of the
+   * guest: from then on the record has that one. Usually asks nothing. Undefined: there is none;
+   * failed-precondition: there are several, and none of them is the first.
    */
   elsewhere(record: ClusterGuest, signal: AbortSignal): Promise<ClusterGuest | undefined>;
 }
