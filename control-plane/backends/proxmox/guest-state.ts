@@ -17,6 +17,8 @@ export interface Sight {
   readonly node: string;
   readonly vmid: number;
   readonly status: GuestRow['status'];
+  /** As GuestRow has it. */
+  readonly trouble?: string | undefined;
   /** Zero when it does not run. */
   readonly startedAtMs: number;
   /** Empty: HA does not manage it. */
@@ -156,6 +158,7 @@ function messageOf(phase: Phase, sight: Sight, run: Run): string {
   if (run.failure !== undefined) return run.failure.message;
   if (phase === 'preparing' && isLeftToHa(sight)) return `left to HA: ${sight.haState}`;
   if (phase === 'preparing' && sight.lock !== '') return `locked: ${sight.lock}`;
+  if (phase === 'paused' && sight.trouble !== undefined) return `it stands still: ${sight.trouble}`;
   return '';
 }
 

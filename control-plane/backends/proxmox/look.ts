@@ -5,7 +5,7 @@ import type { Configuration, GuestPlace } from './guests/guest-kind.ts';
 import { numberOf, textOf } from './guests/properties.ts';
 import type { Fence } from './fence.ts';
 import { type Mark, parseTags, readMark, tagOf } from './marks.ts';
-import { parseResources, parseStatus } from './observe.ts';
+import { parseResources, stateOfGuest } from './observe.ts';
 import type { OwnGuests } from './own-guests.ts';
 import { ask } from './perform.ts';
 
@@ -120,7 +120,8 @@ export function createLook(tools: ClusterTools, own: OwnGuests, fence: Fence): L
       own.see(record.instanceId, {
         ...place,
         presence: 'present',
-        status: parseStatus(status['status'], status['qmpstatus']),
+        trouble: undefined,
+        ...stateOfGuest(status),
         startedAtMs: clock.nowMs() - numberOf(status['uptime']) * 1000,
         haState: numberOf(ha['managed']) === 0 ? '' : textOf(ha['state']) || 'managed',
         lock: textOf(status['lock']),

@@ -6,7 +6,7 @@ import {
   indexGuests,
   parseMembership,
   parseResources,
-  parseStatus,
+  stateOfGuest,
   parseVersion,
 } from './observe.ts';
 
@@ -102,15 +102,24 @@ describe('what clusters tell of themselves', () => {
   });
 
   it.each([
-    ['running', undefined, 'running'],
-    ['running', 'paused', 'paused'],
-    ['running', 'prelaunch', 'paused'],
-    ['suspended', undefined, 'paused'],
-    ['stopped', 'stopped', 'stopped'],
-    ['unknown', undefined, 'unknown'],
-    [undefined, undefined, 'unknown'],
-  ])('reads the state %j, %j as %s', (status, finer, read) => {
-    expect(parseStatus(status, finer)).toBe(read);
+    [{ status: 'running' }, { status: 'running' }],
+    [{ status: 'running', qmpstatus: 'paused' }, { status: 'paused' }],
+    [{ status: 'running', qmpstatus: 'prelaunch' }, { status: 'paused' }],
+    [{ status: 'suspended' }, { status: 'paused' }],
+    [{ status: 'stopped', qmpstatus: 'stopped' }, { status: 'stopped' }],
+    [
+      { status: 'running', qmpstatus: 'io-error' },
+      { status: 'paused', trouble: 'io-error' },
+    ],
+    [{ status: 'io-error' }, { status: 'paused', trouble: 'io-error' }],
+    [{ status: 'prelaunch', lock: 'backup' }, { status: 'stopped' }],
+    [{ status: 'running', qmpstatus: 'prelaunch', lock: 'backup' }, { status: 'stopped' }],
+    [{ status: 'running', qmpstatus: 'finish-migrate', lock: 'migrate' }, { status: 'running' }],
+    [{ status: 'finish-migrate', lock: 'migrate' }, { status: 'unknown' }],
+    [{ status: 'unknown' }, { status: 'unknown' }],
+    [{}, { status: 'unknown' }],
+  ])('reads the state %j as %j', (row, read) => {
+    expect(stateOfGuest(row)).toEqual(read);
   });
 });
 

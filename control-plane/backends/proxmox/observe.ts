@@ -25,6 +25,8 @@ export interface GuestRow {
   /** Empty: not told. */
   readonly name: string;
   readonly status: 'running' | 'stopped' | 'paused' | 'unknown';
+  /** Why a machine stands still where nobody paused it: "io-error". Left out: it does not. */
+  readonly trouble?: string;
   readonly template: boolean;
   readonly tags: readonly string[];
   readonly uptimeS: number;
@@ -101,7 +103,7 @@ const guestOf = (row: Row, kind: GuestRow['kind']): GuestRow => ({
   vmid: numberOf(row['vmid']),
   kind,
   name: textOf(row['name']),
-  status: parseStatus(row['status']),
+  ...stateOfGuest(row),
   template: isOn(row['template']),
   tags: parseTags(row['tags']),
   uptimeS: numberOf(row['uptime']),
@@ -129,12 +131,22 @@ const storageOf = (row: Row): StorageRow => ({
 });
 
 /** Words for a machine that has a process and does not run: it was suspended, or waits. */
-const paused: ReadonlySet<unknown> = new Set(['paused', 'suspended', 'prelaunch']);
+const paused: ReadonlySet<string> = new Set(['paused', 'suspended', 'prelaunch']);
+/** What stops one by itself, until a person sees to it. */
+const troubles: ReadonlySet<string> = new Set(['io-error', 'internal-error', 'guest-panicked', 'watchdog']);
 
-/** Also of `status/current`, where machines have a finer word. */
-export function parseStatus(status: unknown, finer?: unknown): GuestRow['status'] {
-  if (paused.has(finer) || paused.has(status)) return 'paused';
-  return status === 'running' || status === 'stopped' ? status : 'unknown';
+/**
+ * Of a row of the list, and of `status/current`, where machines have a finer word besides. One that is off is
+ * given a process while it is backed up.
+ */
+export function stateOfGuest({ status, qmpstatus, lock }: Row): Pick<GuestRow, 'status' | 'trouble'> {
+  const word = textOf(qmpstatus) || textOf(status);
+  if (word === 'prelaunch' && lock === 'backup') return { status: 'stopped' };
+  if (troubles.has(word)) return { status: 'paused', trouble: word };
+  if (paused.has(word)) return { status: 'paused' };
+  // Other words are of a moment, such as the end of a migration.
+  const known = status === 'running' || status === 'stopped';
+  return { status: known ? status : 'unknown' };
 }
 
 /** The answer of `GET /cluster/status`. A node without a cluster is its own, and always quorate. */

@@ -149,6 +149,7 @@ export function createOwnGuests(tools: ClusterTools): OwnGuests {
       node: row.node,
       vmid: row.vmid,
       status,
+      trouble: isKnown ? row.trouble : guest.sight.trouble,
       startedAtMs: startOf(guest.sight.startedAtMs, status, isKnown ? row.uptimeS : undefined),
       haState: row.haState,
       lock: row.lock,

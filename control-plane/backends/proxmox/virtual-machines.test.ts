@@ -165,6 +165,42 @@ describe.each(versions)('virtual machines on %s', (version) => {
     expect(guest.pending.size).toBe(0);
   });
 
+  it('stand still where their disks fail them, with a word about it, until they are resumed', async () => {
+    await using world = await openQuickWorld({ version });
+    placeFile(world.server.world, 'pve1', 'shared', noble);
+    const { order, id, guest } = await make(world);
+    const told = () => {
+      const now = world.state(id);
+      return typeof now === 'object' ? `${now.phase}: ${now.message}` : '';
+    };
+    guest.qmpStatus = 'io-error';
+    await until(() => told() === 'paused: it stands still: io-error', { what: told(), deadlineMs: 20_000 });
+    await world.backend.resumeInstance({ ...order, generation: 0 }, never);
+    expect(guest.qmpStatus).toBe('running');
+    await until(() => told() === 'running: ', { what: 'running again' });
+    // The list says so as well, though it is old.
+    await world.backend.pauseInstance({ ...order, generation: 0 }, never);
+    world.server.world.broadcasts.tell();
+    expect(world.server.world.broadcasts.guest(guest.vmid)?.listed).toBe('paused');
+  });
+
+  it('are left alone by a stop while they are backed up, for which they have a process', async () => {
+    await using world = await openQuickWorld({ version });
+    placeFile(world.server.world, 'pve1', 'shared', noble);
+    const { order, id, guest } = await make(world);
+    await world.backend.stopInstance({ ...order, generation: 2 }, 0, never);
+    guest.config.lock = 'backup';
+    Object.assign(guest, { status: 'running', qmpStatus: 'prelaunch' });
+    world.server.requests.reset();
+    world.server.world.broadcasts.tell();
+    // Our own sight of it is newer than a list, for a while.
+    const { clock } = world.server.world;
+    const endMs = clock.monotonicMs() + 40_000;
+    await until(() => clock.monotonicMs() > endMs, { what: 'lists that are newer', deadlineMs: 20_000 });
+    expect(world.state(id)).toMatchObject({ phase: 'stopped' });
+    expect(world.server.requests.list().filter((each) => each.startsWith('POST'))).toEqual([]);
+  });
+
   it('cannot become what no disk can, and run on', async () => {
     await using world = await open(version);
     const { id, guest, change } = await make(world);

@@ -117,7 +117,17 @@ async function dump(call: Call, guest: Guest, control: TaskControl): Promise<voi
     await control.passes(3000);
     halt(guest);
   }
-  await control.passes(Math.round(seconds * 1000) + 100);
+  // A machine is backed up through its QEMU, which is started for that, and does not run.
+  const isOff = guest.kind === 'qemu' && guest.status === 'stopped';
+  if (isOff) {
+    begin(world, guest);
+    guest.qmpStatus = 'prelaunch';
+  }
+  try {
+    await control.passes(Math.round(seconds * 1000) + 100);
+  } finally {
+    if (isOff) halt(guest);
+  }
   const volid = `${id}:backup/${file}`;
   const text = parameters['notes-template'];
   const guestName = guest.config.hostname ?? guest.config.name ?? '';

@@ -15,6 +15,7 @@ export function guestFigures(guest: Guest, world: World): GuestFigures {
   return {
     name: nameOf(guest),
     status: guest.status,
+    listed: running && guest.kind === 'qemu' ? guest.qmpStatus : guest.status,
     uptime,
     cpus: cpusOf(guest, world),
     maxMemoryBytes: Number(config.memory?.split(/\D/)[0] ?? 512) * mebibyte,

@@ -98,7 +98,7 @@ export function normaliseQemuValue(
 /** Windows stays on the version of the machine that it was installed on; others take the newest. */
 export function pinnedMachine(major: number, config: Readonly<Record<string, string>>): string | undefined {
   const [type = '', ...rest] = (config['machine'] ?? '').split(',');
-  if (!/^w/.test(config['ostype'] ?? '') || !/^(?:|pc|q35)$/.test(type)) return undefined;
+  if (config['ostype']?.startsWith('w') !== true || !/^(?:|pc|q35)$/.test(type)) return undefined;
   const version = major === 8 ? '9.2+pve1' : '10.0+pve1';
   return [`pc-${type === 'q35' ? 'q35' : 'i440fx'}-${version}`, ...rest].join(',');
 }

@@ -34,7 +34,7 @@ export function guestRow(world: World, guest: Guest): Row {
   if (figures === undefined) return given({ ...known, status: 'unknown' });
   return given({
     ...known,
-    status: figures.status,
+    status: figures.listed,
     name: figures.name,
     template: figures.template ? 1 : 0,
     uptime: figures.uptime,

@@ -99,6 +99,8 @@ export interface Guest {
 export interface GuestFigures {
   readonly name: string;
   readonly status: 'running' | 'stopped';
+  /** As the list of all resources has it: of a machine the word of its QEMU. */
+  readonly listed: string;
   readonly uptime: number;
   readonly cpus: number;
   readonly maxMemoryBytes: number;
