@@ -274,7 +274,14 @@ describe('data volumes', () => {
     await backend.ensureInstance({ ...order, generation: 2 }, grown, signal);
     await until(() => phaseOf(world, order.instanceId) === 'running 2', { what: 'grown' });
     expect(guestOf(world, order.instanceId).config['mp0']).toMatch(/size=2G/);
-    await backend.removeInstance({ ...order, generation: 2 }, 0, signal);
+    // What is mounted is mounted otherwise once it starts again.
+    const fixed = { ...grown, volumes: [{ ...claim, sizeMib: 2048, readOnly: true }] };
+    await backend.ensureInstance({ ...order, generation: 3 }, fixed, signal);
+    await until(() => phaseOf(world, order.instanceId) === 'running 3', { what: 'read-only' });
+    expect(guestOf(world, order.instanceId)).toMatchObject({ status: 'running', pending: new Map() });
+    expect(guestOf(world, order.instanceId).config['mp0']).toMatch(/^btr:.*ro=1/);
+    expect(Object.keys(guestOf(world, order.instanceId).config)).not.toContain('unused0');
+    await backend.removeInstance({ ...order, generation: 3 }, 0, signal);
     for (const node of ['pve1', 'pve2', 'pve3'])
       expect([...world.server.world.storages.volumes('btr', node).values()]).toEqual([]);
     expect(await Array.fromAsync(backend.listVolumes(order.node, signal))).toEqual([]);

@@ -264,7 +264,7 @@ const seen: readonly (readonly [words: string, kind: string, reason: string])[] 
     'failed-precondition',
     'storage-content',
   ],
-  ["storage 'nas' is disabled", 'failed-precondition', 'storage-disabled'],
+  ["storage 'nas' is disabled", 'failed-precondition', 'storage'],
   [
     "unable to activate storage 'nas' - directory '/mnt/pve/nas' does not exist or is unreachable",
     'unavailable',

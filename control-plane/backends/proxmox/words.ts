@@ -265,7 +265,6 @@ const rows: readonly Row[] = [
     ...precondition('mtu', 'give the network no more than the bridge has'),
   },
   { words: /vlans? .*not allowed on vnet/, ...precondition('vlan', 'a virtual network has its own VLAN') },
-  { words: /storage '[^']*' is disabled/, ...precondition('storage-disabled') },
   {
     words: /no options specified|unable to parse|not look like|unable to use snapshot name|is invalid/,
     ...invalid,

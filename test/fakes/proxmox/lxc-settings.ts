@@ -69,7 +69,9 @@ function removeOption(call: Call, guest: Guest, key: string): void {
   const { config, pending } = guest;
   pending.delete(key);
   if (config[key] === undefined) return;
-  if (guest.status === 'running' && waitsForStart(key)) {
+  // A mounted volume stays, and of interfaces only the first ten can be pulled.
+  const isHeld = /^(?:mp\d+|net\d{2,})$/.test(key);
+  if (guest.status === 'running' && (isHeld || waitsForStart(key))) {
     pending.set(key, undefined);
     return;
   }
@@ -83,7 +85,8 @@ function removeOption(call: Call, guest: Guest, key: string): void {
 async function setOption(call: Call, guest: Guest, key: string, value: string): Promise<void> {
   const { world } = call;
   const stored = await storedValue(call, guest, key, value);
-  if (guest.status === 'running' && waitsForStart(key)) {
+  const isMounted = /^mp\d+$/.test(key) && guest.config[key] !== undefined;
+  if (guest.status === 'running' && (isMounted || waitsForStart(key))) {
     guest.pending.set(key, stored);
     return;
   }
