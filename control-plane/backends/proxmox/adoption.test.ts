@@ -206,15 +206,6 @@ for (const kind of ['lxc', 'qemu'] as const) {
       await until(() => phaseOf(world, id) === 'running 2', { what: 'running as of generation 2' });
       expect(withoutDigest(guest.config)).toEqual({ ...withoutDigest(before), memory: '768' });
     });
-
-    it('goes with its workload, as any other does', async () => {
-      const { world, vmid } = await withGuest(kind);
-      await using _ = world;
-      const { id, mark } = await adopt(world, vmid);
-      await mark();
-      await world.backend.removeInstance({ ...world.order('pve2'), instanceId: id }, 0, signal);
-      expect(world.server.world.guests.has(vmid)).toBe(false);
-    });
   });
 }
 
