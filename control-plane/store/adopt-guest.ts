@@ -21,6 +21,8 @@ export interface AdoptGuest {
     readonly kind: 'lxc' | 'qemu';
     readonly node: NodeName;
   };
+  /** The hardware addresses that it has, by its networks; empty: unknown. */
+  readonly macs: readonly string[];
   readonly caller: string;
   /** A new UUIDv7 each time. */
   newId(): string;
@@ -70,7 +72,7 @@ export function adoptGuest(tx: Transaction, adopt: AdoptGuest, nowMs: number): I
 function createInstance(
   tx: Transaction,
   workload: Workload,
-  { guest, newId }: AdoptGuest,
+  { guest, macs, newId }: AdoptGuest,
   nowMs: number,
 ): Instance {
   const { project } = workload.metadata;
@@ -79,7 +81,7 @@ function createInstance(
   const drawn = drawName(tx, workload, new Set(), newId);
   putInstances(tx, [newInstance(workload, template, drawn, nowMs)], nowMs);
   const because = `it was adopted there: ${guest.vmid} of ${guest.cluster}`;
-  bindInstance(tx, { id: drawn.id, project, node: guest.node, because, newId }, nowMs);
+  bindInstance(tx, { id: drawn.id, project, node: guest.node, because, macs, newId }, nowMs);
   const bound = tx.get('instance', drawn.id, project) as Instance;
   const instance = { ...bound, observed: runningState(bound, nowMs) };
   tx.put('instance', drawn.id, instance, project);

@@ -77,7 +77,7 @@ export function createAdoptions(
     const kind = kinds[row.kind];
     const place = { node: row.node, vmid };
     const config = await read(kind, place, signal);
-    const { spec, notes, obstacles } = kind.spec(config, {
+    const { spec, macs, notes, obstacles } = kind.spec(config, {
       ...place,
       version: versionOf(memory),
       storageOf: storageChooser(memory, row.node, row.kind),
@@ -88,6 +88,7 @@ export function createAdoptions(
     return {
       guest: list.view(row),
       spec,
+      macs,
       notes:
         waiting.length === 0 ? notes : [...notes, `changes wait for its next start: ${waiting.join(', ')}`],
       obstacles: [...obstacles, ...obstaclesOf(config, vmid)],

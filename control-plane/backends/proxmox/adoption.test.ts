@@ -104,7 +104,7 @@ const withoutDigest = (config: Readonly<Record<string, unknown>>) => {
 /** As the interface does it: the records first, then the mark. */
 async function adopt(world: ProxmoxWorld, vmid: number) {
   const { store, backend } = world;
-  const { spec, guest, digest, obstacles } = await backend.inspectGuest('lab', vmid, signal);
+  const { spec, macs, guest, digest, obstacles } = await backend.inspectGuest('lab', vmid, signal);
   expect(obstacles).toEqual([]);
   const document = {
     project: 'default',
@@ -121,6 +121,7 @@ async function adopt(world: ProxmoxWorld, vmid: number) {
       {
         document,
         guest: { cluster: 'lab', vmid, kind, node },
+        macs,
         caller: 'test',
         newId: () => randomUUIDv7(),
       },
@@ -143,6 +144,9 @@ for (const kind of ['lxc', 'qemu'] as const) {
       await using _ = world;
       const before = withoutDigest(guest.config);
       const { id, instance, mark } = await adopt(world, vmid);
+      const mac = /\b[0-9A-F]{2}(?::[0-9A-F]{2}){5}\b/i.exec(String(before['net0']))?.[0].toLowerCase();
+      expect(mac).toBeDefined();
+      expect(instance.spec.assigned.attachments.map((each) => each.mac)).toEqual([mac]);
       world.server.requests.reset();
       await mark();
       const { description, tags, ...rest } = withoutDigest(guest.config) as Record<string, string>;

@@ -83,6 +83,8 @@ export interface GuestChanges {
 export interface FoundSpec {
   /** Its changes to the configuration are none. */
   readonly spec: WorkloadSpec;
+  /** The hardware address of each of its networks, in lower case; empty: none is set. */
+  readonly macs: readonly string[];
   /** What a spec cannot say, and that stays as it is. For people. */
   readonly notes: readonly string[];
   /** Why it can be no instance. For people. */
