@@ -164,6 +164,20 @@ describe('figures', () => {
     const own = world.server.requests.list().filter((each) => each.startsWith('GET /nodes'));
     expect(own).toEqual([]);
   });
+
+  it('of all nodes of a cluster come with one request', async () => {
+    await using world = await openQuickWorld();
+    await Promise.all(['pve1', 'pve2', 'pve3'].map((node) => runGuest(world, container, node)));
+    const sent = (what: RegExp) => world.server.requests.list().filter((each) => what.test(each)).length;
+    world.server.requests.reset();
+    const nodes = Array.from({ length: 12 }, (_, place) => world.node(`pve${1 + (place % 3)}`));
+    const read = await Promise.all(
+      nodes.map((node) => Array.fromAsync(world.backend.stats(node, undefined, 0, signal))),
+    );
+    expect(read.map((each) => each.length)).toEqual(nodes.map(() => 1));
+    // A poll asks for both, perhaps just now.
+    expect(sent(/cluster\/resources/) - sent(/cluster\/status/)).toBeLessThanOrEqual(2);
+  });
 });
 
 describe('a poll', () => {

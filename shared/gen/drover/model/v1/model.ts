@@ -799,6 +799,11 @@ export interface NodeCapacity {
   instances: number;
   /** One for each pool. */
   pools: PoolCapacity[];
+  /**
+   * Memory in MiB that others than our instances use or may claim at any time. Unset: there are none, or
+   * nothing is known of them.
+   */
+  othersMemoryMib?: number | undefined;
 }
 
 /** PoolCapacity is what is free in a pool now. */
@@ -6273,7 +6278,14 @@ export const PoolFacts: MessageFns<PoolFacts> = {
 };
 
 function createBaseNodeCapacity(): NodeCapacity {
-  return { memoryAvailableMib: 0, diskFreeMib: 0, cpuUsedMillicores: 0, instances: 0, pools: [] };
+  return {
+    memoryAvailableMib: 0,
+    diskFreeMib: 0,
+    cpuUsedMillicores: 0,
+    instances: 0,
+    pools: [],
+    othersMemoryMib: undefined,
+  };
 }
 
 export const NodeCapacity: MessageFns<NodeCapacity> = {
@@ -6292,6 +6304,9 @@ export const NodeCapacity: MessageFns<NodeCapacity> = {
     }
     for (const v of message.pools) {
       PoolCapacity.encode(v!, writer.uint32(42).fork()).join();
+    }
+    if (message.othersMemoryMib !== undefined) {
+      writer.uint32(48).uint32(message.othersMemoryMib);
     }
     return writer;
   },
@@ -6349,6 +6364,14 @@ export const NodeCapacity: MessageFns<NodeCapacity> = {
             message.pools.push(PoolCapacity.decode(reader, reader.uint32()));
             continue;
           }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.othersMemoryMib = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -6380,6 +6403,11 @@ export const NodeCapacity: MessageFns<NodeCapacity> = {
         : 0,
       instances: isSet(object.instances) ? globalThis.Number(object.instances) : 0,
       pools: globalThis.Array.isArray(object?.pools) ? object.pools.map((e: any) => PoolCapacity.fromJSON(e)) : [],
+      othersMemoryMib: isSet(object.othersMemoryMib)
+        ? globalThis.Number(object.othersMemoryMib)
+        : isSet(object.others_memory_mib)
+        ? globalThis.Number(object.others_memory_mib)
+        : undefined,
     };
   },
 
@@ -6400,6 +6428,9 @@ export const NodeCapacity: MessageFns<NodeCapacity> = {
     if (message.pools?.length) {
       obj.pools = message.pools.map((e) => PoolCapacity.toJSON(e));
     }
+    if (message.othersMemoryMib !== undefined) {
+      obj.othersMemoryMib = Math.round(message.othersMemoryMib);
+    }
     return obj;
   },
 
@@ -6413,6 +6444,7 @@ export const NodeCapacity: MessageFns<NodeCapacity> = {
     message.cpuUsedMillicores = object.cpuUsedMillicores ?? 0;
     message.instances = object.instances ?? 0;
     message.pools = object.pools?.map((e) => PoolCapacity.fromPartial(e)) || [];
+    message.othersMemoryMib = object.othersMemoryMib ?? undefined;
     return message;
   },
 };
