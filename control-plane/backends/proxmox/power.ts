@@ -14,6 +14,9 @@ const { signals } = constants;
 /** HA acts in its own time: its task ends before anything has happened. */
 const haWithinMs = 120_000;
 const haEveryMs = 3000;
+/** What its node does after a machine's end may take a minute. */
+const comesBackWithinMs = 90_000;
+const comesBackEveryMs = 1000;
 const leastShutdownS = 1;
 /** How long it is asked to end by a signal. */
 const termWithinS = 60;
@@ -101,7 +104,10 @@ export function createPower(
     }
   }
 
-  /** Its restart policy may not take for an end of its own what the list saw meanwhile. */
+  /**
+   * Its restart policy may not take for an end of its own what the list saw meanwhile: the task of a machine
+   * ends with the machine, which its node starts again somewhat later.
+   */
   async function reboot(
     record: ClusterGuest,
     calls: GuestCalls,
@@ -113,6 +119,15 @@ export function createPower(
     } finally {
       if (!signal.aborted) await look.status(record, signal);
     }
+    const endMs = clock.monotonicMs() + comesBackWithinMs;
+    while (statusOf(record) === 'stopped' && clock.monotonicMs() < endMs) {
+      await clock.sleep(comesBackEveryMs, signal);
+      await look.status(record, signal);
+    }
+    if (statusOf(record) === 'stopped')
+      throw new DroverError('unavailable', 'it has ended, and its node has not started it again', {
+        subject: { instance: record.instanceId },
+      });
   }
 
   /** Until it has stopped, or somebody wants it ended sooner. */
