@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { DroverError } from '#shared/errors.ts';
 import type { Digest, Instance, InstanceId, InstanceState, NodeName, Workload } from '#shared/model.ts';
 import type { WorkloadDocument } from '#shared/wire/workload.ts';
+import { isPinned } from '#shared/wire/checks.ts';
 import { bindInstance } from './bind-instance.ts';
 import { checkClaims } from './check-claims.ts';
 import { forgetGuestRecords } from './forget-guest-records.ts';
@@ -96,7 +97,7 @@ function resolutionOf(
   const digest = `sha256:${createHash('sha256').update(`${cluster}/${vmid}`).digest('hex')}` as Digest;
   return {
     generation: 1,
-    image: spec.image.includes('@') ? spec.image : pinImage(spec.image, digest),
+    image: isPinned(spec.image) ? spec.image : pinImage(spec.image, digest),
     digest,
     runtime: spec.runtime,
     runtimeBecause: 'named in the spec',

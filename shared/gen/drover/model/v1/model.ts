@@ -495,6 +495,8 @@ export interface ClusterOptions {
     | undefined;
   /** The cluster refuses to remove it or its disks. */
   protection: boolean;
+  /** How a template is copied: "full", or "linked", which needs the template for ever. Empty: "full". */
+  clone: string;
 }
 
 /** ContainerFeatures are what a container of a cluster may do beyond the default; nesting is in security. */
@@ -3119,7 +3121,7 @@ export const VmDisks: MessageFns<VmDisks> = {
 };
 
 function createBaseClusterOptions(): ClusterOptions {
-  return { pool: "", tags: [], sshKeys: [], features: undefined, onBoot: undefined, protection: false };
+  return { pool: "", tags: [], sshKeys: [], features: undefined, onBoot: undefined, protection: false, clone: "" };
 }
 
 export const ClusterOptions: MessageFns<ClusterOptions> = {
@@ -3141,6 +3143,9 @@ export const ClusterOptions: MessageFns<ClusterOptions> = {
     }
     if (message.protection !== false) {
       writer.uint32(48).bool(message.protection);
+    }
+    if (message.clone !== "") {
+      writer.uint32(58).string(message.clone);
     }
     return writer;
   },
@@ -3206,6 +3211,14 @@ export const ClusterOptions: MessageFns<ClusterOptions> = {
             message.protection = reader.bool();
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.clone = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3234,6 +3247,7 @@ export const ClusterOptions: MessageFns<ClusterOptions> = {
         ? globalThis.Boolean(object.on_boot)
         : undefined,
       protection: isSet(object.protection) ? globalThis.Boolean(object.protection) : false,
+      clone: isSet(object.clone) ? globalThis.String(object.clone) : "",
     };
   },
 
@@ -3257,6 +3271,9 @@ export const ClusterOptions: MessageFns<ClusterOptions> = {
     if (message.protection !== false) {
       obj.protection = message.protection;
     }
+    if (message.clone !== "") {
+      obj.clone = message.clone;
+    }
     return obj;
   },
 
@@ -3273,6 +3290,7 @@ export const ClusterOptions: MessageFns<ClusterOptions> = {
       : undefined;
     message.onBoot = object.onBoot ?? undefined;
     message.protection = object.protection ?? false;
+    message.clone = object.clone ?? "";
     return message;
   },
 };
