@@ -69,7 +69,8 @@ export function createAdoptions(
     if (mark === undefined) return [];
     fence.check(mark, vmid);
     if (mark.fleetId !== tools.fleetId) return [`it bears the mark of another fleet, ${mark.fleetId}`];
-    return own.record(mark.instanceId) === undefined ? [] : [`it bears the mark of ${mark.instanceId}`];
+    const intent = own.record(mark.instanceId)?.intent ?? 'removed';
+    return intent === 'removed' ? [] : [`it bears the mark of ${mark.instanceId}`];
   }
 
   async function inspect(vmid: number, signal: AbortSignal): Promise<Adoptable> {

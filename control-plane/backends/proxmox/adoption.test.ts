@@ -213,6 +213,28 @@ for (const kind of ['lxc', 'qemu'] as const) {
   });
 }
 
+describe('a release that a crash of ours cut short', () => {
+  it('leaves a guest that nobody acts on, and that can be adopted again', async () => {
+    const { world, guest, vmid } = await withGuest('lxc');
+    await using _world = world;
+    const { id, mark } = await adopt(world, vmid);
+    await mark();
+    await until(() => phaseOf(world, id) === 'running 1', { what: 'it is ours' });
+    await world.store.transact((tx) => releaseGuest(tx, { id, project: 'default', caller: 'test' }, 2));
+    // Its mark is on it still. Somebody stops it.
+    guest.status = 'stopped';
+    const listed = () => world.backend.guests('lab').find((each) => each.vmid === vmid)?.status;
+    await until(() => listed() === 'stopped', { what: 'it is seen' });
+    expect(world.server.requests.list().filter((each) => each.endsWith('/status/start'))).toEqual([]);
+    begin(world.server.world, guest);
+    await until(() => listed() === 'running', { what: 'it runs again' });
+    const { mark: markAgain, id: other } = await adopt(world, vmid);
+    await markAgain();
+    expect(guest.config['tags']).toContain(tagOf(other));
+    expect(guest.config['tags']).not.toContain(tagOf(id));
+  });
+});
+
 describe.each(['lxc', 'qemu'] as const)('an adopted guest whose instance goes, %s', (kind) => {
   it('runs on without our mark, where nobody said that it is to go too', async () => {
     const { world, guest, vmid } = await withGuest(kind);
