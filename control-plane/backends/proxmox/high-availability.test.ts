@@ -95,6 +95,23 @@ describe('a guest that HA manages', slow, () => {
     expect(sent(world, /status\/(?:stop|shutdown)$/)).toHaveLength(1);
   });
 
+  it('is told to be given up where it does not heed HA’s shutdown, with what to do about it', async () => {
+    const { world, order, guest, vmid } = await underHa('9.2.11');
+    await using _ = world;
+    guest.inside.shutdownMs = Number.POSITIVE_INFINITY;
+    await expect(world.backend.stopInstance(order, 2000, signal)).rejects.toMatchObject({
+      kind: 'unavailable',
+      message: 'it is running still, and HA has given it up',
+      nextStep: `have HA begin anew with it: \`ha-manager set ct:${vmid} --state disabled\``,
+    });
+    expect(guest.status).toBe('running');
+    const resource = world.server.world.ha.resources.get(`ct:${vmid}`);
+    if (resource !== undefined) resource.state = 'disabled';
+    guest.inside.shutdownMs = 0;
+    const stop = () => world.backend.stopInstance(order, 0, signal).catch(() => ({ phase: 'running' }));
+    await until(async () => (await stop()).phase === 'stopped', { what: 'stopped', deadlineMs: 20_000 });
+  });
+
   it('is not told as stopped while HA cannot act, whatever its task says', async () => {
     const { world, order, guest } = await underHa();
     await using _ = world;

@@ -107,7 +107,11 @@ export function createPower(
   ): Promise<void> {
     const endMs = clock.monotonicMs() + withinMs;
     await look.status(record, signal);
-    while (!isDone() && isLeftToHa(own.of(record.instanceId).sight) && clock.monotonicMs() < endMs) {
+    const isAtIt = (): boolean => {
+      const { sight } = own.of(record.instanceId);
+      return isLeftToHa(sight) && sight.haState !== 'error';
+    };
+    while (!isDone() && isAtIt() && clock.monotonicMs() < endMs) {
       await clock.sleep(haEveryMs, signal);
       await look.status(record, signal);
     }

@@ -6,6 +6,7 @@ import { begin, halt } from './guest-life.ts';
 import { blockingOn, companionsOf, homeOf, nodesOf } from './ha-placement.ts';
 import { moveConfig } from './migrate-move.ts';
 import { rootCaller } from './caller.ts';
+import type { TaskControl } from './task-engine.ts';
 import type { Guest, HaResource, World } from './world.ts';
 
 export interface HaService {
@@ -18,7 +19,12 @@ export interface HaService {
   /** It was seen to run since it was last asked to. */
   running: boolean;
   busy: boolean;
-  command: { readonly kind: 'migrate' | 'relocate' | 'stop'; readonly target?: string } | undefined;
+  command:
+    | { readonly kind: 'migrate' | 'relocate'; readonly target?: string }
+    | { readonly kind: 'stop'; readonly graceMs: number }
+    | undefined;
+  /** Of the last stop; one that takes longer is an error, and zero ends it. */
+  graceMs: number;
   /** Rounds of the node's manager to let pass: it takes one to learn of what was recovered to it. */
   waits: number;
 }
@@ -125,6 +131,7 @@ function createEngine(world: World): HaEngine {
     }
     if (service.command?.kind === 'stop') {
       resource.state = 'stopped';
+      service.graceMs = service.command.graceMs;
       service.command = undefined;
     }
     if (present(service.node)) step(service, resource);
@@ -141,7 +148,7 @@ function createEngine(world: World): HaEngine {
     else if ((service.crm === 'migrate' || service.crm === 'relocate') && service.done)
       arrived(service, wanted);
     else if (service.crm === 'started' && service.done) service.running = true;
-    if (service.crm === 'error' && !wanted) become(service, 'stopped');
+    if (service.crm === 'error' && resource.state === 'disabled') become(service, 'stopped');
     if (service.crm === 'started' && service.running && service.command === undefined) takeHome(service);
     if (service.crm === 'stopped' && wanted) become(service, 'started');
     else if (service.crm === 'started' && !wanted) become(service, 'request_stop');
@@ -229,7 +236,7 @@ function createEngine(world: World): HaEngine {
       try {
         await control.passes(what === 'move' ? 5000 : 1200);
         if (what === 'start') begin(world, guest);
-        else if (what === 'stop') halt(guest);
+        else if (what === 'stop') await shutDown(service, guest, control);
         else move(service, guest);
         service.done = true;
       } finally {
@@ -237,8 +244,14 @@ function createEngine(world: World): HaEngine {
       }
     });
   }
+  async function shutDown(service: HaService, guest: Guest, control: TaskControl): Promise<void> {
+    const { graceMs } = service;
+    if (graceMs === 0 || guest.inside.shutdownMs <= graceMs) return halt(guest);
+    await control.passes(graceMs);
+    become(service, 'error');
+  }
   function move(service: HaService, guest: Guest): void {
-    const target = service.command?.target;
+    const target = service.command?.kind === 'stop' ? undefined : service.command?.target;
     if (target === undefined || !present(target)) return;
     const running = guest.status === 'running';
     halt(guest);
@@ -293,5 +306,6 @@ export const newService = (sid: string, node: string): HaService => ({
   running: false,
   busy: false,
   command: undefined,
+  graceMs: 60_000,
   waits: 0,
 });

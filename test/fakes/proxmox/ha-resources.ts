@@ -7,21 +7,23 @@ import type { Call } from './route.ts';
 import type { Guest, World } from './world.ts';
 
 /** Start, stop and migrate of a managed guest: a task that ends at once; the change follows. */
-export function requestHa(call: Call, guest: Guest, wanted: 'started' | 'stopped'): string {
+export function requestHa(call: Call, guest: Guest, wanted: 'started' | 'stopped' | 'shut down'): string {
   const { world, parameters } = call;
   if (parameters['overrule-shutdown'] === '1')
     throw parameterFailure({ 'overrule-shutdown': 'Not applicable for HA resources.' });
   const engine = haOf(world);
   const sid = sidOf(guest);
   const verb = wanted === 'started' ? 'start' : 'stop';
+  const graceS = wanted === 'shut down' ? Number(parameters['timeout'] ?? 60) : 0;
   return call.fork(`ha${verb}`, guest.vmid, async (control) => {
     control.log(`Requesting HA ${verb} for ${guest.kind === 'lxc' ? 'CT' : 'VM'} ${guest.vmid}`);
     await control.passes(400);
     const resource = world.ha.resources.get(sid);
     if (resource === undefined) return;
     const service = engine.services.get(sid);
-    if (wanted === 'started' || service === undefined) resource.state = wanted;
-    else service.command = { kind: 'stop' };
+    if (wanted === 'started' || service === undefined)
+      resource.state = wanted === 'started' ? 'started' : 'stopped';
+    else service.command = { kind: 'stop', graceMs: graceS * 1000 };
     engine.changed();
   });
 }

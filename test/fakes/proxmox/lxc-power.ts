@@ -139,7 +139,7 @@ export const overruled = (guest: Guest, upids: readonly string[]): string[] =>
 
 function shutdownContainer(call: Call): string {
   const guest = needRunning(call);
-  if (managedByHa(call.world, guest)) return requestHa(call, guest, 'stopped');
+  if (managedByHa(call.world, guest)) return requestHa(call, guest, 'shut down');
   return call.fork('vzshutdown', guest.vmid, (control) =>
     control.locked(lockFileOf(guest), () => shutDownContainer(call, control, 'shutdown')),
   );

@@ -128,7 +128,7 @@ function shutdown(call: Call): string {
   const vmid = parameters['vmid'] ?? '';
   const guest = found(call);
   refusePaused(guest);
-  if (guest !== undefined && managedByHa(world, guest)) return requestHa(call, guest, 'stopped');
+  if (guest !== undefined && managedByHa(world, guest)) return requestHa(call, guest, 'shut down');
   return call.fork('qmshutdown', vmid, (control) =>
     control.locked(qemuLockFile(vmid), async () => {
       const now = needMachine(world, node, vmid);
