@@ -7,15 +7,7 @@ import type {
 } from '#shared/gen/drover/fleet/v1/fleet.ts';
 import type { Digest, Image, NodeName } from '#shared/model.ts';
 import type { Handlers } from '#shared/rpc-server.ts';
-import {
-  checkImage,
-  checkName,
-  collectFaults,
-  optionalName,
-  parseNodeName,
-  isPinned,
-  unpinned,
-} from '#shared/wire/checks.ts';
+import { checkImage, checkName, collectFaults, optionalName, parseNodeName } from '#shared/wire/checks.ts';
 import { formatImage } from '#shared/wire/node.ts';
 import type { PullProgress } from '../backends/backend.ts';
 import { foundNode } from '../store/put-node.ts';
@@ -137,7 +129,7 @@ async function pin(
   signal: AbortSignal,
   { backendOf, clock }: HandlerDeps,
 ): Promise<string> {
-  if (isPinned(reference)) return reference;
+  if (reference.includes('@')) return reference;
   let failure: DroverError | undefined;
   for (const node of nodes) {
     try {
@@ -268,5 +260,5 @@ async function digestsOn(
 const isMeant = ({ digest, references }: Image, text: string): boolean =>
   digestPrefix.test(text)
     ? digest.startsWith(text)
-    : references.some((reference) => reference === text || unpinned(reference) === text) ||
+    : references.some((reference) => reference === text || reference.split('@')[0] === text) ||
       text.endsWith(`@${digest}`);

@@ -1,5 +1,4 @@
 import { formatMib } from '#shared/units.ts';
-import { unpinned } from '#shared/wire/checks.ts';
 import {
   carries,
   changes,
@@ -21,7 +20,7 @@ export const storageFindings = (input: PortabilityInput): Finding[] => [
   ...snapshots(input),
 ];
 
-const withoutDigest = unpinned;
+const withoutDigest = (reference: string): string => reference.split('@')[0] ?? '';
 
 /** From 9.1 on nodes of clusters pull from registries, for containers. */
 const isPulled = (input: PortabilityInput): boolean =>

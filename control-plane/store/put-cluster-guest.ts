@@ -112,9 +112,7 @@ export function putGuestRemoved(
 export function patchGuest(
   tx: Transaction,
   instanceId: InstanceId,
-  patch: Partial<
-    Pick<ClusterGuest, 'vmid' | 'node' | 'made' | 'appliedGeneration' | 'copies' | 'rollBack' | 'source'>
-  >,
+  patch: Partial<Pick<ClusterGuest, 'vmid' | 'node' | 'made' | 'appliedGeneration' | 'copies' | 'rollBack'>>,
   nowMs: number,
 ): ClusterGuest | undefined {
   const record = tx.get('cluster-guest', instanceId);

@@ -4,6 +4,7 @@ import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Fleet, startFleet } from '../../scripts/fleet.ts';
 import { type ProxmoxServer, startProxmoxServer } from '../fakes/proxmox-server.ts';
+import { placeFile } from '../fakes/proxmox/storage-paths.ts';
 import { recordedTemplate } from '../fakes/proxmox/standard-storages.ts';
 import type { Guest, ProxmoxVersion } from '../fakes/proxmox/world.ts';
 import { until } from '../until.ts';
@@ -228,6 +229,47 @@ describe.each<[ProxmoxVersion]>([['8.4.21'], ['9.2.11']])('a Proxmox cluster of 
     expect(configOf(501)).toMatchObject({ description: 'made by hand', hostname: 'shop' });
     expect(configOf(501)?.['tags'] ?? '').toBe('');
     expect(server.world.guests.get(501)?.startedAtMs).toBe(startedAtMs);
+  });
+
+  it('runs a virtual machine from a cloud image, which tells its address', { timeout: slowMs }, async () => {
+    const file = { content: 'import', name: 'cloud.qcow2', sizeBytes: 1024 ** 3 };
+    placeFile(server.world, 'pve1', 'shared', file);
+    await apply(fleet, JSON.stringify({ kind: 'Network', name: 'office', bridge: 'vmbr0' }));
+    const key =
+      'ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAID8mCV2DVlBNB7jB8zuoBClkbgBx0CRC5BD1oSNxIfD admin@example';
+    const vm = container('cloud', {
+      runtime: 'proxmox-vm',
+      image: 'proxmox:shared:import/cloud.qcow2',
+      resources: { cpu: '200m', memory: '256MiB', disk: '3GiB' },
+      network: undefined,
+      networks: ['office'],
+      vm: { serial: true, cloudInit: { user: 'admin', sshKeys: [key] } },
+    });
+    await apply(fleet, vm, '--wait', '--timeout', '60s');
+    const [row] = await running(fleet, 'cloud', 1);
+    const name = row?.metadata.name ?? '';
+    const guest = await guestOf(name);
+    expect(guest?.kind).toBe('qemu');
+    const config = configOf(guest?.vmid ?? 0) ?? {};
+    expect(config).toMatchObject({
+      ciuser: 'admin',
+      serial0: 'socket',
+      agent: expect.stringMatching(/1/) as string,
+    });
+    expect(decodeURIComponent(config['sshkeys'] ?? '')).toContain(key);
+    expect(config['scsi0']).toMatch(/size=3G/);
+    const told = await until(
+      async () => {
+        const { stdout } = await fleet.drover(['describe', 'instance', name]);
+        return /Address(?:es)?: +\d+\.\d+\.\d+\.\d+/.exec(stdout)?.[0];
+      },
+      { what: 'the address that the agent tells', deadlineMs: 60_000, everyMs: 500 },
+    );
+    expect(told).toMatch(/\d+\.\d+\.\d+\.\d+/);
+    const { stdout } = await fleet.drover(['console', name, '--url']);
+    expect(stdout).toMatch(/URL: +https:\/\/[^ ]+\/\?console=kvm&novnc=1&vmid=\d+/);
+    await remove(fleet, 'cloud');
+    expect(server.world.guests.has(guest?.vmid ?? 0)).toBe(false);
   });
 
   it('has a node drained: its guests move, and keep their names', { timeout: slowMs }, async () => {

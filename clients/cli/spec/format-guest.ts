@@ -117,7 +117,6 @@ function formatCluster(cluster: Section): ClusterOptions {
     },
     onBoot: cluster['onBoot'] !== false,
     protection: cluster['protection'] === true,
-    clone: textOf(cluster['clone']),
   };
 }
 

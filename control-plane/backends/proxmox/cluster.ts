@@ -28,6 +28,7 @@ import { createOwnGuests, type OwnGuests } from './own-guests.ts';
 import { createPoll, type Pace, type Poll } from './poll.ts';
 import { createPower } from './power.ts';
 import { createRenewal } from './renew-marks.ts';
+import { createRefreshAddresses } from './refresh-addresses.ts';
 import { createRelayLog } from './relay-log.ts';
 import { createSettle } from './settle.ts';
 import { createSnapshots, type Snapshots } from './snapshots.ts';
@@ -139,6 +140,7 @@ export function openCluster(record: Cluster, surroundings: Surroundings): LiveCl
     own,
     fence,
     missing,
+    addresses: createRefreshAddresses(tools, { own, look, settle }),
     renewMarks,
     nodes,
     work,

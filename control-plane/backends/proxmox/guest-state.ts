@@ -67,6 +67,8 @@ export interface Furnishing {
   readonly limits: Resources | undefined;
   readonly notEnforced: readonly string[];
   readonly addresses: readonly string[];
+  /** Whether they are set by hand, or there is no interface to have any. Undefined: not read yet. */
+  readonly areFixed?: boolean;
   readonly rootPool: string;
 }
 

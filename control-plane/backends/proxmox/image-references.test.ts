@@ -26,8 +26,7 @@ describe('an image for a cluster', () => {
       { kind: 'stored', storage: 'nfs-1', content: 'import', volid: 'nfs-1:import/noble.qcow2' },
     ],
     ['proxmox:template/9000', { kind: 'template', name: '9000' }],
-    ['proxmox:guest/105', { kind: 'guest', vmid: 105, snapshot: '' }],
-    ['proxmox:guest/105@before-9', { kind: 'guest', vmid: 105, snapshot: 'before-9' }],
+    ['proxmox:guest/105', { kind: 'guest', vmid: 105 }],
     ['tar:/srv/rootfs.tar.xz', { kind: 'file', path: '/srv/rootfs.tar.xz', digest: undefined }],
   ])('is read out of %s, pinned or not', (image, read) => {
     const faults = collectFaults();

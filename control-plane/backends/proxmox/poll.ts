@@ -10,7 +10,8 @@ import type { Missing } from './missing.ts';
 import { isOurTag, tagOf } from './marks.ts';
 import type { Nodes } from './nodes.ts';
 import { type GuestRow, indexGuests, parseMembership, parseResources, parseVersion } from './observe.ts';
-import { type OwnGuests, youngCopies } from './own-guests.ts';
+import type { OwnGuests } from './own-guests.ts';
+import type { RefreshAddresses } from './refresh-addresses.ts';
 import { mayBePrivileged, rightsOf } from './rights.ts';
 import type { Work } from './work.ts';
 
@@ -43,6 +44,7 @@ export function createPoll(
     readonly own: OwnGuests;
     readonly fence: Fence;
     readonly missing: Missing;
+    readonly addresses: RefreshAddresses;
     readonly renewMarks: (rows: readonly GuestRow[]) => void;
     readonly nodes: Nodes;
     readonly work: Work;
@@ -51,7 +53,7 @@ export function createPoll(
   },
 ): Poll {
   const { api, clock, random, memory, signal, log, name: cluster } = tools;
-  const { own, fence, nodes, work, ha, pace, missing, renewMarks } = parts;
+  const { own, fence, nodes, work, ha, pace, missing, addresses, renewMarks } = parts;
   const backoff = createBackoff({ firstMs: pace.busyMs, maxMs: longestSilenceMs, random });
   let wakeUp = new AbortController();
   let failures = 0;
@@ -99,6 +101,7 @@ export function createPoll(
     nodes.tell();
     for (const { instanceId } of own.records()) own.tell(instanceId);
     work.kickAll();
+    if (memory.quorate) addresses.refresh();
   }
 
   /** What everything else is understood by. */
@@ -156,10 +159,9 @@ export function createPoll(
     const tagsOf = new Map(rows.map(({ vmid, tags }) => [vmid, tags]));
     const stored = own.records().flatMap(({ copies = [] }) => copies);
     const before = new Set([...stored, ...memory.copies.map(({ vmid }) => vmid)]);
-    const young = youngCopies(own.records());
     const isCopy = (row: GuestRow, tag: string): boolean => {
       const original = numbers.get(tag);
-      if (young.has(row.vmid) || original === row.vmid || !isOurTag(tag)) return false;
+      if (original === row.vmid || !isOurTag(tag)) return false;
       return before.has(row.vmid) || (original !== undefined && tagsOf.get(original)?.includes(tag) === true);
     };
     return rows.filter((row) => row.tags.some((tag) => isCopy(row, tag)));

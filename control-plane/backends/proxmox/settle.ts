@@ -4,12 +4,14 @@ import { claimOtherVmid, patchGuest } from '../../store/put-cluster-guest.ts';
 import { pendingKeys } from './answer-rows.ts';
 import { type ClusterTools, versionOf } from './cluster-memory.ts';
 import type { GuestCall, GuestChanges, GuestKind, GuestPlace, SpecContext } from './guests/guest-kind.ts';
+import { textOf } from './guests/properties.ts';
 import type { Images } from './images.ts';
-import { type FoundConfig, halfMadeError, isHalfMade, type Look } from './look.ts';
+import { configurationOf, type FoundConfig, type Look } from './look.ts';
 import type { FindMarked } from './find-marked.ts';
 import type { Marking } from './marking.ts';
+import { parseResources } from './observe.ts';
 import type { OwnGuests } from './own-guests.ts';
-import { ask, perform, type PerformEnd, settleCopies, settleTasks } from './perform.ts';
+import { ask, perform, type PerformEnd, settleTasks } from './perform.ts';
 import type { Power } from './power.ts';
 import { diskFormatOf, storageChooser, storageKey } from './storages.ts';
 import { unlessAborted } from './unless-aborted.ts';
@@ -19,6 +21,7 @@ import { chooseVmid } from './vmids.ts';
 const mostNumbers = 20;
 /** What is made half by somebody, perhaps by us, is waited for. */
 const halfMadeForMs = 30_000;
+const halfMade: ReadonlySet<string> = new Set(['create', 'clone']);
 /** Answers may be lost again and again. */
 const mostRounds = 5;
 
@@ -37,7 +40,7 @@ export function createSettle(
     readonly images: Images;
   },
 ): Settle {
-  const { store, clock, kinds, memory, limits, log, name: cluster } = tools;
+  const { store, clock, kinds, memory, limits, api, log, name: cluster } = tools;
   const { own, look, findMarked, marking, power, images } = parts;
 
   const contextOf = (place: GuestPlace, kind: GuestKind): SpecContext => ({
@@ -59,19 +62,33 @@ export function createSettle(
   async function whoseIs(record: ClusterGuest, signal: AbortSignal): Promise<'ours' | 'free' | 'taken'> {
     const endMs = clock.monotonicMs() + halfMadeForMs;
     while (true) {
-      const found = await look.atItsNumber(record, signal);
-      if (found === undefined) return 'free';
-      const isHalf = isHalfMade(found);
-      if (!isHalf) return found.isOurs ? 'ours' : 'taken';
-      // What is being made may have no mark yet: it may be ours, of a lost answer or of before a crash.
-      // Written down since.
-      const source = own.record(record.instanceId)?.source;
-      if (clock.monotonicMs() > endMs) {
-        if (found.isOurs || source !== undefined) throw halfMadeError(record, found);
-        return 'taken';
+      try {
+        await look.config(record, signal);
+        return 'ours';
+      } catch (error) {
+        if (!isKind(error, 'not-found')) throw error;
       }
+      const found = await lockOf(record, signal);
+      if (found === undefined) return 'free';
+      // What is being made has no mark yet: it may be ours, of a lost answer or of before a crash.
+      if (!halfMade.has(found.lock) || clock.monotonicMs() > endMs) return 'taken';
       await settleTasks(tools, found.place, signal);
-      if (source !== undefined) await settleCopies(tools, source, signal);
+    }
+  }
+
+  /** Of whatever guest has its number; undefined: none has. */
+  async function lockOf({ vmid }: ClusterGuest, signal: AbortSignal) {
+    const rows = await api.call('GET /cluster/resources', { type: 'vm' }, { signal });
+    const row = parseResources(rows).guests.find((each) => each.vmid === vmid);
+    if (row === undefined) return undefined;
+    const kind = kinds[row.kind];
+    const place = { node: row.node, vmid };
+    try {
+      const config = configurationOf(await ask(tools, kind.calls(place).config(), signal));
+      return { lock: textOf(config['lock']), place };
+    } catch (error) {
+      if (isKind(error, 'not-found')) return undefined;
+      throw error;
     }
   }
 
@@ -107,18 +124,16 @@ export function createSettle(
       node: place.node,
       storage: storageKey(memory, place.node, context.storageOf(spec.rootPool)),
     };
-    // A copy is made by a task of its source: written down first, so that it is found after a crash.
-    const at = image.kind === 'guest' ? { node: image.node, vmid: image.vmid } : place;
-    const source = image.kind === 'guest' ? at : undefined;
-    if (source !== undefined)
-      await store.transact((tx) => patchGuest(tx, record.instanceId, { source }, clock.nowMs()));
+    // A copy is made by a task of what it is a copy of.
+    const at = image.kind === 'guest' ? image : place;
     try {
       const call = kind.create(spec, context);
       const make = () => limits.run(busy, either, () => perform(tools, call, at, signal, unwanted));
       const isContainerCopy = record.kind === 'lxc' && image.kind === 'guest';
       await (isContainerCopy ? limits.run({ copyOf: image.vmid }, either, make) : make());
     } catch (error) {
-      if (source !== undefined && isKind(error, 'already-exists')) await settleCopies(tools, source, signal);
+      // Of an order before a crash: the copy may be under way still.
+      if (image.kind === 'guest' && isKind(error, 'already-exists')) await settleTasks(tools, at, signal);
       throw error;
     }
   }
@@ -137,7 +152,6 @@ export function createSettle(
     const moved = await findMarked.elsewhere(first, signal);
     if (moved !== undefined) return moved;
     let record = first;
-    if (first.source !== undefined) await settleCopies(tools, first.source, signal);
     for (let tries = 0; tries < mostNumbers; tries += 1) {
       // Begun before a crash, or unknown to a store that was restored: it is there, and not made again.
       const before = isTaken(record.vmid) ? await whoseIs(record, signal) : 'free';
@@ -226,15 +240,16 @@ export function createSettle(
     const fixed = kind.fixedAddresses(config);
     const { limits: set, notEnforced } = kind.limits(config);
     const rootPool = kind.rootStorage(config);
-    guest.furnishing = { limits: set, notEnforced, rootPool, addresses: fixed };
-    if (fixed.length > 0 || guest.sight.status !== 'running') return;
+    const areFixed = fixed.length > 0 || !Object.keys(config).some((key) => /^net\d+$/.test(key));
+    let addresses = fixed;
     try {
-      const seen = kind.seenAddresses(await ask(tools, kind.calls(place).addresses(), signal));
-      guest.furnishing = { ...guest.furnishing, addresses: seen };
+      if (!areFixed && guest.sight.status === 'running')
+        addresses = kind.seenAddresses(await ask(tools, kind.calls(place).addresses(), signal));
     } catch (error) {
       // A guest without its agent, or one that just came up: told without addresses.
       if (signal.aborted) throw error;
     }
+    guest.furnishing = { limits: set, notEnforced, rootPool, addresses, areFixed };
   }
 
   return {

@@ -83,7 +83,6 @@ export function foundVmSpec(config: Configuration, context: FindContext): FoundS
   };
   return {
     spec,
-    macs: vmInterfacesOf(config).map(({ mac }) => mac.toLowerCase()),
     notes: [...notesOf(config), ...data.notes],
     obstacles: [
       ...obstaclesOf(config),

@@ -1,0 +1,99 @@
+import { isDeepStrictEqual } from 'node:util';
+import type { ClusterGuest, InstanceId } from '#shared/model.ts';
+import type { ClusterTools } from './cluster-memory.ts';
+import type { Look } from './look.ts';
+import type { OwnGuests } from './own-guests.ts';
+import { ask } from './perform.ts';
+import type { Settle } from './settle.ts';
+
+/** Systems boot, and ask DHCP, after their guest runs. */
+const firstWaitMs = 5000;
+/** Addresses change seldom; many a machine has no agent that tells any. */
+const longestWaitMs = 300_000;
+const mostAtOnce = 10;
+
+interface Turn {
+  nextAtMs: number;
+  waitMs: number;
+  hadAny: boolean;
+}
+
+/** Keeps up with the addresses that guests got from elsewhere, while they run. */
+export interface RefreshAddresses {
+  /** Asks those whose time has come, a few at a time. Nobody waits for it: a silent agent takes seconds. */
+  refresh(): void;
+}
+
+export function createRefreshAddresses(
+  tools: Pick<ClusterTools, 'api' | 'tasks' | 'clock' | 'random' | 'relay' | 'kinds' | 'signal'>,
+  { own, look, settle }: { readonly own: OwnGuests; readonly look: Look; readonly settle: Settle },
+): RefreshAddresses {
+  const { clock, kinds, signal } = tools;
+  const turns = new Map<InstanceId, Turn>();
+  let isBusy = false;
+
+  function turnOf(id: InstanceId): Turn {
+    const { addresses } = own.of(id).furnishing;
+    const known = turns.get(id) ?? { nextAtMs: 0, waitMs: firstWaitMs, hadAny: false };
+    turns.set(id, known);
+    // Started anew: what it had counts no more.
+    if (known.hadAny && addresses.length === 0)
+      Object.assign(known, { nextAtMs: 0, waitMs: firstWaitMs, hadAny: false });
+    return known;
+  }
+
+  function isDue({ instanceId, appliedGeneration }: ClusterGuest, nowMs: number): boolean {
+    const { sight, furnishing } = own.of(instanceId);
+    if (appliedGeneration === undefined || sight.status !== 'running') return false;
+    return furnishing.areFixed !== true && turnOf(instanceId).nextAtMs <= nowMs;
+  }
+
+  async function refreshOne(record: ClusterGuest): Promise<void> {
+    const guest = own.of(record.instanceId);
+    // After a start of ours nobody knows yet whether they were set by hand.
+    if (guest.furnishing.areFixed === undefined)
+      await settle.furnish(record, await look.config(record, signal), signal);
+    else {
+      const { node, vmid } = guest.sight;
+      const kind = kinds[record.kind];
+      const addresses = kind.seenAddresses(await ask(tools, kind.calls({ node, vmid }).addresses(), signal));
+      if (addresses.length > 0 && !isDeepStrictEqual(addresses, guest.furnishing.addresses))
+        guest.furnishing = { ...guest.furnishing, addresses };
+    }
+  }
+
+  async function take(record: ClusterGuest): Promise<void> {
+    const { instanceId: id } = record;
+    const turn = turnOf(id);
+    try {
+      await refreshOne(record);
+    } catch {
+      // It may have no agent, or is on its way to another node: it is asked again, ever more seldom.
+    }
+    const { furnishing } = own.of(id);
+    turn.hadAny = furnishing.addresses.length > 0;
+    const waitMs = turn.hadAny ? longestWaitMs : turn.waitMs;
+    turn.waitMs = Math.min(2 * turn.waitMs, longestWaitMs);
+    turn.nextAtMs = clock.monotonicMs() + waitMs;
+    if (!signal.aborted) own.tell(id);
+  }
+
+  async function round(): Promise<void> {
+    const nowMs = clock.monotonicMs();
+    const records = own.records();
+    const there = new Set(records.map(({ instanceId }) => instanceId));
+    for (const id of turns.keys()) if (!there.has(id)) turns.delete(id);
+    const due = records
+      .filter((record) => isDue(record, nowMs))
+      .toSorted((a, b) => turnOf(a.instanceId).nextAtMs - turnOf(b.instanceId).nextAtMs);
+    await Promise.all(due.slice(0, mostAtOnce).map(take));
+  }
+
+  return {
+    refresh() {
+      if (isBusy || signal.aborted) return;
+      isBusy = true;
+      void round().finally(() => (isBusy = false));
+    },
+  };
+}
