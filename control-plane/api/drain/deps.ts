@@ -3,6 +3,7 @@ import { asDroverError, wordsOf } from '#shared/errors.ts';
 import type { DrainProgress } from '#shared/gen/drover/fleet/v1/fleet.ts';
 import type { Instance } from '#shared/model.ts';
 import type { GuestMove } from '../../backends/cluster-backend.ts';
+import type { Demand } from '../../scheduler/plugin.ts';
 import type { Decision } from '../../scheduler/schedule.ts';
 import { nextChange } from '../changes.ts';
 import type { ClusterDeps } from '../cluster/deps.ts';
@@ -43,6 +44,13 @@ export function wayOfGuest({ observed, spec }: Instance): GuestMove {
   if (phase !== 'running' && phase !== 'paused') return 'stopped';
   return spec.runtime === 'proxmox-vm' ? 'live' : 'restarted';
 }
+
+/** Where it goes, and what goes with it. */
+export const choiceOf = (decision: Decision, { bonds = [] }: Demand): string =>
+  [
+    decision.summary(),
+    ...bonds.filter(({ kind }) => kind === 'along').map(({ because }) => `${because}.`),
+  ].join(' ');
 
 /** With each node's own reason: it is what people can do something about. */
 export function refusalOf(decision: Decision): string {

@@ -3,6 +3,7 @@ import { startClusterWorld } from '../../../test/cluster-world.ts';
 import { until } from '../../../test/until.ts';
 import { DroverError } from '#shared/errors.ts';
 import type { Instance, InstanceId, NodeName } from '#shared/model.ts';
+import { fleetService } from '../fleet-service.ts';
 import { drainNode } from './drain-node.ts';
 
 type World = Awaited<ReturnType<typeof startClusterWorld>>;
@@ -177,6 +178,45 @@ describe('draining a node of a cluster', () => {
     expect(progress[1]?.message).toMatch(/lab-pve2: needs .* cpu/);
   });
 
+  it('moves nothing on that its cluster moved along', async () => {
+    await using world = await startClusterWorld();
+    await world.clusters.join('lab', 'pve3');
+    await until(() => world.control.view.node('lab-pve3' as NodeName)?.listed === true, {
+      what: 'pve3 is there',
+    });
+    const copies = await world.run('web', 6);
+    const here = copies
+      .filter(({ node }) => node === pve1)
+      .toSorted((a, b) => (a.metadata.name < b.metadata.name ? -1 : 1));
+    expect(here).toHaveLength(2);
+    const [first, second] = here.map(({ metadata }) => metadata);
+    const id = second?.id as InstanceId;
+    const because = `HA moves ${second?.name} along (rule "pair")`;
+    const bondsOf = () => {
+      const observed = world.store.snapshot().get('instance', first?.id ?? '')?.observed;
+      return typeof observed === 'object' ? observed.bonds : undefined;
+    };
+    world.clusters.fleet.nodes
+      .get(pve1)
+      ?.note(first?.id as InstanceId, { bonds: [{ kind: 'along', nodes: [], because }] });
+    await until(() => bondsOf() !== undefined, { what: 'the rule is known' });
+    world.clusters.during('migrate', async () => {
+      const order = { node: pve1, instanceId: id, generation: 1, requestId: 'ha' };
+      await world.clusters.backend.migrate(order, 'lab-pve3' as NodeName, world.context.signal);
+      await until(() => world.store.snapshot().get('instance', id)?.node !== pve1, {
+        what: 'it is seen there',
+      });
+    });
+    const progress = await drain(world, 'lab-pve1');
+    expect(progress.map(({ instance, state }) => [instance, state])).toEqual([
+      [first?.name, 'moving'],
+      [first?.name, 'moved'],
+      [second?.name, 'moved'],
+    ]);
+    expect(progress[0]?.message).toContain(because);
+    expect(progress.at(-1)).toMatchObject({ target: 'lab-pve3', message: 'it was moved meanwhile' });
+  });
+
   it('names the rule of its cluster that keeps one, and asks its cluster for nothing', async () => {
     await using world = await startClusterWorld();
     const [web] = await world.run('web');
@@ -191,6 +231,17 @@ describe('draining a node of a cluster', () => {
       return typeof observed === 'object' ? observed.bonds : undefined;
     };
     await until(() => bonds() !== undefined, { what: 'the rule is known' });
+    const service = fleetService(world.deps);
+    const explained = await service.explainInstance(
+      { project: '', instance: web?.metadata.name ?? '' },
+      world.context,
+    );
+    expect(explained.decision?.verdicts.find((each) => each.node === other)).toMatchObject({
+      fits: false,
+      rule: 'bonds-kept',
+      reason: because,
+    });
+    expect(explained.instance?.observed?.bonds).toEqual([{ kind: 'only', nodes: [node], because }]);
     world.clusters.failNext('migrate', new DroverError('internal', 'it is asked'));
     for (const dryRun of [true, false])
       await expect(drain(world, node, 0, dryRun)).resolves.toMatchObject([

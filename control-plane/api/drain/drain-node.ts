@@ -6,7 +6,7 @@ import { foundNode } from '../../store/put-node.ts';
 import type { ClusterDeps } from '../cluster/deps.ts';
 import { callerName, type HandlerContext } from '../handler.ts';
 import { presentMoment } from '../messages.ts';
-import { stays, timeIsOver } from './deps.ts';
+import { moved, stays, timeIsOver } from './deps.ts';
 import { startDryRun } from './dry-run.ts';
 import { migrateAway } from './migrate.ts';
 import { replaceElsewhere } from './replace.ts';
@@ -34,8 +34,13 @@ export async function* drainNode(
     .snapshot()
     .instancesOnNode(node)
     .filter(({ intent }) => intent === 'run');
-  for (const instance of bound.toSorted(byName)) {
-    if (deadline.aborted) yield timeIsOver(instance);
+  for (const before of bound.toSorted(byName)) {
+    const { id, project } = before.metadata;
+    const instance = store.snapshot().get('instance', id, project);
+    if (instance?.intent !== 'run') continue;
+    // HA moves others along with what is moved, and people do what they like.
+    if (instance.node !== node) yield moved(instance, instance.node ?? '', 'it was moved meanwhile', 'none');
+    else if (deadline.aborted) yield timeIsOver(instance);
     else if (presentMoment(deps).world.stale(instance)) yield silent(instance);
     else if (dryRun !== undefined) yield await dryRun.next(instance, deadline);
     else if (cluster === undefined) yield* replaceElsewhere(instance, deadline, deps);

@@ -8,7 +8,7 @@ import type { Demand, NodeView } from '../../scheduler/plugin.ts';
 import { schedule } from '../../scheduler/schedule.ts';
 import { nodesOfCluster } from '../../store/put-cluster-node.ts';
 import type { ClusterDeps } from '../cluster/deps.ts';
-import { refusalOf, stays, staysBecauseOf, targetsTried, wouldMove } from './deps.ts';
+import { choiceOf, refusalOf, stays, staysBecauseOf, targetsTried, wouldMove } from './deps.ts';
 import { whyNotReplaced } from './replace.ts';
 
 /** One drain that is only thought of: each instance finds the others where they would be by then. */
@@ -62,9 +62,7 @@ export function startDryRun(node: NodeName, cluster: string | undefined, deps: C
       try {
         const way = await clusters.planMove(order, target, signal);
         take(target, demand);
-        const notes =
-          demand.bonds?.filter(({ kind }) => kind === 'along').map(({ because }) => because) ?? [];
-        return wouldMove(instance, target, [decision.summary(), ...notes].join(' '), way);
+        return wouldMove(instance, target, choiceOf(decision, demand), way);
       } catch (caught) {
         last = staysBecauseOf(instance, caught);
         if (!isKind(caught, 'failed-precondition', 'resource-exhausted')) return last;

@@ -9,6 +9,7 @@ import { nodesOfCluster } from '../../store/put-cluster-node.ts';
 import type { ClusterDeps } from '../cluster/deps.ts';
 import {
   awaitFound,
+  choiceOf,
   moved,
   moving,
   refusalOf,
@@ -70,11 +71,12 @@ function chooseTarget(
   );
   const { id, project } = instance.metadata;
   const now = snapshot.get('instance', id, project) ?? instance;
-  const decision = schedule(demandOfMove(snapshot, now), nodes);
+  const demand = demandOfMove(snapshot, now);
+  const decision = schedule(demand, nodes);
   const { node } = decision;
   const way = wayOfGuest(now);
   if (nodes.length === 0) return { node, because: `${cluster} has no other node`, way };
-  return { node, because: node === undefined ? refusalOf(decision) : decision.summary(), way };
+  return { node, because: node === undefined ? refusalOf(decision) : choiceOf(decision, demand), way };
 }
 
 async function migrate(

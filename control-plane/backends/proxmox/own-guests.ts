@@ -184,6 +184,13 @@ export function createOwnGuests(tools: ClusterTools): OwnGuests {
     return Math.abs(startMs - beforeMs) < startJitterMs ? beforeMs : startMs;
   }
 
+  /** What HA's rules say of others depends on where it is. */
+  function correctRow({ vmid, node }: Sight): void {
+    const row = memory.guests.find((each) => each.vmid === vmid);
+    if (row === undefined || node === '' || row.node === node) return;
+    memory.guests = memory.guests.map((each) => (each === row ? { ...row, node } : each));
+  }
+
   return {
     record,
     records,
@@ -195,6 +202,7 @@ export function createOwnGuests(tools: ClusterTools): OwnGuests {
       const uptimeS =
         startedAtMs === undefined ? undefined : Math.max(0, (clock.nowMs() - startedAtMs) / 1000);
       guest.sight = { ...next, startedAtMs: startOf(guest.sight.startedAtMs, next.status, uptimeS) };
+      correctRow(guest.sight);
       guest.ownSightUntilMs = clock.monotonicMs() + listLagMs;
     },
     take(index) {
