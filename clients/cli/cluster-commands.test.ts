@@ -229,6 +229,18 @@ describe('draining and asking', () => {
     expect(outcome.stdout).toMatch(said);
   });
 
+  it('tells what a node of a cluster has, what is reserved of it, and what others take', async () => {
+    const { stdout } = await drover('describe node lab-pve1');
+    expect(stdout).toMatch(/Reserved: +cpu 0, memory 1GiB, disk 0MiB\n/);
+    expect(stdout).toMatch(/Processors: +4, 1200m in use\n/);
+    expect(stdout).toMatch(
+      /Memory: +8GiB, 5GiB available, 4GiB used or claimed by others, 3GiB free for instances\n/,
+    );
+    // Of what an agent tells there are no others.
+    const { stdout: plain } = await drover('describe node h1');
+    expect(plain).not.toMatch(/others|unlimited/);
+  });
+
   it('shows the column of clusters only where there is one', async () => {
     expect((await drover('get nodes')).stdout).not.toContain('CLUSTER');
     expect(readFileSync(path.join(root, 'test/golden/cli/drover-cluster-add.txt'), 'utf8')).not.toMatch(

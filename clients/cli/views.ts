@@ -73,6 +73,13 @@ const clusterColumn: Column<Node> = { title: 'CLUSTER', value: ({ cluster }) => 
 export const nodeState = ({ ready, connected, cordoned }: Node): string =>
   `${ready ? 'ready' : connected ? 'not-ready' : 'away'}${cordoned ? ',cordoned' : ''}`;
 
+/** Of a node that answers. */
+const usedText = (amount: number | undefined, format: (amount: number) => string): string =>
+  amount === undefined ? '' : format(amount);
+
+const memoryUsedMib = ({ capacity, facts }: Node): number | undefined =>
+  capacity && facts && Math.max(0, facts.memoryMib - capacity.memoryAvailableMib);
+
 /** The column of clusters is there where one of these nodes is of one. */
 export const nodeColumns = (nowMs: number, nodes: readonly Node[]): Column<Node>[] => [
   { title: 'NAME', value: ({ metadata }) => metadata?.name ?? '' },
@@ -96,6 +103,12 @@ export const nodeColumns = (nowMs: number, nodes: readonly Node[]): Column<Node>
         .join(',') ?? '',
   },
   { title: 'CONDITIONS', value: ({ conditions }) => conditions.map(({ type }) => type).join(',') },
+  {
+    title: 'CPU USED',
+    wide: true,
+    value: ({ capacity }) => usedText(capacity?.cpuUsedMillicores, formatCpu),
+  },
+  { title: 'MEMORY USED', wide: true, value: (node) => usedText(memoryUsedMib(node), formatMib) },
   { title: 'LABELS', wide: true, value: ({ metadata }) => labelsText(metadata?.labels) },
   { title: 'KERNEL', wide: true, value: ({ facts }) => facts?.kernel ?? '' },
   { title: 'CGROUPS', wide: true, value: ({ facts }) => facts?.cgroups ?? '' },

@@ -7,7 +7,15 @@ import type {
 } from '#shared/gen/drover/fleet/v1/fleet.ts';
 import type { Digest, Image, NodeName } from '#shared/model.ts';
 import type { Handlers } from '#shared/rpc-server.ts';
-import { checkImage, checkName, collectFaults, optionalName, parseNodeName } from '#shared/wire/checks.ts';
+import {
+  checkImage,
+  checkName,
+  collectFaults,
+  optionalName,
+  parseNodeName,
+  isPinned,
+  unpinned,
+} from '#shared/wire/checks.ts';
 import { formatImage } from '#shared/wire/node.ts';
 import type { PullProgress } from '../backends/backend.ts';
 import { foundNode } from '../store/put-node.ts';
@@ -129,7 +137,7 @@ async function pin(
   signal: AbortSignal,
   { backendOf, clock }: HandlerDeps,
 ): Promise<string> {
-  if (reference.includes('@')) return reference;
+  if (isPinned(reference)) return reference;
   let failure: DroverError | undefined;
   for (const node of nodes) {
     try {
@@ -260,5 +268,5 @@ async function digestsOn(
 const isMeant = ({ digest, references }: Image, text: string): boolean =>
   digestPrefix.test(text)
     ? digest.startsWith(text)
-    : references.some((reference) => reference === text || reference.split('@')[0] === text) ||
+    : references.some((reference) => reference === text || unpinned(reference) === text) ||
       text.endsWith(`@${digest}`);

@@ -13,6 +13,8 @@ export interface Adoptable {
   readonly guest: ClusterGuestView;
   /** What a person would have written for it: its plan changes nothing. */
   readonly spec: WorkloadSpec;
+  /** The hardware address of each of the spec's networks, in lower case; empty: unknown. They stay. */
+  readonly macs: readonly string[];
   /** What it has that a spec cannot say, and that stays as it is. For people. */
   readonly notes: readonly string[];
   /** Why it cannot be adopted, for people; empty: it can. */

@@ -53,4 +53,5 @@ export const clusterFields = ({ features, ...cluster }: ClusterOptions): Fields 
   ['cluster.features.mount', features.mount],
   ['cluster.onBoot', cluster.onBoot ? '' : false],
   ['cluster.protection', flag(cluster.protection)],
+  ['cluster.clone', cluster.clone ?? ''],
 ];

@@ -1,4 +1,5 @@
 import { formatMib } from '#shared/units.ts';
+import { unpinned } from '#shared/wire/checks.ts';
 import {
   carries,
   changes,
@@ -20,7 +21,7 @@ export const storageFindings = (input: PortabilityInput): Finding[] => [
   ...snapshots(input),
 ];
 
-const withoutDigest = (reference: string): string => reference.split('@')[0] ?? '';
+const withoutDigest = unpinned;
 
 /** From 9.1 on nodes of clusters pull from registries, for containers. */
 const isPulled = (input: PortabilityInput): boolean =>

@@ -1,5 +1,6 @@
 import type { Digest, Instance, InstanceId, InstanceState, NodeName, Workload } from '#shared/model.ts';
 import { emptyAssignment } from '#shared/wire/network.ts';
+import { isPinned } from '#shared/wire/checks.ts';
 import { demandOf } from '../demand.ts';
 import type { LiveNode } from '../fleet-view.ts';
 import { rolloutWorld } from '../rollout-world.ts';
@@ -117,7 +118,7 @@ function assumeResolved(run: Run): void {
   const choice = runtimeOf(workload, storedRouting(run.tx));
   const assumed = {
     generation: metadata.generation,
-    image: spec.image.includes('@') ? spec.image : pinImage(spec.image, digest, choice.runtime),
+    image: isPinned(spec.image) ? spec.image : pinImage(spec.image, digest, choice.runtime),
     digest,
     ...choice,
   };

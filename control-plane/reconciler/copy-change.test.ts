@@ -39,7 +39,7 @@ describe('a guest that was adopted', () => {
     const { security: _security, rootPool: _pool, ...before } = after;
     expect(wayOf(before, after)).toMatchObject({
       kind: 'blocked',
-      because: expect.stringContaining('adopted') as string,
+      because: expect.stringContaining('its image is a guest') as string,
     });
     // Others are.
     expect(wayOf(before, after, { image: 'proxmox:local:vztmpl/x' })).toEqual({ kind: 'replace' });

@@ -54,7 +54,7 @@ function wayOf(instance: Instance, { spec }: Workload, template: InstanceTemplat
     if (hasOwnRoot(template.runtime) || isExclusive(spec)) return { kind: 'blocked', because };
   }
   if (isOneOfAKind(instance))
-    return { kind: 'blocked', because: 'it was adopted, and nothing could make another one of it' };
+    return { kind: 'blocked', because: 'its image is a guest, and nothing could make another one like it' };
   if (takesVolumes(instance.spec.runtime) && instance.spec.volumes.length > 0) {
     const because = 'only another guest could be so, and its data volumes go with the one there is';
     return { kind: 'blocked', because };

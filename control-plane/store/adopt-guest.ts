@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { DroverError } from '#shared/errors.ts';
 import type { Digest, Instance, InstanceId, InstanceState, NodeName, Workload } from '#shared/model.ts';
 import type { WorkloadDocument } from '#shared/wire/workload.ts';
+import { isPinned } from '#shared/wire/checks.ts';
 import { bindInstance } from './bind-instance.ts';
 import { checkClaims } from './check-claims.ts';
 import { forgetGuestRecords } from './forget-guest-records.ts';
@@ -21,6 +22,8 @@ export interface AdoptGuest {
     readonly kind: 'lxc' | 'qemu';
     readonly node: NodeName;
   };
+  /** The hardware addresses that it has, by its networks; empty: unknown. */
+  readonly macs: readonly string[];
   readonly caller: string;
   /** A new UUIDv7 each time. */
   newId(): string;
@@ -70,7 +73,7 @@ export function adoptGuest(tx: Transaction, adopt: AdoptGuest, nowMs: number): I
 function createInstance(
   tx: Transaction,
   workload: Workload,
-  { guest, newId }: AdoptGuest,
+  { guest, macs, newId }: AdoptGuest,
   nowMs: number,
 ): Instance {
   const { project } = workload.metadata;
@@ -79,7 +82,7 @@ function createInstance(
   const drawn = drawName(tx, workload, new Set(), newId);
   putInstances(tx, [newInstance(workload, template, drawn, nowMs)], nowMs);
   const because = `it was adopted there: ${guest.vmid} of ${guest.cluster}`;
-  bindInstance(tx, { id: drawn.id, project, node: guest.node, because, newId }, nowMs);
+  bindInstance(tx, { id: drawn.id, project, node: guest.node, because, macs, newId }, nowMs);
   const bound = tx.get('instance', drawn.id, project) as Instance;
   const instance = { ...bound, observed: runningState(bound, nowMs) };
   tx.put('instance', drawn.id, instance, project);
@@ -94,7 +97,7 @@ function resolutionOf(
   const digest = `sha256:${createHash('sha256').update(`${cluster}/${vmid}`).digest('hex')}` as Digest;
   return {
     generation: 1,
-    image: spec.image.includes('@') ? spec.image : pinImage(spec.image, digest),
+    image: isPinned(spec.image) ? spec.image : pinImage(spec.image, digest),
     digest,
     runtime: spec.runtime,
     runtimeBecause: 'named in the spec',

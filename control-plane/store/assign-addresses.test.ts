@@ -200,6 +200,20 @@ describe('what an instance gets', () => {
   });
 });
 
+it('keeps the hardware address that its guest has already, unless another has it, or it is none', async () => {
+  const tx = await begin(networkDocument(), networkDocument('back', { subnets: [subnet('10.30.0.0/24')] }));
+  const macs = ['bc:24:11:00:00:01', 'no address'];
+  const networks = [use('lan'), use('back')];
+  const drawn = expect.stringMatching(/^02:/) as string;
+  for (const [place, expected] of [
+    [1, [macs[0], drawn]],
+    [2, [drawn, drawn]],
+  ] as const) {
+    const { attachments } = assignAddresses(tx, instanceWith(place, { networks }), node, macs);
+    expect(attachments.map(({ mac }) => mac)).toEqual(expected);
+  }
+});
+
 describe('another spec for the same instance', () => {
   it('keeps what it still asks for, and gives back the rest once its guest of before is gone', async () => {
     const tx = await begin(networkDocument(), networkDocument('back', { subnets: [subnet('10.30.0.0/24')] }));

@@ -25,9 +25,12 @@ export function assignAddresses(
   tx: Transaction,
   instance: Instance,
   node: NodeName,
+  macs: readonly string[] = [],
 ): Pick<Assignment, 'attachments' | 'ports'> {
   const { spec } = instance;
-  const attachments = spec.networks.map((use, place) => attach(tx, instance, use, place));
+  const attachments = spec.networks.map((use, place) =>
+    attach(tx, instance, { use, place, mac: macs[place] }),
+  );
   const ports = choosePorts(tx, instance, node);
   hold(tx, instance, attachments);
   return { attachments, ports };
@@ -71,14 +74,22 @@ export function freeLeft(tx: Transaction, instance: Instance): void {
   tx.put('instance', instance.metadata.id, rest, instance.metadata.project);
 }
 
-function attach(tx: Transaction, instance: Instance, use: NetworkUse, place: number): Attachment {
+interface Wish {
+  readonly use: NetworkUse;
+  readonly place: number;
+  /** The hardware address that its guest has already. */
+  readonly mac: string | undefined;
+}
+
+function attach(tx: Transaction, instance: Instance, { use, place, mac: found = '' }: Wish): Attachment {
   const { project } = instance.metadata;
   const network = tx.named('network', use.network, project);
   if (network === undefined) throw unknownNetwork(instance, use.network);
   const had = [...instance.spec.assigned.attachments, ...(instance.leaving ?? [])];
   const before = had.find((each) => each.network === use.network);
   const { spec, metadata } = network;
-  const mac = before?.mac ?? freeMac(tx, instance, place);
+  const own = isFreeMac(tx, found, project) ? found : undefined;
+  const mac = before?.mac ?? own ?? freeMac(tx, instance, place);
   const spaces = spec.subnets.flatMap((subnet) => spaceOf(subnet) ?? []);
   checkUse(network, use, spaces);
   const chosen = spec.nodePrivate
@@ -125,6 +136,10 @@ const unknownNetwork = ({ metadata }: Instance, network: string): DroverError =>
       nextStep: `apply a document of kind Network with the name ${network}`,
     },
   );
+
+/** In another cluster somebody else may have it. */
+const isFreeMac = (tx: Transaction, mac: string, project: string): boolean =>
+  /^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/.test(mac) && tx.get('address', macKey(mac), project) === undefined;
 
 /** Locally administered, and the same for the same instance and interface. */
 function freeMac(tx: Transaction, { metadata }: Instance, place: number): string {

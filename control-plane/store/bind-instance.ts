@@ -7,6 +7,8 @@ import type { Transaction } from './store.ts';
 export interface AssignmentChoice {
   /** The slot that was chosen with the node; undefined: its own, or the lowest that the node can take. */
   readonly slot?: number | undefined;
+  /** Hardware addresses that its guest has already, by its networks; empty or left out: drawn. */
+  readonly macs?: readonly string[];
   /** A new UUIDv7 each time. */
   newId(): string;
 }
@@ -28,12 +30,12 @@ export function assign(
   tx: Transaction,
   instance: Instance,
   node: NodeName,
-  { slot: number, newId }: AssignmentChoice,
+  { slot: number, macs, newId }: AssignmentChoice,
   nowMs: number,
 ): Assignment {
   // All that may refuse comes before anything is written.
   const slot = takeSlot(tx, instance, node, number);
-  const { attachments, ports } = assignAddresses(tx, instance, node);
+  const { attachments, ports } = assignAddresses(tx, instance, node, macs);
   const volumes = assignVolumes(tx, instance, { node, slot, newId }, nowMs);
   return { attachments, volumes, ports };
 }

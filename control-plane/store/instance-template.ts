@@ -1,4 +1,5 @@
 import type { CopySpec, Instance, InstanceSpec, Workload, WorkloadSpec } from '#shared/model.ts';
+import { unpinned } from '#shared/wire/checks.ts';
 import { canonicalText, isSameData } from './canonical.ts';
 
 /** What every copy of one generation has in common: an InstanceSpec that has no name yet. */
@@ -158,8 +159,9 @@ function textOfSpec(spec: InstanceSpec): string {
  * "oci:/path" "oci:/path@sha256:…". Clusters pull by tag alone: for their runtimes it stays.
  */
 export function pinImage(reference: string, digest: string, runtime = ''): string {
-  const [unpinned = ''] = reference.split('@');
-  if (unpinned.startsWith('oci:') || runtime.startsWith('proxmox-')) return `${unpinned}@${digest}`;
-  const tagAt = unpinned.indexOf(':', unpinned.lastIndexOf('/') + 1);
-  return `${tagAt < 0 ? unpinned : unpinned.slice(0, tagAt)}@${digest}`;
+  const name = unpinned(reference);
+  const keepsAll = /^(?:oci|proxmox):/.test(name) || runtime.startsWith('proxmox-');
+  if (keepsAll) return `${name}@${digest}`;
+  const tagAt = name.indexOf(':', name.lastIndexOf('/') + 1);
+  return `${tagAt < 0 ? name : name.slice(0, tagAt)}@${digest}`;
 }

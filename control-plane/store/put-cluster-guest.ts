@@ -112,7 +112,9 @@ export function putGuestRemoved(
 export function patchGuest(
   tx: Transaction,
   instanceId: InstanceId,
-  patch: Partial<Pick<ClusterGuest, 'vmid' | 'node' | 'made' | 'appliedGeneration' | 'copies' | 'rollBack'>>,
+  patch: Partial<
+    Pick<ClusterGuest, 'vmid' | 'node' | 'made' | 'appliedGeneration' | 'copies' | 'rollBack' | 'source'>
+  >,
   nowMs: number,
 ): ClusterGuest | undefined {
   const record = tx.get('cluster-guest', instanceId);

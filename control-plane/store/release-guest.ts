@@ -45,6 +45,8 @@ export function releaseGuest(
 
   const { noting, before } = notingChanges(tx);
   forgetGuestRecords(noting, instance, nowMs);
+  // Until its mark is gone: whatever keeps us from that, nobody acts on it any more.
+  noting.put('cluster-guest', id, { ...guest, intent: 'removed', changedAtMs: nowMs });
   tx.event(
     {
       atMs: nowMs,

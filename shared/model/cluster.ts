@@ -58,6 +58,8 @@ export interface ClusterGuest {
   readonly changedAtMs: number;
   /** What was last asked for. Left out: adopted, and nothing was asked since; or nothing is left. */
   readonly spec?: InstanceSpec;
+  /** What it is made as a copy of, as its cluster calls the node: the copy is a task of that one. */
+  readonly source?: { readonly node: string; readonly vmid: number };
   /** It was seen: when it is gone, it is gone, and is not made again. */
   readonly made?: boolean;
   /** The newest generation that it was made to be as, and started for. Left out: none. */

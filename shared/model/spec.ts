@@ -142,6 +142,8 @@ export interface ClusterOptions {
   readonly onBoot: boolean;
   /** The cluster refuses to remove it. */
   readonly protection: boolean;
+  /** How a template is copied; left out: in full, unless VmOptions says otherwise. */
+  readonly clone?: 'linked';
 }
 
 /** The part of a spec about storage, network and rights; the same for every copy of a workload. */

@@ -62,10 +62,14 @@ const urlImage = new RegExp(
 );
 const serverImage =
   /^lxc:[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?(?:\/[a-z0-9][a-z0-9._-]{0,63}){1,6}(?:@sha256:[0-9a-f]{64})?$/;
-/** On a storage of a cluster: "proxmox:local:vztmpl/debian-12.tar.zst"; or a guest, by name or number. */
+/**
+ * On a storage of a cluster: "proxmox:local:vztmpl/debian-12.tar.zst"; or a guest, by name or number, also as
+ * it was in a snapshot: "proxmox:guest/105@before".
+ */
 const clusterPlace = '[A-Za-z][A-Za-z0-9._-]{0,63}:(?:vztmpl|import|iso)|template|guest';
 const clusterImage = new RegExp(
-  `^proxmox:(?:${clusterPlace})/[A-Za-z0-9][A-Za-z0-9._+-]{0,199}(?:@sha256:[0-9a-f]{64})?$`,
+  `^proxmox:(?:${clusterPlace})/[A-Za-z0-9][A-Za-z0-9._+-]{0,199}` +
+    '(?:@[A-Za-z][A-Za-z0-9_-]{1,39})?(?:@sha256:[0-9a-f]{64})?$',
 );
 const pathImages = [layoutImage, tarballImage, urlImage, serverImage, clusterImage];
 const user = /^(?:[a-z_][a-z0-9_-]{0,31}|[0-9]{1,10})(?::(?:[a-z_][a-z0-9_-]{0,31}|[0-9]{1,10}))?$/;
@@ -153,8 +157,15 @@ export function checkImage(text: string, field: string, faults: Faults): string 
   return text;
 }
 
+const pinnedTo = /@sha256:[0-9a-f]{64}$/;
+
+/** Whether a reference is bound to a digest. Another "@" names a snapshot of a guest. */
+export const isPinned = (reference: string): boolean => pinnedTo.test(reference);
+
+export const unpinned = (reference: string): string => reference.replace(pinnedTo, '');
+
 export function checkPinnedImage(text: string, field: string, faults: Faults): string {
-  if (!text.includes('@sha256:')) faults.add(field, `${show(text)} has no digest`);
+  if (!isPinned(text)) faults.add(field, `${show(text)} has no digest`);
   return checkImage(text, field, faults);
 }
 
@@ -254,3 +265,18 @@ export const parseDigest = (text: string): Digest =>
     if (!digest.test(text)) faults.add('digest', `${show(text)} is not a SHA-256 digest`);
     return text as Digest;
   });
+
+/** The first where nothing is said. */
+export function oneOf<Choice extends string>(
+  choices: readonly [Choice, ...Choice[]] | readonly Choice[],
+  text: string | undefined,
+  field: string,
+  faults: Faults,
+): Choice {
+  const wanted = text === undefined || text === '' ? choices[0] : text;
+  if (!choices.includes(wanted as Choice)) {
+    const known = choices.filter((each) => each !== '').map((each) => `"${each}"`);
+    faults.add(field, `${show(wanted ?? '')} is not known; wanted one of ${known.join(', ')}`);
+  }
+  return wanted as Choice;
+}

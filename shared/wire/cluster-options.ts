@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { ClusterOptions as WireClusterOptions } from '#shared/gen/drover/model/v1/model.ts';
 import type { ClusterOptions } from '#shared/model.ts';
-import { type Faults, atMost, show } from '#shared/wire/checks.ts';
+import { type Faults, atMost, oneOf, show } from '#shared/wire/checks.ts';
 import { checkPublicKeys } from '#shared/wire/public-keys.ts';
 
 /** What a spec that says nothing of it gets. */
@@ -13,6 +13,8 @@ export const plainClusterOptions: ClusterOptions = {
   onBoot: true,
   protection: false,
 };
+
+const cloneChoices = ['full', 'linked'] as const;
 
 const most = { tags: 32, mount: 8 } as const;
 const poolName = /^[A-Za-z0-9][A-Za-z0-9._-]{0,39}(?:\/[A-Za-z0-9][A-Za-z0-9._-]{0,39}){0,2}$/;
@@ -29,6 +31,7 @@ export function checkClusterOptions(
   const { pool = '', tags = [], sshKeys = [], features } = message;
   if (pool !== '' && !poolName.test(pool))
     faults.add(`${field}.pool`, `${show(pool)} is not the name of a pool; wanted such as "web"`);
+  const clone = oneOf(cloneChoices, message.clone, `${field}.clone`, faults);
   const options: ClusterOptions = {
     pool,
     tags: checkTags(tags, `${field}.tags`, faults),
@@ -40,6 +43,7 @@ export function checkClusterOptions(
     },
     onBoot: message.onBoot ?? true,
     protection: message.protection ?? false,
+    ...(clone === 'linked' && { clone }),
   };
   return isDeepStrictEqual(options, plainClusterOptions) ? undefined : options;
 }
@@ -68,4 +72,5 @@ export const formatClusterOptions = (options: ClusterOptions): WireClusterOption
   tags: [...options.tags],
   sshKeys: [...options.sshKeys],
   features: { ...options.features, mount: [...options.features.mount] },
+  clone: options.clone ?? '',
 });

@@ -108,7 +108,7 @@ export const formatNodeFacts = (facts: NodeFacts): WireNodeFacts => ({
   bridges: [...(facts.bridges ?? [])],
 });
 
-/** Unset: nothing is known, so nothing is free. */
+/** Unset: nothing is known, so nothing is free. Agents know of no others. */
 export const parseNodeCapacity = (message: WireNodeCapacity | undefined): NodeCapacity => ({
   memoryAvailableMib: message?.memoryAvailableMib ?? 0,
   diskFreeMib: message?.diskFreeMib ?? 0,
@@ -117,9 +117,10 @@ export const parseNodeCapacity = (message: WireNodeCapacity | undefined): NodeCa
   pools: message?.pools.slice(0, 64).map(({ name, freeMib }) => ({ name, freeMib })) ?? [],
 });
 
-export const formatNodeCapacity = (capacity: NodeCapacity): WireNodeCapacity => ({
+export const formatNodeCapacity = ({ others, ...capacity }: NodeCapacity): WireNodeCapacity => ({
   ...capacity,
   pools: capacity.pools.map((one) => ({ ...one })),
+  othersMemoryMib: others?.memoryMib,
 });
 
 /** invalid-argument. */

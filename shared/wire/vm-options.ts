@@ -5,7 +5,7 @@ import type {
   VmOptions as WireVmOptions,
 } from '#shared/gen/drover/model/v1/model.ts';
 import type { CloudInit, VmDisks, VmOptions } from '#shared/model.ts';
-import { type Faults, checkRange, show } from '#shared/wire/checks.ts';
+import { type Faults, checkRange, oneOf, show } from '#shared/wire/checks.ts';
 import { checkPublicKeys } from '#shared/wire/public-keys.ts';
 
 /** What a spec that says nothing of it gets. */
@@ -124,21 +124,6 @@ function checkDisks(message: Partial<WireVmDisks> | undefined, field: string, fa
   if (disks.iothread && (disks.bus === 'sata' || disks.bus === 'ide'))
     faults.add(`${field}.iothread`, `is not for bus "${disks.bus}"; wanted "scsi" or "virtio"`);
   return disks;
-}
-
-/** The first where nothing is said. */
-function oneOf<Choice extends string>(
-  choices: readonly [Choice, ...Choice[]] | readonly Choice[],
-  text: string | undefined,
-  field: string,
-  faults: Faults,
-): Choice {
-  const wanted = text === undefined || text === '' ? choices[0] : text;
-  if (!choices.includes(wanted as Choice)) {
-    const known = choices.filter((each) => each !== '').map((each) => `"${each}"`);
-    faults.add(field, `${show(wanted ?? '')} is not known; wanted one of ${known.join(', ')}`);
-  }
-  return wanted as Choice;
 }
 
 /** Empty is allowed. */

@@ -26,6 +26,7 @@ export interface FakeGuest {
   /** What it would be as a workload. */
   spec: WorkloadSpec;
   notes: string[];
+  macs: string[];
   obstacles: string[];
   /** Changes with every change of its configuration. */
   digest: string;
@@ -128,8 +129,8 @@ export function createFakeClusters(options: {
     await reach('inspect');
     const guest = find(cluster, vmid);
     if (guest === undefined) throw new DroverError('not-found', `there is no guest ${vmid} in ${cluster}`);
-    const { view, spec, notes, obstacles, digest } = guest;
-    return { guest: view, spec, notes, obstacles, digest };
+    const { view, spec, macs, notes, obstacles, digest } = guest;
+    return { guest: view, spec, macs, notes, obstacles, digest };
   }
 
   const statusOf = (name: string): ClusterStatus => ({
@@ -270,6 +271,7 @@ export function createFakeClusters(options: {
         },
         spec: { ...simpleSpec, image: `proxmox:guest/${view.vmid}`, runtime: 'proxmox-lxc' },
         notes: [],
+        macs: [],
         obstacles: [],
         digest: 'first',
         stuckBecause: '',

@@ -54,6 +54,14 @@ export const fakeNode = Node.fromPartial({
   },
   instances: 1,
 });
+const clusterNode = Node.fromPartial({
+  ...fakeNode,
+  metadata: metadata('lab-pve1'),
+  cluster: 'lab',
+  facts: { ...fakeNode.facts, name: 'lab-pve1', cpuCount: 4, memoryMib: 8192 },
+  reserved: { cpuMillicores: 0, memoryMib: 1024, diskMib: 0, pids: 0 },
+  capacity: { memoryAvailableMib: 5120, diskFreeMib: 1024, cpuUsedMillicores: 1200, othersMemoryMib: 4096 },
+});
 export const fakeWorkload = Workload.fromPartial({
   metadata: metadata('web'),
   spec: { image: 'registry.example/web:1.4', replicas: 1 },
@@ -314,6 +322,7 @@ const nodeHandlers: Handlers<typeof NodeServiceService> = {
   renewCertificate: refuse,
   listNodes: () => each(fakeNode),
   getNode: async ({ name }) => {
+    if (name === 'lab-pve1') return { node: clusterNode };
     if (name !== 'h1') throw missing('node', name);
     return { node: fakeNode };
   },

@@ -1,5 +1,5 @@
 import { DroverError } from '#shared/errors.ts';
-import type { WorkloadStatus } from '#shared/gen/drover/fleet/v1/fleet.ts';
+import type { Node, WorkloadStatus } from '#shared/gen/drover/fleet/v1/fleet.ts';
 import type { Resources } from '#shared/gen/drover/model/v1/model.ts';
 import { formatCpu, formatMib, formatTime } from '#shared/units.ts';
 import { type CommandContext, type Result, command } from '../command.ts';
@@ -109,6 +109,29 @@ async function instanceText(name: string, context: CommandContext): Promise<Resu
   };
 }
 
+/** What is reserved, which may be nothing: no limits. */
+const amountsText = ({ cpuMillicores, memoryMib, diskMib }: Resources): string =>
+  `cpu ${formatCpu(cpuMillicores)}, memory ${formatMib(memoryMib)}, disk ${formatMib(diskMib)}`;
+
+const processorsText = ({ facts, capacity }: Node): string =>
+  [
+    `${facts?.cpuCount ?? 0}`,
+    ...(capacity === undefined ? [] : [`${formatCpu(capacity.cpuUsedMillicores)} in use`]),
+  ].join(', ');
+
+function memoryText({ facts, capacity, reserved }: Node): string {
+  const allMib = facts?.memoryMib ?? 0;
+  const othersMib = capacity?.othersMemoryMib;
+  const freeMib = Math.max(0, allMib - (othersMib ?? 0) - (reserved?.memoryMib ?? 0));
+  return [
+    formatMib(allMib),
+    `${formatMib(capacity?.memoryAvailableMib ?? 0)} available`,
+    ...(othersMib === undefined
+      ? []
+      : [`${formatMib(othersMib)} used or claimed by others`, `${formatMib(freeMib)} free for instances`]),
+  ].join(', ');
+}
+
 async function nodeText(name: string, context: CommandContext): Promise<Result> {
   const { nodes, messages } = await context.connect();
   const { node } = await nodes.getNode({ name }, { deadlineMs: 10_000 });
@@ -128,12 +151,9 @@ async function nodeText(name: string, context: CommandContext): Promise<Result> 
         ['Conditions', conditions.map((one) => `${one.type}: ${one.message}`).join('\n')],
         ['Labels', labelsText(metadata?.labels)],
         ['Instances', `${node.instances}`],
-        ['Reserved', limitsText(reserved)],
-        ['Processors', `${facts?.cpuCount ?? 0}`],
-        [
-          'Memory',
-          `${formatMib(facts?.memoryMib ?? 0)}, ${formatMib(capacity?.memoryAvailableMib ?? 0)} available`,
-        ],
+        ['Reserved', reserved === undefined ? '' : amountsText(reserved)],
+        ['Processors', processorsText(node)],
+        ['Memory', memoryText(node)],
         ['Disk', `${formatMib(facts?.diskMib ?? 0)}, ${formatMib(capacity?.diskFreeMib ?? 0)} free`],
         ['Runtimes', runtimes?.join('\n') ?? ''],
         ['Pools', poolsText(node)],

@@ -44,5 +44,6 @@ export const clusterSection = section(
     }),
     onBoot: flag('Its node starts it when it boots, unless restart.policy is "never".', true),
     protection: flag('The cluster refuses to remove it.'),
+    clone: choice(vmChoices.clone, 'How a template is copied; a linked copy needs it for ever.'),
   },
 );

@@ -117,6 +117,7 @@ function formatCluster(cluster: Section): ClusterOptions {
     },
     onBoot: cluster['onBoot'] !== false,
     protection: cluster['protection'] === true,
+    clone: textOf(cluster['clone']),
   };
 }
 

@@ -115,6 +115,7 @@ async function adoptOne(
   const adopt: AdoptGuest = {
     document: parseWorkloadDocument(document),
     guest: { cluster: guest.cluster, vmid: guest.vmid, kind: guest.kind, node: guest.node },
+    macs: adoptable.macs,
     caller: wish.caller,
     newId: () => deps.random.uuidV7(),
   };

@@ -69,7 +69,8 @@ export function createAdoptions(
     if (mark === undefined) return [];
     fence.check(mark, vmid);
     if (mark.fleetId !== tools.fleetId) return [`it bears the mark of another fleet, ${mark.fleetId}`];
-    return own.record(mark.instanceId) === undefined ? [] : [`it bears the mark of ${mark.instanceId}`];
+    const intent = own.record(mark.instanceId)?.intent ?? 'removed';
+    return intent === 'removed' ? [] : [`it bears the mark of ${mark.instanceId}`];
   }
 
   async function inspect(vmid: number, signal: AbortSignal): Promise<Adoptable> {
@@ -77,7 +78,7 @@ export function createAdoptions(
     const kind = kinds[row.kind];
     const place = { node: row.node, vmid };
     const config = await read(kind, place, signal);
-    const { spec, notes, obstacles } = kind.spec(config, {
+    const { spec, macs, notes, obstacles } = kind.spec(config, {
       ...place,
       version: versionOf(memory),
       storageOf: storageChooser(memory, row.node, row.kind),
@@ -88,6 +89,7 @@ export function createAdoptions(
     return {
       guest: list.view(row),
       spec,
+      macs,
       notes:
         waiting.length === 0 ? notes : [...notes, `changes wait for its next start: ${waiting.join(', ')}`],
       obstacles: [...obstacles, ...obstaclesOf(config, vmid)],

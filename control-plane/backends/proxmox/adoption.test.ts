@@ -104,7 +104,7 @@ const withoutDigest = (config: Readonly<Record<string, unknown>>) => {
 /** As the interface does it: the records first, then the mark. */
 async function adopt(world: ProxmoxWorld, vmid: number) {
   const { store, backend } = world;
-  const { spec, guest, digest, obstacles } = await backend.inspectGuest('lab', vmid, signal);
+  const { spec, macs, guest, digest, obstacles } = await backend.inspectGuest('lab', vmid, signal);
   expect(obstacles).toEqual([]);
   const document = {
     project: 'default',
@@ -121,6 +121,7 @@ async function adopt(world: ProxmoxWorld, vmid: number) {
       {
         document,
         guest: { cluster: 'lab', vmid, kind, node },
+        macs,
         caller: 'test',
         newId: () => randomUUIDv7(),
       },
@@ -143,6 +144,9 @@ for (const kind of ['lxc', 'qemu'] as const) {
       await using _ = world;
       const before = withoutDigest(guest.config);
       const { id, instance, mark } = await adopt(world, vmid);
+      const mac = /\b[0-9A-F]{2}(?::[0-9A-F]{2}){5}\b/i.exec(String(before['net0']))?.[0].toLowerCase();
+      expect(mac).toBeDefined();
+      expect(instance.spec.assigned.attachments.map((each) => each.mac)).toEqual([mac]);
       world.server.requests.reset();
       await mark();
       const { description, tags, ...rest } = withoutDigest(guest.config) as Record<string, string>;
@@ -208,6 +212,28 @@ for (const kind of ['lxc', 'qemu'] as const) {
     });
   });
 }
+
+describe('a release that a crash of ours cut short', () => {
+  it('leaves a guest that nobody acts on, and that can be adopted again', async () => {
+    const { world, guest, vmid } = await withGuest('lxc');
+    await using _world = world;
+    const { id, mark } = await adopt(world, vmid);
+    await mark();
+    await until(() => phaseOf(world, id) === 'running 1', { what: 'it is ours' });
+    await world.store.transact((tx) => releaseGuest(tx, { id, project: 'default', caller: 'test' }, 2));
+    // Its mark is on it still. Somebody stops it.
+    guest.status = 'stopped';
+    const listed = () => world.backend.guests('lab').find((each) => each.vmid === vmid)?.status;
+    await until(() => listed() === 'stopped', { what: 'it is seen' });
+    expect(world.server.requests.list().filter((each) => each.endsWith('/status/start'))).toEqual([]);
+    begin(world.server.world, guest);
+    await until(() => listed() === 'running', { what: 'it runs again' });
+    const { mark: markAgain, id: other } = await adopt(world, vmid);
+    await markAgain();
+    expect(guest.config['tags']).toContain(tagOf(other));
+    expect(guest.config['tags']).not.toContain(tagOf(id));
+  });
+});
 
 describe.each(['lxc', 'qemu'] as const)('an adopted guest whose instance goes, %s', (kind) => {
   it('runs on without our mark, where nobody said that it is to go too', async () => {

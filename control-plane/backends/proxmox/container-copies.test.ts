@@ -69,6 +69,11 @@ const makeTemplate = (world: ProxmoxWorld, storage = 'local', vmid = 9000): Prom
     await api.call('POST /nodes/{node}/lxc/{vmid}/template', place, { signal });
   });
 
+/** A pool on each node whose templates copies can hang on. */
+const withPool = ({ server }: ProxmoxWorld): void => {
+  server.world.storages.add({ id: 'tank', type: 'zfspool', content: ['images', 'rootdir'] });
+};
+
 /** A machine, number 9100. */
 const makeMachineTemplate = (world: ProxmoxWorld, name: string): Promise<void> =>
   withCluster(world, 9100, async (api, place) => {
@@ -213,8 +218,50 @@ describe.each(versions)('containers made from a template on %s', (version) => {
     const { instanceId } = await runGuest(world, copy, 'pve2');
     expect(guestOf(world, instanceId)).toMatchObject({ node: 'pve2', status: 'running' });
     await makeTemplate(world, 'local', 9001);
-    await toldOf(world, { ...copy, image: 'proxmox:template/9001' }, /local storage/, 'pve2');
+    await toldOf(world, { ...copy, image: 'proxmox:template/9001' }, /on pve1, with disks on local/, 'pve2');
+    expect(copies(world)).toBe(1);
     expect(world.server.world.guests.size).toBe(3);
+  });
+
+  it('share their disks with it where they are to and its storage can', async () => {
+    await using world = await openQuickWorld({ version });
+    withPool(world);
+    await makeTemplate(world, 'tank');
+    const linked = { ...copy, cluster: { ...plainClusterOptions, clone: 'linked' as const } };
+    const { instanceId } = await runGuest(world, linked);
+    const guest = guestOf(world, instanceId);
+    const volid = guest.config.rootfs?.split(',')[0] ?? '';
+    expect(world.server.world.storages.find(volid, 'pve1')?.parent).toMatch(/^tank:/);
+    expect(guest.config).toMatchObject({ hostname: 'web-x7k2p', memory: '64' });
+    expect(guest.config['tags']).toMatch(/^drover-[0-9a-f]{12}$/);
+  });
+
+  it('are refused by name where they cannot share them, before anything is made', async () => {
+    await using world = await openQuickWorld({ version });
+    withPool(world);
+    await makeTemplate(world);
+    await makeTemplate(world, 'tank', 9001);
+    const cluster = { ...plainClusterOptions, clone: 'linked' as const };
+    const of = (vmid: number) => ({ ...copy, cluster, image: `proxmox:template/${vmid}` });
+    await toldOf(world, of(9000), /no container can be linked to template 9000: its disks are on local/);
+    await toldOf(
+      world,
+      { ...of(9001), rootPool: 'local' },
+      /where its template is, on tank, and root\.pool says/,
+    );
+    await toldOf(
+      world,
+      of(9001),
+      /container 9001 is on pve1, with disks on tank, which is not shared/,
+      'pve2',
+    );
+    await expect(
+      world.backend.ensureInstance(world.order('pve1'), { ...container, cluster }, signal),
+    ).rejects.toMatchObject({
+      kind: 'unimplemented',
+      message: expect.stringContaining('cluster.clone: only a copy of a template') as string,
+    });
+    expect(copies(world)).toBe(0);
   });
 
   it('are no machines, and machines no containers: the other kind of template is refused by name', async () => {

@@ -4,10 +4,10 @@ import { putGuestRemoved } from '../../store/put-cluster-guest.ts';
 import type { Transaction } from '../../store/store.ts';
 import type { ClusterTools } from './cluster-memory.ts';
 import { freshRun, type GuestStep, unknownExit } from './guest-state.ts';
-import type { Look } from './look.ts';
+import { halfMadeError, isHalfMade, type Look } from './look.ts';
 import type { Marking } from './marking.ts';
 import type { OwnGuests } from './own-guests.ts';
-import { perform, settleTasks } from './perform.ts';
+import { perform, settleCopies, settleTasks } from './perform.ts';
 import type { Power } from './power.ts';
 import { afterEnd } from './restarts.ts';
 import type { Settle } from './settle.ts';
@@ -59,12 +59,26 @@ export function createSteps(
     const node = [...memory.nodes.values()].find(({ name }) => name === record.node);
     if (record.made !== true && node?.online === true)
       await settleTasks(tools, { node: node.node, vmid: record.vmid }, signal);
+    if (record.made !== true && record.source !== undefined) await settleSource(record.source);
     try {
       return await look.config(record, signal);
     } catch (error) {
-      if (isKind(error, 'not-found')) return undefined;
-      throw error;
+      if (!isKind(error, 'not-found')) throw error;
+      if (record.made !== true && record.source !== undefined) await refuseHalfMade(record);
+      return undefined;
     }
+  }
+
+  /** A copy is a task of what it is a copy of; on a node that is away nothing is under way. */
+  async function settleSource(source: NonNullable<ClusterGuest['source']>): Promise<void> {
+    if (memory.nodes.get(source.node)?.online === true) await settleCopies(tools, source, signal);
+  }
+
+  /** A copy that was cut off has no mark yet, and is not forgotten for that. */
+  async function refuseHalfMade(record: ClusterGuest): Promise<void> {
+    const found = await look.atItsNumber(record, signal);
+    if (found !== undefined && found.kind === record.kind && isHalfMade(found))
+      throw halfMadeError(record, found);
   }
 
   /** A guest has no exit code there: that it ended is all there is. */

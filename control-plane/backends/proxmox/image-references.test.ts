@@ -26,7 +26,8 @@ describe('an image for a cluster', () => {
       { kind: 'stored', storage: 'nfs-1', content: 'import', volid: 'nfs-1:import/noble.qcow2' },
     ],
     ['proxmox:template/9000', { kind: 'template', name: '9000' }],
-    ['proxmox:guest/105', { kind: 'guest', vmid: 105 }],
+    ['proxmox:guest/105', { kind: 'guest', vmid: 105, snapshot: '' }],
+    ['proxmox:guest/105@before-9', { kind: 'guest', vmid: 105, snapshot: 'before-9' }],
     ['tar:/srv/rootfs.tar.xz', { kind: 'file', path: '/srv/rootfs.tar.xz', digest: undefined }],
   ])('is read out of %s, pinned or not', (image, read) => {
     const faults = collectFaults();

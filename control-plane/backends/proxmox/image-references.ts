@@ -9,8 +9,8 @@ export type ImageReference =
   | { readonly kind: 'stored'; readonly storage: string; readonly content: Content; readonly volid: string }
   /** A template of machines or containers, by number or name. */
   | { readonly kind: 'template'; readonly name: string }
-  /** What an adopted guest is made of: itself. */
-  | { readonly kind: 'guest'; readonly vmid: number }
+  /** Any guest, by number; for what was adopted it is itself. Its snapshot is empty: as it is. */
+  | { readonly kind: 'guest'; readonly vmid: number; readonly snapshot: string }
   /** Fetched by the cluster. */
   | { readonly kind: 'url'; readonly url: string; readonly digest: Digest }
   /** On the control plane's own host. */
@@ -24,6 +24,9 @@ const host = '[a-zA-Z0-9](?:[a-zA-Z0-9.-]*[a-zA-Z0-9])?(?::[0-9]{1,5})?';
 const part = '[a-z0-9]+(?:(?:\\.|__?|-+)[a-z0-9]+)*';
 const registryImage = new RegExp(`^(${host}(?:/${part})+)(:[A-Za-z0-9_][A-Za-z0-9._-]{0,127})?$`);
 
+/** As the API takes numbers and names of snapshots. */
+const guestImage = /^proxmox:guest\/([1-9][0-9]{2,8})(?:@([A-Za-z][A-Za-z0-9_-]{1,39}))?$/;
+
 const digestText = /@(sha256:[0-9a-f]{64})$/;
 
 /** unimplemented: an image that only agents can run. */
@@ -33,9 +36,10 @@ export function parseImage(image: string): ImageReference {
   const [, storage, content, name] = /^proxmox:([^:/]+):(vztmpl|import|iso)\/([^/]+)$/.exec(reference) ?? [];
   if (storage !== undefined && content !== undefined && name !== undefined)
     return { kind: 'stored', storage, content: content as Content, volid: `${storage}:${content}/${name}` };
-  const [, guestKind, guest = ''] = /^proxmox:(template|guest)\/([^/]+)$/.exec(reference) ?? [];
-  if (guestKind === 'template') return { kind: 'template', name: guest };
-  if (guestKind === 'guest') return { kind: 'guest', vmid: Number(guest) };
+  const [, template] = /^proxmox:template\/([^/]+)$/.exec(reference) ?? [];
+  if (template !== undefined) return { kind: 'template', name: template };
+  const [, vmid, snapshot = ''] = guestImage.exec(reference) ?? [];
+  if (vmid !== undefined) return { kind: 'guest', vmid: Number(vmid), snapshot };
   if (/^https?:/.test(reference) && digest !== undefined) return { kind: 'url', url: reference, digest };
   if (reference.startsWith('tar:')) return { kind: 'file', path: reference.slice('tar:'.length), digest };
   const [, repository, tag = ':latest'] = isOciImage(image) ? (registryImage.exec(reference) ?? []) : [];
@@ -45,6 +49,9 @@ export function parseImage(image: string): ImageReference {
       'name one that is on a storage ("proxmox:local:vztmpl/NAME"), or "https://…@sha256:…" or "tar:/PATH"',
   });
 }
+
+/** Whether a guest is made as a copy of one of its cluster. */
+export const isCopy = (image: string): boolean => isTemplate(image) || image.startsWith('proxmox:guest/');
 
 /** Whether a guest is a copy of a template of its cluster. */
 export const isTemplate = (image: string): boolean => image.startsWith('proxmox:template/');

@@ -2,9 +2,11 @@ import { DroverError } from '#shared/errors.ts';
 import type { Digest, Image, InstanceSpec } from '#shared/model.ts';
 import type { PullProgress } from '../backend.ts';
 import type { ClusterTools } from './cluster-memory.ts';
+import { type CopySource, createCopies } from './copies.ts';
 import { createFetchImage } from './fetch-image.ts';
 import type { PlacedImage } from './guests/guest-kind.ts';
 import { digestIn, identityOf, type ImageReference, parseImage, storedImage } from './image-references.ts';
+import { parseResources } from './observe.ts';
 import { createOciPull } from './oci-pull.ts';
 import { isUpid } from './perform.ts';
 import { createStoredFiles, type StoredFile } from './stored-files.ts';
@@ -15,7 +17,7 @@ export interface Images {
   place(
     kind: Kind,
     node: string,
-    spec: Pick<InstanceSpec, 'image'>,
+    spec: Pick<InstanceSpec, 'image' | 'vm' | 'cluster' | 'rootPool'>,
     signal: AbortSignal,
   ): Promise<PlacedImage>;
   /** `kind`: what is to be made of it, where that is known: what it cannot be made from is not fetched. */
@@ -36,6 +38,7 @@ export interface Images {
 }
 
 type Kind = 'lxc' | 'qemu';
+type GuestReference = Extract<ImageReference, { readonly kind: 'guest' }>;
 const words = { lxc: 'containers', qemu: 'virtual machines' } as const;
 
 const notOurs = (what: string): DroverError =>
@@ -56,6 +59,7 @@ export function createImages(tools: ClusterTools): Images {
   const fetchImage = createFetchImage(tools, files);
   const templates = createTemplatePlaces(tools);
   const oci = createOciPull(tools, files);
+  const copyOf = createCopies(tools);
 
   function madeFrom(kind: Kind): DroverError {
     const wanted =
@@ -111,7 +115,7 @@ export function createImages(tools: ClusterTools): Images {
         return identityOf(`${cluster}/${vmid}`, diskBytes);
       }
       case 'guest':
-        return identityOf(`${cluster}/guest/${image.vmid}`, 0);
+        return guestIdentity(image);
       case 'url':
         return image.digest;
       case 'file':
@@ -122,16 +126,10 @@ export function createImages(tools: ClusterTools): Images {
   }
 
   /** Refused where guests of that kind cannot be copies of it, or the image was bound to the other one. */
-  function templateFor(kind: Kind, name: string, pinned: Digest | undefined): PlacedImage {
+  function templateFor(kind: Kind, name: string, pinned: Digest | undefined): CopySource {
     const { node, vmid, kind: found, diskBytes } = template(name, kind);
     const subject = { cluster, image: `proxmox:template/${name}` };
-    if (found !== kind) {
-      const other = kinds[found].runtime;
-      throw new DroverError('invalid-argument', `template ${name} is one of ${words[found]}`, {
-        subject,
-        nextStep: `say "runtime: ${other}", or name a template of ${words[kind]}`,
-      });
-    }
+    checkKind(found, kind, `template ${name}`, subject);
     const digest = identityOf(`${cluster}/${vmid}`, diskBytes);
     if (pinned !== undefined && pinned !== digest && template(name).vmid !== vmid)
       throw new DroverError('invalid-argument', `templates of both kinds are called ${name}`, {
@@ -139,19 +137,47 @@ export function createImages(tools: ClusterTools): Images {
         nextStep: `name it by its number: "proxmox:template/${vmid}"`,
       });
     checkPinned(pinned, digest);
-    return { kind: 'guest', node, vmid };
+    return { kind, node, vmid, snapshot: '' };
+  }
+
+  function checkKind(found: Kind, kind: Kind, what: string, subject: Readonly<Record<string, string>>): void {
+    if (found === kind) return;
+    throw new DroverError('invalid-argument', `${what} is one of ${words[found]}`, {
+      subject,
+      nextStep: `say "runtime: ${kinds[found].runtime}", or name one of ${words[kind]}`,
+    });
+  }
+
+  const guestIdentity = ({ vmid, snapshot }: GuestReference): Digest =>
+    identityOf(`${cluster}/guest/${vmid}${snapshot === '' ? '' : `@${snapshot}`}`, 0);
+
+  /** Anew, since guests come and go, and move. */
+  async function guestFor(
+    kind: Kind,
+    image: GuestReference,
+    pinned: Digest | undefined,
+    signal: AbortSignal,
+  ): Promise<CopySource> {
+    const { vmid, snapshot } = image;
+    const subject = { cluster, vmid: String(vmid), acted: 'no' };
+    const { guests } = parseResources(await api.call('GET /cluster/resources', { type: 'vm' }, { signal }));
+    const row = guests.find((each) => each.vmid === vmid);
+    if (row === undefined)
+      throw new DroverError('not-found', `there is no guest ${vmid} in ${cluster} to be copied`, {
+        subject,
+        nextStep: 'see `drover get guests`',
+      });
+    checkKind(row.kind, kind, `guest ${vmid}`, subject);
+    checkPinned(pinned, guestIdentity(image));
+    return { kind, node: row.node, vmid, snapshot };
   }
 
   async function placed(
     node: string,
-    image: Exclude<ImageReference, { readonly kind: 'template' }>,
+    image: Exclude<ImageReference, { readonly kind: 'template' | 'guest' }>,
     pinned: Digest | undefined,
     signal: AbortSignal,
   ): Promise<PlacedImage> {
-    if (image.kind === 'guest')
-      throw new DroverError('failed-precondition', 'an adopted guest is its own image: nothing else is', {
-        nextStep: 'name a template as image',
-      });
     const digest = await digestOf(node, image, signal);
     if (image.kind === 'oci' && pinned !== undefined && pinned !== digest)
       throw oci.otherDigest(image, digest);
@@ -183,9 +209,13 @@ export function createImages(tools: ClusterTools): Images {
   }
 
   return {
-    async place(kind, node, { image }, signal) {
+    async place(kind, node, spec, signal) {
+      const { image } = spec;
       const wants = parseImage(image);
-      if (wants.kind === 'template') return templateFor(kind, wants.name, digestIn(image));
+      if (wants.kind === 'template')
+        return copyOf(templateFor(kind, wants.name, digestIn(image)), node, spec, signal);
+      if (wants.kind === 'guest')
+        return copyOf(await guestFor(kind, wants, digestIn(image), signal), node, spec, signal);
       // Nothing is pulled for a machine, which cannot be made from it.
       if (kind === 'qemu' && wants.kind === 'oci') throw madeFrom(kind);
       const found = await placed(node, wants, digestIn(image), signal);

@@ -22,12 +22,41 @@ export interface Look {
    * is not ours; unavailable: that cannot be known; failed-precondition: a newer control plane has it.
    */
   config(record: ClusterGuest, signal: AbortSignal): Promise<FoundConfig>;
+  /** As config; where that finds none, whatever guest has its number. Undefined: none has. */
+  atItsNumber(
+    record: ClusterGuest,
+    signal: AbortSignal,
+  ): Promise<(FoundConfig & { readonly kind: ClusterGuest['kind']; readonly isOurs: boolean }) | undefined>;
   /** As it is this moment; kept as our own sight. not-found as config. */
   status(record: ClusterGuest, signal: AbortSignal): Promise<void>;
 }
 
 export const configurationOf = (answer: unknown): Configuration =>
   typeof answer === 'object' && answer !== null ? (answer as Configuration) : {};
+
+const halfMade: ReadonlySet<string> = new Set(['create', 'clone']);
+
+/** Being made, or left so by a node that died meanwhile. */
+export const isHalfMade = ({ config }: Pick<FoundConfig, 'config'>): boolean =>
+  halfMade.has(textOf(config['lock']));
+
+/** Nobody makes it any more, and what a lock holds no token may remove. */
+export function halfMadeError(
+  { instanceId, vmid, kind }: Pick<ClusterGuest, 'instanceId' | 'vmid' | 'kind'>,
+  { place, config }: FoundConfig,
+): DroverError {
+  const tool = kind === 'lxc' ? 'pct' : 'qm';
+  return new DroverError(
+    'unavailable',
+    `guest ${vmid} on ${place.node} is half made and locked (${textOf(config['lock'])}): ` +
+      'what made it was cut off',
+    {
+      subject: { instance: instanceId, vmid: String(vmid), acted: 'no' },
+      reason: 'half-made',
+      nextStep: `on ${place.node}, as root: ${tool} unlock ${vmid} && ${tool} destroy ${vmid}`,
+    },
+  );
+}
 
 export function createLook(tools: ClusterTools, own: OwnGuests, fence: Fence): Look {
   const { api, kinds, memory, clock, fleetId, name: cluster } = tools;
@@ -99,13 +128,33 @@ export function createLook(tools: ClusterTools, own: OwnGuests, fence: Fence): L
     return mark.instanceId === id && (mark.fleetId === fleetId || mark.fleetId === '');
   }
 
+  async function config(record: ClusterGuest, signal: AbortSignal): Promise<FoundConfig> {
+    const found = await anywhere(record, (place) => read(record, place, signal), signal);
+    const mark = readMark(textOf(found.config['description']));
+    if (!isOurs(record.instanceId, mark, found.config)) throw notOurs(record);
+    fence.check(mark, found.place.vmid);
+    return found;
+  }
+
   return {
-    async config(record, signal) {
-      const found = await anywhere(record, (place) => read(record, place, signal), signal);
-      const mark = readMark(textOf(found.config['description']));
-      if (!isOurs(record.instanceId, mark, found.config)) throw notOurs(record);
-      fence.check(mark, found.place.vmid);
-      return found;
+    config,
+    async atItsNumber(record, signal) {
+      const { vmid, kind } = record;
+      try {
+        return { ...(await config(record, signal)), kind, isOurs: true };
+      } catch (error) {
+        if (!isKind(error, 'not-found')) throw error;
+      }
+      const answer = await api.call('GET /cluster/resources', { type: 'vm' }, { signal });
+      const row = parseResources(answer).guests.find((each) => each.vmid === vmid);
+      if (row === undefined) return undefined;
+      try {
+        const found = await read({ ...record, kind: row.kind }, { node: row.node, vmid }, signal);
+        return { ...found, kind: row.kind, isOurs: false };
+      } catch (error) {
+        if (isKind(error, 'not-found')) return undefined;
+        throw error;
+      }
     },
     async status(record, signal) {
       const { place, status } = await anywhere(

@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { createHash, randomUUID } from 'node:crypto';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { constants, tmpdir } from 'node:os';
 import path from 'node:path';
 import type { SnapshotId } from '#shared/model.ts';
 import {
@@ -16,7 +16,7 @@ import {
 import { until } from '../../../test/until.ts';
 
 const { signal } = new AbortController();
-const open = (): Promise<ProxmoxWorld> => openQuickWorld();
+const open = (version: '8.4.21' | '9.2.11' = '8.4.21'): Promise<ProxmoxWorld> => openQuickWorld({ version });
 
 const guestsOf = ({ server }: ProxmoxWorld) => [...server.world.guests.values()];
 const sent = ({ server }: ProxmoxWorld, what: RegExp): number =>
@@ -26,16 +26,19 @@ const kinds = [
   { kind: 'lxc', spec: container, create: 'POST /nodes/{node}/lxc' },
   { kind: 'qemu', spec: machine, create: 'POST /nodes/{node}/qemu' },
 ] as const;
+const cases = (['8.4.21', '9.2.11'] as const).flatMap((version) =>
+  kinds.map((each) => ({ version, ...each })),
+);
 
-for (const { kind, spec, create } of kinds) {
+for (const { version, kind, spec, create } of cases) {
   const at = `/nodes/{node}/${kind}/{vmid}`;
 
-  describe(`a lost answer, for ${kind}`, () => {
+  describe(`a lost answer on ${version}, for ${kind}`, () => {
     it.each([
       { name: 'the create is done', fault: 'lose' },
       { name: 'the create was never begun', fault: 'cut' },
     ])('makes one guest alone when $name', async ({ fault }) => {
-      await using world = await open();
+      await using world = await open(version);
       if (fault === 'lose') world.server.faults.loseAnswer(create);
       else world.server.faults.cut(create);
       await runGuest(world, spec);
@@ -44,14 +47,14 @@ for (const { kind, spec, create } of kinds) {
     });
 
     it('starts once', async () => {
-      await using world = await open();
+      await using world = await open(version);
       world.server.faults.loseAnswer(`POST ${at}/status/start`);
       await runGuest(world, spec);
       expect(sent(world, /status\/start$/)).toBe(1);
     });
 
     it('changes a configuration, and a size, to what was asked', async () => {
-      await using world = await open();
+      await using world = await open(version);
       const order = await runGuest(world, spec);
       const [put, resize] = [`${kind === 'lxc' ? 'PUT' : 'POST'} ${at}/config`, `PUT ${at}/resize`] as const;
       for (const method of [put, resize]) world.server.faults.loseAnswer(method);
@@ -64,7 +67,7 @@ for (const { kind, spec, create } of kinds) {
     });
 
     it('takes one snapshot, goes back to it, and removes it', async () => {
-      await using world = await open();
+      await using world = await open(version);
       // A storage of files takes no snapshots of containers.
       const order = await runGuest(world, kind === 'lxc' ? { ...spec, rootPool: 'btr' } : spec);
       const snapshot = { id: randomUUID() as SnapshotId, name: 'before' };
@@ -85,7 +88,7 @@ for (const { kind, spec, create } of kinds) {
     });
 
     it('makes one guest alone when the answer comes later than it is waited for', async () => {
-      await using world = await open();
+      await using world = await open(version);
       // The work goes on meanwhile; the connection is given up after a minute.
       world.server.faults.delay(create, 400_000);
       const order = world.order('pve1');
@@ -98,7 +101,7 @@ for (const { kind, spec, create } of kinds) {
     });
 
     it('is released, with its mark gone and nothing else', async () => {
-      await using world = await open();
+      await using world = await open(version);
       const order = await runGuest(world, spec);
       const [guest] = guestsOf(world);
       world.server.faults.loseAnswer(`PUT ${at}/config`);
@@ -109,7 +112,7 @@ for (const { kind, spec, create } of kinds) {
     });
 
     it('stops it', async () => {
-      await using world = await open();
+      await using world = await open(version);
       const order = await runGuest(world, spec);
       world.server.faults.loseAnswer(`POST ${at}/status/shutdown`);
       const state = await world.backend.stopInstance(order, 60_000, signal);
@@ -118,8 +121,71 @@ for (const { kind, spec, create } of kinds) {
       expect(sent(world, /status\/stop$/)).toBe(0);
     });
 
+    it('asks it to stop once more where it was never asked, and does not end it', async () => {
+      await using world = await open(version);
+      const order = await runGuest(world, spec);
+      world.server.faults.cut(`POST ${at}/status/shutdown`, 2);
+      const state = await world.backend.stopInstance(order, 60_000, signal);
+      expect(state.phase).toBe('stopped');
+      expect(sent(world, /status\/shutdown$/)).toBe(3);
+      expect(sent(world, /status\/stop$/)).toBe(0);
+    });
+
+    it.each([
+      { name: 'INT', number: constants.signals.SIGINT, verb: 'reboot' },
+      { name: 'KILL', number: constants.signals.SIGKILL, verb: 'stop' },
+      ...(kind === 'qemu' ? [{ name: 'HUP', number: constants.signals.SIGHUP, verb: 'reset' }] : []),
+    ])(
+      'does once what $name means, whether the answer was lost before or after',
+      async ({ number, verb }) => {
+        await using world = await open(version);
+        const order = await runGuest(world, { ...spec, restart: { policy: 'never', maxAttempts: 0 } });
+        const begun = () => {
+          const all = [...world.server.world.nodes.keys()].flatMap((node) =>
+            world.server.world.tasks.list(node),
+          );
+          return all.filter(({ type }) => type === `${kind === 'lxc' ? 'vz' : 'qm'}${verb}`).length;
+        };
+        const before = begun();
+        world.server.faults.loseAnswer(`POST ${at}/status/${verb}`);
+        await world.backend.signalInstance(order, number, signal);
+        expect([begun() - before, sent(world, new RegExp(`status/${verb}$`))]).toEqual([1, 1]);
+        if (verb === 'stop') return;
+        world.server.faults.cut(`POST ${at}/status/${verb}`);
+        await world.backend.signalInstance(order, number, signal);
+        expect([begun() - before, sent(world, new RegExp(`status/${verb}$`))]).toEqual([2, 3]);
+      },
+    );
+
+    it('leaves TERM unsaid, and says that it is not known', async () => {
+      await using world = await open(version);
+      const order = await runGuest(world, spec);
+      world.server.faults.loseAnswer(`POST ${at}/status/shutdown`);
+      const { SIGTERM } = constants.signals;
+      await expect(world.backend.signalInstance(order, SIGTERM, signal)).rejects.toMatchObject({
+        kind: 'unavailable',
+      });
+      expect(sent(world, /status\/shutdown$/)).toBe(1);
+    });
+
+    it.each(['lose', 'cut'])(
+      'opens no console, and another one when that is asked for: %s',
+      async (fault) => {
+        await using world = await open(version);
+        const order = await runGuest(world, spec);
+        const method = `POST ${at}/${kind === 'lxc' ? 'termproxy' : 'vncproxy'}` as const;
+        if (fault === 'lose') world.server.faults.loseAnswer(method);
+        else world.server.faults.cut(method);
+        await expect(world.backend.consoleTicket(order, signal)).rejects.toMatchObject({
+          kind: 'unavailable',
+        });
+        expect(sent(world, /(?:term|vnc)proxy$/)).toBe(1);
+        expect((await world.backend.consoleTicket(order, signal)).ticket).not.toBe('');
+      },
+    );
+
     it('removes it, and nothing is left', async () => {
-      await using world = await open();
+      await using world = await open(version);
       const order = await runGuest(world, spec);
       world.server.faults.loseAnswer(`POST ${at}/status/stop`);
       world.server.faults.loseAnswer(`DELETE ${at}`);
@@ -130,7 +196,7 @@ for (const { kind, spec, create } of kinds) {
     });
 
     it('moves it', async () => {
-      await using world = await open();
+      await using world = await open(version);
       const shared = { ...spec, rootPool: 'shared' };
       const order = await runGuest(world, shared);
       world.server.faults.loseAnswer(`POST ${at}/migrate`);

@@ -62,6 +62,25 @@ export interface OwnGuests {
   tellAll(): Map<NodeName, Set<InstanceId>>;
 }
 
+/** Copies of ours that may bear the tag of what they were made of still, by number. */
+export const youngCopies = (records: readonly ClusterGuest[]): ReadonlyMap<number, InstanceId> =>
+  new Map(
+    records
+      .filter(({ source, appliedGeneration }) => source !== undefined && appliedGeneration === undefined)
+      .map(({ vmid, instanceId }) => [vmid, instanceId]),
+  );
+
+/** A young copy is nobody else's, whatever tag it bears. */
+const withoutOthers = (
+  { byTag, byVmid }: GuestIndex,
+  young: ReadonlyMap<number, InstanceId>,
+  { instanceId }: ClusterGuest,
+): GuestIndex => {
+  const tag = tagOf(instanceId);
+  const rows = (byTag.get(tag) ?? []).filter(({ vmid }) => (young.get(vmid) ?? instanceId) === instanceId);
+  return { byTag: new Map([[tag, rows]]), byVmid };
+};
+
 export function createOwnGuests(tools: ClusterTools): OwnGuests {
   const { store, clock, memory, name: cluster, put } = tools;
   const guests = new Map<InstanceId, OwnGuest>();
@@ -207,10 +226,12 @@ export function createOwnGuests(tools: ClusterTools): OwnGuests {
     },
     take(index) {
       const copies = new Set(memory.copies.map(({ vmid }) => vmid));
+      const young = youngCopies(records());
       const missing: { record: ClusterGuest; doubtful: GuestRow | undefined }[] = [];
       for (const found of records()) {
         const known = new Set([...copies, ...(found.copies ?? [])]);
-        const { row, doubtful, copies: now } = findOwn(tagOf(found.instanceId), found.vmid, index, known);
+        const others = withoutOthers(index, young, found);
+        const { row, doubtful, copies: now } = findOwn(tagOf(found.instanceId), found.vmid, others, known);
         // What is there under its number may be it: then only is the other a copy.
         if (doubtful === undefined) noteCopies(found, now);
         if (row !== undefined) takeRow(found, row);

@@ -68,10 +68,18 @@ async function follow(
   if (warnings > 0) relay(place, `done, with ${warnings === 1 ? 'a warning' : `${warnings} warnings`}`);
 }
 
-export async function ask(tools: Tools, call: GuestCall, signal: AbortSignal): Promise<unknown> {
+export async function ask(tools: Pick<Tools, 'api'>, call: GuestCall, signal: AbortSignal): Promise<unknown> {
   const options: CallOptions = { signal };
   return call.send(tools.api, options);
 }
+
+/** They last as long as somebody looks. */
+const consoles: ReadonlySet<string> = new Set(['vncproxy', 'spiceproxy']);
+const copyTasks: ReadonlySet<string> = new Set(['qmclone', 'vzclone']);
+
+/** Copies are made by tasks of what they are copies of: until none of a guest is under way. */
+export const settleCopies = (tools: Tools, source: GuestPlace, signal: AbortSignal): Promise<void> =>
+  settleTasks(tools, source, signal, copyTasks);
 
 /** What was asked may not have begun yet when its answer was lost. */
 const beginsWithinMs = 2000;
@@ -84,13 +92,19 @@ export async function settleTasks(
   { api, tasks, clock }: Tools,
   { node, vmid }: GuestPlace,
   signal: AbortSignal,
+  /** Left out: of every kind. */
+  types?: ReadonlySet<string>,
 ): Promise<void> {
   await clock.sleep(beginsWithinMs, signal);
   const answer = await api.call('GET /nodes/{node}/tasks', { node, vmid, source: 'active' }, { signal });
   const upids = rowsOf(answer)
     .filter((row) => numberOf(row['id'], vmid) === vmid)
     .map((row) => textOf(row['upid']))
-    .filter(isUpid);
+    .filter(isUpid)
+    .filter((upid) => {
+      const type = upid.split(':')[5] ?? '';
+      return types?.has(type) ?? !consoles.has(type);
+    });
   for (const upid of upids) {
     try {
       await tasks.wait(upid, { signal });

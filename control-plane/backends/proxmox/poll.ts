@@ -10,7 +10,7 @@ import type { Missing } from './missing.ts';
 import { isOurTag, tagOf } from './marks.ts';
 import type { Nodes } from './nodes.ts';
 import { type GuestRow, indexGuests, parseMembership, parseResources, parseVersion } from './observe.ts';
-import type { OwnGuests } from './own-guests.ts';
+import { type OwnGuests, youngCopies } from './own-guests.ts';
 import type { RefreshAddresses } from './refresh-addresses.ts';
 import { mayBePrivileged, rightsOf } from './rights.ts';
 import type { Work } from './work.ts';
@@ -159,9 +159,10 @@ export function createPoll(
     const tagsOf = new Map(rows.map(({ vmid, tags }) => [vmid, tags]));
     const stored = own.records().flatMap(({ copies = [] }) => copies);
     const before = new Set([...stored, ...memory.copies.map(({ vmid }) => vmid)]);
+    const young = youngCopies(own.records());
     const isCopy = (row: GuestRow, tag: string): boolean => {
       const original = numbers.get(tag);
-      if (original === row.vmid || !isOurTag(tag)) return false;
+      if (young.has(row.vmid) || original === row.vmid || !isOurTag(tag)) return false;
       return before.has(row.vmid) || (original !== undefined && tagsOf.get(original)?.includes(tag) === true);
     };
     return rows.filter((row) => row.tags.some((tag) => isCopy(row, tag)));

@@ -1,5 +1,5 @@
 import { constants } from 'node:os';
-import { DroverError, isKind } from '#shared/errors.ts';
+import { asDroverError, DroverError, isKind } from '#shared/errors.ts';
 import type { ClusterGuest, InstanceId } from '#shared/model.ts';
 import type { ClusterTools } from './cluster-memory.ts';
 import type { GuestCall, GuestCalls, GuestPlace } from './guests/guest-kind.ts';
@@ -7,14 +7,20 @@ import { isLeftToHa } from './guest-state.ts';
 import type { Look } from './look.ts';
 import type { Marking } from './marking.ts';
 import type { OwnGuests } from './own-guests.ts';
-import { ask, perform } from './perform.ts';
+import { performOnce } from './begun-tasks.ts';
+import { ask, perform, type PerformEnd } from './perform.ts';
 import { unlessAborted } from './unless-aborted.ts';
 
 const { signals } = constants;
 /** HA acts in its own time: its task ends before anything has happened. */
 const haWithinMs = 120_000;
 const haEveryMs = 3000;
+/** What its node does after a machine's end may take a minute. */
+const comesBackWithinMs = 90_000;
+const comesBackEveryMs = 1000;
 const leastShutdownS = 1;
+/** Answers may be lost again and again. */
+const mostAsks = 3;
 /** How long it is asked to end by a signal. */
 const termWithinS = 60;
 
@@ -64,16 +70,22 @@ export function createPower(
   ): Promise<void> {
     const { place, calls } = await callsOf(record, signal);
     let refusal: DroverError | undefined;
+    let end: PerformEnd = 'done';
     try {
-      await perform(tools, callOf(calls), place, signal);
+      end = await perform(tools, callOf(calls), place, signal);
     } catch (error) {
       if (!isKind(error, 'failed-precondition', 'not-found', 'deadline-exceeded')) throw error;
       refusal = error;
     }
     await lookUntil(record, isDone, graceMs + haWithinMs, signal);
     if (isDone()) return;
-    throw refusal ?? noChange(record);
+    throw refusal ?? (end === 'lost' ? answerLost(record) : noChange(record));
   }
+
+  const answerLost = (record: ClusterGuest): DroverError =>
+    new DroverError('unavailable', `the answer was lost, and it is ${statusOf(record)} still`, {
+      reason: 'answer-lost',
+    });
 
   /** HA does nothing more with what it failed at. */
   function noChange(record: ClusterGuest): DroverError {
@@ -105,7 +117,10 @@ export function createPower(
     }
   }
 
-  /** Its restart policy may not take for an end of its own what the list saw meanwhile. */
+  /**
+   * Its restart policy may not take for an end of its own what the list saw meanwhile: the task of a machine
+   * ends with the machine, which its node starts again somewhat later.
+   */
   async function reboot(
     record: ClusterGuest,
     calls: GuestCalls,
@@ -113,10 +128,33 @@ export function createPower(
     signal: AbortSignal,
   ): Promise<void> {
     try {
-      await perform(tools, calls.reboot(termWithinS), place, signal);
+      const type = record.kind === 'lxc' ? 'vzreboot' : 'qmreboot';
+      await performOnce(tools, calls.reboot(termWithinS), { place, type }, signal);
     } finally {
       if (!signal.aborted) await look.status(record, signal);
     }
+    const endMs = clock.monotonicMs() + comesBackWithinMs;
+    while (statusOf(record) === 'stopped' && clock.monotonicMs() < endMs) {
+      await clock.sleep(comesBackEveryMs, signal);
+      await look.status(record, signal);
+    }
+    if (statusOf(record) === 'stopped')
+      throw new DroverError('unavailable', 'it has ended, and its node has not started it again', {
+        subject: { instance: record.instanceId },
+      });
+  }
+
+  async function sendOnce(
+    record: ClusterGuest,
+    calls: GuestCalls,
+    place: GuestPlace,
+    number: number,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const call = signalCall(calls, record, number);
+    const verb = number === signals.SIGKILL ? 'stop' : 'reset';
+    const type = `${record.kind === 'lxc' ? 'vz' : 'qm'}${verb}`;
+    await performOnce(tools, call, { place, type }, signal);
   }
 
   /** Until it has stopped, or somebody wants it ended sooner. */
@@ -135,6 +173,26 @@ export function createPower(
       await unlessAborted(asked, enough.signal);
     } finally {
       guest.asking = undefined;
+    }
+  }
+
+  /** 'not heeded': it was asked, and did not, or could not. Nothing is ended that was not asked before. */
+  async function askUntilHeard(
+    record: ClusterGuest,
+    graceMs: number,
+    isDown: () => boolean,
+    signal: AbortSignal,
+  ): Promise<'down' | 'not heeded'> {
+    for (let tries = 1; ; tries += 1) {
+      try {
+        await askToStop(record, graceMs, isDown, signal);
+        return 'down';
+      } catch (error) {
+        const { reason } = asDroverError(error);
+        if (reason === 'answer-lost' && tries < mostAsks) continue;
+        if (signal.aborted || !mayEnd(error)) throw error;
+        return 'not heeded';
+      }
     }
   }
 
@@ -159,13 +217,8 @@ export function createPower(
       await look.status(record, signal);
       if (isDown()) return;
       if (graceMs > 0 && statusOf(record) === 'running') {
-        try {
-          await askToStop(record, graceMs, isDown, signal);
-          return;
-        } catch (error) {
-          // It did not heed it, or could not: it is ended. What keeps us from asking keeps us from that too.
-          if (signal.aborted || isKind(error, 'unauthenticated', 'permission-denied')) throw error;
-        }
+        const end = await askUntilHeard(record, graceMs, isDown, signal);
+        if (end === 'down') return;
       }
       if (isDown()) return;
       const { sight } = own.of(record.instanceId);
@@ -188,7 +241,7 @@ export function createPower(
       // Nobody waits for what is only asked for.
       if (number === signals.SIGTERM) await ask(tools, calls.shutdown(termWithinS, false), signal);
       else if (number === signals.SIGINT) await reboot(record, calls, place, signal);
-      else await perform(tools, signalCall(calls, record, number), place, signal);
+      else await sendOnce(record, calls, place, number, signal);
     },
     async pause(record, signal) {
       await look.status(record, signal);
@@ -204,6 +257,14 @@ export function createPower(
     },
   };
 }
+
+/** What keeps us from asking keeps us from ending it too, or has not been heard by it at all. */
+const mayEnd = (error: unknown): boolean => {
+  const { kind, reason } = asDroverError(error);
+  if (kind === 'unavailable') return reason === 'no-change';
+  if (kind === 'aborted') return reason !== 'locked' && reason !== 'digest';
+  return kind !== 'unauthenticated' && kind !== 'permission-denied';
+};
 
 function signalCall(calls: GuestCalls, { kind }: ClusterGuest, number: number): GuestCall {
   const call =

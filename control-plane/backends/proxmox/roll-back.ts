@@ -2,19 +2,17 @@ import { DroverError, isKind } from '#shared/errors.ts';
 import type { ClusterGuest, InstanceId, Snapshot, SnapshotId } from '#shared/model.ts';
 import { noteRollBack, patchGuest } from '../../store/put-cluster-guest.ts';
 import type { OrderHead } from '../backend.ts';
-import { type Row, rowsOf } from './answer-rows.ts';
+import type { Row } from './answer-rows.ts';
+import { begunSince, tasksOf } from './begun-tasks.ts';
 import type { ClusterTools } from './cluster-memory.ts';
 import type { GuestPlace } from './guests/guest-kind.ts';
 import { numberOf, textOf } from './guests/properties.ts';
 import type { Look } from './look.ts';
 import type { Marking } from './marking.ts';
-import { isUpid, perform } from './perform.ts';
-import { parseUpid } from './upid.ts';
+import { perform } from './perform.ts';
 
 /** Answers may be lost again and again. */
 const mostTries = 3;
-/** Of one guest, the newest first: more are not made while one is waited for. */
-const tasksListed = 20;
 
 /** A name of the cluster's: a letter first, at most 40 characters. An id has 32 digits. */
 export const snapshotName = (id: SnapshotId): string => `d${id.replaceAll('-', '')}`;
@@ -41,31 +39,11 @@ interface Parts {
  * it was begun is noted before it is asked for, and read from the tasks of its node where nobody told.
  */
 export function createRollBack(tools: ClusterTools, parts: Parts): RollBack {
-  const { store, clock, api, tasks, kinds } = tools;
+  const { store, clock, tasks, kinds } = tools;
   const { look, marking, read, oursAmong, remove } = parts;
 
-  /** Of a guest, on the node where it is. */
-  async function tasksOf({ kind }: ClusterGuest, place: GuestPlace, signal: AbortSignal): Promise<string[]> {
-    const typefilter = kind === 'lxc' ? 'vzrollback' : 'qmrollback';
-    const wanted = { ...place, typefilter, source: 'all', limit: tasksListed } as const;
-    const rows = rowsOf(await api.call('GET /nodes/{node}/tasks', wanted, { signal }));
-    return rows.map((row) => textOf(row['upid'])).filter(isUpid);
-  }
-
-  /** The newest that was begun after these; its node's own clock tells. */
-  async function begunSince(
-    record: ClusterGuest,
-    place: GuestPlace,
-    before: readonly string[],
-    signal: AbortSignal,
-  ): Promise<string | undefined> {
-    const startOf = (upid: string): number => parseUpid(upid).startedAtMs;
-    const lastMs = Math.max(0, ...before.map(startOf));
-    const since = (await tasksOf(record, place, signal)).filter(
-      (upid) => !before.includes(upid) && startOf(upid) >= lastMs,
-    );
-    return since.toSorted((a, b) => startOf(b) - startOf(a))[0];
-  }
+  const tasksAt = ({ kind }: ClusterGuest, place: GuestPlace, signal: AbortSignal): Promise<string[]> =>
+    tasksOf(tools, place, kind === 'lxc' ? 'vzrollback' : 'qmrollback', signal);
 
   /** What was begun for the same order before; undefined: nothing, or nobody knows of it. */
   function begunBefore(
@@ -88,9 +66,9 @@ export function createRollBack(tools: ClusterTools, parts: Parts): RollBack {
     for (let tries = 0; tries < mostTries; tries += 1) {
       const { place } = await look.config(record, signal);
       const at = { node: noted?.node ?? place.node, vmid: place.vmid };
-      const begun = noted === undefined ? undefined : await begunSince(record, at, noted.before, signal);
+      const begun = noted && begunSince(noted.before, await tasksAt(record, at, signal));
       if (begun !== undefined) return void (await tasks.wait(begun, { signal }));
-      const before = await tasksOf(record, place, signal);
+      const before = await tasksAt(record, place, signal);
       noted = { requestId, snapshot: id, node: place.node, before };
       await note(record.instanceId, noted);
       const call = kinds[record.kind].calls(place).rollback(snapshotName(id), record.intent === 'run');

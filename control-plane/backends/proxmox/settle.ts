@@ -4,14 +4,12 @@ import { claimOtherVmid, patchGuest } from '../../store/put-cluster-guest.ts';
 import { pendingKeys } from './answer-rows.ts';
 import { type ClusterTools, versionOf } from './cluster-memory.ts';
 import type { GuestCall, GuestChanges, GuestKind, GuestPlace, SpecContext } from './guests/guest-kind.ts';
-import { textOf } from './guests/properties.ts';
 import type { Images } from './images.ts';
-import { configurationOf, type FoundConfig, type Look } from './look.ts';
+import { type FoundConfig, halfMadeError, isHalfMade, type Look } from './look.ts';
 import type { FindMarked } from './find-marked.ts';
 import type { Marking } from './marking.ts';
-import { parseResources } from './observe.ts';
 import type { OwnGuests } from './own-guests.ts';
-import { ask, perform, type PerformEnd, settleTasks } from './perform.ts';
+import { ask, perform, type PerformEnd, settleCopies, settleTasks } from './perform.ts';
 import type { Power } from './power.ts';
 import { diskFormatOf, storageChooser, storageKey } from './storages.ts';
 import { unlessAborted } from './unless-aborted.ts';
@@ -21,7 +19,6 @@ import { chooseVmid } from './vmids.ts';
 const mostNumbers = 20;
 /** What is made half by somebody, perhaps by us, is waited for. */
 const halfMadeForMs = 30_000;
-const halfMade: ReadonlySet<string> = new Set(['create', 'clone']);
 /** Answers may be lost again and again. */
 const mostRounds = 5;
 
@@ -40,7 +37,7 @@ export function createSettle(
     readonly images: Images;
   },
 ): Settle {
-  const { store, clock, kinds, memory, limits, api, log, name: cluster } = tools;
+  const { store, clock, kinds, memory, limits, log, name: cluster } = tools;
   const { own, look, findMarked, marking, power, images } = parts;
 
   const contextOf = (place: GuestPlace, kind: GuestKind): SpecContext => ({
@@ -62,33 +59,19 @@ export function createSettle(
   async function whoseIs(record: ClusterGuest, signal: AbortSignal): Promise<'ours' | 'free' | 'taken'> {
     const endMs = clock.monotonicMs() + halfMadeForMs;
     while (true) {
-      try {
-        await look.config(record, signal);
-        return 'ours';
-      } catch (error) {
-        if (!isKind(error, 'not-found')) throw error;
-      }
-      const found = await lockOf(record, signal);
+      const found = await look.atItsNumber(record, signal);
       if (found === undefined) return 'free';
-      // What is being made has no mark yet: it may be ours, of a lost answer or of before a crash.
-      if (!halfMade.has(found.lock) || clock.monotonicMs() > endMs) return 'taken';
+      const isHalf = isHalfMade(found);
+      if (!isHalf) return found.isOurs ? 'ours' : 'taken';
+      // What is being made may have no mark yet: it may be ours, of a lost answer or of before a crash.
+      // Written down since.
+      const source = own.record(record.instanceId)?.source;
+      if (clock.monotonicMs() > endMs) {
+        if (found.isOurs || source !== undefined) throw halfMadeError(record, found);
+        return 'taken';
+      }
       await settleTasks(tools, found.place, signal);
-    }
-  }
-
-  /** Of whatever guest has its number; undefined: none has. */
-  async function lockOf({ vmid }: ClusterGuest, signal: AbortSignal) {
-    const rows = await api.call('GET /cluster/resources', { type: 'vm' }, { signal });
-    const row = parseResources(rows).guests.find((each) => each.vmid === vmid);
-    if (row === undefined) return undefined;
-    const kind = kinds[row.kind];
-    const place = { node: row.node, vmid };
-    try {
-      const config = configurationOf(await ask(tools, kind.calls(place).config(), signal));
-      return { lock: textOf(config['lock']), place };
-    } catch (error) {
-      if (isKind(error, 'not-found')) return undefined;
-      throw error;
+      if (source !== undefined) await settleCopies(tools, source, signal);
     }
   }
 
@@ -124,16 +107,18 @@ export function createSettle(
       node: place.node,
       storage: storageKey(memory, place.node, context.storageOf(spec.rootPool)),
     };
-    // A copy is made by a task of what it is a copy of.
-    const at = image.kind === 'guest' ? image : place;
+    // A copy is made by a task of its source: written down first, so that it is found after a crash.
+    const at = image.kind === 'guest' ? { node: image.node, vmid: image.vmid } : place;
+    const source = image.kind === 'guest' ? at : undefined;
+    if (source !== undefined)
+      await store.transact((tx) => patchGuest(tx, record.instanceId, { source }, clock.nowMs()));
     try {
       const call = kind.create(spec, context);
       const make = () => limits.run(busy, either, () => perform(tools, call, at, signal, unwanted));
       const isContainerCopy = record.kind === 'lxc' && image.kind === 'guest';
       await (isContainerCopy ? limits.run({ copyOf: image.vmid }, either, make) : make());
     } catch (error) {
-      // Of an order before a crash: the copy may be under way still.
-      if (image.kind === 'guest' && isKind(error, 'already-exists')) await settleTasks(tools, at, signal);
+      if (source !== undefined && isKind(error, 'already-exists')) await settleCopies(tools, source, signal);
       throw error;
     }
   }
@@ -152,6 +137,7 @@ export function createSettle(
     const moved = await findMarked.elsewhere(first, signal);
     if (moved !== undefined) return moved;
     let record = first;
+    if (first.source !== undefined) await settleCopies(tools, first.source, signal);
     for (let tries = 0; tries < mostNumbers; tries += 1) {
       // Begun before a crash, or unknown to a store that was restored: it is there, and not made again.
       const before = isTaken(record.vmid) ? await whoseIs(record, signal) : 'free';

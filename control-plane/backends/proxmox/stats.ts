@@ -1,11 +1,15 @@
 import type { GuestStats, InstanceId, NodeName } from '#shared/model.ts';
 import type { ClusterTools } from './cluster-memory.ts';
-import { parseResources } from './observe.ts';
+import { type GuestRow, parseResources } from './observe.ts';
 import { noSuchGuest, type Orders } from './orders.ts';
 import type { OwnGuests } from './own-guests.ts';
+import { unlessAborted } from './unless-aborted.ts';
 
 /** The list of all resources is made anew every ten seconds: asking more often tells nothing new. */
 const leastIntervalMs = 10_000;
+/** Less than the second between two readings of a person. */
+const sharedForMs = 900;
+const readWithinMs = 15_000;
 
 export type ReadStats = (
   node: NodeName,
@@ -22,7 +26,7 @@ export function createStats(
   tools: ClusterTools,
   { own, orders }: { readonly own: OwnGuests; readonly orders: Orders },
 ): ReadStats {
-  const { api, clock } = tools;
+  const { api, clock, signal: closing } = tools;
   const cpu = new Map<InstanceId, { readonly atMs: number; readonly us: number }>();
 
   /** A share over a time is a time; before the first reading it is taken for the whole run. */
@@ -36,8 +40,24 @@ export function createStats(
     return us;
   }
 
+  let last: { readonly atMs: number; readonly rows: Promise<readonly GuestRow[]> } | undefined;
+
+  /** Of all nodes at once: who asks for each of them in turn gets one answer. */
+  function rows(): Promise<readonly GuestRow[]> {
+    const nowMs = clock.monotonicMs();
+    if (last !== undefined && nowMs - last.atMs < sharedForMs) return last.rows;
+    const options = { signal: closing, timeoutMs: readWithinMs };
+    const answer = api.call('GET /cluster/resources', { type: 'vm' }, options);
+    const now = { atMs: nowMs, rows: answer.then((found) => parseResources(found).guests) };
+    last = now;
+    now.rows.catch(() => {
+      if (last === now) last = undefined;
+    });
+    return now.rows;
+  }
+
   async function read(ids: ReadonlySet<InstanceId>, signal: AbortSignal): Promise<GuestStats[]> {
-    const { guests } = parseResources(await api.call('GET /cluster/resources', { type: 'vm' }, { signal }));
+    const guests = await unlessAborted(rows(), signal);
     const byVmid = new Map(guests.map((row) => [row.vmid, row]));
     return [...ids].flatMap((instanceId) => {
       const { sight } = own.of(instanceId);

@@ -6,6 +6,7 @@ import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 import type { InstanceId, SnapshotId, VolumeId } from '#shared/model.ts';
 import { emptyAssignment } from '#shared/wire/network.ts';
+import { placeFile } from '../../../test/fakes/proxmox/storage-paths.ts';
 import {
   container,
   machine,
@@ -164,6 +165,20 @@ describe('figures', () => {
     const own = world.server.requests.list().filter((each) => each.startsWith('GET /nodes'));
     expect(own).toEqual([]);
   });
+
+  it('of all nodes of a cluster come with one request', async () => {
+    await using world = await openQuickWorld();
+    await Promise.all(['pve1', 'pve2', 'pve3'].map((node) => runGuest(world, container, node)));
+    const sent = (what: RegExp) => world.server.requests.list().filter((each) => what.test(each)).length;
+    world.server.requests.reset();
+    const nodes = Array.from({ length: 12 }, (_, place) => world.node(`pve${1 + (place % 3)}`));
+    const read = await Promise.all(
+      nodes.map((node) => Array.fromAsync(world.backend.stats(node, undefined, 0, signal))),
+    );
+    expect(read.map((each) => each.length)).toEqual(nodes.map(() => 1));
+    // A poll asks for both, perhaps just now.
+    expect(sent(/cluster\/resources/) - sent(/cluster\/status/)).toBeLessThanOrEqual(2);
+  });
 });
 
 describe('a poll', () => {
@@ -285,6 +300,23 @@ describe('data volumes', () => {
     for (const node of ['pve1', 'pve2', 'pve3'])
       expect([...world.server.world.storages.volumes('btr', node).values()]).toEqual([]);
     expect(await Array.fromAsync(backend.listVolumes(order.node, signal))).toEqual([]);
+  });
+});
+
+describe('a container whose init is systemd', () => {
+  it('is made and runs, and its cluster’s advice is told where it has no nesting', async () => {
+    await using world = await openQuickWorld();
+    const file = { content: 'vztmpl', name: 'debian-12-standard_12.7-1_amd64.tar.zst', sizeBytes: 1e8 };
+    placeFile(world.server.world, 'pve1', 'local', file);
+    const image = `proxmox:local:vztmpl/${file.name}`;
+    const advice = () =>
+      world.seen.some(
+        (one) => one.kind === 'progress' && one.lines.some((line) => /may need to enable nesting/.test(line)),
+      );
+    await runGuest(world, { ...container, image, security: { ...container.security, nesting: true } });
+    expect(advice()).toBe(false);
+    await runGuest(world, { ...container, image });
+    await until(advice, { what: 'the advice' });
   });
 });
 

@@ -6,7 +6,7 @@ const digests = new WeakMap<Demand, string>();
 function digestOf(demand: Demand): string {
   const known = digests.get(demand);
   if (known !== undefined) return known;
-  const digest = demand.image.slice(demand.image.indexOf('@') + 1);
+  const digest = demand.image.slice(demand.image.lastIndexOf('@') + 1);
   digests.set(demand, digest);
   return digest;
 }

@@ -17,6 +17,8 @@ import type { TaskControl } from './task-engine.ts';
 import type { Guest, GuestConfig, World } from './world.ts';
 
 const linkable = new Set(['zfspool', 'lvmthin', 'rbd']);
+/** Storages whose snapshots of machines cannot be copied by themselves. */
+const snapshotBound = new Set(['zfspool']);
 
 /** Whether a disk of a template can be hung on, as its storage gives it. */
 export function canLink(world: World, guest: Guest, disk: Disk): boolean {
@@ -62,18 +64,18 @@ function clone(call: Call, kind: Kind): string {
   for (const [key, value] of Object.entries(guest.config))
     if (/^net\d+$/.test(key)) requireBridge(call, value);
   if (storage !== undefined && kind === 'qemu') needImages(world, storage);
-  if (full) checkFull(call, guest);
+  if (full) checkFull(call, guest, disks);
   else checkLinked(call, guest, disks);
   if (target !== undefined && target !== node) checkTarget(call, guest, target);
-  const copy = world.newGuest({
-    kind,
-    vmid: Number(newid),
-    node,
-    config: { lock: kind === 'qemu' ? 'clone' : 'create' },
-  });
-  world.guests.set(copy.vmid, copy);
+  // A machine's has nothing but this until its first disk is there; a container's has all but its disks.
+  const temporary = { lock: 'clone', description: 'qmclone temporary file\n' };
+  const copy = world.newGuest({ kind, vmid: Number(newid), node, config: temporary });
   const work = { call, guest, copy, full, target: target ?? node };
   if (kind === 'qemu') return call.fork('qmclone', guest.vmid, (control) => copyGuest(work, control));
+  const from = guest.snapshots.get(snapname ?? '')?.config ?? guest.config;
+  copy.config = { ...cloneConfig(work, from), lock: 'create' };
+  for (const { key } of disks) delete copy.config[key];
+  world.guests.set(copy.vmid, copy);
   guest.config.lock = 'disk';
   return call.fork('vzclone', guest.vmid, async (control) => {
     try {
@@ -94,7 +96,20 @@ function refuseNewId(world: World, kind: Kind, newid: number): void {
   if (world.guests.has(newid)) throw refusal(`unable to create VM ${newid}: config file already exists`);
 }
 
-function checkFull({ world, parameters }: Call, guest: Guest): void {
+function checkFull({ world, parameters }: Call, guest: Guest, disks: readonly Disk[]): void {
+  const { snapname } = parameters;
+  if (guest.kind === 'qemu') {
+    if (guest.status === 'running' && snapname === undefined && guest.config['tpmstate0'] !== undefined)
+      throw refusal('cannot clone TPM state while VM is running');
+    const bound = disks.find(({ volid }) =>
+      snapshotBound.has(world.storages.definitions.get(storageOf(volid))?.type ?? ''),
+    );
+    if (snapname !== undefined && bound !== undefined)
+      throw refusal(`Full clone feature is not supported for a snapshot of '${bound.volid}' (${bound.key})`);
+  } else {
+    const bind = disks.find(({ volid }) => volid.startsWith('/'));
+    if (bind !== undefined) throw refusal(`unable to clone mountpoint '${bind.key}' (type bind)`);
+  }
   if (guest.kind === 'qemu' || guest.status === 'stopped' || parameters['snapname'] !== undefined) return;
   throw refusal(
     world.major === 8
@@ -139,8 +154,12 @@ async function copyGuest(work: Copying, control: TaskControl): Promise<void> {
   const { call, guest, copy } = work;
   const { world, parameters } = call;
   const made: string[] = [];
+  let isBegun = guest.kind === 'lxc';
   try {
     await lockedWhile(work, control, async () => {
+      if (guest.kind === 'qemu') refuseNewId(world, 'qemu', copy.vmid);
+      world.guests.set(copy.vmid, copy);
+      isBegun = true;
       const name = guest.kind === 'lxc' ? 'container' : 'VM';
       if (world.major > 8) control.log(`creating a clone of ${name} ${guest.vmid} with ID ${copy.vmid}`);
       const snapshot = guest.snapshots.get(parameters['snapname'] ?? '');
@@ -156,6 +175,7 @@ async function copyGuest(work: Copying, control: TaskControl): Promise<void> {
       copy.config = config;
     });
   } catch (error) {
+    if (!isBegun) throw error;
     for (const volid of made) free(world, guest.node, volid);
     world.guests.delete(copy.vmid);
     throw new Error(`clone failed: ${error instanceof Error ? error.message : ''}`);

@@ -9,7 +9,7 @@ import { addHaResource } from './ha-resources.ts';
 import { requireForContainer } from './guest-rights.ts';
 import { formatMountPoint, isLxcVolume, normaliseLxcValue } from './lxc-config.ts';
 import { checkPrivileges, isUnprivileged } from './lxc-privileges.ts';
-import { startTask } from './lxc-power.ts';
+import { startTask, warnOfSystemd } from './lxc-power.ts';
 import type { RegistryImage } from './internet.ts';
 import type { Call } from './route.ts';
 import type { TaskControl } from './task-engine.ts';
@@ -132,6 +132,7 @@ async function make(call: Call, guest: Guest, control: TaskControl, made: string
   const { image } = world.storages.find(template, node) ?? {};
   if (image === undefined) control.log('Detected container architecture: amd64');
   else takeFromImage(config, image, control);
+  warnOfSystemd(config, control);
   world.writeConfig(guest, control.pid);
   guest.config = config;
   guest.inside.hostname = config['hostname'] ?? '';

@@ -15,7 +15,7 @@ import { requestHa } from './ha-resources.ts';
 import { lxcLockFile } from './locks.ts';
 import type { Call, Routes } from './route.ts';
 import type { TaskControl } from './task-engine.ts';
-import type { Guest, World } from './world.ts';
+import type { Guest, GuestConfig, World } from './world.ts';
 
 const startMs = 1200;
 const stopMs = 1250;
@@ -52,7 +52,7 @@ export function startTask(call: Call, guest: Pick<Guest, 'vmid' | 'node'>): stri
 export async function runContainer(
   world: World,
   guest: Guest,
-  control: Pick<TaskControl, 'log' | 'passes' | 'pid'>,
+  control: Pick<TaskControl, 'log' | 'warn' | 'passes' | 'pid'>,
 ) {
   checkUnlocked(guest);
   if (guest.config.template === '1') throw new Error("you can't start a CT if it's a template");
@@ -68,7 +68,19 @@ export async function runContainer(
   // It counts as running before the task ends.
   await control.passes(60);
   begin(world, guest);
+  warnOfSystemd(guest.config, control);
   await control.passes(startMs - 60);
+}
+
+const systemd = new Set(['debian', 'ubuntu', 'fedora', 'centos', 'archlinux', 'opensuse']);
+
+/** Whatever its version: all of today's are later than the ones that do without. */
+export function warnOfSystemd(
+  { ostype = '', features = '' }: GuestConfig,
+  control: Pick<TaskControl, 'warn'>,
+): void {
+  if (systemd.has(ostype) && parseParts(features, '').get('nesting') !== '1')
+    control.warn('Systemd 252 detected. You may need to enable nesting.');
 }
 
 function checkBridges(world: World, guest: Guest): void {

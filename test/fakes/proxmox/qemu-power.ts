@@ -21,6 +21,8 @@ import type { Call, Routes } from './route.ts';
 import type { TaskControl } from './task-engine.ts';
 import type { Guest, World } from './world.ts';
 
+const cleanUpMs = 1500;
+
 const found = (call: Call): Guest | undefined =>
   call.world.guestOn(call.node, 'qemu', call.parameters['vmid'] ?? '');
 
@@ -173,9 +175,15 @@ function reboot(call: Call): string {
   return call.fork('qmreboot', guest.vmid, (control) =>
     control.locked(lockFileOf(guest), async () => {
       await shutDown(call, guest, control);
-      await runMachine(call.world, guest, control);
+      void startLater(call, guest);
     }),
   );
+}
+
+/** Its node starts it again once it has cleaned up, long after the task has ended. */
+async function startLater(call: Call, guest: Guest): Promise<void> {
+  await call.world.clock.sleep(cleanUpMs * call.world.pace);
+  startMachineTask(call, guest);
 }
 
 function reset(call: Call): string {

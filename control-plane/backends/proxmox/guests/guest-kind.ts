@@ -38,8 +38,8 @@ export type Configuration = Readonly<Record<string, unknown>>;
 export type PlacedImage =
   /** A file on a storage of the guest's node: "local:vztmpl/alpine-3.20.tar.gz". */
   | { readonly kind: 'template' | 'import' | 'iso'; readonly volid: string }
-  /** A template of the same cluster, to be cloned. */
-  | { readonly kind: 'guest'; readonly node: string; readonly vmid: number };
+  /** A template of the cluster, or any guest, to be copied; as it was in a snapshot, where one is named. */
+  | { readonly kind: 'guest'; readonly node: string; readonly vmid: number; readonly snapshot?: string };
 
 /** What tells that a guest is ours. */
 export interface GuestMark {
@@ -83,6 +83,8 @@ export interface GuestChanges {
 export interface FoundSpec {
   /** Its changes to the configuration are none. */
   readonly spec: WorkloadSpec;
+  /** The hardware address of each of its networks, in lower case; empty: none is set. */
+  readonly macs: readonly string[];
   /** What a spec cannot say, and that stays as it is. For people. */
   readonly notes: readonly string[];
   /** Why it can be no instance. For people. */

@@ -58,6 +58,7 @@ export function foundLxcSpec(config: Configuration, context: FindContext): Found
   };
   return {
     spec,
+    macs: interfacesOf(config).map(({ properties }) => (properties.get('hwaddr') ?? '').toLowerCase()),
     notes: [...notesOf(config), ...program.notes, ...mounts.notes],
     obstacles: [
       ...obstaclesOf(config),

@@ -1,12 +1,13 @@
 import type { InstanceSpec } from '#shared/model.ts';
 import { plainClusterOptions } from '#shared/wire/cluster-options.ts';
 import { rowsOf } from '../answer-rows.ts';
-import { isTemplate } from '../image-references.ts';
+import { isCopy, isTemplate } from '../image-references.ts';
 import { tagsOfMark } from '../marks.ts';
 import { isAddressOutside, lxcCalls } from './lxc-calls.ts';
 import { foundLxcSpec } from './lxc-found.ts';
 import { lxcLimits, storageOfVolume } from './lxc-limits.ts';
 import { cannotAttach, fixedOf } from './interfaces.ts';
+import { cannotLink, isLinked } from './linked.ts';
 import {
   type ClusterVersion,
   type Configuration,
@@ -80,9 +81,10 @@ function cannot(spec: InstanceSpec, version: ClusterVersion): string[] {
     [Object.keys(spec.lxcKeys).length > 0, 'lxc: keys of its own'],
     [assigned.ports.length > 0 || spec.ports.length > 0, 'ports: its nodes forward none'],
     [
-      isTemplate(spec.image) && (spec.cluster?.sshKeys.length ?? 0) > 0,
-      'cluster.sshKeys: a copy has those of its template',
+      isCopy(spec.image) && (spec.cluster?.sshKeys.length ?? 0) > 0,
+      'cluster.sshKeys: a copy has those of what it is a copy of',
     ],
+    [isLinked(spec) && !isTemplate(spec.image), cannotLink],
     [spec.dns.options.length > 0, 'dns.options: only servers and search domains can be set'],
   ];
   return [
@@ -127,7 +129,7 @@ function creation(spec: InstanceSpec, context: MakeContext, image: Volume): Gues
 
 type Template = Extract<MakeContext['image'], { readonly kind: 'guest' }>;
 
-/** In full: few storages let containers share disks. What the call cannot say is changed afterwards. */
+/** What the call cannot say is changed afterwards. A linked copy lies where its template does. */
 function clone(spec: InstanceSpec, context: MakeContext, template: Template): GuestCall {
   const { storageOf, mark, vmid, node } = context;
   const { pool } = spec.cluster ?? plainClusterOptions;
@@ -137,8 +139,9 @@ function clone(spec: InstanceSpec, context: MakeContext, template: Template): Gu
     newid: vmid,
     hostname: spec.displayName,
     description: mark.line,
-    full: true,
-    ...(spec.rootPool !== '' && { storage: storageOf(spec.rootPool) }),
+    full: !isLinked(spec),
+    ...(template.snapshot && { snapname: template.snapshot }),
+    ...(spec.rootPool !== '' && !isLinked(spec) && { storage: storageOf(spec.rootPool) }),
     ...(template.node !== node && { target: node }),
     ...(pool !== '' && { pool }),
   });

@@ -83,6 +83,7 @@ export function foundVmSpec(config: Configuration, context: FindContext): FoundS
   };
   return {
     spec,
+    macs: vmInterfacesOf(config).map(({ mac }) => mac.toLowerCase()),
     notes: [...notesOf(config), ...data.notes],
     obstacles: [
       ...obstaclesOf(config),

@@ -1,4 +1,5 @@
 import type { InstanceSpec } from '#shared/model.ts';
+import { isTemplate } from '../image-references.ts';
 import { tagsOfMark } from '../marks.ts';
 import { isAddressOutside } from './lxc-calls.ts';
 import {
@@ -11,6 +12,7 @@ import {
   type SpecContext,
 } from './guest-kind.ts';
 import { cannotAttach, fixedOf } from './interfaces.ts';
+import { cannotLink, isLinked } from './linked.ts';
 import { storageOfVolume } from './lxc-limits.ts';
 import { textOf } from './properties.ts';
 import { qemuCalls } from './qemu-calls.ts';
@@ -94,6 +96,7 @@ function cannot(spec: InstanceSpec): string[] {
       resources.memoryMib > 0 && balloonMib > resources.memoryMib,
       'vm.balloon: it is more than resources.memory',
     ],
+    [spec.cluster?.clone === 'linked' && !isTemplate(spec.image), cannotLink],
     [/^proxmox:[^:]+:vztmpl\//.test(spec.image), 'image: it is a template of containers'],
   ];
   return [
@@ -169,7 +172,7 @@ type Template = Extract<MakeContext['image'], { readonly kind: 'guest' }>;
 /** All that a copy cannot be told is changed once it is there. A linked one lies where its template does. */
 function clone(spec: InstanceSpec, context: MakeContext, template: Template): GuestCall {
   const { storageOf, mark, vmid, node } = context;
-  const isFull = vmOf(spec).clone === 'full';
+  const isFull = !isLinked(spec);
   const { pool } = clusterOf(spec);
   const format = isFull && spec.rootPool !== '' ? (context.diskFormat?.(storageOf(spec.rootPool)) ?? '') : '';
   return guestCall('POST /nodes/{node}/qemu/{vmid}/clone', {
@@ -179,6 +182,7 @@ function clone(spec: InstanceSpec, context: MakeContext, template: Template): Gu
     name: spec.displayName,
     description: mark.line,
     full: isFull,
+    ...(template.snapshot && { snapname: template.snapshot }),
     ...(isFull && spec.rootPool !== '' && { storage: storageOf(spec.rootPool) }),
     ...(format === 'qcow2' && { format }),
     ...(template.node !== node && { target: node }),

@@ -495,6 +495,8 @@ export interface ClusterOptions {
     | undefined;
   /** The cluster refuses to remove it or its disks. */
   protection: boolean;
+  /** How a template is copied: "full", or "linked", which needs the template for ever. Empty: "full". */
+  clone: string;
 }
 
 /** ContainerFeatures are what a container of a cluster may do beyond the default; nesting is in security. */
@@ -799,6 +801,11 @@ export interface NodeCapacity {
   instances: number;
   /** One for each pool. */
   pools: PoolCapacity[];
+  /**
+   * Memory in MiB that others than our instances use or may claim at any time. Unset: there are none, or
+   * nothing is known of them.
+   */
+  othersMemoryMib?: number | undefined;
 }
 
 /** PoolCapacity is what is free in a pool now. */
@@ -3114,7 +3121,7 @@ export const VmDisks: MessageFns<VmDisks> = {
 };
 
 function createBaseClusterOptions(): ClusterOptions {
-  return { pool: "", tags: [], sshKeys: [], features: undefined, onBoot: undefined, protection: false };
+  return { pool: "", tags: [], sshKeys: [], features: undefined, onBoot: undefined, protection: false, clone: "" };
 }
 
 export const ClusterOptions: MessageFns<ClusterOptions> = {
@@ -3136,6 +3143,9 @@ export const ClusterOptions: MessageFns<ClusterOptions> = {
     }
     if (message.protection !== false) {
       writer.uint32(48).bool(message.protection);
+    }
+    if (message.clone !== "") {
+      writer.uint32(58).string(message.clone);
     }
     return writer;
   },
@@ -3201,6 +3211,14 @@ export const ClusterOptions: MessageFns<ClusterOptions> = {
             message.protection = reader.bool();
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.clone = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3229,6 +3247,7 @@ export const ClusterOptions: MessageFns<ClusterOptions> = {
         ? globalThis.Boolean(object.on_boot)
         : undefined,
       protection: isSet(object.protection) ? globalThis.Boolean(object.protection) : false,
+      clone: isSet(object.clone) ? globalThis.String(object.clone) : "",
     };
   },
 
@@ -3252,6 +3271,9 @@ export const ClusterOptions: MessageFns<ClusterOptions> = {
     if (message.protection !== false) {
       obj.protection = message.protection;
     }
+    if (message.clone !== "") {
+      obj.clone = message.clone;
+    }
     return obj;
   },
 
@@ -3268,6 +3290,7 @@ export const ClusterOptions: MessageFns<ClusterOptions> = {
       : undefined;
     message.onBoot = object.onBoot ?? undefined;
     message.protection = object.protection ?? false;
+    message.clone = object.clone ?? "";
     return message;
   },
 };
@@ -6273,7 +6296,14 @@ export const PoolFacts: MessageFns<PoolFacts> = {
 };
 
 function createBaseNodeCapacity(): NodeCapacity {
-  return { memoryAvailableMib: 0, diskFreeMib: 0, cpuUsedMillicores: 0, instances: 0, pools: [] };
+  return {
+    memoryAvailableMib: 0,
+    diskFreeMib: 0,
+    cpuUsedMillicores: 0,
+    instances: 0,
+    pools: [],
+    othersMemoryMib: undefined,
+  };
 }
 
 export const NodeCapacity: MessageFns<NodeCapacity> = {
@@ -6292,6 +6322,9 @@ export const NodeCapacity: MessageFns<NodeCapacity> = {
     }
     for (const v of message.pools) {
       PoolCapacity.encode(v!, writer.uint32(42).fork()).join();
+    }
+    if (message.othersMemoryMib !== undefined) {
+      writer.uint32(48).uint32(message.othersMemoryMib);
     }
     return writer;
   },
@@ -6349,6 +6382,14 @@ export const NodeCapacity: MessageFns<NodeCapacity> = {
             message.pools.push(PoolCapacity.decode(reader, reader.uint32()));
             continue;
           }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.othersMemoryMib = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -6380,6 +6421,11 @@ export const NodeCapacity: MessageFns<NodeCapacity> = {
         : 0,
       instances: isSet(object.instances) ? globalThis.Number(object.instances) : 0,
       pools: globalThis.Array.isArray(object?.pools) ? object.pools.map((e: any) => PoolCapacity.fromJSON(e)) : [],
+      othersMemoryMib: isSet(object.othersMemoryMib)
+        ? globalThis.Number(object.othersMemoryMib)
+        : isSet(object.others_memory_mib)
+        ? globalThis.Number(object.others_memory_mib)
+        : undefined,
     };
   },
 
@@ -6400,6 +6446,9 @@ export const NodeCapacity: MessageFns<NodeCapacity> = {
     if (message.pools?.length) {
       obj.pools = message.pools.map((e) => PoolCapacity.toJSON(e));
     }
+    if (message.othersMemoryMib !== undefined) {
+      obj.othersMemoryMib = Math.round(message.othersMemoryMib);
+    }
     return obj;
   },
 
@@ -6413,6 +6462,7 @@ export const NodeCapacity: MessageFns<NodeCapacity> = {
     message.cpuUsedMillicores = object.cpuUsedMillicores ?? 0;
     message.instances = object.instances ?? 0;
     message.pools = object.pools?.map((e) => PoolCapacity.fromPartial(e)) || [];
+    message.othersMemoryMib = object.othersMemoryMib ?? undefined;
     return message;
   },
 };
