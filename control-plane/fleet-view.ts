@@ -14,6 +14,8 @@ export interface LiveNode {
   readonly lastSeenAtMs: number;
   /** Digests and references of the images that are ready on it. */
   readonly images: ReadonlySet<string>;
+  /** They have been listed since the start. Left out: not yet. */
+  readonly imagesListed?: boolean;
   /** The node's clock less ours. */
   readonly clockSkewMs: number;
 }

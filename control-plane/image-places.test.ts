@@ -10,7 +10,9 @@ const template = 'proxmox:template/debian-13';
 
 /** Nodes "a" and up, each with what it has. */
 const nodes = (...images: string[][]) =>
-  images.map((each, place) => nodeView('abcdefgh'[place] ?? '', { images: new Set(each) }));
+  images.map((each, place) =>
+    nodeView('abcdefgh'[place] ?? '', { images: new Set(each), imagesListed: true }),
+  );
 const whereOf = (image: string, views: ReturnType<typeof nodes>) => {
   const { imageAt } = withImagePlaces(demand({ image }), views);
   return imageAt && [[...imageAt.nodes], imageAt.because];
@@ -56,6 +58,11 @@ describe('where an image can be had', () => {
     ['is the guest itself', `proxmox:guest/105@${one}`, [[one], []]],
   ])('is everywhere where it %s', (_title, image, images) => {
     expect(whereOf(image, nodes(...images))).toBeUndefined();
+  });
+
+  it('is perhaps on a node that has not told yet', () => {
+    const views = [...nodes([one], []), nodeView('new')];
+    expect(whereOf(`${template}@${one}`, views)).toEqual([['a', 'new'], 'its image is on a alone']);
   });
 
   it('keeps a copy from the other nodes, and says why', () => {

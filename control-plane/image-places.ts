@@ -13,7 +13,8 @@ export function hasImage({ images }: Pick<NodeView, 'images'>, image: string): b
 
 /**
  * The demand with where its image can be had, where that is not everywhere: what is on the storage of one
- * cluster's node is brought to no other. What no node tells of is kept from none: it may have come just now.
+ * cluster's node is brought to no other. What no node tells of is kept from none: it may have come just now;
+ * and nothing is kept from a node that has not told yet.
  */
 export function withImagePlaces(demand: Demand, nodes: readonly NodeView[]): Demand {
   const { image } = demand;
@@ -21,10 +22,11 @@ export function withImagePlaces(demand: Demand, nodes: readonly NodeView[]): Dem
   if (where === undefined) return demand;
   const having = nodes.filter((node) => hasImage(node, image)).map(({ name }) => name);
   if (having.length === 0) return demand;
+  const untold = nodes.filter(({ imagesListed }) => imagesListed !== true).map(({ name }) => name);
   const sorted = having.toSorted();
   const more = sorted.length > nodesTold ? ` and ${sorted.length - nodesTold} more` : '';
   const because = `its image is on ${where}${sorted.slice(0, nodesTold).join(', ')}${more} alone`;
-  return { ...demand, imageAt: { nodes: new Set(having), because } };
+  return { ...demand, imageAt: { nodes: new Set([...having, ...untold]), because } };
 }
 
 /** "storage local of ". Undefined: it is brought wherever it is wanted. */

@@ -94,6 +94,7 @@ function viewOf(node: Node, live: LiveNode | undefined, reserved: Reserved | und
     ports: reserved?.ports ?? [],
     copies: reserved?.copies ?? new Map(),
     images: live?.images ?? new Set(),
+    imagesListed: live?.imagesListed ?? false,
     bridges: new Set(facts?.bridges),
   };
 }

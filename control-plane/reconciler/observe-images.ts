@@ -37,7 +37,8 @@ export function startImageWatch(options: {
       return log.debug({ event: 'images.unlisted', node, err: asDroverError(caught) });
     }
     const live = view.node(node);
-    if (live?.connected && !isSame(live.images, images)) view.put({ ...live, images });
+    if (!live?.connected || (live.imagesListed === true && isSame(live.images, images))) return;
+    view.put({ ...live, images, imagesListed: true });
   }
 
   const refresh: ImageWatch['refresh'] = (backend, node) => {

@@ -62,6 +62,8 @@ export interface NodeView {
   readonly copies: ReadonlyMap<string, number>;
   /** Digests and references of the images that are ready on it. */
   readonly images: ReadonlySet<string>;
+  /** What is not among them is not there. Left out: that is not known. */
+  readonly imagesListed?: boolean;
   /** The only bridges there are. Empty, or left out: it makes those that are asked for. */
   readonly bridges?: ReadonlySet<string>;
 }
