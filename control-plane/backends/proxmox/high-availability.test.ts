@@ -100,9 +100,10 @@ describe('a guest that HA manages', slow, () => {
     await using _ = world;
     guest.inside.shutdownMs = Number.POSITIVE_INFINITY;
     await expect(world.backend.stopInstance(order, 2000, signal)).rejects.toMatchObject({
-      kind: 'unavailable',
-      message: 'it is running still, and HA has given it up',
-      nextStep: `have HA begin anew with it: \`ha-manager set ct:${vmid} --state disabled\``,
+      kind: 'failed-precondition',
+      reason: 'ha-error',
+      message: expect.stringContaining(`service 'ct:${vmid}' in error state`) as string,
+      nextStep: expect.stringContaining('--state disabled') as string,
     });
     expect(guest.status).toBe('running');
     const resource = world.server.world.ha.resources.get(`ct:${vmid}`);

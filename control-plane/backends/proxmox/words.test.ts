@@ -243,6 +243,7 @@ const seen: readonly (readonly [words: string, kind: string, reason: string])[] 
   ['cannot index groups: ha groups have been migrated to rules', 'unimplemented', 'ha-rules'],
   ["invalid parameter 'group': ha groups have been migrated to rules", 'unimplemented', 'ha-rules'],
   // Told of in its sources
+  ["service 'ct:100' in error state, must be disabled and fixed first", 'failed-precondition', 'ha-error'],
   ['container did not stop', 'deadline-exceeded', 'shutdown'],
   [
     "unable to create CT 100 - unsupported and unexpected Ubuntu version '29.04'",

@@ -140,6 +140,13 @@ const rows: readonly Row[] = [
     words: /execing criu failed/,
     ...precondition('unsupported', 'suspending a container needs criu on its node'),
   },
+  {
+    words: /in error state, must be disabled/,
+    ...precondition(
+      'ha-error',
+      'HA has given it up: `ha-manager set` with `--state disabled` has it begin anew',
+    ),
+  },
   { words: /ha groups have been migrated/, kind: 'unimplemented', reason: 'ha-rules' },
   { words: /Configuration file '.*' does not exist|unable to find (?:configuration file|VM ')/, ...guest },
   { words: /\b(?:CT|VM) \d+ does not exist|resource '.*' does not exist in cluster/, ...guest },
@@ -254,12 +261,11 @@ const rows: readonly Row[] = [
     ...foreign,
   },
   {
-    words: /file does not look like a template|no 'sbin' directory|less than 10 members in archive/,
-    ...precondition('image', 'name a root file system: an archive with an init in it'),
-  },
-  {
-    words: /failed to verify file/,
-    ...precondition('image', 'its ending must tell what it is: a ".img" is taken for qcow2'),
+    words: /not look like a template|no 'sbin' directory|less than 10 members in|failed to verify file/,
+    ...precondition(
+      'image',
+      'name an archive with an init in it, or a disk of the kind that its ending tells',
+    ),
   },
   {
     words: /MTU size '\d+' is bigger than bridge MTU/,

@@ -211,7 +211,8 @@ function createEngine(world: World): HaEngine {
     const guest = guestOfSid(world, service.sid);
     if (guest === undefined) return;
     const running = guest.status === 'running';
-    if (service.crm === 'request_stop') run(service, guest, running ? 'stop' : undefined);
+    if (service.crm === 'request_stop' || service.crm === 'stopped')
+      run(service, guest, running ? 'stop' : undefined);
     else if (service.crm === 'started') run(service, guest, running ? undefined : 'start');
     else if (service.crm === 'migrate' || service.crm === 'relocate') run(service, guest, 'move');
   }

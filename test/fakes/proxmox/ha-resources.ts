@@ -1,9 +1,10 @@
 /** Resources under HA: what the plain API turns into requests, and what adds one. */
 import { parameterFailure } from './failure.ts';
 import { sidOf } from './guest-life.ts';
-import { haOf } from './ha-engine.ts';
+import { type HaService, haOf } from './ha-engine.ts';
 import { blockingOn } from './ha-placement.ts';
 import type { Call } from './route.ts';
+import type { TaskControl } from './task-engine.ts';
 import type { Guest, World } from './world.ts';
 
 /** Start, stop and migrate of a managed guest: a task that ends at once; the change follows. */
@@ -21,11 +22,27 @@ export function requestHa(call: Call, guest: Guest, wanted: 'started' | 'stopped
     const resource = world.ha.resources.get(sid);
     if (resource === undefined) return;
     const service = engine.services.get(sid);
+    refuseError(
+      service,
+      control,
+      wanted === 'started' ? `set ${sid} --state started` : `crm-command stop ${sid} ${graceS}`,
+    );
     if (wanted === 'started' || service === undefined)
       resource.state = wanted === 'started' ? 'started' : 'stopped';
     else service.command = { kind: 'stop', graceMs: graceS * 1000 };
     engine.changed();
   });
+}
+
+/** What HA has given up has to be disabled first. */
+function refuseError(
+  service: HaService | undefined,
+  control: Pick<TaskControl, 'log'>,
+  command: string,
+): void {
+  if (service?.crm !== 'error') return;
+  control.log(`service '${service.sid}' in error state, must be disabled and fixed first`);
+  throw new Error(`command 'ha-manager ${command}' failed: exit code 255`);
 }
 
 export function requestHaMigration(call: Call, guest: Guest, target: string): string {
