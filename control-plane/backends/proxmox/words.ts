@@ -271,7 +271,6 @@ const rows: readonly Row[] = [
     words: /MTU size '\d+' is bigger than bridge MTU/,
     ...precondition('mtu', 'give the network no more than the bridge has'),
   },
-  { words: /vlans? .*not allowed on vnet/, ...precondition('vlan', 'a virtual network has its own VLAN') },
   {
     words: /no options specified|unable to parse|not look like|unable to use snapshot name|is invalid/,
     ...invalid,
