@@ -201,6 +201,19 @@ describe.each(versions)('virtual machines on %s', (version) => {
     expect(world.server.requests.list().filter((each) => each.startsWith('POST'))).toEqual([]);
   });
 
+  it('tell the addresses that they get from elsewhere, once their systems are up', async () => {
+    await using world = await openQuickWorld({ version });
+    placeFile(world.server.world, 'pve1', 'shared', noble);
+    const assigned = { ...emptyAssignment, attachments: [eth0] };
+    const { id, guest } = await make(world, { network: 'bridged', assigned });
+    const addresses = () => {
+      const now = world.state(id);
+      return typeof now === 'object' ? now.addresses.join(' ') : '';
+    };
+    guest.inside.addresses.splice(0, Infinity, '10.99.86.120');
+    await until(() => addresses() === '10.99.86.120', { what: 'an address', deadlineMs: 20_000 });
+  });
+
   it('cannot become what no disk can, and run on', async () => {
     await using world = await open(version);
     const { id, guest, change } = await make(world);

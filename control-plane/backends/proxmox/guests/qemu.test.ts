@@ -484,6 +484,11 @@ describe('a virtual machine of a cluster', () => {
       { image: `proxmox:local:vztmpl/a.tar.gz@sha256:${'a'.repeat(64)}` },
       /image/,
     ],
+    [
+      'its node’s processor, emulated',
+      { vm: { ...plainVmOptions, cpuType: 'host', kvm: false } },
+      /^vm.cpuType/,
+    ],
   ])('cannot have %s, and says so by name', (_name, parts, words) => {
     expect(qemuKind.cannot({ ...plain, ...parts }, version)).toEqual([expect.stringMatching(words)]);
     expect(qemuKind.cannot(plain, version)).toEqual([]);

@@ -70,7 +70,7 @@ export const qemuKind: GuestKind = {
 function cannot(spec: InstanceSpec): string[] {
   const { security, volumes, assigned, lxcKeys, resources } = spec;
   const { sshKeys, features } = clusterOf(spec);
-  const { balloonMib } = vmOf(spec);
+  const { balloonMib, kvm, cpuType } = vmOf(spec);
   const faults: readonly (readonly [isAsked: boolean, words: string])[] = [
     [spec.network === 'host', 'network "host": a virtual machine has interfaces of its own, or none'],
     [spec.command.length > 0, 'command: a virtual machine starts what is on its disk'],
@@ -97,6 +97,7 @@ function cannot(spec: InstanceSpec): string[] {
       'vm.balloon: it is more than resources.memory',
     ],
     [spec.cluster?.clone === 'linked' && !isTemplate(spec.image), cannotLink],
+    [!kvm && cpuType === 'host', 'vm.cpuType "host" where vm.kvm is off: what is emulated is another one'],
     [/^proxmox:[^:]+:vztmpl\//.test(spec.image), 'image: it is a template of containers'],
   ];
   return [
