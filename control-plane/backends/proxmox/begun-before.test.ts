@@ -79,6 +79,25 @@ describe.each(['8.4.21', '9.2.11'] as const)('a record with a number that is ano
     }
   });
 
+  it('leaves nothing behind where its instance is removed, and no copy goes with it', async () => {
+    await using world = await openQuickWorld({ version });
+    const order = await runGuest(world);
+    await world.backend.close();
+    const [guest] = guestsOf(world);
+    if (guest === undefined) throw new Error('there is no guest');
+    world.server.world.guests.set(99_000, { ...guest, vmid: 99_000 });
+    await forgetMaking(world, order.instanceId, 777);
+    stranger(world, 777);
+    const backend = await startAnew(world);
+    try {
+      await backend.removeInstance(order, 0, signal);
+      const left = guestsOf(world).map(({ vmid }) => vmid);
+      expect(left.toSorted((a, b) => a - b)).toEqual([777, 99_000]);
+    } finally {
+      await backend.close();
+    }
+  });
+
   it('finds the first of several that bear its mark', async () => {
     await using world = await openQuickWorld({ version });
     const order = await runGuest(world);

@@ -126,11 +126,11 @@ export function openCluster(record: Cluster, surroundings: Surroundings): LiveCl
   const fence = createFence(tools);
   const look = createLook(tools, own, fence);
   const marking = createMarking(tools, look);
-  const findMarked = createFindMarked(tools, fence);
+  const findMarked = createFindMarked(tools, own, fence);
   const power = createPower(tools, { own, look, marking });
   const images = createImages(tools);
   const settle = createSettle(tools, { own, look, findMarked, marking, power, images });
-  const work = createWork(tools, { own, look, marking, power, settle });
+  const work = createWork(tools, { own, look, findMarked, marking, power, settle });
   const nodes = createNodes(tools, own);
   const orders = createOrders(tools, { own, power, work });
   const missing = createMissing(tools, { own, look, findMarked, marking, work });

@@ -8,6 +8,7 @@ import { textOf } from './guests/properties.ts';
 import { configurationOf } from './look.ts';
 import { readMark, tagOf } from './marks.ts';
 import type { GuestRow } from './observe.ts';
+import type { OwnGuests } from './own-guests.ts';
 import { ask } from './perform.ts';
 
 /** Guests with one mark that are looked at: there is one, and what people copied of it. */
@@ -20,9 +21,11 @@ export interface FindMarked {
    * failed-precondition: there are several, and none of them is the first.
    */
   elsewhere(record: ClusterGuest, signal: AbortSignal): Promise<ClusterGuest | undefined>;
+  /** As elsewhere, but only the first, and never a copy or a restored one. */
+  first(record: ClusterGuest, signal: AbortSignal): Promise<ClusterGuest | undefined>;
 }
 
-export function createFindMarked(tools: ClusterTools, fence: Fence): FindMarked {
+export function createFindMarked(tools: ClusterTools, own: OwnGuests, fence: Fence): FindMarked {
   const { memory, kinds, store, clock, fleetId, log, name: cluster } = tools;
 
   const nodeName = (node: string): NodeName => memory.nodes.get(node)?.name ?? clusterNodeName(cluster, node);
@@ -45,7 +48,10 @@ export function createFindMarked(tools: ClusterTools, fence: Fence): FindMarked 
     }
   }
 
-  async function choose(record: ClusterGuest, signal: AbortSignal): Promise<GuestRow | undefined> {
+  async function candidates(
+    record: ClusterGuest,
+    signal: AbortSignal,
+  ): Promise<{ readonly first: GuestRow | undefined; readonly others: readonly GuestRow[] }> {
     const { instanceId, kind, vmid, copies = [] } = record;
     const tag = tagOf(instanceId);
     const known = new Set([vmid, ...copies, ...memory.copies.map((copy) => copy.vmid)]);
@@ -55,27 +61,37 @@ export function createFindMarked(tools: ClusterTools, fence: Fence): FindMarked 
     const others: GuestRow[] = [];
     for (const row of rows.slice(0, mostLooks)) {
       const what = await whatIs(record, row, signal);
-      if (what === 'first') return row;
+      if (what === 'first') return { first: row, others };
       if (what === 'other') others.push(row);
     }
-    if (others.length < 2) return others[0];
+    return { first: undefined, others };
+  }
+
+  async function choose(record: ClusterGuest, signal: AbortSignal): Promise<GuestRow | undefined> {
+    const { first, others } = await candidates(record, signal);
+    if (first !== undefined || others.length < 2) return first ?? others[0];
     const numbers = others.map((row) => row.vmid).join(', ');
     throw new DroverError('failed-precondition', `guests ${numbers} of ${cluster} all bear its mark`, {
-      subject: { instance: instanceId, cluster },
+      subject: { instance: record.instanceId, cluster },
       reason: 'copies',
       nextStep: 'take the tag and the last line of the description away from all but one',
     });
   }
 
+  async function follow(
+    { instanceId, vmid }: ClusterGuest,
+    row: GuestRow | undefined,
+  ): Promise<ClusterGuest | undefined> {
+    if (row === undefined) return undefined;
+    const found = { vmid: row.vmid, node: nodeName(row.node), made: true };
+    log.warn({ event: 'guest.found', cluster, instance: instanceId, from: vmid, to: row.vmid });
+    const { result } = await store.transact((tx) => patchGuest(tx, instanceId, found, clock.nowMs()));
+    own.see(instanceId, { presence: 'present', node: row.node, vmid: row.vmid });
+    return result;
+  }
+
   return {
-    async elsewhere(record, signal) {
-      const row = await choose(record, signal);
-      if (row === undefined) return undefined;
-      const { instanceId, vmid } = record;
-      const found = { vmid: row.vmid, node: nodeName(row.node), made: true };
-      log.warn({ event: 'guest.found', cluster, instance: instanceId, from: vmid, to: row.vmid });
-      const { result } = await store.transact((tx) => patchGuest(tx, instanceId, found, clock.nowMs()));
-      return result;
-    },
+    elsewhere: async (record, signal) => follow(record, await choose(record, signal)),
+    first: async (record, signal) => follow(record, (await candidates(record, signal)).first),
   };
 }

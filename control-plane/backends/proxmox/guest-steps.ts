@@ -5,6 +5,7 @@ import type { Transaction } from '../../store/store.ts';
 import type { ClusterTools } from './cluster-memory.ts';
 import { freshRun, type GuestStep, unknownExit } from './guest-state.ts';
 import { halfMadeError, isHalfMade, type Look } from './look.ts';
+import type { FindMarked } from './find-marked.ts';
 import type { Marking } from './marking.ts';
 import type { OwnGuests } from './own-guests.ts';
 import { perform, settleCopies, settleTasks } from './perform.ts';
@@ -20,13 +21,14 @@ export function createSteps(
   parts: {
     readonly own: OwnGuests;
     readonly look: Look;
+    readonly findMarked: FindMarked;
     readonly marking: Marking;
     readonly power: Power;
     readonly settle: Settle;
   },
 ): (record: ClusterGuest, step: DoableStep) => Promise<void> {
   const { store, clock, random, memory, signal, kinds, name: cluster } = tools;
-  const { own, look, marking, power, settle } = parts;
+  const { own, look, findMarked, marking, power, settle } = parts;
 
   const graceOf = (record: ClusterGuest): number =>
     own.of(record.instanceId).graceMs ?? record.spec?.stopGraceMs ?? 0;
@@ -34,6 +36,9 @@ export function createSteps(
   async function remove(record: ClusterGuest): Promise<void> {
     const { instanceId: id, node, generation, vmid } = record;
     const found = await ownConfig(record);
+    // A store that was restored may name a number that it gave up, or never had.
+    const moved = found === undefined ? await findMarked.first(record, signal) : undefined;
+    if (moved !== undefined) return remove(moved);
     const isSpared = record.adopted && record.mayDestroy !== true;
     if (found !== undefined && isSpared) await marking.clear(record, signal);
     else if (found !== undefined) {

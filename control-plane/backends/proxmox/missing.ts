@@ -19,7 +19,7 @@ export interface Missing {
 }
 
 export function createMissing(
-  { clock, signal, log, memory, name: cluster }: ClusterTools,
+  { clock, signal, log, name: cluster }: ClusterTools,
   parts: {
     readonly own: OwnGuests;
     readonly look: Look;
@@ -54,9 +54,6 @@ export function createMissing(
     try {
       const found = await findMarked.elsewhere(record, signal);
       if (found === undefined) return own.see(instanceId, { presence: 'absent', status: 'unknown' });
-      const row = memory.guests.find(({ vmid }) => vmid === found.vmid);
-      if (row === undefined) return;
-      own.see(instanceId, { presence: 'present', node: row.node, vmid: row.vmid });
       await look.status(found, signal);
     } catch (err) {
       // Which of several it is, or what one is, cannot be known: it is not gone.

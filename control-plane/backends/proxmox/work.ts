@@ -4,6 +4,7 @@ import type { ClusterTools } from './cluster-memory.ts';
 import { checkHolder } from './fence.ts';
 import { type GuestStep, nextGuestStep } from './guest-state.ts';
 import { createSteps } from './guest-steps.ts';
+import type { FindMarked } from './find-marked.ts';
 import type { Look } from './look.ts';
 import type { Marking } from './marking.ts';
 import type { OwnGuests } from './own-guests.ts';
@@ -36,6 +37,7 @@ export function createWork(
   parts: {
     readonly own: OwnGuests;
     readonly look: Look;
+    readonly findMarked: FindMarked;
     readonly marking: Marking;
     readonly power: Power;
     readonly settle: Settle;
