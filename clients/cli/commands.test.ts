@@ -110,6 +110,7 @@ const argumentsOf: Readonly<Record<string, readonly string[]>> = {
   'cluster test': ['lab'],
   'cluster update': ['lab', '--endpoint', '10.0.0.12'],
   'cluster remove': ['lab', '--yes'],
+  clone: ['lab/105', '--as', 'shop'],
   adopt: ['lab/105', '--as', 'shop'],
   release: ['shop'],
   completion: ['bash'],

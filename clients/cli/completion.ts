@@ -12,6 +12,7 @@ const kindsOf: Readonly<Record<string, readonly string[]>> = {
   node: ['nodes'],
   cluster: ['clusters'],
   guest: ['guests'],
+  cloneable: ['instances', 'workloads', 'guests'],
   volume: ['volumes'],
   network: ['networks'],
   name: ['workloads', 'instances', 'nodes', 'networks'],

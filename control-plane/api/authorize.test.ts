@@ -89,6 +89,7 @@ const matrix: Readonly<Record<string, string>> = {
   'ClusterService/RemoveCluster': 'a',
   'ClusterService/ListGuests': 'aov',
   'ClusterService/AdoptGuests': 'ao',
+  'ClusterService/PlanClone': 'ao',
   'ClusterService/ReleaseInstances': 'ao',
   'ClusterService/GetConsoleTicket': 'ao',
   'Health/Check': 'aovn-',

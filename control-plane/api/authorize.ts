@@ -79,6 +79,7 @@ export const rolesOfMethod: ReadonlyMap<string, readonly Who[]> = new Map(
       RemoveCluster: admins,
       ListGuests: people,
       AdoptGuests: operators,
+      PlanClone: operators,
       ReleaseInstances: operators,
       GetConsoleTicket: operators,
     },

@@ -3,6 +3,7 @@ import type { Handlers } from '#shared/rpc-server.ts';
 import { formatCluster, parseClusterName, parseEndpoint } from '#shared/wire/cluster.ts';
 import { addCluster, testCluster, updateCluster } from './cluster/add.ts';
 import { adoptGuests } from './cluster/adopt.ts';
+import { planClone } from './cluster/clone.ts';
 import { getConsoleTicket } from './cluster/console-ticket.ts';
 import { type ClusterDeps, findCluster } from './cluster/deps.ts';
 import { listGuests } from './cluster/guests.ts';
@@ -39,6 +40,7 @@ export function clusterService(deps: ClusterDeps): Handlers<typeof ClusterServic
     removeCluster: (request, context) => removeCluster(request, context, deps),
     listGuests: (request) => listGuests(request, deps),
     adoptGuests: (request, context) => adoptGuests(request, context, deps),
+    planClone: (request, context) => planClone(request, context, deps),
     releaseInstances: (request, context) => releaseInstances(request, context, deps),
     getConsoleTicket: (request, context) => getConsoleTicket(request, context, deps),
   };

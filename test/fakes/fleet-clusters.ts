@@ -129,6 +129,12 @@ export const clusterHandlers = (calls: ClusterCalls): Handlers<typeof ClusterSer
       return { released: releaseGuests ? ['web-x7k2p'] : [], nodes: ['lab-pve1'] };
     },
     listGuests: () => each(guest(105, { instance: 'web-x7k2p' })),
+    planClone: async ({ source, name }) => {
+      if (name === 'web') throw new DroverError('already-exists', 'there is a workload web already');
+      const vmid = Number(source.split('/')[1] ?? 105);
+      const { document } = adopted(vmid, name);
+      return { guest: guest(vmid), document, notes: ['its address 10.20.0.5 in lan\nis not taken along'] };
+    },
     async *adoptGuests({ vmid, name }) {
       if (vmid === 404) throw new DroverError('not-found', 'there is no guest 404 in lab');
       if (vmid !== 0) return yield adopted(vmid, name || 'old-web');

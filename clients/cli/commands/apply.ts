@@ -50,7 +50,7 @@ export const apply = command({
   },
 });
 
-const changeLine = ({ workload, change }: ApplyResult): string => {
+export const changeLine = ({ workload, change }: ApplyResult): string => {
   const { name = '', generation = 0n } = workload?.metadata ?? {};
   return `workload ${name}: ${change}${change === 'unchanged' ? '' : ` (generation ${generation})`}`;
 };

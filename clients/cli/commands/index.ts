@@ -1,6 +1,7 @@
 import type { CommandSpec } from '../command.ts';
 import { adopt } from './adopt.ts';
 import { apply } from './apply.ts';
+import { clone } from './clone.ts';
 import { clusterAdd, clusterUpdate } from './cluster-add.ts';
 import { clusterDescribe, clusterList, clusterRemove, clusterTest } from './cluster.ts';
 import { completion } from './completion.ts';
@@ -70,6 +71,7 @@ export const commands: readonly CommandSpec[] = [
   clusterUpdate,
   clusterRemove,
   adopt,
+  clone,
   release,
   routingShow,
   routingSet,

@@ -8,6 +8,7 @@ import { isOn, parseProperties, textOf } from './guests/properties.ts';
 import { storageOfVolume } from './guests/lxc-limits.ts';
 import { configurationOf } from './look.ts';
 import { ask } from './perform.ts';
+import { parseNote } from './snapshot-notes.ts';
 
 /** What a guest is to be a copy of. */
 export interface CopySource {
@@ -51,17 +52,20 @@ export function createCopies({ api, kinds, memory, name: cluster }: ClusterTools
     return configurationOf(await ask({ api }, call, signal));
   }
 
-  async function checkSnapshot(source: CopySource, signal: AbortSignal): Promise<void> {
+  /** As the cluster calls it: those that Drover took have a name of their own there. */
+  async function withSnapshot(source: CopySource, signal: AbortSignal): Promise<CopySource> {
     const { snapshot, vmid, kind } = source;
-    if (snapshot === '') return;
-    const answer = await ask({ api }, kinds[kind].calls(source).snapshots(), signal);
-    const names = rowsOf(answer)
-      .map((row) => textOf(row['name']))
-      .filter((each) => each !== 'current');
-    if (names.includes(snapshot)) return;
+    if (snapshot === '') return source;
+    const rows = rowsOf(await ask({ api }, kinds[kind].calls(source).snapshots(), signal))
+      .map((row) => ({ name: textOf(row['name']), note: parseNote(textOf(row['description']).trim()) }))
+      .filter(({ name }) => name !== 'current');
+    const found =
+      rows.find(({ name }) => name === snapshot) ?? rows.findLast(({ note }) => note?.name === snapshot);
+    if (found !== undefined) return { ...source, snapshot: found.name };
+    const names = rows.map(({ name, note }) => note?.name ?? name).join(', ') || 'none';
     throw new DroverError(
       'not-found',
-      `guest ${vmid} of ${cluster} has no snapshot ${snapshot}; there are ${names.join(', ') || 'none'}`,
+      `guest ${vmid} of ${cluster} has no snapshot ${snapshot}; there are ${names}`,
       { subject: subjectOf(source), reason: 'snapshot' },
     );
   }
@@ -139,8 +143,8 @@ export function createCopies({ api, kinds, memory, name: cluster }: ClusterTools
     );
   }
 
-  return async (source, node, spec, signal) => {
-    await checkSnapshot(source, signal);
+  return async (asked, node, spec, signal) => {
+    const source = await withSnapshot(asked, signal);
     const config = await configOf(source, signal);
     await checkStill(source, config, signal);
     checkVolumes(source, config);

@@ -1,8 +1,9 @@
 /** Guests made as copies of guests that are there, ours or anybody's. */
+import { randomUUIDv7 } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import { systemClock } from '#shared/clock.ts';
 import { createLog } from '#shared/log.ts';
-import type { InstanceId, InstanceSpec } from '#shared/model.ts';
+import type { InstanceId, InstanceSpec, SnapshotId } from '#shared/model.ts';
 import { systemRandom } from '#shared/random.ts';
 import { createQuickClock } from '../../../test/fakes/quick-clock.ts';
 import { createSeededRandom } from '../../../test/fakes/random.ts';
@@ -163,6 +164,10 @@ describe.each(versions)('copies of guests on %s', (version) => {
     );
     const { instanceId } = await runGuest(world, { ...copyOf(machine, vmid, '@before'), rootPool: '' });
     expect(guestOf(world, instanceId)).toMatchObject({ status: 'running', snapshots: new Map() });
+    const id = randomUUIDv7() as SnapshotId;
+    await world.backend.createSnapshot(first, { id, name: 'by-drover' }, signal);
+    const third = await runGuest(world, { ...copyOf(machine, vmid, '@by-drover'), rootPool: '' });
+    expect(guestOf(world, third.instanceId).config['tags']).toBe(tagOf(third.instanceId));
     expect(guestOf(world, first.instanceId).status).toBe('running');
   });
 

@@ -289,6 +289,32 @@ export interface Adoption {
   errorKind: string;
 }
 
+/** PlanCloneRequest names a guest. */
+export interface PlanCloneRequest {
+  /** Empty means "default". Of the new workload, and of the source where that is one of ours. */
+  project: string;
+  /** "lab/105", an instance, or a workload of one instance. */
+  source: string;
+  /** Of the new workload. */
+  name: string;
+  /** As it was in this snapshot, by its name in the cluster. Empty: as it is. */
+  snapshot: string;
+}
+
+/** PlanCloneResponse is what would be applied. */
+export interface PlanCloneResponse {
+  /** The source. */
+  guest:
+    | Guest
+    | undefined;
+  /** Of the new workload: its image is the guest. */
+  document:
+    | WorkloadDocument
+    | undefined;
+  /** For people: what is not taken along, and what a spec cannot say. */
+  notes: string[];
+}
+
 /** ReleaseInstancesRequest says which. */
 export interface ReleaseInstancesRequest {
   /** Empty means "default". */
@@ -2919,6 +2945,226 @@ export const Adoption: MessageFns<Adoption> = {
   },
 };
 
+function createBasePlanCloneRequest(): PlanCloneRequest {
+  return { project: "", source: "", name: "", snapshot: "" };
+}
+
+export const PlanCloneRequest: MessageFns<PlanCloneRequest> = {
+  encode(message: PlanCloneRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.project !== "") {
+      writer.uint32(10).string(message.project);
+    }
+    if (message.source !== "") {
+      writer.uint32(18).string(message.source);
+    }
+    if (message.name !== "") {
+      writer.uint32(26).string(message.name);
+    }
+    if (message.snapshot !== "") {
+      writer.uint32(34).string(message.snapshot);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PlanCloneRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePlanCloneRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.project = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.source = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.snapshot = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): PlanCloneRequest {
+    return {
+      project: isSet(object.project) ? globalThis.String(object.project) : "",
+      source: isSet(object.source) ? globalThis.String(object.source) : "",
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+      snapshot: isSet(object.snapshot) ? globalThis.String(object.snapshot) : "",
+    };
+  },
+
+  toJSON(message: PlanCloneRequest): unknown {
+    const obj: any = {};
+    if (message.project !== "") {
+      obj.project = message.project;
+    }
+    if (message.source !== "") {
+      obj.source = message.source;
+    }
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    if (message.snapshot !== "") {
+      obj.snapshot = message.snapshot;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<PlanCloneRequest>): PlanCloneRequest {
+    return PlanCloneRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<PlanCloneRequest>): PlanCloneRequest {
+    const message = createBasePlanCloneRequest();
+    message.project = object.project ?? "";
+    message.source = object.source ?? "";
+    message.name = object.name ?? "";
+    message.snapshot = object.snapshot ?? "";
+    return message;
+  },
+};
+
+function createBasePlanCloneResponse(): PlanCloneResponse {
+  return { guest: undefined, document: undefined, notes: [] };
+}
+
+export const PlanCloneResponse: MessageFns<PlanCloneResponse> = {
+  encode(message: PlanCloneResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.guest !== undefined) {
+      Guest.encode(message.guest, writer.uint32(10).fork()).join();
+    }
+    if (message.document !== undefined) {
+      WorkloadDocument.encode(message.document, writer.uint32(18).fork()).join();
+    }
+    for (const v of message.notes) {
+      writer.uint32(26).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PlanCloneResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePlanCloneResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.guest = Guest.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.document = WorkloadDocument.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.notes.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): PlanCloneResponse {
+    return {
+      guest: isSet(object.guest) ? Guest.fromJSON(object.guest) : undefined,
+      document: isSet(object.document) ? WorkloadDocument.fromJSON(object.document) : undefined,
+      notes: globalThis.Array.isArray(object?.notes) ? object.notes.map((e: any) => globalThis.String(e)) : [],
+    };
+  },
+
+  toJSON(message: PlanCloneResponse): unknown {
+    const obj: any = {};
+    if (message.guest !== undefined) {
+      obj.guest = Guest.toJSON(message.guest);
+    }
+    if (message.document !== undefined) {
+      obj.document = WorkloadDocument.toJSON(message.document);
+    }
+    if (message.notes?.length) {
+      obj.notes = message.notes;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<PlanCloneResponse>): PlanCloneResponse {
+    return PlanCloneResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<PlanCloneResponse>): PlanCloneResponse {
+    const message = createBasePlanCloneResponse();
+    message.guest = (object.guest !== undefined && object.guest !== null) ? Guest.fromPartial(object.guest) : undefined;
+    message.document = (object.document !== undefined && object.document !== null)
+      ? WorkloadDocument.fromPartial(object.document)
+      : undefined;
+    message.notes = object.notes?.map((e) => e) || [];
+    return message;
+  },
+};
+
 function createBaseReleaseInstancesRequest(): ReleaseInstancesRequest {
   return { project: "", target: "" };
 }
@@ -3499,6 +3745,20 @@ export const ClusterServiceService = {
     responseDeserialize: (value: Buffer): Adoption => Adoption.decode(value),
   },
   /**
+   * What a workload that is a copy of a guest would be, ours or anybody's; an apply of the document makes it. Nothing is
+   * changed. NOT_FOUND; ALREADY_EXISTS: the name is taken; FAILED_PRECONDITION names what is in the way; UNIMPLEMENTED for
+   * instances on nodes with an agent.
+   */
+  planClone: {
+    path: "/drover.fleet.v1.ClusterService/PlanClone" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: PlanCloneRequest): Buffer => Buffer.from(PlanCloneRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): PlanCloneRequest => PlanCloneRequest.decode(value),
+    responseSerialize: (value: PlanCloneResponse): Buffer => Buffer.from(PlanCloneResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): PlanCloneResponse => PlanCloneResponse.decode(value),
+  },
+  /**
    * Gives guests up: our mark is taken away, the records go, and the guests run on as they are. One message an
    * instance. NOT_FOUND; UNIMPLEMENTED for instances on nodes with an agent.
    */
@@ -3566,6 +3826,12 @@ export interface ClusterServiceServer extends UntypedServiceImplementation {
    * NOT_FOUND; INVALID_ARGUMENT.
    */
   adoptGuests: handleServerStreamingCall<AdoptGuestsRequest, Adoption>;
+  /**
+   * What a workload that is a copy of a guest would be, ours or anybody's; an apply of the document makes it. Nothing is
+   * changed. NOT_FOUND; ALREADY_EXISTS: the name is taken; FAILED_PRECONDITION names what is in the way; UNIMPLEMENTED for
+   * instances on nodes with an agent.
+   */
+  planClone: handleUnaryCall<PlanCloneRequest, PlanCloneResponse>;
   /**
    * Gives guests up: our mark is taken away, the records go, and the guests run on as they are. One message an
    * instance. NOT_FOUND; UNIMPLEMENTED for instances on nodes with an agent.
@@ -3714,6 +3980,26 @@ export interface ClusterServiceClient extends Client {
     metadata?: Metadata,
     options?: Partial<CallOptions>,
   ): ClientReadableStream<Adoption>;
+  /**
+   * What a workload that is a copy of a guest would be, ours or anybody's; an apply of the document makes it. Nothing is
+   * changed. NOT_FOUND; ALREADY_EXISTS: the name is taken; FAILED_PRECONDITION names what is in the way; UNIMPLEMENTED for
+   * instances on nodes with an agent.
+   */
+  planClone(
+    request: PlanCloneRequest,
+    callback: (error: ServiceError | null, response: PlanCloneResponse) => void,
+  ): ClientUnaryCall;
+  planClone(
+    request: PlanCloneRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: PlanCloneResponse) => void,
+  ): ClientUnaryCall;
+  planClone(
+    request: PlanCloneRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: PlanCloneResponse) => void,
+  ): ClientUnaryCall;
   /**
    * Gives guests up: our mark is taken away, the records go, and the guests run on as they are. One message an
    * instance. NOT_FOUND; UNIMPLEMENTED for instances on nodes with an agent.

@@ -1,0 +1,167 @@
+import { DroverError } from '#shared/errors.ts';
+import type { PlanCloneRequest, PlanCloneResponse } from '#shared/gen/drover/fleet/v1/cluster.ts';
+import type { ClusterGuestView, CopySpec, WorkloadSpec } from '#shared/model.ts';
+import { checkName, parseOne } from '#shared/wire/checks.ts';
+import { parseClusterName } from '#shared/wire/cluster.ts';
+import { formatMetadata, formatWorkloadSpec } from '#shared/wire/workload.ts';
+import { checkNotRemoving } from '../../store/put-cluster.ts';
+import type { Snapshot } from '../../store/store.ts';
+import type { HandlerContext } from '../handler.ts';
+import { findTargets, parseProject } from '../resolve-name.ts';
+import { type ClusterDeps, findCluster } from './deps.ts';
+import { guestMessage } from './guests.ts';
+
+interface Source {
+  readonly cluster: string;
+  readonly vmid: number;
+}
+
+/** What a workload that is a copy of a guest would be: an apply of the document makes it. Changes nothing. */
+export async function planClone(
+  request: PlanCloneRequest,
+  { signal }: HandlerContext,
+  { store, clusters }: ClusterDeps,
+): Promise<PlanCloneResponse> {
+  const { name, snapshot: taken } = request;
+  const project = parseProject(request.project);
+  parseOne('workload name', (faults) => checkName(name, 'name', faults));
+  parseOne('snapshot', (faults) => {
+    if (taken !== '' && !/^[A-Za-z][A-Za-z0-9_-]{1,39}$/.test(taken))
+      faults.add('snapshot', `"${taken}" is not the name of a snapshot in a cluster`);
+  });
+  const before = store.snapshot();
+  if (before.named('workload', name, project) !== undefined)
+    throw new DroverError('already-exists', `there is a workload ${name} already`, {
+      subject: { workload: name },
+      nextStep: 'name it otherwise: --as NAME',
+    });
+  const { cluster, vmid } = sourceOf(before, request.source, project);
+  checkNotRemoving(findCluster(before, cluster));
+  const { guest, spec, notes, obstacles } = await clusters.inspectGuest(cluster, vmid, signal);
+  if (guest.template)
+    throw new DroverError('failed-precondition', `${cluster}/${vmid} is a template`, {
+      subject: { cluster, vmid: `${vmid}` },
+      nextStep: `apply a workload with "image: proxmox:template/${vmid}"`,
+    });
+  const snapshot = store.snapshot();
+  const own = specOf(guest, snapshot);
+  if (own === undefined && obstacles.length > 0)
+    throw new DroverError(
+      'failed-precondition',
+      `${cluster}/${vmid} cannot be cloned: ${obstacles.join('; ')}`,
+      {
+        subject: { cluster, vmid: `${vmid}` },
+        reason: 'not-clonable',
+      },
+    );
+  const copy = copyOf(own ?? spec, guest, { taken, snapshot });
+  const metadata = {
+    project,
+    name,
+    id: '',
+    labels: {},
+    annotations: {},
+    revision: 0,
+    generation: 0,
+    createdAtMs: 0,
+  };
+  return {
+    guest: guestMessage(guest, snapshot),
+    document: { metadata: formatMetadata(metadata), spec: formatWorkloadSpec(copy.spec) },
+    notes: [
+      ...copy.notes,
+      ...(own === undefined ? notes.filter((note) => !/hardware address/.test(note)) : []),
+    ],
+  };
+}
+
+/** "lab/105", an instance, or a workload of one. */
+function sourceOf(snapshot: Snapshot, source: string, project: string): Source {
+  const [, cluster, number] = /^([^/]+)\/([1-9][0-9]{2,8})$/.exec(source) ?? [];
+  if (cluster !== undefined) return { cluster: parseClusterName(cluster), vmid: Number(number) };
+  const [only, ...others] = findTargets(snapshot, source, project);
+  if (only === undefined || others.length > 0)
+    throw new DroverError(
+      'failed-precondition',
+      only === undefined
+        ? `${source} has no instances: there is nothing to clone`
+        : `${source} has ${others.length + 1} instances, and one can be cloned at a time`,
+      { subject: { workload: source }, nextStep: 'name one of them: drover get instances' },
+    );
+  const record = snapshot.get('cluster-guest', only.metadata.id);
+  const isThere = only.node !== undefined && snapshot.named('node', only.node)?.cluster !== undefined;
+  if (isThere && record?.made === true) return record;
+  throw new DroverError(
+    'unimplemented',
+    `${only.metadata.name} is no guest of a cluster: only those are cloned`,
+    {
+      subject: { instance: only.metadata.name },
+      nextStep: 'apply a workload with the same image',
+    },
+  );
+}
+
+function specOf({ instanceId }: ClusterGuestView, snapshot: Snapshot): WorkloadSpec | undefined {
+  const instance = instanceId === undefined ? undefined : snapshot.get('instance', instanceId);
+  if (instance === undefined) return undefined;
+  return snapshot.named('workload', instance.workload, instance.metadata.project)?.spec;
+}
+
+interface Copy {
+  readonly spec: WorkloadSpec;
+  /** For people: what is not taken along. */
+  readonly notes: readonly string[];
+}
+
+/** Without what one alone can have; its disks stay on the storages that they are on. */
+function copyOf(
+  spec: WorkloadSpec,
+  guest: ClusterGuestView,
+  { taken, snapshot }: { readonly taken: string; readonly snapshot: Snapshot },
+): Copy {
+  const { networks, ports, cluster, vm, volumes, rootPool, placement } = spec;
+  const node = snapshot.named('node', guest.node);
+  const pools = [rootPool, ...volumes.map(({ pool }) => pool)];
+  const isShared = (pool: string): boolean =>
+    node?.facts?.pools.find(({ name }) => name === pool)?.capabilities.includes('shared') === true;
+  const where = pools.every(isShared)
+    ? []
+    : [`proxmox.node = ${node?.metadata.labels['proxmox.node'] ?? guest.node}`];
+  const fixed = networks.flatMap(({ network, addresses }) =>
+    addresses.map((address) => `its address ${address} in ${network} is not taken along`),
+  );
+  const hosts = ports
+    .filter(({ hostPort }) => hostPort !== 0)
+    .map(({ hostPort, guestPort }) => `port ${guestPort} is not published at ${hostPort}`);
+  const keys = cluster?.sshKeys ?? [];
+  return {
+    spec: {
+      ...spec,
+      image: `proxmox:guest/${guest.vmid}${taken === '' ? '' : `@${taken}`}`,
+      runtime: guest.kind === 'lxc' ? 'proxmox-lxc' : 'proxmox-vm',
+      imageCredential: '',
+      replicas: 1,
+      // Named, it would be where all disks of the copy go.
+      rootPool: pools.every((pool) => pool === rootPool) ? rootPool : '',
+      placement: { ...placement, require: withPlace(placement.require, guest.cluster, where) },
+      networks: networks.map(({ network }) => ({ network, addresses: [] })),
+      ports: ports.map((port) => ({ ...port, hostPort: 0 })),
+      ...(cluster !== undefined && { cluster: { ...inFull(cluster), sshKeys: [] } }),
+      ...(vm !== undefined && { vm: { ...vm, clone: 'full' } }),
+    },
+    notes: [
+      ...fixed,
+      ...hosts,
+      ...(networks.length > 0 ? ['its interfaces get hardware addresses of their own'] : []),
+      ...(keys.length > 0 ? ['cluster.sshKeys: it has the keys that are inside'] : []),
+    ],
+  };
+}
+
+const inFull = ({ clone: _clone, ...cluster }: NonNullable<CopySpec['cluster']>) => cluster;
+
+const withPlace = (require: readonly string[], cluster: string, where: readonly string[]): string[] => [
+  ...require.filter((each) => !/^\s*proxmox\.(?:cluster|node)\b/.test(each)),
+  `proxmox.cluster = ${cluster}`,
+  ...where,
+];
