@@ -106,10 +106,17 @@ function notesOf(config: Configuration): string[] {
     ...interfacesOf(config)
       .filter(({ properties }) => properties.has('hwaddr'))
       .map(({ name, properties }) => `${name} keeps its hardware address ${properties.get('hwaddr')}`),
+    ...rawLines(config['lxc']).map((line) => `its own line for LXC stays: ${line}`),
     ...indexedKeys(config, 'unused').map((key) => `${key} stays: ${textOf(config[key])}`),
     ...(others.length === 0 ? [] : [`what a spec cannot say stays: ${others.toSorted().join(', ')}`]),
   ];
 }
+
+/** [["lxc.apparmor.profile", "unconfined"]] */
+const rawLines = (lines: unknown): string[] =>
+  Array.isArray(lines)
+    ? lines.filter(Array.isArray).map((line: readonly unknown[]) => line.map(textOf).join(' = '))
+    : [];
 
 /** Mount points on storages are data volumes; others are left as they are. */
 function mountsOf(config: Configuration): { claims: VolumeClaim[]; notes: string[] } {

@@ -476,9 +476,11 @@ describe('a container that was there before', () => {
       features: 'force_rw_sys=1',
       hookscript: 'local:snippets/x',
       unused0: 'local:1/x.raw',
+      lxc: [['lxc.apparmor.profile', 'unconfined']],
     };
     expect(lxcKind.spec(config, { ...context, networks: [] }).notes).toEqual([
       'its features force_rw_sys stay',
+      'its own line for LXC stays: lxc.apparmor.profile = unconfined',
       'unused0 stays: local:1/x.raw',
       'what a spec cannot say stays: hookscript',
       'mp0 stays as it is: /srv,mp=/mnt',
