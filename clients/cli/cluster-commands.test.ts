@@ -241,6 +241,12 @@ describe('draining and asking', () => {
     expect(plain).not.toMatch(/others|unlimited/);
   });
 
+  it('tells of the rules that hold an instance where it is', async () => {
+    expect((await drover('describe instance web-x7k2p')).stdout).toMatch(
+      /Rules: +HA keeps it to h1 \(rule "near"\)\n +HA moves db along \(rule "pair"\)\n/,
+    );
+  });
+
   it('shows the column of clusters only where there is one', async () => {
     expect((await drover('get nodes')).stdout).not.toContain('CLUSTER');
     expect(readFileSync(path.join(root, 'test/golden/cli/drover-cluster-add.txt'), 'utf8')).not.toMatch(

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { ExecInput, ExecOutput, InstanceSpec, InstanceState } from '#shared/gen/drover/model/v1/model.ts';
 import { WatchInstancesResponse } from '#shared/gen/drover/runtime/v1/runtime.ts';
 import { parseExecInput, parseExecOutput } from './exec.ts';
-import { parseInstanceSpec, parseInstanceState } from './instance.ts';
+import { formatInstanceState, parseInstanceSpec, parseInstanceState } from './instance.ts';
 
 const instanceId = '0198c0de-0000-7000-8000-000000000001';
 /** Field 99, a text: what a newer version may add anywhere. */
@@ -23,6 +23,14 @@ describe('what a newer peer says', () => {
     const message = InstanceState.fromPartial({ instanceId, generation: 3n, phase: phase as never, pid: 7 });
     const state = parseInstanceState(received(InstanceState, message));
     expect(state).toMatchObject({ instanceId, generation: 3, phase: 'unknown', pid: 7 });
+  });
+
+  it('has no say in the rules of a cluster', () => {
+    const bonds = [{ kind: 'only', nodes: ['h1'], because: 'it likes it here' }];
+    const message = InstanceState.fromPartial({ instanceId, generation: 3n, bonds });
+    const state = parseInstanceState(received(InstanceState, message));
+    expect(state).not.toHaveProperty('bonds');
+    expect(formatInstanceState({ ...state, bonds: bonds as never }).bonds).toEqual(bonds);
   });
 
   const spec = {

@@ -71,7 +71,15 @@ export const fakeInstance = Instance.fromPartial({
   metadata: metadata('web-x7k2p'),
   workload: 'web',
   node: 'h1',
-  observed: { phase: Phase.PHASE_RUNNING, pid: 42, startedAtMs: createdAtMs },
+  observed: {
+    phase: Phase.PHASE_RUNNING,
+    pid: 42,
+    startedAtMs: createdAtMs,
+    bonds: [
+      { kind: 'only', nodes: ['h1'], because: 'HA keeps it to h1 (rule "near")' },
+      { kind: 'along', nodes: [], because: 'HA moves db along (rule "pair")' },
+    ],
+  },
   // What a hostile guest or node might send: it must not reach a terminal.
   message: 'all \u001b[31mred\u001b[0m',
 });
