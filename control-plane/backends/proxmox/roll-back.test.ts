@@ -2,7 +2,7 @@
 import { randomUUID, randomUUIDv7 } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import { createLog } from '#shared/log.ts';
-import type { InstanceSpec, SnapshotId } from '#shared/model.ts';
+import type { InstanceSpec, SnapshotId, VolumeId } from '#shared/model.ts';
 import { createQuickClock } from '../../../test/fakes/quick-clock.ts';
 import { createSeededRandom } from '../../../test/fakes/random.ts';
 import {
@@ -93,6 +93,38 @@ for (const version of versions) {
       await expect(world.backend.rollbackSnapshot(order, snapshot, signal)).rejects.toMatchObject({
         message: expect.stringContaining('snapshot-delete') as string,
       });
+    });
+
+    it('is not made where a data volume is newer: it would be taken out of the guest', async () => {
+      await using world = await openQuickWorld({ version });
+      const { order, snapshot } = await withSnapshot(world, spec);
+      const data = {
+        name: 'data',
+        mountPath: '/data',
+        sizeMib: 1024,
+        pool: '',
+        readOnly: false,
+        keep: false,
+      };
+      const volumes = [{ name: 'data', volumeId: randomUUIDv7() as VolumeId }];
+      const wider = { ...spec, volumes: [data], assigned: { ...spec.assigned, volumes } };
+      const next = { ...order, generation: 2, requestId: randomUUID() };
+      await world.backend.ensureInstance(next, wider, signal);
+      await until(() => phaseOf(world, order.instanceId) === 'running 2', { what: 'generation 2' });
+      await expect(world.backend.rollbackSnapshot(next, snapshot, signal)).rejects.toMatchObject({
+        kind: 'failed-precondition',
+        message: expect.stringContaining('volume data is newer than that snapshot') as string,
+      });
+      expect(begun(world)).toBe(0);
+      const disks = () =>
+        Object.keys(guestOf(world).config).filter((key) => /^(?:mp0|scsi1|unused0)$/.test(key));
+      expect(disks()).toEqual([kind === 'lxc' ? 'mp0' : 'scsi1']);
+      // Without it, its disk is out of the guest, and there still.
+      const narrow = { ...order, generation: 3, requestId: randomUUID() };
+      await world.backend.ensureInstance(narrow, spec, signal);
+      await until(() => phaseOf(world, order.instanceId) === 'running 3', { what: 'generation 3' });
+      await world.backend.rollbackSnapshot(narrow, snapshot, signal);
+      expect(disks()).toEqual(['unused0']);
     });
 
     it('is found again after a crash of ours, and not made once more', async () => {

@@ -100,7 +100,9 @@ export function createRollBack(tools: ClusterTools, parts: Parts): RollBack {
     const rows = await read(record, signal);
     const ours = oursAmong(record, rows);
     const at = ours.findIndex((each) => each.id === id);
-    if (at < 0) throw noSuchSnapshot(record.instanceId, id);
+    const target = ours[at];
+    if (target === undefined) throw noSuchSnapshot(record.instanceId, id);
+    if (begunBefore(record, requestId, id) === undefined) refuseForVolumes(record, target);
     const later = ours.slice(at + 1).toReversed();
     try {
       await setBack(record, requestId, id, signal);
@@ -118,6 +120,24 @@ export function createRollBack(tools: ClusterTools, parts: Parts): RollBack {
     await noteDone(record);
     await look.status(record, signal);
   };
+}
+
+/** A data volume that came later would be detached, and an empty one would be made in its place. */
+function refuseForVolumes({ instanceId, spec }: ClusterGuest, { id, volumes }: Snapshot): void {
+  const had = new Set(volumes.map(({ volumeId }) => volumeId));
+  const later = (spec?.assigned.volumes ?? []).filter(({ volumeId }) => !had.has(volumeId));
+  if (later.length === 0) return;
+  const names = later.map(({ name }) => name).join(', ');
+  throw new DroverError(
+    'failed-precondition',
+    `volume ${names} is newer than that snapshot: going back would take it out of the guest`,
+    {
+      subject: { instance: instanceId, snapshot: id },
+      reason: 'newer-volumes',
+      nextStep:
+        'take it out of the spec first, if that is meant: what is on it stays with the guest, detached',
+    },
+  );
 }
 
 /** Nothing is removed for a step back that others' snapshots stand in the way of anyway. */

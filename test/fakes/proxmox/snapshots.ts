@@ -2,7 +2,16 @@
 import { refusal } from './failure.ts';
 import { disksOf } from './guest-disks.ts';
 import type { Kind } from './guest-life.ts';
-import { begin, checkUnlocked, digestOf, guestOf, halt, lockFileOf, snapshotConfig } from './guest-life.ts';
+import {
+  begin,
+  checkUnlocked,
+  digestOf,
+  firstFree,
+  guestOf,
+  halt,
+  lockFileOf,
+  snapshotConfig,
+} from './guest-life.ts';
 import { storageOf } from './guest-volumes.ts';
 import { renderLxcValue } from './lxc-config.ts';
 import { runContainer } from './lxc-power.ts';
@@ -87,6 +96,26 @@ function checkIsNewest(world: World, guest: Guest, name: string): void {
     throw new Error(`can't rollback, '${name}' is not most recent snapshot on '${disk.volid}'`);
 }
 
+/** Its description and its unused disks stay, and disks that are newer are unused then. */
+function goBack(world: World, guest: Guest, to: Readonly<GuestConfig>, name: string): void {
+  const { config } = guest;
+  const isUnused = (key: string): boolean => key.startsWith('unused');
+  const disks = disksOf(world, guest).filter(
+    ({ key, parts }) => !isUnused(key) && parts.get('media') !== 'cdrom',
+  );
+  const next: GuestConfig = Object.fromEntries(
+    Object.entries({ ...to, parent: name }).filter(
+      ([key]) => key !== 'vmstate' && key !== 'description' && !isUnused(key),
+    ),
+  );
+  for (const [key, value] of Object.entries(config))
+    if (key === 'description' || isUnused(key)) next[key] = value;
+  guest.config = next;
+  const there = new Set(disksOf(world, guest).map(({ volid }) => volid));
+  for (const { volid } of disks.filter((disk) => !there.has(disk.volid)))
+    guest.config[firstFree('unused', guest.config)] = volid;
+}
+
 function rollback(call: Call, kind: Kind): string {
   const { world, parameters } = call;
   const { snapname = '', start } = parameters;
@@ -99,11 +128,7 @@ function rollback(call: Call, kind: Kind): string {
     if (guest.status === 'running') await control.passes(900);
     halt(guest);
     await control.passes(300);
-    const kept = guest.config.description;
-    guest.config = { ...snapshot.config, parent: snapname };
-    delete guest.config['vmstate'];
-    if (kept === undefined) delete guest.config.description;
-    else guest.config.description = kept;
+    goBack(world, guest, snapshot.config, snapname);
     if (kind === 'qemu') guest.config['vmgenid'] = world.random.uuidV4();
     guest.pending.clear();
     const saved = snapshot.config['vmstate'] !== undefined;
