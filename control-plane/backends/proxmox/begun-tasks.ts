@@ -40,7 +40,7 @@ export function begunSince(before: readonly string[], now: readonly string[]): s
  */
 export async function performOnce(
   tools: Tools,
-  call: GuestCall,
+  call: GuestCall | (() => Promise<GuestCall | undefined>),
   { place, type }: { readonly place: GuestPlace; readonly type: string },
   signal: AbortSignal,
 ): Promise<void> {

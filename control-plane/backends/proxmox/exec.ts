@@ -31,5 +31,6 @@ export const createRun =
       const { node, vmid } = own.of(record.instanceId).sight;
       return { node, vmid };
     };
-    return agentExec({ api, clock, place, execId: random.uuidV4() }, start, signal);
+    const check = (all: AbortSignal): Promise<unknown> => look.config(record, all);
+    return agentExec({ api, clock, place, check, execId: random.uuidV4() }, start, signal);
   };

@@ -8,7 +8,7 @@ import { halfMadeError, isHalfMade, type Look } from './look.ts';
 import type { FindMarked } from './find-marked.ts';
 import type { Marking } from './marking.ts';
 import type { OwnGuests } from './own-guests.ts';
-import { perform, settleCopies, settleTasks } from './perform.ts';
+import { checkedAgain, perform, settleCopies, settleTasks } from './perform.ts';
 import type { Power } from './power.ts';
 import { afterEnd } from './restarts.ts';
 import type { Settle } from './settle.ts';
@@ -44,7 +44,10 @@ export function createSteps(
     else if (found !== undefined) {
       await power.stop(record, graceOf(record), signal);
       const { place } = await look.config(record, signal);
-      await perform(tools, kinds[record.kind].calls(place).destroy(), place, signal);
+      const destroy = checkedAgain(kinds[record.kind].calls(place).destroy(), () =>
+        look.config(record, signal),
+      );
+      await perform(tools, destroy, place, signal);
       // What is left of it after a lost answer or half a removal is seen here, and removed in the next try.
       if ((await ownConfig(record)) !== undefined)
         throw new DroverError('unavailable', `guest ${vmid} is there still`, { subject: { instance: id } });

@@ -12,7 +12,7 @@ import { type HaReader, haBondsOf } from './ha-placement.ts';
 import type { Look } from './look.ts';
 import type { Orders } from './orders.ts';
 import type { OwnGuests } from './own-guests.ts';
-import { ask, perform } from './perform.ts';
+import { ask, checkedAgain, perform } from './perform.ts';
 
 /** HA moves in its own time. */
 const haWithinMs = 300_000;
@@ -129,8 +129,18 @@ export function createMoves(
         async (record, limit) => {
           const move = await prepare(record, target, limit);
           if (move === undefined) return 'none';
-          const call = kinds[record.kind].calls(move.place).migrate(target, move.isRunning);
-          await limits.run({ node: target }, limit, () => perform(tools, call, move.place, limit));
+          await limits.run({ node: target }, limit, async () => {
+            // It may have waited for its turn for long.
+            const { place } = await look.config(record, limit);
+            if (place.node === target) return;
+            const call = kinds[record.kind].calls(place).migrate(target, move.isRunning);
+            await perform(
+              tools,
+              checkedAgain(call, () => look.config(record, limit)),
+              place,
+              limit,
+            );
+          });
           await untilThere(record, target, limit);
           return move.way;
         },

@@ -52,6 +52,19 @@ export async function perform(
   return retryLostRaces(send, { clock, random, withinMs: lockedForMs, signal });
 }
 
+/** The call; before it is sent once more, for a lock, whose guest it is about is looked at again. */
+export function checkedAgain(
+  call: GuestCall,
+  check: () => Promise<unknown>,
+): () => Promise<GuestCall | undefined> {
+  let isFirst = true;
+  return async () => {
+    if (!isFirst) await check();
+    isFirst = false;
+    return call;
+  };
+}
+
 /** Waits for a task; what it writes, and what it warns of, is told. */
 async function follow(
   { tasks, relay }: Tools,

@@ -8,7 +8,7 @@ import type { Look } from './look.ts';
 import type { Marking } from './marking.ts';
 import type { OwnGuests } from './own-guests.ts';
 import { performOnce } from './begun-tasks.ts';
-import { ask, perform, type PerformEnd } from './perform.ts';
+import { ask, checkedAgain, perform, type PerformEnd } from './perform.ts';
 import { unlessAborted } from './unless-aborted.ts';
 
 const { signals } = constants;
@@ -72,7 +72,8 @@ export function createPower(
     let refusal: DroverError | undefined;
     let end: PerformEnd = 'done';
     try {
-      end = await perform(tools, callOf(calls), place, signal);
+      const call = checkedAgain(callOf(calls), () => look.config(record, signal));
+      end = await perform(tools, call, place, signal);
     } catch (error) {
       if (!isKind(error, 'failed-precondition', 'not-found', 'deadline-exceeded')) throw error;
       refusal = error;
@@ -129,7 +130,8 @@ export function createPower(
   ): Promise<void> {
     try {
       const type = record.kind === 'lxc' ? 'vzreboot' : 'qmreboot';
-      await performOnce(tools, calls.reboot(termWithinS), { place, type }, signal);
+      const call = checkedAgain(calls.reboot(termWithinS), () => look.config(record, signal));
+      await performOnce(tools, call, { place, type }, signal);
     } finally {
       if (!signal.aborted) await look.status(record, signal);
     }
@@ -151,7 +153,7 @@ export function createPower(
     number: number,
     signal: AbortSignal,
   ): Promise<void> {
-    const call = signalCall(calls, record, number);
+    const call = checkedAgain(signalCall(calls, record, number), () => look.config(record, signal));
     const verb = number === signals.SIGKILL ? 'stop' : 'reset';
     const type = `${record.kind === 'lxc' ? 'vz' : 'qm'}${verb}`;
     await performOnce(tools, call, { place, type }, signal);

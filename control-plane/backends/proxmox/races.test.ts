@@ -50,6 +50,40 @@ describe.each(kinds)('somebody else at a guest, $kind', ({ kind, spec, configure
     expect(hasFailed(world)).toBe(false);
   });
 
+  it.each([
+    { what: 'its removal', method: `DELETE ${at}`, isStopped: true, act: 'remove' },
+    { what: 'its end', method: `POST ${at}/status/stop`, isStopped: false, act: 'stop' },
+    { what: 'its move', method: `POST ${at}/migrate`, isStopped: false, act: 'migrate' },
+  ] as const)(
+    'who takes its number while $what waits for a lock is left alone',
+    async ({ method, isStopped, act }) => {
+      await using world = await openQuickWorld();
+      const { server, backend } = world;
+      const order = await runGuest(world, { ...spec, rootPool: 'shared' });
+      if (isStopped) await backend.stopInstance(order, 0, signal);
+      const { vmid } = guestOf(world, order.instanceId);
+      server.requests.reset();
+      server.faults.failNext(method, { status: 500, message: `CT ${vmid} is locked (destroyed)` }, 4);
+      const acts = {
+        remove: () => backend.removeInstance(order, 0, signal),
+        stop: () => backend.stopInstance(order, 0, signal),
+        migrate: () => backend.migrate(order, world.node('pve2'), signal),
+      };
+      const settled = Promise.allSettled([acts[act]()]);
+      const verb = new RegExp(method.replace(/\{\w+\}/g, '[^/]+'));
+      await until(() => sent(world, verb).length > 0, { what: 'it was asked for' });
+      const theirs = server.world.newGuest({ vmid, kind, node: 'pve1', config: { name: 'theirs' } });
+      theirs.status = 'running';
+      server.world.guests.set(vmid, theirs);
+      await settled;
+      const before = sent(world, verb).length;
+      await until(() => backend.status('lab')?.connected, { what: 'all goes on' });
+      expect(server.world.guests.get(vmid)).toBe(theirs);
+      expect(theirs).toMatchObject({ status: 'running', node: 'pve1' });
+      expect(before).toBeLessThan(4);
+    },
+  );
+
   it('who has it locked when a task wants it is waited for, too', async () => {
     await using world = await openQuickWorld();
     const order = await runGuest(world, spec);

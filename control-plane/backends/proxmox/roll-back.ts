@@ -9,7 +9,7 @@ import type { GuestPlace } from './guests/guest-kind.ts';
 import { numberOf, textOf } from './guests/properties.ts';
 import type { Look } from './look.ts';
 import type { Marking } from './marking.ts';
-import { perform } from './perform.ts';
+import { checkedAgain, perform } from './perform.ts';
 
 /** Answers may be lost again and again. */
 const mostTries = 3;
@@ -72,7 +72,8 @@ export function createRollBack(tools: ClusterTools, parts: Parts): RollBack {
       noted = { requestId, snapshot: id, node: place.node, before };
       await note(record.instanceId, noted);
       const call = kinds[record.kind].calls(place).rollback(snapshotName(id), record.intent === 'run');
-      if ((await perform(tools, call, place, signal)) === 'done') return;
+      const checked = checkedAgain(call, () => look.config(record, signal));
+      if ((await perform(tools, checked, place, signal)) === 'done') return;
     }
     throw new DroverError('unavailable', `it could not be set back: ${mostTries} answers were lost`, {
       subject: { instance: record.instanceId, snapshot: id },

@@ -9,7 +9,7 @@ import { type FoundConfig, halfMadeError, isHalfMade, type Look } from './look.t
 import type { FindMarked } from './find-marked.ts';
 import type { Marking } from './marking.ts';
 import type { OwnGuests } from './own-guests.ts';
-import { ask, perform, type PerformEnd, settleCopies, settleTasks } from './perform.ts';
+import { ask, checkedAgain, perform, type PerformEnd, settleCopies, settleTasks } from './perform.ts';
 import type { Power } from './power.ts';
 import { diskFormatOf, storageChooser, storageKey } from './storages.ts';
 import { unlessAborted } from './unless-aborted.ts';
@@ -178,8 +178,12 @@ export function createSettle(
       if (!isAny(changes) && changes.grow.length === 0) return isChanged;
       isChanged = true;
       const ends: (PerformEnd | 'waits')[] = [await performOrWait(changing, found.place, signal)];
-      for (const { disk, sizeGib } of changes.grow)
-        ends.push(await perform(tools, kind.calls(found.place).grow(disk, sizeGib), found.place, signal));
+      for (const { disk, sizeGib } of changes.grow) {
+        const grow = checkedAgain(kind.calls(found.place).grow(disk, sizeGib), () =>
+          look.config(record, signal),
+        );
+        ends.push(await perform(tools, grow, found.place, signal));
+      }
       if (ends.every((end) => end === 'done')) return true;
       found = await look.config(record, signal);
     }

@@ -14,7 +14,7 @@ import type { Look } from './look.ts';
 import type { Marking } from './marking.ts';
 import type { Orders } from './orders.ts';
 import type { OwnGuests } from './own-guests.ts';
-import { ask, perform } from './perform.ts';
+import { ask, checkedAgain, perform } from './perform.ts';
 import { formatNote, parseNote } from './snapshot-notes.ts';
 import { createRollBack, noSuchSnapshot, snapshotName } from './roll-back.ts';
 
@@ -98,7 +98,12 @@ export function createSnapshots(
     const note = formatNote({ id, name, kind: 'manual', generation, instanceId, claims });
     const call = tools.kinds[record.kind].calls(place).takeSnapshot(snapshotName(id), note);
     try {
-      await perform(tools, call, place, signal);
+      await perform(
+        tools,
+        checkedAgain(call, () => look.config(record, signal)),
+        place,
+        signal,
+      );
     } catch (error) {
       // An answer that was lost before: it is there.
       if (!isKind(error, 'already-exists')) throw error;
@@ -115,7 +120,12 @@ export function createSnapshots(
       if ((await find(record, id, signal)) === undefined) return;
       const { place } = await look.config(record, signal);
       const call = tools.kinds[record.kind].calls(place).removeSnapshot(snapshotName(id));
-      await perform(tools, call, place, signal);
+      await perform(
+        tools,
+        checkedAgain(call, () => look.config(record, signal)),
+        place,
+        signal,
+      );
     }
     if ((await find(record, id, signal)) !== undefined)
       throw new DroverError('unavailable', `snapshot ${id} is there still`, { subject: { snapshot: id } });

@@ -12,6 +12,8 @@ export interface AgentExecTools {
   readonly clock: Clock;
   /** Where the guest is now: it may move while the command runs. */
   place(): GuestPlace;
+  /** Whether that is the guest still, once its input has been waited for. */
+  check?(signal: AbortSignal): Promise<unknown>;
   /** A name for it, for people. */
   readonly execId: string;
 }
@@ -45,6 +47,7 @@ export async function agentExec(
   async function* run(): AsyncGenerator<ExecOutput> {
     try {
       const data = await input?.whole(all);
+      if (input !== undefined) await tools.check?.(all);
       const pid = early ?? (await begin(tools, start, data, all));
       yield { kind: 'started', execId: tools.execId };
       yield* resultOf(tools, pid, all);
