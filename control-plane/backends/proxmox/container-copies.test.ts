@@ -166,6 +166,21 @@ describe.each(versions)('containers made from a template on %s', (version) => {
     expect(guestOf(world, order.instanceId).config['tags']).toContain('drover-');
   });
 
+  it('lose the protection of their template before they get data volumes', async () => {
+    await using world = await openQuickWorld({ version });
+    await makeTemplate(world);
+    const template = world.server.world.guests.get(9000);
+    if (template !== undefined) template.config['protection'] = '1';
+    const volumes = [
+      { name: 'data', mountPath: '/data', sizeMib: 1024, pool: 'local', readOnly: false, keep: false },
+    ];
+    const { instanceId } = await runGuest(world, { ...copy, volumes });
+    const { config } = guestOf(world, instanceId);
+    expect(config['protection']).toBeUndefined();
+    expect(config['mp0']).toMatch(/^local:.*mp=\/data/);
+    expect(template?.config['protection']).toBe('1');
+  });
+
   it('are made one after another, since a template is locked while it is copied', async () => {
     await using world = await openQuickWorld({ version });
     await makeTemplate(world);

@@ -177,6 +177,11 @@ export function createSettle(
       refuse(record, changes);
       if (!isAny(changes) && changes.grow.length === 0) return isChanged;
       isChanged = true;
+      if (isLifted(changes)) {
+        await perform(tools, lifting, found.place, signal);
+        found = await look.config(record, signal);
+        continue;
+      }
       const ends: (PerformEnd | 'waits')[] = [await performOrWait(changing, found.place, signal)];
       for (const { disk, sizeGib } of changes.grow) {
         const grow = checkedAgain(kind.calls(found.place).grow(disk, sizeGib), () =>
@@ -188,6 +193,13 @@ export function createSettle(
       found = await look.config(record, signal);
     }
     throw new DroverError('unavailable', `its configuration was changed ${mostRounds} times, to no end`);
+
+    /** What is protected has its disks changed in no call, not even in the one that lifts it. */
+    async function lifting() {
+      found = await look.config(record, signal);
+      const change = { set: {}, unset: ['protection'] };
+      return isLifted(changesNow()) ? kind.calls(found.place).configure(change, found.digest) : undefined;
+    }
 
     async function changing() {
       found = await look.config(record, signal);
@@ -264,5 +276,8 @@ export function createSettle(
     },
   };
 }
+
+const isLifted = ({ set, unset }: GuestChanges): boolean =>
+  unset.includes('protection') && Object.keys(set).length + unset.length > 1;
 
 const isAny = ({ set, unset }: GuestChanges): boolean => Object.keys(set).length + unset.length > 0;

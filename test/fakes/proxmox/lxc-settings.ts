@@ -2,6 +2,7 @@
 import { dropDisks, needDisks } from './guest-disks.ts';
 import { ApiFailure, refusal } from './failure.ts';
 import {
+  type ConfigChange,
   checkDigest,
   checkUnlocked,
   configAnswer,
@@ -57,12 +58,23 @@ async function changeConfig(call: Call): Promise<null> {
     const now = world.needGuest(call.node, 'lxc', guest.vmid);
     checkDigest(now, call.parameters['digest']);
     checkUnlocked(now);
+    checkProtected(now, change);
     world.writeConfig(now, world.nodes.get(call.node)?.lastPid ?? 1);
     for (const key of change.revert) now.pending.delete(key);
     for (const key of change.remove) removeOption(call, now, key);
     for (const [key, value] of change.set) await setOption(call, now, key, value);
   });
   return null;
+}
+
+/** By what it is before the call: one that lifts it may change no disk. */
+function checkProtected({ config, vmid }: Guest, { set, remove }: ConfigChange): void {
+  if (config.protection !== '1') return;
+  const gone = remove.find((key) => isLxcVolume(key) && config[key] !== undefined);
+  if (gone !== undefined) throw refusal(`can't remove CT ${vmid} drive '${gone}' - protection mode enabled`);
+  const changed = [...set.keys()].find((key) => /^(?:rootfs|mp\d+)$/.test(key));
+  if (changed !== undefined)
+    throw refusal(`can't update CT ${vmid} drive '${changed}' - protection mode enabled`);
 }
 
 function removeOption(call: Call, guest: Guest, key: string): void {
