@@ -40,14 +40,15 @@ describe('what a copy of a guest would be', () => {
 
   it('is the spec of the workload that it is, by instance, workload and number', async () => {
     await using world = await startClusterWorld();
-    const [instance] = await world.run('web');
+    const [instance] = await world.run('web', 1, 'proxmox-vm');
     const id = instance?.metadata.id ?? '';
     const { vmid = 0 } = world.store.snapshot().get('cluster-guest', id) ?? {};
     const { spec } = world.control.workload('web') ?? {};
+    const taken = 'before';
     for (const source of ['web', instance?.metadata.name ?? '', id, `lab/${vmid}`]) {
-      const plan = await planOf(world, source);
+      const plan = await planOf(world, source, 'copy', taken);
       expect(plan.spec).toMatchObject({
-        image: `proxmox:guest/${vmid}`,
+        image: `proxmox:guest/${vmid}@before`,
         resources: spec?.resources,
         command: spec?.command,
       });
@@ -56,14 +57,15 @@ describe('what a copy of a guest would be', () => {
 
   it('is refused by name where there is none', async () => {
     await using world = await startClusterWorld();
-    world.clusters
-      .addGuest({ vmid: 105, node: pve1 })
-      .obstacles.push('eth0 is on vmbr9: apply a Network first');
+    world.clusters.addGuest({ vmid: 106, node: pve1 });
+    const stuck = world.clusters.addGuest({ vmid: 105, node: pve1, status: 'stopped' });
+    stuck.obstacles.push('eth0 is on vmbr9: apply a Network first');
     world.clusters.addGuest({ vmid: 9000, node: pve1, template: true });
     await world.run('web', 2);
     await world.run('plain', 1, 'crun');
     const rows: readonly (readonly [string, object, string?, string?])[] = [
       ['lab/105', { kind: 'failed-precondition', reason: 'not-clonable' }],
+      ['lab/106', { kind: 'failed-precondition', reason: 'running', message: /a container that runs/ }],
       ['lab/9000', { kind: 'failed-precondition', message: 'lab/9000 is a template' }],
       ['lab/777', { kind: 'not-found' }],
       ['nowhere/105', { kind: 'not-found' }],

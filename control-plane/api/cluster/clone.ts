@@ -43,6 +43,16 @@ export async function planClone(
       subject: { cluster, vmid: `${vmid}` },
       nextStep: `apply a workload with "image: proxmox:template/${vmid}"`,
     });
+  if (guest.kind === 'lxc' && guest.status === 'running' && taken === '')
+    throw new DroverError(
+      'failed-precondition',
+      `${cluster}/${vmid} is a container that runs: it is cloned from a snapshot, or stopped`,
+      {
+        subject: { cluster, vmid: `${vmid}` },
+        reason: 'running',
+        nextStep: 'take a snapshot (drover snapshot create) and name it: --snapshot NAME',
+      },
+    );
   const snapshot = store.snapshot();
   const own = specOf(guest, snapshot);
   if (own === undefined && obstacles.length > 0)
@@ -68,10 +78,7 @@ export async function planClone(
   return {
     guest: guestMessage(guest, snapshot),
     document: { metadata: formatMetadata(metadata), spec: formatWorkloadSpec(copy.spec) },
-    notes: [
-      ...copy.notes,
-      ...(own === undefined ? notes.filter((note) => !/hardware address/.test(note)) : []),
-    ],
+    notes: [...copy.notes, ...(own === undefined ? notes.filter((note) => !isOfItAlone.test(note)) : [])],
   };
 }
 
@@ -106,6 +113,9 @@ function specOf({ instanceId }: ClusterGuestView, snapshot: Snapshot): WorkloadS
   if (instance === undefined) return undefined;
   return snapshot.named('workload', instance.workload, instance.metadata.project)?.spec;
 }
+
+/** What adopting it would leave, and copying does not. */
+const isOfItAlone = /hardware address|^it is called /;
 
 interface Copy {
   readonly spec: WorkloadSpec;
