@@ -38,21 +38,7 @@ export async function planClone(
   const { cluster, vmid } = sourceOf(before, request.source, project);
   checkNotRemoving(findCluster(before, cluster));
   const { guest, spec, notes, obstacles } = await clusters.inspectGuest(cluster, vmid, signal);
-  if (guest.template)
-    throw new DroverError('failed-precondition', `${cluster}/${vmid} is a template`, {
-      subject: { cluster, vmid: `${vmid}` },
-      nextStep: `apply a workload with "image: proxmox:template/${vmid}"`,
-    });
-  if (guest.kind === 'lxc' && guest.status === 'running' && taken === '')
-    throw new DroverError(
-      'failed-precondition',
-      `${cluster}/${vmid} is a container that runs: it is cloned from a snapshot, or stopped`,
-      {
-        subject: { cluster, vmid: `${vmid}` },
-        reason: 'running',
-        nextStep: 'take a snapshot (drover snapshot create) and name it: --snapshot NAME',
-      },
-    );
+  refuseAsSource(guest, taken);
   const snapshot = store.snapshot();
   const own = specOf(guest, snapshot);
   if (own === undefined && obstacles.length > 0)
@@ -80,6 +66,24 @@ export async function planClone(
     document: { metadata: formatMetadata(metadata), spec: formatWorkloadSpec(copy.spec) },
     notes: [...copy.notes, ...(own === undefined ? notes.filter((note) => !isOfItAlone.test(note)) : [])],
   };
+}
+
+function refuseAsSource({ cluster, vmid, ...guest }: ClusterGuestView, taken: string): void {
+  if (guest.template)
+    throw new DroverError('failed-precondition', `${cluster}/${vmid} is a template`, {
+      subject: { cluster, vmid: `${vmid}` },
+      nextStep: `apply a workload with "image: proxmox:template/${vmid}"`,
+    });
+  if (guest.kind === 'lxc' && guest.status === 'running' && taken === '')
+    throw new DroverError(
+      'failed-precondition',
+      `${cluster}/${vmid} is a container that runs: it is cloned from a snapshot, or stopped`,
+      {
+        subject: { cluster, vmid: `${vmid}` },
+        reason: 'running',
+        nextStep: 'take a snapshot (drover snapshot create) and name it: --snapshot NAME',
+      },
+    );
 }
 
 /** "lab/105", an instance, or a workload of one. */
