@@ -139,12 +139,6 @@ const ending = ({ spec }: PortabilityInput): Finding[] => [
 
 function access({ to }: PortabilityInput): Finding {
   const all = 'exec, logs, console, kill and pause';
-  return isOfCluster(to)
-    ? changes(
-        'access',
-        all,
-        'the console that the cluster hands out; kill with TERM and KILL',
-        'log in by SSH',
-      )
-    : changes('access', 'the console that the cluster hands out', all);
+  const some = 'the console; kill with TERM, KILL and INT';
+  return isOfCluster(to) ? changes('access', all, some, 'log in by SSH') : changes('access', some, all);
 }

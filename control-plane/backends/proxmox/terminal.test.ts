@@ -4,7 +4,9 @@ import { describe, expect, it } from 'vitest';
 import type { InstanceSpec } from '#shared/model.ts';
 import type { ExecOutput } from '#shared/streams.ts';
 import { plainVmOptions } from '#shared/wire/vm-options.ts';
+import { documentedToken } from '../../../test/documented-token.ts';
 import { halt } from '../../../test/fakes/proxmox/guest-life.ts';
+import type { ProxmoxServer } from '../../../test/fakes/proxmox-server.ts';
 import { terminalsOf } from '../../../test/fakes/proxmox/terminals.ts';
 import {
   container,
@@ -176,6 +178,26 @@ describe.each(kinds)('a terminal, $kind', ({ spec }) => {
     const channel = await openIt(world, order);
     await reader(channel).shows('login: ');
     channel.close();
+  });
+});
+
+describe.each(['8.4.21', '9.2.11'] as const)('a terminal on %s', (version) => {
+  it.each([
+    { by: 'the documented token', reachedBy: ({ world }: ProxmoxServer) => documentedToken(world) },
+    {
+      by: 'a password',
+      reachedBy: ({ user, password }: ProxmoxServer) =>
+        ({ credential: { kind: 'password', user, password } }) as const,
+    },
+  ])('is opened with $by', async ({ reachedBy }) => {
+    await using world = await openQuickWorld({ version, reachedBy });
+    for (const spec of [{ ...container, rootPool: 'btr' }, serial]) {
+      const order = await runGuest(world, spec);
+      const channel = await openIt(world, order);
+      const { shows } = reader(channel);
+      await shows('login: ');
+      channel.close();
+    }
   });
 });
 

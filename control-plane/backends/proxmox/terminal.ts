@@ -141,6 +141,7 @@ async function greeted(received: AsyncIterator<Uint8Array>): Promise<Uint8Array>
   if (bytes.subarray(0, greeting.length).equals(greeting)) return bytes.subarray(greeting.length);
   throw new DroverError('unavailable', 'the cluster closed the terminal before it was open', {
     reason: 'connection',
+    nextStep: 'look at it on the cluster itself: drover console --url',
   });
 }
 
