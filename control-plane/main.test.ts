@@ -23,7 +23,7 @@ async function withStateDir(body: (stateDir: string) => Promise<void>): Promise<
   }
 }
 
-const start = (stateDir: string): Promise<ControlPlane> => {
+const start = (stateDir: string, ...flags: readonly string[]): Promise<ControlPlane> => {
   const config = parseConfig([
     '--state-dir',
     stateDir,
@@ -31,20 +31,21 @@ const start = (stateDir: string): Promise<ControlPlane> => {
     '127.0.0.1:0',
     '--advertise',
     'localhost',
+    ...flags,
   ]);
   if (config === 'help') throw new Error('no help was asked for');
   return startControlPlane(config, world);
 };
 
-async function fleetIdOf(stateDir: string, { address }: ControlPlane): Promise<string> {
+async function fleetOf(stateDir: string, { address }: ControlPlane) {
   const context = parse(await readFile(path.join(stateDir, 'admin.yaml'), 'utf8')) as Record<string, string>;
   const pem = (name: string): Buffer => Buffer.from(context[name] ?? '');
   const secure = credentials.createSsl(pem('ca'), pem('key'), pem('certificate'));
   const client = createClient(FleetServiceService, address.replace('127.0.0.1', 'localhost'), secure);
   try {
-    const { fleetId, caller } = await client.getFleet({}, { deadlineMs: 5000 });
+    const { fleetId, fleetEpoch, caller } = await client.getFleet({}, { deadlineMs: 5000 });
     expect(caller).toBe('admin/root');
-    return fleetId;
+    return { fleetId, fleetEpoch };
   } finally {
     client.close();
   }
@@ -56,15 +57,19 @@ describe('a control plane', () => {
     () =>
       withStateDir(async (stateDir) => {
         const first = await start(stateDir);
-        const fleetId = await fleetIdOf(stateDir, first);
+        const { fleetId, fleetEpoch } = await fleetOf(stateDir, first);
+        expect(fleetEpoch).toBe(1n);
         await expect(start(stateDir)).rejects.toThrow(/in use by another control plane/);
         expect((await stat(path.join(stateDir, 'admin.yaml'))).mode & 0o777).toBe(0o600);
         expect((await stat(path.join(stateDir, 'ca', 'ca-key.pem'))).mode & 0o777).toBe(0o600);
         expect((await stat(stateDir)).mode & 0o777).toBe(0o700);
         await first.close();
         const again = await start(stateDir);
-        expect(await fleetIdOf(stateDir, again)).toBe(fleetId);
+        expect(await fleetOf(stateDir, again)).toEqual({ fleetId, fleetEpoch });
         await again.close();
+        const restored = await start(stateDir, '--fleet-epoch', '3');
+        expect(await fleetOf(stateDir, restored)).toEqual({ fleetId, fleetEpoch: 3n });
+        await restored.close();
       }),
     20_000,
   );
@@ -77,6 +82,8 @@ describe('its flags', () => {
     [['--listen', '127.0.0.1:70000'], /--listen needs HOST:PORT/],
     [['--state-dir', 'relative'], /--state-dir needs an absolute path/],
     [['--log-level', 'loud'], /--log-level needs debug, info/],
+    [['--fleet-epoch', '0'], /--fleet-epoch needs a whole number above zero/],
+    [['--fleet-epoch', 'two'], /--fleet-epoch needs a whole number above zero/],
     [['--nothing'], /Unknown option/],
   ])('%j is refused', (argv, message) => {
     expect(() => parseConfig(argv)).toThrow(message);
