@@ -113,7 +113,10 @@ export function patchGuest(
   tx: Transaction,
   instanceId: InstanceId,
   patch: Partial<
-    Pick<ClusterGuest, 'vmid' | 'node' | 'made' | 'appliedGeneration' | 'copies' | 'rollBack' | 'source'>
+    Pick<
+      ClusterGuest,
+      'vmid' | 'node' | 'made' | 'appliedGeneration' | 'copies' | 'rollBack' | 'source' | 'configuredFor'
+    >
   >,
   nowMs: number,
 ): ClusterGuest | undefined {

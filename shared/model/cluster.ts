@@ -66,6 +66,8 @@ export interface ClusterGuest {
   readonly appliedGeneration?: number;
   /** Guests that bear its mark and were there beside it: not ours, also once it is gone. Left out: none. */
   readonly copies?: readonly number[];
+  /** The generation that its configuration was last changed for: what waits then is for us to restart. */
+  readonly configuredFor?: number;
   /** The last step back to a snapshot, noted before it was asked for. Left out: none. */
   readonly rollBack?: GuestRollBack;
 }

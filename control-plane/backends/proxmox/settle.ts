@@ -165,6 +165,11 @@ export function createSettle(
     return result ?? record;
   }
 
+  /** What keeps it from being started anew, or ends us, may come before that is done. */
+  async function noteChange({ instanceId, generation }: ClusterGuest): Promise<void> {
+    await store.transact((tx) => patchGuest(tx, instanceId, { configuredFor: generation }, clock.nowMs()));
+  }
+
   /** Whether anything was changed. A configuration that another writer changed meanwhile is read anew. */
   async function configure(record: ClusterGuest, spec: InstanceSpec, signal: AbortSignal): Promise<boolean> {
     const kind = kinds[record.kind];
@@ -176,6 +181,7 @@ export function createSettle(
       const changes = changesNow();
       refuse(record, changes);
       if (!isAny(changes) && changes.grow.length === 0) return isChanged;
+      if (!isChanged) await noteChange(record);
       isChanged = true;
       if (isLifted(changes)) {
         await perform(tools, lifting, found.place, signal);
@@ -262,7 +268,7 @@ export function createSettle(
       if (spec === undefined) throw new DroverError('internal', `${instanceId} has no spec`);
       const record = first.made === true ? first : await makeWhileWanted(first, spec, signal);
       await look.status(record, signal);
-      const isChanged = await configure(record, spec, signal);
+      const isChanged = (await configure(record, spec, signal)) || first.configuredFor === generation;
       const found = await look.config(record, signal);
       const isUp = own.of(instanceId).sight.status !== 'stopped';
       if (isChanged && isUp && (await isPending(record, found.place, signal)))

@@ -132,6 +132,28 @@ describe.each(versions)('virtual machines on %s', (version) => {
     expect(state).toMatchObject({ limits: { memoryMib: 512, cpuMillicores: 1100, diskMib: 4096 } });
   });
 
+  it('are started anew for what waits, though that failed at first', async () => {
+    await using world = await openQuickWorld({ version });
+    placeFile(world.server.world, 'pve1', 'shared', noble);
+    const { id, guest, change } = await make(world);
+    const { pid } = guest;
+    for (const what of ['shutdown', 'stop'])
+      world.server.faults.failNext(`POST /nodes/{node}/qemu/{vmid}/status/${what}`, {
+        status: 500,
+        message: 'it is not to be',
+      });
+    await change(2, { resources: { cpuMillicores: 1100, memoryMib: 512, diskMib: 0, pids: 4096 } });
+    const isTold = () => {
+      const now = world.state(id);
+      return typeof now === 'object' && now.message === 'it is not to be';
+    };
+    await until(isTold, { what: 'a failure' });
+    const isApplied = () => world.store.snapshot().get('cluster-guest', id)?.appliedGeneration === 2;
+    await until(isApplied, { what: 'generation 2', deadlineMs: 20_000 });
+    expect(guest.pid).not.toBe(pid);
+    expect(guest.pending.size).toBe(0);
+  });
+
   it('are told by cloud-init at their next start, and given other disk options by one', async () => {
     await using world = await open(version);
     const vm = { ...plainVmOptions, cloudInit: { user: 'admin', sshKeys: [] } };
