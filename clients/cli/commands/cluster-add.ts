@@ -21,7 +21,7 @@ const access: readonly OptionSpec[] = [
   { flags: '--endpoint <host:port>', help: 'address of a node; the others are learned from it', many: true },
   {
     flags: '--token-id <id>',
-    help: 'API token: "drover@pve!fleet"; its secret is read, never typed as an option',
+    help: "API token: 'drover@pve!fleet'; its secret is read, never typed as an option",
   },
   { flags: '--token-file <path>', help: 'file with the secret of the token; "-" is standard input' },
   { flags: '--user <user>', help: 'instead of a token: "drover@pve"' },
@@ -37,8 +37,8 @@ export const clusterAdd = command({
   arguments: [{ name: '<cluster>', help: 'what it is to be called; its nodes are named after it' }],
   options: access,
   examples: [
-    'cluster add lab --endpoint 10.0.0.11 --token-id drover@pve!fleet --ca pve-root-ca.pem',
-    'cluster add lab --endpoint 10.0.0.11:8006 --token-id drover@pve!fleet --token-file - < secret',
+    "cluster add lab --endpoint 10.0.0.11 --token-id 'drover@pve!fleet' --ca pve-root-ca.pem",
+    "cluster add lab --endpoint 10.0.0.11:8006 --token-id 'drover@pve!fleet' --token-file - < secret",
     'cluster add lab --endpoint pve1 --user drover@pve --password-file password --fingerprint AB:CD:…',
   ],
   async run({ args: [name = ''], options }, context) {
@@ -79,7 +79,7 @@ export const clusterUpdate = command({
     },
   ],
   examples: [
-    'cluster update lab --token-id drover@pve!second --token-file secret',
+    "cluster update lab --token-id 'drover@pve!second' --token-file secret",
     'cluster update lab --fingerprint AB:CD:… --fingerprint EF:01:…',
     'cluster update lab --new-certificate',
   ],
