@@ -27,6 +27,7 @@ export function rolloutWorld(view: View, snapshot: Snapshot, nowMs: number): Rol
       volumesOfWorkload(snapshot, workload, metadata.project).find(
         ({ instanceId }) => instanceId === metadata.id,
       )?.slot,
+    isAdopted: ({ metadata }) => snapshot.get('cluster-guest', metadata.id)?.adopted === true,
     obstacle: (instance, change) =>
       change.kind === 'update'
         ? obstacleToUpdate(instance, change, view, snapshot)

@@ -26,6 +26,8 @@ export interface RolloutWorld {
   skewMs?(instance: Instance): number;
   /** The slot of its data volumes; undefined: it has none. */
   slotOf?(instance: Instance): number | undefined;
+  /** Its guest was there before Drover. Left out: it was not. */
+  isAdopted?(instance: Instance): boolean;
   /**
    * Why its node cannot take the update, or nothing could take the place of what is replaced, for people.
    * Undefined, or left out: it can be done.
@@ -39,7 +41,7 @@ type Way =
   | { readonly kind: 'blocked'; readonly because: string };
 
 /** Its image is the guest itself: what takes its place would have nothing to be made from. */
-export const isOneOfAKind = ({ spec }: Instance): boolean => spec.image.startsWith('proxmox:guest/');
+const isOneOfAKind = ({ spec }: Instance): boolean => spec.image.startsWith('proxmox:guest/');
 
 /** How an old copy becomes what is wanted. */
 function wayOf(instance: Instance, { spec }: Workload, template: InstanceTemplate, world: RolloutWorld): Way {

@@ -474,6 +474,19 @@ describe('rollout, where the world is in the way', () => {
   });
 });
 
+describe('rollout, where one copy was adopted', () => {
+  it('takes every other first, whatever becomes of that one', () => {
+    const isAdopted = ({ metadata }: Instance): boolean => metadata.id === good(1).metadata.id;
+    const instances = [crashing(1), good(2), good(3)];
+    const decide = (replicas: number) =>
+      told(rollout(scaledTo(replicas), instances, { ...world, isAdopted }));
+    expect(decide(1)).toEqual(['retire 3', 'retire 2']);
+    expect(decide(0)).toEqual(['retire 3', 'retire 2', 'retire 1']);
+    // Without that it is the first to go.
+    expect(told(rollout(scaledTo(2), instances, world))).toEqual(['retire 1']);
+  });
+});
+
 describe('nextRolloutInMs', () => {
   it('tells when the first young copy is ready', () => {
     expect(nextRolloutInMs(workload, [good(1), young(2)], world)).toBe(600);

@@ -6,7 +6,7 @@ import {
   isOutdated,
   type SpecChange,
 } from '../store/instance-template.ts';
-import { isOneOfAKind, nextChange, type RolloutWorld } from './copy-change.ts';
+import { nextChange, type RolloutWorld } from './copy-change.ts';
 
 export type { CopyChange, RolloutWorld } from './copy-change.ts';
 
@@ -173,13 +173,11 @@ function shrink(
   // The highest slots go first: those below the number of replicas keep their volumes in use.
   const hasSlots = workload.spec.volumes.length > 0;
   const slot = (instance: Instance): number => (hasSlots ? (world.slotOf?.(instance) ?? -1) : -1);
+  const isAdopted = (instance: Instance): number => Number(world.isAdopted?.(instance) ?? false);
   const isPlaced = ({ node }: Instance): number => Number(node !== undefined);
-  // What was adopted goes last of all: there is nothing that another could be made from.
+  // What was adopted goes last of all: its data is not ours.
   const byTurn = (a: Instance, b: Instance): number =>
-    Number(isOneOfAKind(a)) - Number(isOneOfAKind(b)) ||
-    isPlaced(a) - isPlaced(b) ||
-    slot(b) - slot(a) ||
-    rank(a) - rank(b);
+    isAdopted(a) - isAdopted(b) || isPlaced(a) - isPlaced(b) || slot(b) - slot(a) || rank(a) - rank(b);
   return alive
     .toSorted((a, b) => byTurn(a, b) || (a.metadata.id < b.metadata.id ? 1 : -1))
     .slice(0, excess)

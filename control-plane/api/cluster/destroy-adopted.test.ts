@@ -127,7 +127,7 @@ describe('a guest that was adopted', () => {
     );
     expect(plan.workloads[0]?.steps.at(-1)).toMatchObject({
       kind: 'update',
-      detail: 'stays as it is: it was adopted, and nothing could make another one of it',
+      detail: 'stays as it is: its image is a guest, and nothing could make another one like it',
     });
   });
 });
