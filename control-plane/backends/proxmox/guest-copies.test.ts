@@ -5,6 +5,7 @@ import { systemClock } from '#shared/clock.ts';
 import { createLog } from '#shared/log.ts';
 import type { InstanceId, InstanceSpec, SnapshotId } from '#shared/model.ts';
 import { systemRandom } from '#shared/random.ts';
+import { plainClusterOptions } from '#shared/wire/cluster-options.ts';
 import { createQuickClock } from '../../../test/fakes/quick-clock.ts';
 import { createSeededRandom } from '../../../test/fakes/random.ts';
 import type { Guest } from '../../../test/fakes/proxmox/world.ts';
@@ -201,6 +202,56 @@ describe.each(versions)('copies of guests on %s', (version) => {
     },
     30_000,
   );
+
+  it('are not taken for their source where that goes while they are made', async () => {
+    await using world = await openQuickWorld({ version, pace: 30 });
+    const first = await runGuest(world, { ...container, rootPool: '' });
+    await world.backend.stopInstance({ ...first, generation: 2 }, 0, signal);
+    const vmid = vmidOf(world, first.instanceId);
+    const second = world.order('pve1');
+    await world.backend.ensureInstance(second, { ...copyOf(container, vmid), rootPool: '' }, signal);
+    const { guests } = world.server.world;
+    await until(() => guests.size === 2, { what: 'the copy is begun' });
+    const copy = vmidOf(world, second.instanceId);
+    expect(guests.get(copy)?.config['tags']).toBe(tagOf(first.instanceId));
+    const polls = (): number => world.server.requests.list().filter((each) => /resources/.test(each)).length;
+    const before = polls();
+    await until(() => polls() > before + 2, { what: 'the list is read while both bear one tag' });
+    expect(record(world, first.instanceId)?.copies ?? []).toEqual([]);
+    await world.backend.close();
+    guests.delete(vmid);
+    const backend = await startAnew(world);
+    try {
+      await until(() => record(world, second.instanceId)?.appliedGeneration === 1, { what: 'as wanted' });
+      expect(record(world, first.instanceId)).toMatchObject({ vmid });
+      expect(guests.get(copy)?.config['tags']).toBe(tagOf(second.instanceId));
+    } finally {
+      await backend.close();
+    }
+  }, 30_000);
+
+  it('of a template of machines share its disk where cluster.clone says so', async () => {
+    await using world = await openQuickWorld({ version });
+    const place = { node: 'pve1', vmid: 9000 };
+    const disk = { scsi0: 'local:1,format=qcow2' };
+    await act(world, (api) =>
+      api.call('POST /nodes/{node}/qemu', { ...place, name: 'base', ...disk }, { signal }),
+    );
+    await act(world, (api) => api.call('POST /nodes/{node}/qemu/{vmid}/template', place, { signal }));
+    world.server.world.broadcasts.tell();
+    await until(() => world.backend.guests('lab').some(({ template }) => template), { what: 'a template' });
+    const cluster = { ...plainClusterOptions, clone: 'linked' as const };
+    const resources = { ...machine.resources, diskMib: 1024 };
+    const spec = { ...machine, image: 'proxmox:template/9000', rootPool: '', cluster, resources };
+    const { instanceId } = await runGuest(world, spec);
+    const volid = guestOf(world, instanceId).config['scsi0']?.split(',')[0] ?? '';
+    expect(world.server.world.storages.find(volid, 'pve1')?.parent).toMatch(/^local:9000\//);
+    await toldOf(
+      world,
+      { ...spec, rootPool: 'shared' },
+      /where its template is, on local, and root\.pool says/,
+    );
+  });
 
   it.each(kinds)(
     '$kind leave nothing where they are removed after such a start',
