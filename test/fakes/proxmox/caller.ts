@@ -10,3 +10,7 @@ export interface Caller {
 
 /** root@pam with a ticket: HA and the node itself act as this. */
 export const rootCaller: Caller = { user: 'root@pam', authId: 'root@pam' };
+
+/** A token has its own tasks alone; its user has those too. */
+export const owns = (caller: Caller, task: { readonly caller: Caller }): boolean =>
+  task.caller.authId === caller.authId || task.caller.user === caller.authId;

@@ -1,4 +1,5 @@
 /** What concerns the whole cluster: version, status, resources, options, log, next id. */
+import { owns } from './caller.ts';
 import { parameterFailure } from './failure.ts';
 import { seenOnline } from './node-model.ts';
 import { resourceRows } from './resource-rows.ts';
@@ -103,9 +104,7 @@ function readLog({ world, parameters, caller, may }: Call): Row[] {
 /** The last of every node, at most 25 of each; the rows are text where the saved list has text. */
 function recentTasks({ world, caller, may }: Call): Row[] {
   const all = [...world.nodes.keys()].flatMap((node) => world.tasks.list(node).slice(0, 25));
-  const visible = all.filter(
-    (task) => task.caller.user === caller.user || may(`/nodes/${task.node}`, 'Sys.Audit'),
-  );
+  const visible = all.filter((task) => owns(caller, task) || may(`/nodes/${task.node}`, 'Sys.Audit'));
   visible.sort((a, b) => b.startTime - a.startTime);
   return visible.map((task) => {
     const { pid, pstart: _pstart, ...row } = endedRow(task);

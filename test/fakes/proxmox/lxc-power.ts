@@ -1,4 +1,5 @@
 /** Start, stop, shutdown, reboot, suspend and resume of containers. */
+import { owns } from './caller.ts';
 import { refusal } from './failure.ts';
 import {
   applyPending,
@@ -121,12 +122,14 @@ function stopContainer(call: Call): string {
   });
 }
 
-/** Gives the UPIDs of those that were running. */
+/** Those of the caller; gives the UPIDs of those that were running. */
 export function abortShutdowns(call: Call, guest: Guest): string[] {
   const type = guest.kind === 'lxc' ? 'vzshutdown' : 'qmshutdown';
+  const mayAll = call.may(`/nodes/${call.node}`, 'Sys.Modify');
   const running = call.world.tasks
     .list(call.node)
-    .filter((task) => task.type === type && task.id === String(guest.vmid) && task.exitStatus === undefined);
+    .filter((task) => task.type === type && task.id === String(guest.vmid) && task.exitStatus === undefined)
+    .filter((task) => mayAll || owns(call.caller, task));
   for (const task of running) call.world.tasks.abort(task);
   return running.map(({ upid }) => upid);
 }

@@ -1,4 +1,5 @@
 /** Tasks of a node: lists, state, log, abort. */
+import { owns } from './caller.ts';
 import { parameterFailure, refusal } from './failure.ts';
 import { permissionFailure } from './permission.ts';
 import { Answer, TextAnswer } from './route.ts';
@@ -25,7 +26,7 @@ function findTask({ world, node, parameters }: Call): Task {
 }
 
 function mayRead({ caller, may, node }: Call, task: Task): boolean {
-  return task.caller.user === caller.user || may(`/nodes/${node}`, 'Sys.Audit');
+  return owns(caller, task) || may(`/nodes/${node}`, 'Sys.Audit');
 }
 
 function needRead(call: Call, task: Task): void {
@@ -134,7 +135,7 @@ function readLog(call: Call): unknown {
 
 async function abortTask(call: Call): Promise<null> {
   const task = findTask(call);
-  if (task.caller.user !== call.caller.user) call.require(`/nodes/${call.node}`, 'Sys.Modify');
+  if (!owns(call.caller, task)) call.require(`/nodes/${call.node}`, 'Sys.Modify');
   if (task.exitStatus === undefined) call.world.tasks.abort(task);
   return null;
 }
