@@ -195,7 +195,7 @@ export function createSettle(
         );
         ends.push(await perform(tools, grow, found.place, signal));
       }
-      if (ends.every((end) => end === 'done')) return true;
+      if (ends.every((end) => end === 'done') && changes.again !== true) return true;
       found = await look.config(record, signal);
     }
     throw new DroverError('unavailable', `its configuration was changed ${mostRounds} times, to no end`);

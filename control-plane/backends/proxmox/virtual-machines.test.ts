@@ -7,7 +7,9 @@ import type { ExecStart } from '#shared/streams.ts';
 import { emptyAssignment } from '#shared/wire/network.ts';
 import { plainVmOptions } from '#shared/wire/vm-options.ts';
 import { newSpec } from '../../../test/conformance/backend.ts';
+import { newCloudInit } from '../../../test/fakes/proxmox/qemu-disks.ts';
 import { placeFile } from '../../../test/fakes/proxmox/storage-paths.ts';
+import type { Guest } from '../../../test/fakes/proxmox/world.ts';
 import { openProxmoxWorld, openQuickWorld, type ProxmoxWorld, specOf } from '../../../test/proxmox-world.ts';
 import { until } from '../../../test/until.ts';
 import { openClusterApi } from './api.ts';
@@ -262,6 +264,17 @@ describe.each(versions)('virtual machines on %s', (version) => {
       expect((guest.config['scsi0'] ?? '').includes('base-9000')).toBe(clone === 'linked');
       expect(guest.config['tags']).toContain('drover-');
     }
+  });
+
+  it('are copies of a protected template, without what they are not to have', async () => {
+    await using world = await open(version);
+    await makeTemplate(world);
+    const template = world.server.world.guests.get(9000);
+    const drive = newCloudInit(world.server.world, template as Guest, 'shared');
+    Object.assign(template?.config ?? {}, { protection: '1', ide2: `${drive.volid},media=cdrom` });
+    const { guest } = await make(world, { image: 'proxmox:template/debian-12', rootPool: '' });
+    expect(guest.config).not.toHaveProperty('protection');
+    expect(guest.config).not.toHaveProperty('ide2');
   });
 
   it('are copied once, also where the answer to it is lost while the copy is under way', async () => {

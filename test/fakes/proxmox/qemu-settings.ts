@@ -77,9 +77,16 @@ function changeInTask(call: Call): string {
 async function apply(call: Call, guest: Guest, change: ConfigChange, control?: TaskControl): Promise<void> {
   for (const key of change.revert) guest.pending.delete(key);
   const problems: Record<string, string> = {};
+  if (guest.config.protection === '1') refuseProtected(change.remove);
   for (const key of change.remove) await removeOption(call, guest, key, problems);
   for (const [key, value] of change.set) await setOption({ call, guest, control, problems }, key, value);
   if (Object.keys(problems).length > 0) throw parameterFailure(problems);
+}
+
+/** Also where the protection is to go with it. */
+function refuseProtected(keys: readonly string[]): void {
+  const drive = keys.find((key) => isDrive(key) || key.startsWith('unused'));
+  if (drive !== undefined) throw refusal(`can't remove drive '${drive}' - protection mode enabled`);
 }
 
 /** A system that is not there does not let go of a device: six virtual seconds, then it is told. */

@@ -73,6 +73,8 @@ export interface GuestChanges {
   readonly set: Readonly<Record<string, unknown>>;
   /** Keys that go. */
   readonly unset: readonly string[];
+  /** There is more, which the cluster takes only once this is done. */
+  readonly again?: true;
   /** Disks that grow, by their key, to a size. */
   readonly grow: readonly { readonly disk: string; readonly sizeGib: number }[];
   /** What no guest that is there can be changed to, a sentence each. Where there is one, nothing is done. */

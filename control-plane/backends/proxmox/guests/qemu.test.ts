@@ -311,6 +311,12 @@ describe('a virtual machine of a cluster', () => {
       },
     },
     {
+      name: 'a drive of what is protected: first the protection',
+      spec: {},
+      config: { protection: 1, ide2: 'local:7200/vm-7200-cloudinit.qcow2,media=cdrom' },
+      changes: { unset: ['protection'], again: true },
+    },
+    {
       name: 'a version of its machine, which Windows is kept to',
       spec: { vm: { ...plainVmOptions, osType: 'win11', machine: 'q35' } },
       config: { ostype: 'win11', machine: 'pc-q35-9.2+pve1' },

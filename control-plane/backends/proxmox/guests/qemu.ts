@@ -200,9 +200,13 @@ function changes(spec: InstanceSpec, config: Configuration, context: SpecContext
     cloudInitChanges(spec, config, context),
     vmInterfaceChanges(config, spec.assigned.attachments, cloudInit !== undefined),
   ];
+  const gone = parts.flatMap(({ unset }) => unset);
+  // What protects it from losing a drive has to be gone before.
+  const later = gone.includes('protection') ? gone.filter(isDriveKey) : [];
   return {
     set: Object.assign({}, ...parts.map(({ set }) => set)) as Record<string, unknown>,
-    unset: parts.flatMap(({ unset }) => unset),
+    unset: gone.filter((key) => !later.includes(key)),
+    ...(later.length > 0 && { again: true }),
     grow: diskGrowth(spec, config),
     refused: [
       ...diskRefusals(spec, config, context),
@@ -210,6 +214,8 @@ function changes(spec: InstanceSpec, config: Configuration, context: SpecContext
     ],
   };
 }
+
+const isDriveKey = (key: string): boolean => /^(?:ide|sata|scsi|virtio)\d+$/.test(key);
 
 /** What firmware keeps stays where it is not needed any more. */
 function firmwareChanges(spec: InstanceSpec, config: Configuration, context: SpecContext): Change {
