@@ -1,11 +1,5 @@
 import { DroverError, isKind } from '#shared/errors.ts';
-import type {
-  ClusterGuest,
-  InstanceState,
-  Snapshot,
-  SnapshotId,
-  VolumeId,
-} from '#shared/model.ts';
+import type { ClusterGuest, InstanceState, Snapshot, SnapshotId, VolumeId } from '#shared/model.ts';
 import type { OrderHead } from '../backend.ts';
 import { type Row, rowsOf } from './answer-rows.ts';
 import type { ClusterTools } from './cluster-memory.ts';
