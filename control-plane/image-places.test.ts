@@ -40,6 +40,14 @@ describe('where an image can be had', () => {
       'storage local of a',
     ],
     ['its name counts without a digest', file, [[], [other, file]], ['b'], 'storage local of b'],
+    ['a guest is where it can be copied', `proxmox:guest/105@${one}`, [[], [one]], ['b'], 'b'],
+    [
+      'its snapshot is another image',
+      `proxmox:guest/105@before@${unknown}`,
+      [['proxmox:guest/105'], ['proxmox:guest/105@before']],
+      ['b'],
+      'b',
+    ],
     [
       'of many some are told',
       `${template}@${one}`,
@@ -55,7 +63,7 @@ describe('where an image can be had', () => {
     ['is brought from the web', `https://images.example.test/a.qcow2@${one}`, [[one], []]],
     ['is brought from a registry', `docker.io/library/nginx@${one}`, [[one], []]],
     ['is on no node that tells of it: it may have come just now', `${file}@${one}`, [[other, file], []]],
-    ['is the guest itself', `proxmox:guest/105@${one}`, [[one], []]],
+    ['is a guest that no node tells of', `proxmox:guest/105@${one}`, [[other], []]],
   ])('is everywhere where it %s', (_title, image, images) => {
     expect(whereOf(image, nodes(...images))).toBeUndefined();
   });

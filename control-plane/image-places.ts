@@ -2,13 +2,14 @@ import type { Demand, NodeView } from './scheduler/plugin.ts';
 
 const nodesTold = 5;
 
-/** What stands for a digest in a plan, before anybody was asked. */
-const isDigest = (text: string): boolean => /^sha256:[0-9a-f]{64}$/.test(text) && !/^sha256:0+$/.test(text);
+/** All zeros stand for a digest in a plan, before anybody was asked. */
+const unknownDigest = /^sha256:0+$/;
 
-/** Whether a node has an image that nobody brings there: a file on a storage, or a template. */
+/** Whether a node has an image that nobody brings there: a file on a storage, a template, another guest. */
 export function hasImage({ images }: Pick<NodeView, 'images'>, image: string): boolean {
-  const [reference = '', digest = ''] = image.split('@');
-  return images.has(isDigest(digest) ? digest : reference);
+  // A guest's snapshot stands behind an "@" as well.
+  const [, reference = image, digest = ''] = /^(.*)@(sha256:[0-9a-f]{64})$/.exec(image) ?? [];
+  return images.has(digest === '' || unknownDigest.test(digest) ? reference : digest);
 }
 
 /**
@@ -31,7 +32,7 @@ export function withImagePlaces(demand: Demand, nodes: readonly NodeView[]): Dem
 
 /** "storage local of ". Undefined: it is brought wherever it is wanted. */
 function placeOf(image: string): string | undefined {
-  if (image.startsWith('proxmox:template/')) return '';
+  if (/^proxmox:(?:template|guest)\//.test(image)) return '';
   const storage = /^proxmox:([^:/]+):(?:vztmpl|import|iso)\//.exec(image)?.[1];
   return storage === undefined ? undefined : `storage ${storage} of `;
 }

@@ -6,6 +6,7 @@ import { createLog } from '#shared/log.ts';
 import type { InstanceId, InstanceSpec, SnapshotId } from '#shared/model.ts';
 import { systemRandom } from '#shared/random.ts';
 import { plainClusterOptions } from '#shared/wire/cluster-options.ts';
+import { workloadRecord } from '../../../test/fakes/records.ts';
 import { createQuickClock } from '../../../test/fakes/quick-clock.ts';
 import { createSeededRandom } from '../../../test/fakes/random.ts';
 import type { Guest } from '../../../test/fakes/proxmox/world.ts';
@@ -317,4 +318,42 @@ describe.each(versions)('copies of guests on %s', (version) => {
     },
     30_000,
   );
+});
+
+it('are told where they can be copied, as far as specs name them, and what is adopted is not', async () => {
+  await using world = await openQuickWorld();
+  const local = await runGuest(world, { ...container, rootPool: 'local' });
+  const shared = await runGuest(world, { ...container, rootPool: 'shared' }, 'pve2');
+  const [localVmid, sharedVmid] = [local, shared].map(({ instanceId }) => vmidOf(world, instanceId));
+  const name = async (called: string, image: string) => {
+    const record = workloadRecord();
+    const metadata = { ...record.metadata, id: randomUUIDv7(), name: called };
+    await world.store.transact((tx) =>
+      tx.put('workload', metadata.id, { ...record, metadata, spec: { ...record.spec, image } }),
+    );
+  };
+  const on = async (node: string) =>
+    (await Array.fromAsync(world.backend.listImages(world.node(node), signal)))
+      .flatMap(({ references }) => references)
+      .filter((each) => each.startsWith('proxmox:guest/'))
+      .toSorted();
+  await until(() => world.backend.guests('lab').length === 2, { what: 'both are listed' });
+  expect(await on('pve1')).toEqual([]);
+  await name('one', `proxmox:guest/${localVmid}`);
+  await name('two', `proxmox:guest/${sharedVmid}@before@sha256:${'a'.repeat(64)}`);
+  await name('odd', 'proxmox:guest/none');
+  const both = [`proxmox:guest/${localVmid}`, `proxmox:guest/${sharedVmid}@before`].toSorted();
+  await until(async () => (await on('pve1')).length === 2, { what: 'both are told', deadlineMs: 20_000 });
+  expect(await on('pve1')).toEqual(both);
+  expect(await on('pve3')).toEqual([`proxmox:guest/${sharedVmid}@before`]);
+  await world.store.transact((tx) =>
+    tx.put('cluster-guest', local.instanceId, {
+      ...tx.get('cluster-guest', local.instanceId),
+      adopted: true,
+    } as never),
+  );
+  expect(await on('pve1')).toEqual([`proxmox:guest/${sharedVmid}@before`]);
+  // Another copy of it, beside the one that it is.
+  await name('three', `proxmox:guest/${localVmid}`);
+  expect(await on('pve1')).toEqual(both);
 });

@@ -29,6 +29,12 @@ const guestImage = /^proxmox:guest\/([1-9][0-9]{2,8})(?:@([A-Za-z][A-Za-z0-9_-]{
 
 const digestText = /@(sha256:[0-9a-f]{64})$/;
 
+/** The guest that is to be copied, and its snapshot. Undefined: it is another kind of image. */
+export function copiedGuest(image: string): { readonly vmid: number; readonly snapshot: string } | undefined {
+  const [, vmid, snapshot = ''] = guestImage.exec(image.replace(digestText, '')) ?? [];
+  return vmid === undefined ? undefined : { vmid: Number(vmid), snapshot };
+}
+
 /** unimplemented: an image that only agents can run. */
 export function parseImage(image: string): ImageReference {
   const digest = digestText.exec(image)?.[1] as Digest | undefined;
@@ -38,8 +44,8 @@ export function parseImage(image: string): ImageReference {
     return { kind: 'stored', storage, content: content as Content, volid: `${storage}:${content}/${name}` };
   const [, template] = /^proxmox:template\/([^/]+)$/.exec(reference) ?? [];
   if (template !== undefined) return { kind: 'template', name: template };
-  const [, vmid, snapshot = ''] = guestImage.exec(reference) ?? [];
-  if (vmid !== undefined) return { kind: 'guest', vmid: Number(vmid), snapshot };
+  const copied = copiedGuest(reference);
+  if (copied !== undefined) return { kind: 'guest', ...copied };
   if (/^https?:/.test(reference) && digest !== undefined) return { kind: 'url', url: reference, digest };
   if (reference.startsWith('tar:')) return { kind: 'file', path: reference.slice('tar:'.length), digest };
   const [, repository, tag = ':latest'] = isOciImage(image) ? (registryImage.exec(reference) ?? []) : [];

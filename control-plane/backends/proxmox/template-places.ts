@@ -1,7 +1,7 @@
 import type { Image } from '#shared/model.ts';
 import type { ClusterTools } from './cluster-memory.ts';
 import { textOf } from './guests/properties.ts';
-import { identityOf } from './image-references.ts';
+import { copiedGuest, identityOf } from './image-references.ts';
 import { configurationOf } from './look.ts';
 import type { GuestRow } from './observe.ts';
 import { ask } from './perform.ts';
@@ -9,9 +9,12 @@ import { ask } from './perform.ts';
 /** Templates are changed seldom, and most never. */
 const keptForMs = 600_000;
 
-/** Where guests can be copies of the templates of a cluster. */
+/** Where guests can be copies of others of their cluster: of templates, and of guests that specs name. */
 export interface TemplatePlaces {
-  /** Those that can be copied on a node: its own, and those of others whose storages are all shared. */
+  /**
+   * Those that can be copied on a node: its own, and those of others whose storages are all shared. Each
+   * costs one look at its configuration, now and then.
+   */
   on(node: string, signal: AbortSignal): AsyncIterable<Image>;
 }
 
@@ -22,7 +25,7 @@ interface Known {
 }
 
 export function createTemplatePlaces(tools: ClusterTools): TemplatePlaces {
-  const { memory, kinds, clock, log, name: cluster } = tools;
+  const { memory, kinds, clock, log, store, name: cluster } = tools;
   const known = new Map<number, Known>();
 
   /** Undefined: they cannot be read, and then nothing is known against a node. */
@@ -51,14 +54,45 @@ export function createTemplatePlaces(tools: ClusterTools): TemplatePlaces {
     return storages?.every(isShared) ?? true;
   }
 
+  const templates = (): Source[] =>
+    memory.guests
+      .filter(({ template }) => template)
+      .map((row) => ({ row, image: templateImage(cluster, row, memory.names.get(row.vmid)) }));
+
+  /** Guests that specs name; what was adopted is named by its own, and nobody else makes it anew. */
+  function namedGuests(): Source[] {
+    const snapshot = store.snapshot();
+    const adopted = new Set(
+      snapshot
+        .list('cluster-guest')
+        .filter((each) => each.cluster === cluster && each.adopted)
+        .map(({ vmid }) => vmid),
+    );
+    const references = snapshot.list('workload').flatMap(({ spec }) => copiedGuest(spec.image) ?? []);
+    const rows = new Map(memory.guests.map((row) => [row.vmid, row]));
+    return [...Map.groupBy(references, ({ vmid, snapshot: of }) => `${vmid}@${of}`).values()].flatMap(
+      (same) => {
+        const [named] = same;
+        const row = rows.get(named?.vmid ?? 0);
+        if (named === undefined || row === undefined || row.template) return [];
+        if (adopted.has(named.vmid) && named.snapshot === '' && same.length === 1) return [];
+        return [{ row, image: guestImage(cluster, row, named.snapshot) }];
+      },
+    );
+  }
+
   return {
     async *on(node, signal) {
-      const templates = memory.guests.filter(({ template }) => template);
-      for (const vmid of known.keys()) if (!templates.some((row) => row.vmid === vmid)) known.delete(vmid);
-      for (const row of templates)
-        if (await canBeCopiedOn(row, node, signal)) yield imageOf(cluster, row, memory.names.get(row.vmid));
+      const sources = [...templates(), ...namedGuests()];
+      for (const vmid of known.keys()) if (!sources.some(({ row }) => row.vmid === vmid)) known.delete(vmid);
+      for (const { row, image } of sources) if (await canBeCopiedOn(row, node, signal)) yield image;
     },
   };
+}
+
+interface Source {
+  readonly row: GuestRow;
+  readonly image: Image;
 }
 
 /** Discs count as well, though nobody copies them. */
@@ -70,16 +104,29 @@ const storagesIn = (config: Readonly<Record<string, unknown>>): string[] => [
   ),
 ];
 
-const imageOf = (cluster: string, row: GuestRow, knownName = ''): Image => {
+function templateImage(cluster: string, row: GuestRow, knownName = ''): Image {
   const name = row.name || knownName;
   const references = name === '' ? [`${row.vmid}`] : [name, `${row.vmid}`];
   return {
+    ...sourceImage(row),
     digest: identityOf(`${cluster}/${row.vmid}`, row.diskBytes),
     references: references.map((each) => `proxmox:template/${each}`),
-    sizeBytes: row.diskBytes,
-    lastUsedAtMs: 0,
-    ready: true,
-    usedBy: 0,
-    pinned: true,
   };
-};
+}
+
+function guestImage(cluster: string, row: GuestRow, snapshot: string): Image {
+  const called = `${row.vmid}${snapshot === '' ? '' : `@${snapshot}`}`;
+  return {
+    ...sourceImage(row),
+    digest: identityOf(`${cluster}/guest/${called}`, 0),
+    references: [`proxmox:guest/${called}`],
+  };
+}
+
+const sourceImage = ({ diskBytes }: GuestRow): Omit<Image, 'digest' | 'references'> => ({
+  sizeBytes: diskBytes,
+  lastUsedAtMs: 0,
+  ready: true,
+  usedBy: 0,
+  pinned: true,
+});
