@@ -37,6 +37,15 @@ describe('parseWorkloadDocuments', () => {
     });
   });
 
+  it('gives a virtual machine minutes to end in', () => {
+    const [machine, named] = parseWorkloadDocuments([
+      document({ runtime: 'proxmox-vm' }),
+      document({ runtime: 'proxmox-vm', stopGraceMs: 5000 }, 'shop'),
+    ]);
+    expect(machine?.spec.stopGraceMs).toBe(180_000);
+    expect(named?.spec.stopGraceMs).toBe(5000);
+  });
+
   it.each<{ name: string; spec: Partials; fields: readonly string[] }>([
     { name: 'no replicas at all', spec: { replicas: 0 }, fields: [] },
     { name: 'too many replicas', spec: { replicas: 1001 }, fields: ['replicas'] },

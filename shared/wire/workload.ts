@@ -45,7 +45,10 @@ export interface WorkloadDocument {
 }
 
 /** What a document that says nothing gets. */
-const workloadDefaults = { replicas: 1, readyAfterMs: 1000, stopGraceMs: 10_000 } as const;
+const workloadDefaults = { replicas: 1, readyAfterMs: 1000 } as const;
+
+/** Where a spec names none. A machine whose power is cut too early loses what it has not written yet. */
+export const defaultStopGraceMs = (isMachine: boolean): number => (isMachine ? 180_000 : 10_000);
 
 export const workloadLimits = {
   replicas: 1000,
@@ -118,7 +121,9 @@ function checkWorkloadSpec(message: SpecMessage, prefix: string, faults: Faults)
   const within = (field: string): string => `${prefix}${field}`;
   const range = (value: number, most: number, field: string): number =>
     checkRange(value, [0, most], within(field), faults);
-  const { replicas, readyAfterMs, stopGraceMs } = workloadDefaults;
+  const { replicas, readyAfterMs } = workloadDefaults;
+  const isMachine = message.runtime === 'proxmox-vm' || message.guest?.vm !== undefined;
+  const stopGraceMs = message.stopGraceMs ?? defaultStopGraceMs(isMachine);
   const network = checkNetwork(message.network ?? 0, within('network'), faults);
   return {
     ...checkGuestConfig(message.guest, network, prefix, faults),
@@ -138,7 +143,7 @@ function checkWorkloadSpec(message: SpecMessage, prefix: string, faults: Faults)
         'update.readyAfter',
       ),
     },
-    stopGraceMs: range(message.stopGraceMs ?? stopGraceMs, stopGraceMsMax, 'stop.grace'),
+    stopGraceMs: range(stopGraceMs, stopGraceMsMax, 'stop.grace'),
     user: checkUser(message.user ?? '', within('user'), faults),
     workingDir: checkWorkingDir(message.workingDir ?? '', within('workingDir'), faults),
     imageCredential: optionalName(message.imageCredential ?? '', within('imageCredential'), faults),

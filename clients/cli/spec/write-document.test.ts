@@ -70,12 +70,13 @@ describe('a document that is written', () => {
     expect(parseWorkloadDocument(after)).toEqual(parseWorkloadDocument(before));
   });
 
-  it('leaves out what is so by itself', () => {
-    const { spec, ...head } = parseWorkloadDocument(
-      message('kind: Workload\nname: web\nimage: reg.example/web:1\n'),
-    );
-    const metadata = { ...message('kind: Workload\nname: web\nimage: x\n').metadata, name: head.name };
+  it.each([
+    'kind: Workload\nname: web\nimage: reg.example/web:1',
+    'kind: Workload\nname: shop\nimage: proxmox:template/9\nruntime: proxmox-vm',
+  ])('leaves out what is so by itself', (document) => {
+    const { spec, name } = parseWorkloadDocument(message(document));
+    const metadata = { ...message(document).metadata, name };
     const text = writeDocument({ metadata: metadata as never, spec: formatWorkloadSpec(spec) });
-    expect(text).toBe('kind: Workload\nname: web\nimage: reg.example/web:1');
+    expect(text).toBe(document);
   });
 });

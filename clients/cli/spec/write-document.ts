@@ -12,6 +12,7 @@ import {
   type VmOptions,
 } from '#shared/gen/drover/model/v1/model.ts';
 import { formatCpu, formatMib } from '#shared/units.ts';
+import { defaultStopGraceMs } from '#shared/wire/workload.ts';
 
 type Section = Readonly<Record<string, unknown>>;
 
@@ -41,6 +42,7 @@ const policyNames: Readonly<Record<number, string>> = {
 function specOf(spec: WorkloadSpec): Section {
   const { resources, restart, placement, guest, update, stopGraceMs } = spec;
   const isImplied = (guest?.networks.length ?? 0) > 0;
+  const isMachine = spec.runtime === 'proxmox-vm' || guest?.vm !== undefined;
   return {
     image: spec.image,
     imageCredential: spec.imageCredential,
@@ -64,7 +66,7 @@ function specOf(spec: WorkloadSpec): Section {
       strategy: placement?.strategy === PlacementStrategy.PLACEMENT_STRATEGY_BIN_PACK ? 'bin-pack' : '',
     }),
     update: said({ readyAfter: duration(update?.readyAfterMs, 1000) }),
-    stop: said({ grace: duration(stopGraceMs, 10_000) }),
+    stop: said({ grace: duration(stopGraceMs, defaultStopGraceMs(isMachine)) }),
   };
 }
 

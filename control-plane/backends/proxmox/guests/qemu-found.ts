@@ -5,6 +5,7 @@ import { plainClusterOptions } from '#shared/wire/cluster-options.ts';
 import { plainGuestConfig } from '#shared/wire/guest-config.ts';
 import { checkPublicKeys } from '#shared/wire/public-keys.ts';
 import { plainVmOptions } from '#shared/wire/vm-options.ts';
+import { defaultStopGraceMs } from '#shared/wire/workload.ts';
 import type { Configuration, FindContext, FoundSpec } from './guest-kind.ts';
 import { useOf } from './interfaces.ts';
 import { storageOfVolume } from './lxc-limits.ts';
@@ -26,7 +27,7 @@ import { balloonMibOf, foundProcessors, memoryMibOf, millicoresOf } from './qemu
 import { ownTags, unsayableTags } from './tags.ts';
 
 /** What a document that says nothing of them gets. */
-const usual = { stopGraceMs: 10_000, readyAfterMs: 1000, pids: 4096 } as const;
+const usual = { stopGraceMs: defaultStopGraceMs(true), readyAfterMs: 1000, pids: 4096 } as const;
 
 /** As a configuration sets them. Nothing there limits how many processes it has. */
 export function vmLimits(config: Configuration): { limits: Resources; notEnforced: string[] } {
