@@ -1,4 +1,5 @@
 /** Addresses that guests get from elsewhere, some time after they run. */
+import { randomUUIDv7 } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import type { Attachment, InstanceId } from '#shared/model.ts';
 import { emptyAssignment } from '#shared/wire/network.ts';
@@ -98,5 +99,47 @@ describe('a machine whose agent is silent', () => {
       what: 'its address',
       deadlineMs: 30_000,
     });
+  });
+});
+
+describe('guests that have run for long', () => {
+  it('cost hardly more than the polls do, however many there are', async () => {
+    await using world = await openQuickWorld({ unwatched: true });
+    const { server, store } = world;
+    const ids = Array.from({ length: 60 }, () => randomUUIDv7() as InstanceId);
+    for (const [place, instanceId] of ids.entries()) {
+      const vmid = 300 + place;
+      const config = { hostname: `ct${vmid}`, memory: '512', net0: 'name=eth0,bridge=vmbr0,ip=dhcp' };
+      const tags = `drover-${instanceId.slice(-12)}`;
+      const guest = server.world.newGuest({ vmid, kind: 'lxc', node: 'pve1', config: { ...config, tags } });
+      guest.status = 'running';
+      guest.startedAtMs = server.world.clock.nowMs() - 3_600_000;
+      server.world.guests.set(vmid, guest);
+    }
+    server.world.broadcasts.tell();
+    const record = {
+      cluster: 'lab',
+      kind: 'lxc',
+      node: world.node('pve1'),
+      generation: 1,
+      intent: 'run',
+      specDigest: 'as it was',
+      adopted: false,
+      changedAtMs: 0,
+      made: true,
+      appliedGeneration: 1,
+    } as const;
+    await store.transact((tx) => {
+      for (const [place, instanceId] of ids.entries())
+        tx.put('cluster-guest', instanceId, { ...record, instanceId, vmid: 300 + place });
+    });
+    const polls = () => server.requests.list().filter((each) => each.endsWith('cluster/status')).length;
+    await until(() => polls() > 1, { what: 'a poll' });
+    const before = polls();
+    const beforeAll = server.requests.list().length;
+    await until(() => polls() - before >= 10, { what: 'ten polls', deadlineMs: 30_000 });
+    const perPoll = (server.requests.list().length - beforeAll) / (polls() - before);
+    expect(perPoll).toBeGreaterThan(2);
+    expect(perPoll).toBeLessThan(4);
   });
 });

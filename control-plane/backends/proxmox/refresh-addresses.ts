@@ -10,9 +10,15 @@ import type { Settle } from './settle.ts';
 const firstWaitMs = 5000;
 /** Addresses change seldom; many a machine has no agent that tells any. */
 const longestWaitMs = 300_000;
+/** Of those that started so lately, which have no address yet as a rule. */
 const mostAtOnce = 10;
+const freshForMs = 600_000;
+/** Of all others one: with it, and what it may take to know a guest, a poll costs three requests or less. */
+const othersEveryMs = 20_000;
 
 interface Turn {
+  /** Of its guest: another start is another turn. */
+  readonly startedAtMs: number;
   nextAtMs: number;
   waitMs: number;
   hadAny: boolean;
@@ -20,7 +26,10 @@ interface Turn {
 
 /** Keeps up with the addresses that guests got from elsewhere, while they run. */
 export interface RefreshAddresses {
-  /** Asks those whose time has come, a few at a time. Nobody waits for it: a silent agent takes seconds. */
+  /**
+   * Asks those whose time has come: a few that started lately, and now and then one of the others, however
+   * many these are. Nobody waits for it: a silent agent takes seconds.
+   */
   refresh(): void;
 }
 
@@ -31,16 +40,24 @@ export function createRefreshAddresses(
   const { clock, kinds, signal } = tools;
   const turns = new Map<InstanceId, Turn>();
   let isBusy = false;
+  let othersAtMs = Number.NEGATIVE_INFINITY;
 
   function turnOf(id: InstanceId): Turn {
-    const { addresses } = own.of(id).furnishing;
-    const known = turns.get(id) ?? { nextAtMs: 0, waitMs: firstWaitMs, hadAny: false };
-    turns.set(id, known);
-    // Started anew: what it had counts no more.
-    if (known.hadAny && addresses.length === 0)
-      Object.assign(known, { nextAtMs: 0, waitMs: firstWaitMs, hadAny: false });
-    return known;
+    const { furnishing, sight } = own.of(id);
+    const known = turns.get(id);
+    // Started anew, by whomever: what it had counts no more.
+    const isAsBefore =
+      known?.startedAtMs === sight.startedAtMs && !(known.hadAny && furnishing.addresses.length === 0);
+    if (known !== undefined && isAsBefore) return known;
+    const fresh = { startedAtMs: sight.startedAtMs, nextAtMs: 0, waitMs: firstWaitMs, hadAny: false };
+    turns.set(id, fresh);
+    return fresh;
   }
+
+  const isFresh = ({ instanceId }: ClusterGuest): boolean => {
+    const { startedAtMs, hadAny } = turnOf(instanceId);
+    return !hadAny && clock.nowMs() - startedAtMs < freshForMs;
+  };
 
   function isDue({ instanceId, appliedGeneration }: ClusterGuest, nowMs: number): boolean {
     const { sight, furnishing } = own.of(instanceId);
@@ -86,7 +103,10 @@ export function createRefreshAddresses(
     const due = records
       .filter((record) => isDue(record, nowMs))
       .toSorted((a, b) => turnOf(a.instanceId).nextAtMs - turnOf(b.instanceId).nextAtMs);
-    await Promise.all(due.slice(0, mostAtOnce).map(take));
+    const next = due.filter(isFresh).slice(0, mostAtOnce);
+    const other = nowMs - othersAtMs < othersEveryMs ? undefined : due.find((record) => !isFresh(record));
+    if (other !== undefined) othersAtMs = nowMs;
+    await Promise.all([...next, ...(other === undefined ? [] : [other])].map(take));
   }
 
   return {
