@@ -89,12 +89,15 @@ function createInstance(
   return instance;
 }
 
-/** The image stands for the guest itself: what is adopted is made from nothing. */
+/** The image stands for the guest itself: what is adopted is made from nothing, and nothing from it. */
+export const adoptedIdentity = (cluster: string, vmid: number): Digest =>
+  `sha256:${createHash('sha256').update(`${cluster}/${vmid}`).digest('hex')}` as Digest;
+
 function resolutionOf(
   { spec }: WorkloadDocument,
   { cluster, vmid }: AdoptGuest['guest'],
 ): NonNullable<Workload['resolved']> {
-  const digest = `sha256:${createHash('sha256').update(`${cluster}/${vmid}`).digest('hex')}` as Digest;
+  const digest = adoptedIdentity(cluster, vmid);
   return {
     generation: 1,
     image: isPinned(spec.image) ? spec.image : pinImage(spec.image, digest),

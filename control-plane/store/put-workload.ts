@@ -36,7 +36,7 @@ export interface PutResult {
  * Makes a workload as one document says; a document that changes nothing writes nothing. The generation
  * grows when the spec changes, and with labels alone nothing has to be carried out. aborted: the workload
  * is not at the revision that was expected; failed-precondition: it is being deleted; reason adopted: fewer
- * copies than guests of it that were there before Drover.
+ * copies than guests of it that were there before Drover, or more.
  */
 export function putWorkload(tx: Transaction, put: PutWorkload, nowMs: number): PutResult {
   const { document, caller } = put;

@@ -18,7 +18,8 @@ export interface ScaleWorkload {
 
 /**
  * Sets the replicas alone; the number it has already writes nothing, and answers what is under way.
- * not-found; failed-precondition: being deleted; reason adopted: a guest of it was there before Drover.
+ * not-found; failed-precondition: being deleted; reason adopted: a guest of it was there before Drover, and
+ * would go, or be one of several.
  */
 export function scaleWorkload(tx: Transaction, scale: ScaleWorkload, nowMs: number): PutResult {
   const { project, name, replicas, operationId, caller, destroyAdopted = false } = scale;

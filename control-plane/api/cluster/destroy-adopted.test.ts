@@ -4,7 +4,7 @@ import { startClusterWorld } from '../../../test/cluster-world.ts';
 import { until } from '../../../test/until.ts';
 import type { NodeName } from '#shared/model.ts';
 import { deleteWorkload } from '../../store/delete-workload.ts';
-import { putWorkload } from '../../store/put-workload.ts';
+import { putWorkload, withSpec } from '../../store/put-workload.ts';
 import { scaleWorkload } from '../../store/scale-workload.ts';
 import { adoptedGuests, guestName } from '../../store/spare-adopted.ts';
 import { planApply } from '../../planner/apply-diff.ts';
@@ -92,11 +92,43 @@ describe('a guest that was adopted', () => {
     expect(store.snapshot().get('cluster-guest', id)).not.toHaveProperty('mayDestroy');
   });
 
-  it('stays where more copies than one were wanted, and fewer are now', async () => {
+  it('is one of its kind: more copies are refused, also in a plan, with the way to a copy', async () => {
+    await using world = await withAdopted();
+    const { store, control } = world;
+    const refused = {
+      kind: 'failed-precondition',
+      reason: 'adopted',
+      message: 'lab/105 of old-web was adopted: there is one of it, and not 2',
+      nextStep: 'drover clone lab/105 --as NAME makes a workload that is a copy',
+    };
+    await expect(
+      store.transact((tx) => scaleWorkload(tx, { ...head, replicas: 2 }, 1)),
+    ).rejects.toMatchObject(refused);
+    const document = documentOf(world, 2);
+    const put = { ...head, document, workloadId: 'w', planRevision: 0 };
+    await expect(store.transact((tx) => putWorkload(tx, put, 1))).rejects.toMatchObject(refused);
+    const plan = () =>
+      planApply(
+        { networks: [], workloads: [document] },
+        { snapshot: store.snapshot(), live: control.view.nodes(), nowMs: 1 },
+      );
+    expect(plan).toThrow(expect.objectContaining(refused));
+    expect(control.workload(name)?.spec.replicas).toBe(1);
+  });
+
+  it('stays where more copies than one were wanted before, and fewer are now', async () => {
     await using world = await withAdopted();
     const { store, control } = world;
     const [adopted] = control.instances(name);
-    await store.transact((tx) => scaleWorkload(tx, { ...head, replicas: 2 }, 1));
+    await store.transact((tx) => {
+      const before = tx.named('workload', name, project);
+      if (before === undefined) throw new Error('there is no workload');
+      tx.put('workload', before.metadata.id, withSpec(before, { ...before.spec, replicas: 2 }), project);
+    });
+    // Whatever else changes meanwhile is taken in.
+    const document = { ...documentOf(world, 2), labels: { tier: 'web' } };
+    const put = { ...head, document, workloadId: 'w', planRevision: 0 };
+    await store.transact((tx) => putWorkload(tx, put, 1));
     await until(() => control.instances(name).length === 2, { what: 'a second copy' });
     await store.transact((tx) => scaleWorkload(tx, { ...head, replicas: 1 }, 2));
     await until(() => control.instances(name).length === 1, { what: 'one copy again' });

@@ -19,6 +19,7 @@ import {
   specOf,
 } from '../../../test/proxmox-world.ts';
 import { until } from '../../../test/until.ts';
+import { adoptedIdentity } from '../../store/adopt-guest.ts';
 import type { ClusterBackend } from '../cluster-backend.ts';
 import { openClusterApi } from './api.ts';
 import type { ClusterApi } from './cluster-api.ts';
@@ -356,4 +357,13 @@ it('are told where they can be copied, as far as specs name them, and what is ad
   // Another copy of it, beside the one that it is.
   await name('three', `proxmox:guest/${localVmid}`);
   expect(await on('pve1')).toEqual(both);
+});
+
+it('nothing takes the place of what was adopted: it is not copied for that', async () => {
+  await using world = await openQuickWorld();
+  const source = await runGuest(world, { ...container, rootPool: '' });
+  const vmid = vmidOf(world, source.instanceId);
+  const spec = copyOf({ ...container, rootPool: '' }, vmid, `@${adoptedIdentity('lab', vmid)}`);
+  await toldOf(world, spec, new RegExp(`guest ${vmid} was adopted: nothing takes its place`));
+  expect(clones(world)).toBe(0);
 });

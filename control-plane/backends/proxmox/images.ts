@@ -1,5 +1,6 @@
 import { DroverError } from '#shared/errors.ts';
 import type { Digest, Image, InstanceSpec } from '#shared/model.ts';
+import { adoptedIdentity } from '../../store/adopt-guest.ts';
 import type { PullProgress } from '../backend.ts';
 import type { ClusterTools } from './cluster-memory.ts';
 import { type CopySource, createCopies } from './copies.ts';
@@ -168,6 +169,11 @@ export function createImages(tools: ClusterTools): Images {
         nextStep: 'see `drover get guests`',
       });
     checkKind(row.kind, kind, `guest ${vmid}`, subject);
+    if (pinned === adoptedIdentity(cluster, vmid))
+      throw new DroverError('failed-precondition', `guest ${vmid} was adopted: nothing takes its place`, {
+        subject,
+        nextStep: `delete its workload; then \`drover adopt ${cluster}/${vmid}\`, or clone it`,
+      });
     checkPinned(pinned, guestIdentity(image));
     return { kind, node: row.node, vmid, snapshot };
   }
