@@ -6,7 +6,7 @@ import { isLost } from './lost-answer.ts';
 import { isUpid } from './perform.ts';
 import { storageKey } from './storages.ts';
 import type { StoredFiles } from './stored-files.ts';
-import { unlessAborted } from './unless-aborted.ts';
+import { unlessAborted } from '#shared/unless-aborted.ts';
 
 /** An image that comes from elsewhere: from the net, or from the control plane's own host. */
 export type Foreign = Extract<ImageReference, { kind: 'url' | 'file' }>;

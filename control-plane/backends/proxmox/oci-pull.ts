@@ -9,7 +9,7 @@ import { isUpid } from './perform.ts';
 import { textOf } from './guests/properties.ts';
 import { storageKey } from './storages.ts';
 import type { StoredFile, StoredFiles } from './stored-files.ts';
-import { unlessAborted } from './unless-aborted.ts';
+import { unlessAborted } from '#shared/unless-aborted.ts';
 
 /** A task that was asked for may be in no list yet when its answer was lost. */
 const beginsWithinMs = 2000;

@@ -9,7 +9,7 @@ import { numberOf } from './guests/properties.ts';
 import { tagOf } from './marks.ts';
 import type { OwnGuests } from './own-guests.ts';
 import type { Power } from './power.ts';
-import { unlessAborted } from './unless-aborted.ts';
+import { unlessAborted } from '#shared/unless-aborted.ts';
 import { chooseVmid } from './vmids.ts';
 import type { Work } from './work.ts';
 

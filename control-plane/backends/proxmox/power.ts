@@ -9,7 +9,7 @@ import type { Marking } from './marking.ts';
 import type { OwnGuests } from './own-guests.ts';
 import { performOnce } from './begun-tasks.ts';
 import { ask, checkedAgain, perform, type PerformEnd } from './perform.ts';
-import { unlessAborted } from './unless-aborted.ts';
+import { unlessAborted } from '#shared/unless-aborted.ts';
 
 const { signals } = constants;
 /** HA acts in its own time: its task ends before anything has happened. */

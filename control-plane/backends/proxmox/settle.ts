@@ -12,7 +12,7 @@ import type { OwnGuests } from './own-guests.ts';
 import { ask, checkedAgain, perform, type PerformEnd, settleCopies, settleTasks } from './perform.ts';
 import type { Power } from './power.ts';
 import { diskFormatOf, storageChooser, storageKey } from './storages.ts';
-import { unlessAborted } from './unless-aborted.ts';
+import { unlessAborted } from '#shared/unless-aborted.ts';
 import { chooseVmid } from './vmids.ts';
 
 /** Somebody else may take the number that we chose, again and again. */

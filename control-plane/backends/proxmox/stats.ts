@@ -3,7 +3,7 @@ import type { ClusterTools } from './cluster-memory.ts';
 import { type GuestRow, parseResources } from './observe.ts';
 import { noSuchGuest, type Orders } from './orders.ts';
 import type { OwnGuests } from './own-guests.ts';
-import { unlessAborted } from './unless-aborted.ts';
+import { unlessAborted } from '#shared/unless-aborted.ts';
 
 /** The list of all resources is made anew every ten seconds: asking more often tells nothing new. */
 const leastIntervalMs = 10_000;

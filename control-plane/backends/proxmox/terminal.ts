@@ -9,7 +9,7 @@ import type { Configuration } from './guests/guest-kind.ts';
 import { numberOf, parseProperties, textOf } from './guests/properties.ts';
 import { configurationOf, type Look } from './look.ts';
 import type { OwnGuests } from './own-guests.ts';
-import { unlessAborted } from './unless-aborted.ts';
+import { unlessAborted } from '#shared/unless-aborted.ts';
 
 export type OpenTerminal = (
   record: ClusterGuest,
