@@ -77,7 +77,9 @@ async function follow(
   if (unwanted?.aborted === true) abort();
   unwanted?.addEventListener('abort', abort, { once: true });
   const onLog = (line: string): void => relay(place, line);
-  const { warnings } = await tasks.wait(upid, { signal, onLog, logAfterMs });
+  const { warnings } = await tasks
+    .wait(upid, { signal, onLog, logAfterMs })
+    .finally(() => unwanted?.removeEventListener('abort', abort));
   if (warnings > 0) relay(place, `done, with ${warnings === 1 ? 'a warning' : `${warnings} warnings`}`);
 }
 

@@ -55,11 +55,12 @@ export function createRenewal(
   return (rows) => {
     if (tag === undefined || isRunning || memory.heldBy !== undefined || !memory.quorate) return;
     const nowMs = clock.monotonicMs();
+    for (const [id, atMs] of notBeforeMs) if (atMs <= nowMs) notBeforeMs.delete(id);
     const bearing = new Set(rows.filter(({ tags }) => tags.includes(tag)).map(({ vmid }) => vmid));
     const due = own.records().filter((record) => {
       const { sight } = own.of(record.instanceId);
       if (record.made !== true || isBeingAdopted(record) || sight.presence !== 'present') return false;
-      return !bearing.has(sight.vmid) && (notBeforeMs.get(record.instanceId) ?? 0) <= nowMs;
+      return !bearing.has(sight.vmid) && !notBeforeMs.has(record.instanceId);
     });
     if (due.length === 0) return;
     for (const { instanceId } of due) notBeforeMs.set(instanceId, nowMs + againAfterMs);

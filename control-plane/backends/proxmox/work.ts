@@ -72,7 +72,8 @@ export function createWork(
     timers.delete(id);
     for (let steps = 0; steps < mostSteps && !signal.aborted; steps += 1) {
       const record = own.record(id);
-      if (record === undefined) return;
+      // Of what is gone only its record is kept.
+      if (record === undefined || record.intent === 'removed') return own.forget(id);
       const guest = own.of(id);
       const step = nextGuestStep(record, guest.sight, guest.run, clock.monotonicMs());
       if (step === 'rest' || step === 'look' || step === 'wait') return waitFor(id);
