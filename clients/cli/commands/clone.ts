@@ -20,7 +20,7 @@ export const clone = command({
     { flags: '--as <name>', help: 'name of the new workload' },
     {
       flags: '--snapshot <name>',
-      help: 'as it was then, by its name in Drover or in the cluster; a container that runs needs it',
+      help: 'as it was then, by its name; a container that runs needs it',
     },
     { flags: '--dry-run', help: 'write the spec, and change nothing' },
     ...waitOptions,
