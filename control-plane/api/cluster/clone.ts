@@ -81,7 +81,10 @@ function refuseAsSource({ cluster, vmid, ...guest }: ClusterGuestView, taken: st
       {
         subject: { cluster, vmid: `${vmid}` },
         reason: 'running',
-        nextStep: 'take a snapshot (drover snapshot create) and name it: --snapshot NAME',
+        nextStep:
+          guest.instanceId === undefined
+            ? 'take a snapshot of it in the cluster and name it: --snapshot NAME; or stop it for the time'
+            : 'take a snapshot (drover snapshot create) and name it: --snapshot NAME',
       },
     );
 }

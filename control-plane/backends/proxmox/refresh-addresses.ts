@@ -10,8 +10,8 @@ import type { Settle } from './settle.ts';
 const firstWaitMs = 5000;
 /** Addresses change seldom; many a machine has no agent that tells any. */
 const longestWaitMs = 300_000;
-/** Of those that started so lately, which have no address yet as a rule. */
 const mostAtOnce = 10;
+/** Who started so lately has no address yet, as a rule. */
 const freshForMs = 600_000;
 /** Of all others one: with it, and what it may take to know a guest, a poll costs three requests or less. */
 const othersEveryMs = 20_000;
@@ -54,9 +54,11 @@ export function createRefreshAddresses(
     return fresh;
   }
 
+  /** Of those that were there when we started, nobody knows yet whether there is anything to ask. */
   const isFresh = ({ instanceId }: ClusterGuest): boolean => {
     const { startedAtMs, hadAny } = turnOf(instanceId);
-    return !hadAny && clock.nowMs() - startedAtMs < freshForMs;
+    const { areFixed } = own.of(instanceId).furnishing;
+    return areFixed === false && !hadAny && clock.nowMs() - startedAtMs < freshForMs;
   };
 
   function isDue({ instanceId, appliedGeneration }: ClusterGuest, nowMs: number): boolean {

@@ -268,10 +268,6 @@ const rows: readonly Row[] = [
     ),
   },
   {
-    words: /MTU size '\d+' is bigger than bridge MTU/,
-    ...precondition('mtu', 'give the network no more than the bridge has'),
-  },
-  {
     words: /no options specified|unable to parse|not look like|unable to use snapshot name|is invalid/,
     ...invalid,
   },
