@@ -6,6 +6,7 @@ import { nextChange } from './copy-change.ts';
 import { rollout, type RolloutWorld } from './rollout.ts';
 
 const world: RolloutWorld = { nowMs: 1_000_000, stale: () => false };
+const adopted: RolloutWorld = { ...world, isAdopted: () => true };
 type Spec = Partial<Workload['spec']>;
 
 function made(spec: Spec, generation: number, runtime: string, image: string): Workload {
@@ -13,14 +14,18 @@ function made(spec: Spec, generation: number, runtime: string, image: string): W
   return { ...record, resolved: record.resolved && { ...record.resolved, runtime, image: `${image}@x` } };
 }
 
-function wayOf(before: Spec, after: Spec, { runtime = 'proxmox-lxc', image = 'proxmox:guest/105' } = {}) {
+function wayOf(
+  before: Spec,
+  after: Spec,
+  { runtime = 'proxmox-lxc', image = 'proxmox:guest/105', of = world } = {},
+) {
   const workload = made(after, 2, runtime, image);
   const template = instanceTemplate(workload);
   if (template === undefined) throw new Error('the record is resolved');
   const old = made(before, 1, runtime, image);
   const { image: _image, runtime: _runtime, ...rest } = instanceRecord(old, 1).spec;
   const instance: Instance = { ...instanceRecord(old, 1), spec: { ...rest, image: `${image}@x`, runtime } };
-  return nextChange(workload, [instance], world, template)?.way;
+  return nextChange(workload, [instance], of, template)?.way;
 }
 
 const privileged: Spec = {
@@ -37,19 +42,19 @@ describe('a guest that was adopted', () => {
     ],
   ] as [string, Spec][])('is never replaced for %s', (_title, after) => {
     const { security: _security, rootPool: _pool, ...before } = after;
-    expect(wayOf(before, after)).toMatchObject({
+    expect(wayOf(before, after, { of: adopted })).toMatchObject({
       kind: 'blocked',
-      because: expect.stringContaining('its image is a guest') as string,
+      because: expect.stringContaining('it was adopted') as string,
     });
-    // Others are.
+    // Others are, also those that are copies of a guest.
+    expect(wayOf(before, after)).toEqual({ kind: 'replace' });
     expect(wayOf(before, after, { image: 'proxmox:local:vztmpl/x' })).toEqual({ kind: 'replace' });
   });
 
   it('is changed where it is', () => {
-    expect(wayOf({}, { resources: { cpuMillicores: 1, memoryMib: 1, diskMib: 1, pids: 1 } })).toMatchObject({
-      kind: 'update',
-    });
-    expect(wayOf({}, { startOrder: 3 })).toMatchObject({ kind: 'update', change: 'anew' });
+    const resources = { cpuMillicores: 1, memoryMib: 1, diskMib: 1, pids: 1 };
+    expect(wayOf({}, { resources }, { of: adopted })).toMatchObject({ kind: 'update' });
+    expect(wayOf({}, { startOrder: 3 }, { of: adopted })).toMatchObject({ kind: 'update', change: 'anew' });
   });
 });
 

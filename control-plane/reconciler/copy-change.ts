@@ -40,9 +40,6 @@ type Way =
   | { readonly kind: 'replace' }
   | { readonly kind: 'blocked'; readonly because: string };
 
-/** Its image is the guest itself: what takes its place would have nothing to be made from. */
-const isOneOfAKind = ({ spec }: Instance): boolean => spec.image.startsWith('proxmox:guest/');
-
 /** How an old copy becomes what is wanted. */
 function wayOf(instance: Instance, { spec }: Workload, template: InstanceTemplate, world: RolloutWorld): Way {
   const { placement } = spec;
@@ -55,8 +52,9 @@ function wayOf(instance: Instance, { spec }: Workload, template: InstanceTemplat
     // Its root or its volumes are its own: it stays as it is rather than lose them.
     if (hasOwnRoot(template.runtime) || isExclusive(spec)) return { kind: 'blocked', because };
   }
-  if (isOneOfAKind(instance))
-    return { kind: 'blocked', because: 'its image is a guest, and nothing could make another one like it' };
+  // Its image is the guest itself: what takes its place would have nothing to be made from.
+  if (world.isAdopted?.(instance) === true)
+    return { kind: 'blocked', because: 'it was adopted, and nothing could make another one of it' };
   if (takesVolumes(instance.spec.runtime) && instance.spec.volumes.length > 0) {
     const because = 'only another guest could be so, and its data volumes go with the one there is';
     return { kind: 'blocked', because };

@@ -159,7 +159,7 @@ describe('a guest that was adopted', () => {
     );
     expect(plan.workloads[0]?.steps.at(-1)).toMatchObject({
       kind: 'update',
-      detail: 'stays as it is: its image is a guest, and nothing could make another one like it',
+      detail: 'stays as it is: it was adopted, and nothing could make another one of it',
     });
   });
 });
