@@ -241,6 +241,21 @@ describe('draining and asking', () => {
     expect(plain).not.toMatch(/others|unlimited/);
   });
 
+  it('lists templates, each with the image that means it and no other', async () => {
+    const { stdout } = await drover('template list --cluster images');
+    const images = stdout.matchAll(/^\S+ +(\d+) .* (proxmox:\S+)$/gm);
+    expect([...images].map(([, vmid, image]) => [vmid, image])).toEqual([
+      ['9000', 'proxmox:template/debian'],
+      ['9001', 'proxmox:template/9001'],
+      ['9002', 'proxmox:template/9002'],
+      ['9003', 'proxmox:template/twice'],
+      ['9004', 'proxmox:template/9004'],
+    ]);
+    const { stdout: json } = await drover('template list --cluster images -o json');
+    expect((JSON.parse(json) as { readonly image: string }[])[0]?.image).toBe('proxmox:template/debian');
+    expect((await drover('template list')).stdout).toBe('no templates in any cluster\n');
+  });
+
   it('tells of the rules that hold an instance where it is', async () => {
     expect((await drover('describe instance web-x7k2p')).stdout).toMatch(
       /Rules: +HA keeps it to h1 \(rule "near"\)\n +HA moves db along \(rule "pair"\)\n/,

@@ -111,6 +111,7 @@ const argumentsOf: Readonly<Record<string, readonly string[]>> = {
   'cluster update': ['lab', '--endpoint', '10.0.0.12'],
   'cluster remove': ['lab', '--yes'],
   clone: ['lab/105', '--as', 'shop'],
+  'template list': [],
   adopt: ['lab/105', '--as', 'shop'],
   release: ['shop'],
   completion: ['bash'],

@@ -85,6 +85,7 @@ function quiet(made: Command): void {
 const groupHelp: Readonly<Record<string, string>> = {
   snapshot: 'Volumes of an instance as they were',
   volume: 'Data volumes',
+  template: 'Templates of clusters, which guests are made from',
   routing: 'Rules that choose a runtime where a workload names none',
   network: 'Networks whose addresses the fleet gives out',
   node: 'Hosts and their place in the fleet',

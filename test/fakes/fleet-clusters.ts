@@ -128,7 +128,17 @@ export const clusterHandlers = (calls: ClusterCalls): Handlers<typeof ClusterSer
         );
       return { released: releaseGuests ? ['web-x7k2p'] : [], nodes: ['lab-pve1'] };
     },
-    listGuests: () => each(guest(105, { instance: 'web-x7k2p' })),
+    listGuests: ({ cluster }) =>
+      cluster === 'images'
+        ? each(
+            guest(105),
+            guest(9000, { name: 'debian', template: true }),
+            guest(9001, { name: 'twice', template: true }),
+            guest(9002, { name: 'twice', template: true }),
+            guest(9003, { name: 'twice', template: true, kind: 'qemu' }),
+            guest(9004, { name: '105', template: true }),
+          )
+        : each(guest(105, { instance: 'web-x7k2p' })),
     planClone: async ({ source, name }) => {
       if (name === 'web') throw new DroverError('already-exists', 'there is a workload web already');
       const vmid = Number(source.split('/')[1] ?? 105);
