@@ -4,6 +4,7 @@ import { allowsNode } from '#shared/placement-bonds.ts';
 import type { OrderHead } from '../backend.ts';
 import type { GuestMove } from '../cluster-backend.ts';
 import type { ClusterTools } from './cluster-memory.ts';
+import { storagesIn } from './guests/disk-storages.ts';
 import { textOf } from './guests/properties.ts';
 import { lxcObstacles } from './guests/lxc-migrate.ts';
 import { migrationObstacles } from './guests/qemu-migrate.ts';
@@ -43,23 +44,13 @@ export function createMoves(
       reason: 'stuck',
     });
 
-  /** Storages that the guest has something on, as far as its configuration tells. */
-  function storagesIn(config: Readonly<Record<string, unknown>>): Set<string> {
-    const disks = Object.entries(config).filter(([key]) =>
-      /^(rootfs|(?:mp|scsi|virtio|sata|ide|efidisk|tpmstate|unused)\d+)$/.test(key),
-    );
-    return new Set(
-      disks.flatMap(([, value]) => /^([A-Za-z][A-Za-z0-9._-]*):/.exec(textOf(value))?.[1] ?? []),
-    );
-  }
-
   async function check(record: ClusterGuest, target: string, signal: AbortSignal): Promise<void> {
     const { config, place } = await look.config(record, signal);
     const lock = textOf(config['lock']);
     if (lock !== '') throw stuck(record, `it is locked (${lock})`);
     // A storage that is kept to other nodes has no row there. Whether one answers, its cluster knows best.
     const there = new Set((memory.nodes.get(target)?.storages ?? []).map(({ storage }) => storage));
-    const missing = [...storagesIn(config)].filter((storage) => !there.has(storage));
+    const missing = [...storagesIn(config, { withUnused: true })].filter((storage) => !there.has(storage));
     if (missing.length > 0) throw stuck(record, `${target} has no storage ${missing.join(', ')}`);
     if (record.kind === 'lxc') {
       const here = memory.nodes.get(place.node)?.storages ?? [];

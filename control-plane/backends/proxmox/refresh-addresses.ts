@@ -89,6 +89,8 @@ export function createRefreshAddresses(
     } catch {
       // It may have no agent, or is on its way to another node: it is asked again, ever more seldom.
     }
+    // Gone meanwhile: nothing is to be kept of it.
+    if ((own.record(id)?.intent ?? 'removed') === 'removed') return;
     const { furnishing } = own.of(id);
     turn.hadAny = furnishing.addresses.length > 0;
     const waitMs = turn.hadAny ? longestWaitMs : turn.waitMs;

@@ -1,6 +1,6 @@
 import type { Image } from '#shared/model.ts';
 import type { ClusterTools } from './cluster-memory.ts';
-import { textOf } from './guests/properties.ts';
+import { storagesIn } from './guests/disk-storages.ts';
 import { copiedGuest, identityOf } from './image-references.ts';
 import { configurationOf } from './look.ts';
 import type { GuestRow } from './observe.ts';
@@ -35,7 +35,8 @@ export function createTemplatePlaces(tools: ClusterTools): TemplatePlaces {
     if (before?.of === of && clock.monotonicMs() - before.atMs < keptForMs) return before.storages;
     try {
       const config = configurationOf(await ask(tools, kinds[row.kind].calls(row).config(), signal));
-      const storages = storagesIn(config);
+      // Discs count as well, though nobody copies them.
+      const storages = [...storagesIn(config, { withUnused: false })];
       known.set(row.vmid, { of, atMs: clock.monotonicMs(), storages });
       return storages;
     } catch (err) {
@@ -94,15 +95,6 @@ interface Source {
   readonly row: GuestRow;
   readonly image: Image;
 }
-
-/** Discs count as well, though nobody copies them. */
-const storagesIn = (config: Readonly<Record<string, unknown>>): string[] => [
-  ...new Set(
-    Object.entries(config)
-      .filter(([key]) => /^(?:rootfs|(?:mp|scsi|virtio|sata|ide|efidisk|tpmstate)\d+)$/.test(key))
-      .flatMap(([, value]) => /^(?:file=|volume=)?([A-Za-z][A-Za-z0-9._-]*):/.exec(textOf(value))?.[1] ?? []),
-  ),
-];
 
 function templateImage(cluster: string, row: GuestRow, knownName = ''): Image {
   const name = row.name || knownName;
