@@ -592,8 +592,8 @@ describe('an upload', () => {
       `--${boundary}\r\nContent-Disposition: form-data; name="${name}"\r\n\r\n${value}\r\n`;
     expect(request?.body.toString()).toBe(
       field('content', 'vztmpl') +
-        field('checksum', sha256) +
         field('checksum-algorithm', 'sha256') +
+        field('checksum', sha256) +
         `--${boundary}\r\nContent-Disposition: form-data; name="filename"; filename="alpine_1.tar.gz"\r\n` +
         `Content-Type: application/octet-stream\r\n\r\nthe template\r\n--${boundary}--\r\n`,
     );

@@ -139,8 +139,9 @@ export function openClusterApi(cluster: string, spec: ClusterSpec, options: Clie
       const [node, storage] = [encodeURIComponent(target.node), encodeURIComponent(target.storage)];
       const path = `/nodes/${node}/storage/${storage}/upload`;
       const fields: [string, string][] = [['content', target.content]];
+      // In this order alone: pveproxy takes any other for one malformed part.
       if (checks.sha256 !== undefined) {
-        fields.push(['checksum', checks.sha256], ['checksum-algorithm', 'sha256']);
+        fields.push(['checksum-algorithm', 'sha256'], ['checksum', checks.sha256]);
       }
       const boundary = `drover-${Buffer.from(random.bytes(16)).toString('hex')}`;
       const timeoutMs = defaultTimeoutMs + Math.ceil(file.bytes / slowestBytesPerMs);

@@ -9,13 +9,17 @@ export interface Multipart {
 
 const keptBytes = 1024 ** 2;
 
+/** The only fields, in the only order: each is looked for once, at the beginning of what is left. */
+const fieldOrder = ['content', 'checksum-algorithm', 'checksum'];
+
 /**
- * Undefined where Proxmox hangs up without an answer: no file part named "filename" with a content type.
- * Fields after the file are not read.
+ * Undefined where Proxmox hangs up without an answer: no file part named "filename" with a content type,
+ * or other fields before it, or in another order. Fields after the file are not read.
  */
 export function parseMultipart(body: Buffer, boundary: string): Multipart | undefined {
   const fields: Record<string, string> = {};
   const delimiter = Buffer.from(`--${boundary}`);
+  let order = fieldOrder;
   let at = body.indexOf(delimiter);
   while (at >= 0) {
     const begin = at + delimiter.length + 2;
@@ -27,8 +31,11 @@ export function parseMultipart(body: Buffer, boundary: string): Multipart | unde
     const next = body.indexOf(Buffer.from(`\r\n--${boundary}`), headEnd + 4);
     if (name === undefined || next < 0) return undefined;
     const content = body.subarray(headEnd + 4, next);
-    if (filename === undefined) fields[name] = content.toString('utf8');
-    else
+    if (filename === undefined) {
+      if (!order.includes(name)) return undefined;
+      order = order.slice(order.indexOf(name) + 1);
+      fields[name] = content.toString('utf8').trim();
+    } else
       return name === 'filename' && /content-type:/i.test(head)
         ? { fields, file: fileOf(filename, content) }
         : undefined;
