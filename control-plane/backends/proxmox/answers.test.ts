@@ -148,6 +148,11 @@ describe('statuses', () => {
       { kind: 'unavailable', reason: 'node-unreachable' },
     ],
     [
+      '597 is one that went away while it answered',
+      answer(597, 'Connection timed out', ''),
+      { kind: 'unavailable', reason: 'node-unreachable' },
+    ],
+    [
       '599 too',
       answer(599, 'Too many redirections', ''),
       { kind: 'unavailable', reason: 'node-unreachable' },

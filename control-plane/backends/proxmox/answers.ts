@@ -131,7 +131,8 @@ function meaningOfStatus(status: number, { node, method }: CallSubject): Meaning
   }
   if (status === 501) return { ...refusal('unimplemented', 'method'), message: `${method} is not offered` };
   if (status === 404) return { ...refusal('not-found', 'path'), message: `${method} is not there` };
-  if (status === 595 || status === 596 || status === 599) {
+  // Of its HTTP client (AnyEvent::HTTP), each for how far it came: connection, head, body, anything else.
+  if (status === 595 || status === 596 || status === 597 || status === 599) {
     return {
       kind: 'unavailable',
       reason: 'node-unreachable',

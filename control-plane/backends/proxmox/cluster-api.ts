@@ -40,7 +40,7 @@ export interface UploadFile {
  *   reason "certificate": the server is not the one that was pinned, and nothing was sent to it.
  * - aborted, reason "locked" or "digest": a lock or a lost race; may be tried again.
  * - resource-exhausted: no space, no free VMID.
- * - unavailable: reason "no-quorum": nothing was done; reason "node-unreachable" (595, 596, 599): the node
+ * - unavailable: reason "no-quorum": nothing was done; reason "node-unreachable" (595 to 599): the node
  *   behind the one that answers is away, and the outcome is unknown; reason "connection": no endpoint
  *   answers. `acted` in the subject says 'no' where the call was never sent.
  * - deadline-exceeded: no answer in time, and the outcome is unknown.

@@ -18,7 +18,7 @@ export interface Reply {
 const okay = { status: 200, reason: 'OK', delayMs: 0 };
 const oneLine = (message: string): string => message.split('\n')[0]?.trim() ?? '';
 
-/** An error without a body: 401, 595, 596. */
+/** An error without a body: 401, 595 to 597. */
 export const emptyReply = (status: number, reason: string, delayMs = 0): Reply => ({
   status,
   reason: oneLine(reason),
@@ -51,7 +51,7 @@ export function successReply(result: unknown, format: Format): Reply {
 export function failureReply(error: unknown, format: Format): Reply {
   const failure = error instanceof ApiFailure ? error : new ApiFailure(500, messageOf(error));
   const { status, errors } = failure;
-  if (status === 595 || status === 596) return emptyReply(status, failure.message);
+  if (status >= 595 && status <= 597) return emptyReply(status, failure.message);
   const message = status === 501 ? failure.message : `${failure.message.trimEnd()}\n`;
   const body = { data: null, message, ...(errors === undefined ? {} : { errors }) };
   if (format === 'extjs') {
