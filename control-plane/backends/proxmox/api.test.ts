@@ -568,6 +568,25 @@ describe('whoever gives up', () => {
   });
 });
 
+describe('a node without the majority', () => {
+  const status = (quorate: number) => [
+    { type: 'cluster', id: 'cluster', name: 'rig', quorate },
+    { type: 'node', id: 'node/pve1', name: 'pve1', online: 1 },
+  ];
+
+  it('is asked after those that have it', async () => {
+    const cut = await server((_request, response) => answerJson(response, { data: status(0) }));
+    const whole = await server((_request, response) => answerJson(response, { data: status(1) }));
+    const client = api([cut, whole]);
+    const askStatus = () => ask(client, 'GET /cluster/status', {}, { signal });
+    expect(await askStatus()).toEqual(status(0));
+    expect(await askStatus()).toEqual(status(1));
+    expect(await askStatus()).toEqual(status(1));
+    expect(client.endpoints().map(({ problem }) => problem)).toEqual(['', '']);
+    expect([cut.requests.length, whole.requests.length]).toEqual([1, 2]);
+  });
+});
+
 describe('an upload', () => {
   const target = { node: 'pve2', storage: 'local', content: 'vztmpl' };
 

@@ -8,6 +8,7 @@ import { type HttpClient, httpClient, openByteSocket } from './client.ts';
 import type { CallOptions, ClusterApi } from './cluster-api.ts';
 import { type Credential, credentialOf } from './credentials.ts';
 import { type Endpoint, type Endpoints, createEndpoints } from './endpoints.ts';
+import { parseMembership } from './observe.ts';
 import { type HttpRequest, requestOf, uploadOf } from './requests.ts';
 import { encodeCall } from './schema/encode.ts';
 import type { Facts } from './schema/facts.ts';
@@ -101,7 +102,11 @@ export function openClusterApi(cluster: string, spec: ClusterSpec, options: Clie
     withinBudget(budget, clock, closing.signal, async (limit) => {
       const { answer, endpoint } = await letIn(request, { endpoints, send, budget, limit, credential });
       budget.onEndpoint?.(endpoint.address);
-      return dataOf(answer, { ...budget.subject, endpoint: endpoint.address });
+      const data = dataOf(answer, { ...budget.subject, endpoint: endpoint.address });
+      // A node that only its cluster cannot reach speaks of itself: another may have the majority.
+      if (request.name === 'GET /cluster/status' && !parseMembership(data).quorate)
+        endpoints.outvoted(endpoint);
+      return data;
     });
 
   const versions: VersionFacts = createVersionFacts(() => {

@@ -33,6 +33,8 @@ export interface Endpoints {
   failed(endpoint: Endpoint, error: DroverError): void;
   /** It took a call and did not end it: the next call prefers another. */
   silent(endpoint: Endpoint, problem: string): void;
+  /** It answers, but of a part without the majority: the next call prefers another. */
+  outvoted(endpoint: Endpoint): void;
   list(): readonly { readonly address: string; readonly problem: string }[];
   /** All members as the cluster tells them: those that were learned before and are not among them go. */
   learn(members: readonly LearnedEndpoint[]): void;
@@ -140,6 +142,9 @@ export function createEndpoints(options: {
       if (state === undefined) return;
       Object.assign(state, { problem, suspected: true, restsUntilMs: clock.monotonicMs() + firstRestMs });
       toTheEnd(endpoint.address);
+    },
+    outvoted: ({ address }) => {
+      if (states.has(address)) toTheEnd(address);
     },
     list: () => sorted().map(({ endpoint: { address }, problem }) => ({ address, problem })),
     learn(members) {
