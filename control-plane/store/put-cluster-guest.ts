@@ -163,11 +163,11 @@ function put(tx: Transaction, record: ClusterGuest): ClusterGuest {
   return record;
 }
 
-const claimedVmids = (tx: Transaction, cluster: string): ReadonlySet<number> =>
+/** Of instances and of templates. */
+export const claimedVmids = (tx: Transaction, cluster: string): ReadonlySet<number> =>
   new Set(
-    tx
-      .list('cluster-guest')
-      .filter((each) => each.cluster === cluster && each.intent !== 'removed')
+    [...tx.list('cluster-guest').filter(({ intent }) => intent !== 'removed'), ...tx.list('cluster-template')]
+      .filter((each) => each.cluster === cluster)
       .map(({ vmid }) => vmid),
   );
 

@@ -98,6 +98,10 @@ function leftOf(
       ({ instanceId }) => ({ kind: 'cluster-guest', id: instanceId }) as const,
     ),
     ...tx
+      .list('cluster-template')
+      .filter((each) => each.cluster === cluster)
+      .map(({ key }) => ({ kind: 'cluster-template', id: key }) as const),
+    ...tx
       .list('released-instance')
       .filter(({ node }) => names.has(node))
       .map(({ id }) => ({ kind: 'released-instance', id }) as const),

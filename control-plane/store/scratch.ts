@@ -81,6 +81,7 @@ const kindTable: Readonly<Record<Kind, true>> = {
   address: true,
   cluster: true,
   'cluster-guest': true,
+  'cluster-template': true,
   node: true,
   operation: true,
   event: true,

@@ -2,6 +2,7 @@ import type { Family } from '#shared/addresses.ts';
 import type {
   Cluster,
   ClusterGuest,
+  ClusterTemplate,
   FleetEvent,
   Instance,
   InstanceId,
@@ -27,6 +28,7 @@ export interface Records {
   readonly event: FleetEvent;
   readonly cluster: Cluster;
   readonly 'cluster-guest': ClusterGuest;
+  readonly 'cluster-template': ClusterTemplate;
   readonly 'join-token': JoinToken;
   readonly 'revoked-certificate': RevokedCertificate;
   readonly request: StoredRequest;

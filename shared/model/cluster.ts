@@ -72,6 +72,24 @@ export interface ClusterGuest {
   readonly rollBack?: GuestRollBack;
 }
 
+/** A template that we make of a guest, or made: written before anything is done, and the proof that it is ours. */
+export interface ClusterTemplate {
+  /** "lab/debian-12". */
+  readonly key: string;
+  readonly cluster: string;
+  /** As its cluster calls it. */
+  readonly name: string;
+  /** Reserved by us until the template is gone. */
+  readonly vmid: number;
+  readonly kind: 'lxc' | 'qemu';
+  /** As its cluster calls the node: copies are made where their source is. */
+  readonly source: { readonly node: string; readonly vmid: number; readonly snapshot: string };
+  readonly state: 'making' | 'ready' | 'failed';
+  /** What kept it from being made, for people; empty: nothing. */
+  readonly message: string;
+  readonly changedAtMs: number;
+}
+
 /** So that a step back whose answer was lost is not made once more. */
 export interface GuestRollBack {
   readonly requestId: string;

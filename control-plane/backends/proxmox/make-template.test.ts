@@ -1,0 +1,165 @@
+/** Templates that Drover makes of guests, whatever answer is lost and whenever it is ended. */
+import { describe, expect, it } from 'vitest';
+import { createLog } from '#shared/log.ts';
+import type { ClusterTemplate } from '#shared/model.ts';
+import { systemRandom } from '#shared/random.ts';
+import { createQuickClock } from '../../../test/fakes/quick-clock.ts';
+import {
+  container,
+  machine,
+  openQuickWorld,
+  type ProxmoxWorld,
+  runGuest,
+  specOf,
+} from '../../../test/proxmox-world.ts';
+import { claimTemplate } from '../../store/put-cluster-template.ts';
+import { openClusterApi } from './api.ts';
+import type { ClusterApi } from './cluster-api.ts';
+import { type ClusterTools, emptyMemory } from './cluster-memory.ts';
+import { lxcKind } from './guests/lxc.ts';
+import { qemuKind } from './guests/qemu.ts';
+import { createLimits } from './limits.ts';
+import { createMakeTemplate } from './make-template.ts';
+import { createTasks } from './tasks.ts';
+import { createTemplateFiles } from './template-file.ts';
+
+const clock = createQuickClock(20);
+const kinds = [
+  ['lxc', container],
+  ['qemu', machine],
+] as const;
+
+/** Ends it before its `last` + 1st write, as the end of a process would. */
+function endedAfter(api: ClusterApi, last: number, ending: AbortController): ClusterApi {
+  let writes = 0;
+  return {
+    ...api,
+    call: async (method, parameters, options) => {
+      if (!method.startsWith('GET ')) writes += 1;
+      if (writes > last) ending.abort(new Error('ended'));
+      ending.signal.throwIfAborted();
+      return api.call(method, parameters, options);
+    },
+  };
+}
+
+async function make(world: ProxmoxWorld, record: ClusterTemplate, last = 1000): Promise<ClusterTemplate> {
+  const ending = new AbortController();
+  const open = openClusterApi('lab', specOf(world.server), { clock, random: systemRandom });
+  const api = endedAfter(open, last, ending);
+  const tools: ClusterTools = {
+    name: 'lab',
+    fleetId: 'fleet-1',
+    fleetEpoch: 1,
+    store: world.store,
+    clock,
+    random: systemRandom,
+    log: createLog({ level: 'silent' }),
+    api,
+    tasks: createTasks({ cluster: 'lab', api, clock }),
+    limits: createLimits({ perNode: 4, perStorage: 8, filesPerStorage: 3 }),
+    kinds: { lxc: lxcKind, qemu: qemuKind },
+    memory: emptyMemory(),
+    templateFiles: createTemplateFiles([]),
+    relay: () => {},
+    signal: ending.signal,
+    put: () => {},
+  };
+  try {
+    return await createMakeTemplate(tools)(record, ending.signal);
+  } finally {
+    await open.close();
+  }
+}
+
+async function claim(world: ProxmoxWorld, kind: 'lxc' | 'qemu', vmid: number, number = 9000) {
+  const source = { node: 'pve1', vmid, snapshot: '' };
+  const wanted = { cluster: 'lab', name: 'golden', kind, source, chooseVmid: () => number };
+  return (await world.store.transact((tx) => claimTemplate(tx, wanted, 1))).result;
+}
+
+const clones = ({ server }: ProxmoxWorld): number =>
+  server.requests.list().filter((each) => /^POST .*\/clone$/.test(each)).length;
+
+/** A guest of ours, still where it must be. */
+async function sourceOf(world: ProxmoxWorld, kind: 'lxc' | 'qemu') {
+  const spec = kind === 'lxc' ? container : machine;
+  const order = await runGuest(world, spec);
+  const vmid = world.store.snapshot().get('cluster-guest', order.instanceId)?.vmid ?? 0;
+  if (kind === 'lxc')
+    await world.backend.stopInstance({ ...order, generation: 2 }, 0, new AbortController().signal);
+  return vmid;
+}
+
+function checkMade(world: ProxmoxWorld, made: ClusterTemplate, source: number): void {
+  expect(made).toMatchObject({ state: 'ready', message: '' });
+  const { guests } = world.server.world;
+  const { config } = guests.get(made.vmid) ?? {};
+  expect(config).toMatchObject({ template: '1', tags: 'drover-template' });
+  expect(config?.[made.kind === 'lxc' ? 'hostname' : 'name']).toBe('golden');
+  expect(config?.['description']).not.toContain('drover:instance');
+  expect(guests.get(source)?.config).toMatchObject({ tags: expect.stringMatching(/^drover-[0-9a-f]{12}$/) });
+  expect(guests.get(source)?.config['template']).toBeUndefined();
+}
+
+describe.each(['8.4.21', '9.2.11'] as const)('on %s', (version) => {
+  describe.each(kinds)('a template of %s', (kind) => {
+    const at = `/nodes/{node}/${kind}/{vmid}`;
+
+    it('is made once though each answer is lost', async () => {
+      await using world = await openQuickWorld({ version, clock });
+      const vmid = await sourceOf(world, kind);
+      for (const method of [`POST ${at}/clone`, `PUT ${at}/config`, `POST ${at}/template`])
+        world.server.faults.loseAnswer(method);
+      const made = await make(world, await claim(world, kind, vmid));
+      checkMade(world, made, vmid);
+      expect(clones(world)).toBe(1);
+    });
+
+    it('is gone on with where it was ended before any of its writes', async () => {
+      await using world = await openQuickWorld({ version, clock });
+      const vmid = await sourceOf(world, kind);
+      const record = await claim(world, kind, vmid);
+      for (let ended = 0; ended < 3; ended += 1)
+        await expect(make(world, record, 0)).rejects.toThrow('ended');
+      await expect(make(world, record, 1)).rejects.toThrow('ended');
+      await expect(make(world, record, 1)).rejects.toThrow('ended');
+      checkMade(world, await make(world, record, 1), vmid);
+      expect(clones(world)).toBe(1);
+    });
+
+    it("takes another number where somebody's guest has it, which stays", async () => {
+      await using world = await openQuickWorld({ version, clock });
+      const vmid = await sourceOf(world, kind);
+      const before = { ...world.server.world.guests.get(vmid)?.config };
+      const made = await make(world, await claim(world, kind, vmid, vmid));
+      expect(made.vmid).not.toBe(vmid);
+      expect(world.server.world.guests.get(vmid)?.config).toEqual(before);
+      checkMade(world, made, vmid);
+    });
+  });
+
+  it('leaves alone what another node has under its number', async () => {
+    await using world = await openQuickWorld({ version, clock });
+    const other = await runGuest(world, machine, 'pve2');
+    const taken = world.store.snapshot().get('cluster-guest', other.instanceId)?.vmid ?? 0;
+    const vmid = await sourceOf(world, 'lxc');
+    const made = await make(world, await claim(world, 'lxc', vmid, taken));
+    expect(made.vmid).not.toBe(taken);
+    checkMade(world, made, vmid);
+    expect(world.server.world.guests.get(taken)).toMatchObject({ node: 'pve2', status: 'running' });
+  });
+
+  it('of a container that runs is refused, with what to do, and nothing is made', async () => {
+    await using world = await openQuickWorld({ version, clock });
+    const order = await runGuest(world, container);
+    const vmid = world.store.snapshot().get('cluster-guest', order.instanceId)?.vmid ?? 0;
+    const record = await claim(world, 'lxc', vmid);
+    await expect(make(world, record)).rejects.toMatchObject({ kind: 'failed-precondition' });
+    expect(world.store.snapshot().get('cluster-template', record.key)).toMatchObject({
+      state: 'failed',
+      message: expect.stringContaining('it is copied from a snapshot, or stopped'),
+    });
+    expect(clones(world)).toBe(0);
+  });
+});
