@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { createLog } from '#shared/log.ts';
 import type { ClusterTemplate } from '#shared/model.ts';
 import { systemRandom } from '#shared/random.ts';
+import { plainClusterOptions } from '#shared/wire/cluster-options.ts';
 import { createQuickClock } from '../../../test/fakes/quick-clock.ts';
 import {
   container,
@@ -12,6 +13,7 @@ import {
   runGuest,
   specOf,
 } from '../../../test/proxmox-world.ts';
+import { until } from '../../../test/until.ts';
 import { claimTemplate } from '../../store/put-cluster-template.ts';
 import { openClusterApi } from './api.ts';
 import type { ClusterApi } from './cluster-api.ts';
@@ -19,7 +21,7 @@ import { type ClusterTools, emptyMemory } from './cluster-memory.ts';
 import { lxcKind } from './guests/lxc.ts';
 import { qemuKind } from './guests/qemu.ts';
 import { createLimits } from './limits.ts';
-import { createMakeTemplate } from './make-template.ts';
+import { createTemplates, type Templates } from './make-template.ts';
 import { createTasks } from './tasks.ts';
 import { createTemplateFiles } from './template-file.ts';
 
@@ -43,7 +45,16 @@ function endedAfter(api: ClusterApi, last: number, ending: AbortController): Clu
   };
 }
 
-async function make(world: ProxmoxWorld, record: ClusterTemplate, last = 1000): Promise<ClusterTemplate> {
+const make = (world: ProxmoxWorld, record: ClusterTemplate, last?: number): Promise<ClusterTemplate> =>
+  withTemplates(world, ({ make: go }, ending) => go(record, ending), last);
+const remove = (world: ProxmoxWorld, record: ClusterTemplate): Promise<void> =>
+  withTemplates(world, (templates, ending) => templates.remove(record, ending));
+
+async function withTemplates<Result>(
+  world: ProxmoxWorld,
+  act: (templates: Templates, ending: AbortSignal) => Promise<Result>,
+  last = 1000,
+): Promise<Result> {
   const ending = new AbortController();
   const open = openClusterApi('lab', specOf(world.server), { clock, random: systemRandom });
   const api = endedAfter(open, last, ending);
@@ -66,7 +77,7 @@ async function make(world: ProxmoxWorld, record: ClusterTemplate, last = 1000): 
     put: () => {},
   };
   try {
-    return await createMakeTemplate(tools)(record, ending.signal);
+    return await act(createTemplates(tools), ending.signal);
   } finally {
     await open.close();
   }
@@ -82,8 +93,11 @@ const clones = ({ server }: ProxmoxWorld): number =>
   server.requests.list().filter((each) => /^POST .*\/clone$/.test(each)).length;
 
 /** A guest of ours, still where it must be. */
-async function sourceOf(world: ProxmoxWorld, kind: 'lxc' | 'qemu') {
-  const spec = kind === 'lxc' ? container : machine;
+async function sourceOf(
+  world: ProxmoxWorld,
+  kind: 'lxc' | 'qemu',
+  spec = kind === 'lxc' ? container : machine,
+) {
   const order = await runGuest(world, spec);
   const vmid = world.store.snapshot().get('cluster-guest', order.instanceId)?.vmid ?? 0;
   if (kind === 'lxc')
@@ -126,6 +140,32 @@ describe.each(['8.4.21', '9.2.11'] as const)('on %s', (version) => {
       await expect(make(world, record, 1)).rejects.toThrow('ended');
       checkMade(world, await make(world, record, 1), vmid);
       expect(clones(world)).toBe(1);
+    });
+
+    it('is an image at once, and goes, with a lost answer, but not while a linked copy hangs on it', async () => {
+      await using world = await openQuickWorld({ version, clock });
+      const pool = { id: 'tank', type: 'zfspool', content: ['images', 'rootdir'] } as const;
+      world.server.world.storages.add({ ...pool, content: [...pool.content] });
+      const spec = kind === 'lxc' ? container : machine;
+      const vmid = await sourceOf(world, kind, { ...spec, rootPool: 'tank' });
+      const made = await make(world, await claim(world, kind, vmid));
+      const image = 'proxmox:template/golden';
+      await until(() => world.backend.guests('lab').some((each) => each.template), { what: 'a template' });
+      const linked = {
+        ...spec,
+        image,
+        rootPool: '',
+        cluster: { ...plainClusterOptions, clone: 'linked' as const },
+      };
+      const order = await runGuest(world, linked);
+      await expect(remove(world, made)).rejects.toThrow(/linked clone|in use/);
+      expect(world.server.world.guests.get(made.vmid)?.config.template).toBe('1');
+      expect(world.store.snapshot().get('cluster-template', made.key)).toBeDefined();
+      await world.backend.removeInstance({ ...order, generation: 2 }, 0, new AbortController().signal);
+      world.server.faults.loseAnswer(`DELETE ${at}`);
+      await remove(world, made);
+      expect(world.server.world.guests.get(made.vmid)).toBeUndefined();
+      expect(world.store.snapshot().get('cluster-template', made.key)).toBeUndefined();
     });
 
     it("takes another number where somebody's guest has it, which stays", async () => {

@@ -25,13 +25,17 @@ interface Found {
 
 type Step = 'copy' | 'other number' | 'wait' | 'mark' | 'convert' | 'done';
 
+export interface Templates {
+  make(record: ClusterTemplate, signal: AbortSignal): Promise<ClusterTemplate>;
+  /** With its disks, if it is there and ours yet. failed-precondition: it is half made; as its cluster refuses. */
+  remove(record: ClusterTemplate, signal: AbortSignal): Promise<void>;
+}
+
 /**
  * Goes on with a template from where it is: what is there tells which steps were made, also before a crash or
  * under a lost answer. What keeps it from being made for good stands in its record.
  */
-export function createMakeTemplate(
-  tools: ClusterTools,
-): (record: ClusterTemplate, signal: AbortSignal) => Promise<ClusterTemplate> {
+export function createTemplates(tools: ClusterTools): Templates {
   const { api, kinds, store, clock, fleetId, memory, name: cluster } = tools;
   const copyOf = createCopies(tools);
 
@@ -54,12 +58,14 @@ export function createMakeTemplate(
     }
   }
 
+  const isOurs = (record: ClusterTemplate, { kind, config }: Found): boolean =>
+    kind === record.kind && textOf(config['description']).split('\n').includes(lineOf(record));
+
   function nextStep(record: ClusterTemplate, found: Found | undefined): Step {
     if (found === undefined) return 'copy';
-    const { config, kind } = found;
+    const { config } = found;
     if (isHalfMade({ config })) return 'wait';
-    if (kind !== record.kind || !textOf(config['description']).split('\n').includes(lineOf(record)))
-      return 'other number';
+    if (!isOurs(record, found)) return 'other number';
     const tags = parseTags(config['tags']);
     if (!tags.includes(templateTag) || tags.some(isMarkTag)) return 'mark';
     return isOn(config['template']) ? 'done' : 'convert';
@@ -147,7 +153,7 @@ export function createMakeTemplate(
     throw new DroverError('aborted', `template ${key} was removed meanwhile`);
   }
 
-  return async (record, signal) => {
+  async function make(record: ClusterTemplate, signal: AbortSignal): Promise<ClusterTemplate> {
     try {
       await steps(record.key, signal);
     } catch (error) {
@@ -158,5 +164,29 @@ export function createMakeTemplate(
       throw error;
     }
     return note(record, { state: 'ready', message: '' });
-  };
+  }
+
+  async function remove(record: ClusterTemplate, signal: AbortSignal): Promise<void> {
+    const { key, vmid } = record;
+    if (record.state !== 'ready') await settle(record, signal);
+    const found = await read(record, signal);
+    if (found !== undefined && isHalfMade(found))
+      throw new DroverError(
+        'failed-precondition',
+        `guest ${vmid} on ${found.place.node} is half made and locked`,
+        {
+          subject: { cluster, vmid: String(vmid) },
+          reason: 'half-made',
+        },
+      );
+    if (found !== undefined && isOurs(record, found)) {
+      await perform(tools, kinds[found.kind].calls(found.place).destroy(), found.place, signal);
+      const left = await read(record, signal);
+      if (left !== undefined && isOurs(record, left))
+        throw new DroverError('unavailable', `template ${vmid} is there still`, { subject: { cluster } });
+    }
+    await store.transact((tx) => tx.delete('cluster-template', key));
+  }
+
+  return { make, remove };
 }

@@ -1,5 +1,5 @@
 /** PUT config of containers, resize, move_volume, template, destroy. */
-import { dropDisks, needDisks } from './guest-disks.ts';
+import { disksOf, dropDisks, needDisks } from './guest-disks.ts';
 import { ApiFailure, refusal } from './failure.ts';
 import {
   type ConfigChange,
@@ -23,6 +23,7 @@ import { requireForContainer } from './guest-rights.ts';
 import { formatMountPoint, isLxcVolume, normaliseLxcValue, waitsForStart } from './lxc-config.ts';
 import { makeDisk } from './lxc-create.ts';
 import { checkPrivileges } from './lxc-privileges.ts';
+import { checkNoClones } from './qemu-disks.ts';
 import type { Call, Routes } from './route.ts';
 import type { TaskControl } from './task-engine.ts';
 import type { Guest } from './world.ts';
@@ -263,6 +264,7 @@ async function destroy(call: Call, vmid: number, control: TaskControl): Promise<
   }
   await control.passes(300);
   needDisks(world, guest);
+  for (const { volid } of disksOf(world, guest)) checkNoClones(world, guest, volid);
   // The disks go first: without quorum the configuration stays behind.
   dropDisks(world, guest);
   world.writeConfig(guest, control.pid);
