@@ -241,6 +241,20 @@ describe('draining and asking', () => {
     expect(plain).not.toMatch(/others|unlimited/);
   });
 
+  it.each([
+    ['template create golden --from lab/105', 0, /template lab\/golden: ready, VMID 9000/],
+    ['template create golden', 2, /wanted --from SOURCE/],
+    ['template create taken --from lab/105', 6, /there is a template taken in lab already/],
+    ['template remove lab/golden --yes', 0, /template lab\/golden: removed/],
+    ['template remove golden --yes', 2, /wanted CLUSTER\/NAME or CLUSTER\/VMID, found "golden"/],
+    ['template remove lab/golden', 2, /needs a yes/],
+    ['template remove lab/theirs --yes', 1, /Drover did not make lab\/theirs/],
+  ])('"drover %s" ends with %i', async (words, code, said) => {
+    const outcome = await drover(words);
+    expect(outcome).toMatchObject({ code });
+    expect(outcome.stderr).toMatch(said);
+  });
+
   it('lists templates, each with the image that means it and no other', async () => {
     const { stdout } = await drover('template list --cluster images');
     const images = stdout.matchAll(/^\S+ +(\d+) .* (proxmox:\S+)$/gm);
@@ -250,7 +264,9 @@ describe('draining and asking', () => {
       ['9002', 'proxmox:template/9002'],
       ['9003', 'proxmox:template/twice'],
       ['9004', 'proxmox:template/9004'],
+      ['9005', 'proxmox:template/half'],
     ]);
+    expect(stdout).toMatch(/half .* drover +failed: no space left/);
     const { stdout: json } = await drover('template list --cluster images -o json');
     expect((JSON.parse(json) as { readonly image: string }[])[0]?.image).toBe('proxmox:template/debian');
     expect((await drover('template list')).stdout).toBe('no templates in any cluster\n');

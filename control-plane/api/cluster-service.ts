@@ -9,6 +9,7 @@ import { type ClusterDeps, findCluster } from './cluster/deps.ts';
 import { listGuests } from './cluster/guests.ts';
 import { releaseInstances } from './cluster/release.ts';
 import { removeCluster } from './cluster/remove.ts';
+import { createTemplate, listTemplates, removeTemplate } from './cluster/templates.ts';
 import type { HandlerContext } from './handler.ts';
 
 const fingerprintTimeoutMs = 15_000;
@@ -41,6 +42,9 @@ export function clusterService(deps: ClusterDeps): Handlers<typeof ClusterServic
     listGuests: (request) => listGuests(request, deps),
     adoptGuests: (request, context) => adoptGuests(request, context, deps),
     planClone: (request, context) => planClone(request, context, deps),
+    createTemplate: (request, context) => createTemplate(request, context, deps),
+    listTemplates: (request) => listTemplates(request, deps),
+    removeTemplate: (request, context) => removeTemplate(request, context, deps),
     releaseInstances: (request, context) => releaseInstances(request, context, deps),
     getConsoleTicket: (request, context) => getConsoleTicket(request, context, deps),
   };

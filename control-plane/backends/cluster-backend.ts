@@ -2,11 +2,21 @@ import type {
   ClusterGuestView,
   ClusterSpec,
   ClusterStatus,
+  ClusterTemplate,
   InstanceId,
   NodeName,
   WorkloadSpec,
 } from '#shared/model.ts';
 import type { Backend, OrderHead } from './backend.ts';
+
+/** What a template is to be made of. */
+export interface TemplateSource {
+  readonly vmid: number;
+  /** By its name in the cluster, or ours. Empty: as the guest is. */
+  readonly snapshot: string;
+  /** Of the template. */
+  readonly name: string;
+}
 
 /** A guest that could become an instance. */
 export interface Adoptable {
@@ -65,6 +75,14 @@ export interface ClusterBackend extends Backend {
   guests(cluster: string | undefined): readonly ClusterGuestView[];
   /** not-found; unavailable. */
   inspectGuest(cluster: string, vmid: number, signal: AbortSignal): Promise<Adoptable>;
+  /**
+   * Makes a template of a guest, which stays as it is; resolves when it is ready. It is made, too, where nobody
+   * waits any more, and goes on after a start of the control plane. A repetition goes on with what failed.
+   * already-exists: the name is taken; failed-precondition: it cannot be copied as it is.
+   */
+  createTemplate(cluster: string, source: TemplateSource, signal: AbortSignal): Promise<ClusterTemplate>;
+  /** By name or number. not-found; failed-precondition: it is not ours, or copies share its disks. */
+  removeTemplate(cluster: string, template: string, signal: AbortSignal): Promise<ClusterTemplate>;
   /**
    * Writes our mark, and nothing else. The records of the workload, of its instance and of the guest
    * (`adopted`, with an empty `specDigest`) are there already: until this has resolved, the guest is neither

@@ -1,6 +1,7 @@
 import type { Adoptable, ClusterBackend, GuestMove } from '../../control-plane/backends/cluster-backend.ts';
 import { claimGuest, patchGuest, settleAdoptedGuest } from '../../control-plane/store/put-cluster-guest.ts';
 import { forgetGuest } from '../../control-plane/store/record-guest.ts';
+import { claimTemplate, patchTemplate } from '../../control-plane/store/put-cluster-template.ts';
 import { putClusterNode } from '../../control-plane/store/put-cluster-node.ts';
 import type { Store } from '../../control-plane/store/store.ts';
 import type { Clock } from '#shared/clock.ts';
@@ -167,6 +168,28 @@ export function createFakeClusters(options: {
     guests: (name) =>
       guests.map(({ view }) => view).filter(({ cluster }) => name === undefined || cluster === name),
     inspectGuest: inspect,
+    async createTemplate(cluster, { vmid, name, snapshot }) {
+      const source = find(cluster, vmid);
+      if (source === undefined) throw new DroverError('not-found', `there is no guest ${vmid} in ${cluster}`);
+      const { node, kind } = source.view;
+      const chooseVmid = (): number => Math.max(9000, ...guests.map(({ view }) => view.vmid)) + 1;
+      const wanted = { cluster, name, kind, source: { node, vmid, snapshot }, chooseVmid };
+      const { result } = await storeOf().transact((tx) => {
+        const { key } = claimTemplate(tx, wanted, clock.nowMs());
+        return patchTemplate(tx, key, { state: 'ready' }, clock.nowMs());
+      });
+      if (result === undefined) throw new DroverError('internal', 'nothing is kept of it');
+      clusters.addGuest({ vmid: result.vmid, node, cluster, kind, name, template: true, status: 'stopped' });
+      return result;
+    },
+    async removeTemplate(cluster, called) {
+      const records = storeOf().snapshot().list('cluster-template');
+      const record = records.find((each) => each.cluster === cluster && each.name === called);
+      if (record === undefined) throw new DroverError('not-found', `there is no template ${called}`);
+      guests.splice(guests.findIndex(({ view }) => view.vmid === record.vmid), 1);
+      await storeOf().transact((tx) => tx.delete('cluster-template', record.key));
+      return record;
+    },
     async adopt({ cluster, vmid, digest }, { id, generation }) {
       await reach('adopt');
       const guest = find(cluster, vmid);

@@ -7,6 +7,7 @@ import {
   type ClusterStatus,
   Guest,
   Release,
+  Template,
 } from '#shared/gen/drover/fleet/v1/cluster.ts';
 import type { DrainProgress } from '#shared/gen/drover/fleet/v1/fleet.ts';
 import type { Handlers } from '#shared/rpc-server.ts';
@@ -100,6 +101,9 @@ export interface ClusterCalls {
   }[];
 }
 
+const template = (vmid: number, patch: Partial<Template>): Template =>
+  Template.fromPartial({ cluster: 'lab', vmid, kind: 'lxc', state: 'ready', node: 'lab-pve1', ...patch });
+
 export const clusterHandlers = (calls: ClusterCalls): Handlers<typeof ClusterServiceService> => {
   const take: Handlers<typeof ClusterServiceService>['addCluster'] = async ({ name, credential, trust }) => {
     checkName(name);
@@ -128,17 +132,28 @@ export const clusterHandlers = (calls: ClusterCalls): Handlers<typeof ClusterSer
         );
       return { released: releaseGuests ? ['web-x7k2p'] : [], nodes: ['lab-pve1'] };
     },
-    listGuests: ({ cluster }) =>
+    listGuests: () => each(guest(105, { instance: 'web-x7k2p' })),
+    createTemplate: async ({ name, source }) => {
+      if (name === 'taken')
+        throw new DroverError('already-exists', 'there is a template taken in lab already');
+      return { template: template(9000, { name, cluster: source.split('/')[0] ?? '', own: true }) };
+    },
+    listTemplates: ({ cluster }) =>
       cluster === 'images'
         ? each(
-            guest(105),
-            guest(9000, { name: 'debian', template: true }),
-            guest(9001, { name: 'twice', template: true }),
-            guest(9002, { name: 'twice', template: true }),
-            guest(9003, { name: 'twice', template: true, kind: 'qemu' }),
-            guest(9004, { name: '105', template: true }),
+            template(9000, { name: 'debian', own: true }),
+            template(9001, { name: 'twice' }),
+            template(9002, { name: 'twice' }),
+            template(9003, { name: 'twice', kind: 'qemu' }),
+            template(9004, { name: '105' }),
+            template(9005, { name: 'half', state: 'failed', message: 'no space left', own: true }),
           )
-        : each(guest(105, { instance: 'web-x7k2p' })),
+        : each(),
+    removeTemplate: async ({ cluster, template: called }) => {
+      if (called === 'theirs')
+        throw new DroverError('failed-precondition', `Drover did not make ${cluster}/theirs`);
+      return { template: template(9000, { cluster, name: called, own: true }) };
+    },
     planClone: async ({ source, name }) => {
       if (name === 'web') throw new DroverError('already-exists', 'there is a workload web already');
       const vmid = Number(source.split('/')[1] ?? 105);

@@ -28,7 +28,7 @@ import { routingSet, routingShow } from './routing.ts';
 import { scale } from './scale.ts';
 import { rollback, snapshotCreate, snapshotList, snapshotRemove, snapshotRollback } from './snapshot.ts';
 import { stats } from './stats.ts';
-import { templateList } from './template.ts';
+import { templateCreate, templateList, templateRemove } from './template.ts';
 import { versionCommand } from './version.ts';
 import { volumeList, volumeRemove } from './volume.ts';
 
@@ -73,7 +73,9 @@ export const commands: readonly CommandSpec[] = [
   clusterRemove,
   adopt,
   clone,
+  templateCreate,
   templateList,
+  templateRemove,
   release,
   routingShow,
   routingSet,

@@ -25,6 +25,7 @@ import { createMissing } from './missing.ts';
 import { createNodes, type Nodes } from './nodes.ts';
 import { createOrders, type Orders } from './orders.ts';
 import { createOwnGuests, type OwnGuests } from './own-guests.ts';
+import { createOwnTemplates, type OwnTemplates } from './own-templates.ts';
 import { createPoll, type Pace, type Poll } from './poll.ts';
 import { createPower } from './power.ts';
 import { createRenewal } from './renew-marks.ts';
@@ -69,6 +70,7 @@ export interface LiveCluster {
   /** unimplemented, by name, where its kind of guest cannot. */
   readonly run: RunCommand;
   readonly freezing: Freezing;
+  readonly templates: OwnTemplates;
   readonly nodes: Nodes;
   readonly work: Work;
   readonly poll: Poll;
@@ -136,6 +138,7 @@ export function openCluster(record: Cluster, surroundings: Surroundings): LiveCl
   const missing = createMissing(tools, { own, look, findMarked, marking, work });
   const renewMarks = createRenewal(tools, { own, look, marking, work });
   const ha = createHaReader(tools);
+  const templates = createOwnTemplates(tools);
   const poll = createPoll(tools, {
     own,
     fence,
@@ -144,6 +147,7 @@ export function openCluster(record: Cluster, surroundings: Surroundings): LiveCl
     renewMarks,
     nodes,
     work,
+    templates,
     ha,
     pace: surroundings.pace,
   });
@@ -163,6 +167,7 @@ export function openCluster(record: Cluster, surroundings: Surroundings): LiveCl
     openTerminal: createTerminals(tools, { own, look }),
     run: createRun(tools, { own, look }),
     freezing: createFreezing(tools, { orders, look }),
+    templates,
     nodes,
     work,
     poll,

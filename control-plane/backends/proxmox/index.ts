@@ -166,7 +166,7 @@ export function proxmoxBackend(options: ProxmoxOptions): ClusterBackend {
 
 type ClusterMethods = Pick<
   ClusterBackend,
-  'test' | 'fingerprintOf' | 'status' | 'guests' | 'inspectGuest' | 'adopt' | 'release'
+  'test' | 'fingerprintOf' | 'status' | 'guests' | 'inspectGuest' | 'createTemplate' | 'removeTemplate' | 'adopt' | 'release'
 >;
 
 /** What is asked of a cluster as a whole, and of guests that are not ours. */
@@ -193,6 +193,8 @@ function clusterMethods(
       return some.flatMap((cluster) => cluster.adoptions.guests());
     },
     inspectGuest: async (name, vmid, signal) => called(name).adoptions.inspect(vmid, signal),
+    createTemplate: async (name, source, signal) => called(name).templates.create(source, signal),
+    removeTemplate: async (name, template, signal) => called(name).templates.remove(template, signal),
     adopt: async ({ cluster, vmid, digest }, instance, signal) =>
       called(cluster).adoptions.adopt({ vmid, digest }, instance, signal),
     release: async (order, signal) => {

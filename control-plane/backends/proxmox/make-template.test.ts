@@ -10,6 +10,7 @@ import {
   machine,
   openQuickWorld,
   type ProxmoxWorld,
+  quickPace,
   runGuest,
   specOf,
 } from '../../../test/proxmox-world.ts';
@@ -21,6 +22,7 @@ import { type ClusterTools, emptyMemory } from './cluster-memory.ts';
 import { lxcKind } from './guests/lxc.ts';
 import { qemuKind } from './guests/qemu.ts';
 import { createLimits } from './limits.ts';
+import { proxmoxBackend } from './index.ts';
 import { createTemplates, type Templates } from './make-template.ts';
 import { createTasks } from './tasks.ts';
 import { createTemplateFiles } from './template-file.ts';
@@ -45,10 +47,11 @@ function endedAfter(api: ClusterApi, last: number, ending: AbortController): Clu
   };
 }
 
+const { signal } = new AbortController();
+const golden = (vmid: number) => ({ vmid, name: 'golden', snapshot: '' });
+
 const make = (world: ProxmoxWorld, record: ClusterTemplate, last?: number): Promise<ClusterTemplate> =>
   withTemplates(world, ({ make: go }, ending) => go(record, ending), last);
-const remove = (world: ProxmoxWorld, record: ClusterTemplate): Promise<void> =>
-  withTemplates(world, (templates, ending) => templates.remove(record, ending));
 
 async function withTemplates<Result>(
   world: ProxmoxWorld,
@@ -125,14 +128,36 @@ describe.each(['8.4.21', '9.2.11'] as const)('on %s', (version) => {
       const vmid = await sourceOf(world, kind);
       for (const method of [`POST ${at}/clone`, `PUT ${at}/config`, `POST ${at}/template`])
         world.server.faults.loseAnswer(method);
-      const made = await make(world, await claim(world, kind, vmid));
+      const made = await world.backend.createTemplate('lab', golden(vmid), signal);
       checkMade(world, made, vmid);
+      expect(clones(world)).toBe(1);
+    });
+
+    it('that was being made is made by the next control plane', async () => {
+      await using world = await openQuickWorld({ version, clock });
+      const vmid = await sourceOf(world, kind);
+      await world.backend.close();
+      const record = await claim(world, kind, vmid);
+      await expect(make(world, record, 1)).rejects.toThrow('ended');
+      const backend = proxmoxBackend({
+        store: world.store,
+        fleet: { fleetId: 'fleet-1', fleetEpoch: 1 },
+        clock,
+        random: systemRandom,
+        log: createLog({ level: 'silent' }),
+        pace: quickPace,
+      });
+      const now = () => world.store.snapshot().get('cluster-template', record.key);
+      await until(() => now()?.state === 'ready', { what: 'the template is ready' });
+      await backend.close();
+      checkMade(world, now() ?? record, vmid);
       expect(clones(world)).toBe(1);
     });
 
     it('is gone on with where it was ended before any of its writes', async () => {
       await using world = await openQuickWorld({ version, clock });
       const vmid = await sourceOf(world, kind);
+      await world.backend.close();
       const record = await claim(world, kind, vmid);
       for (let ended = 0; ended < 3; ended += 1)
         await expect(make(world, record, 0)).rejects.toThrow('ended');
@@ -148,7 +173,7 @@ describe.each(['8.4.21', '9.2.11'] as const)('on %s', (version) => {
       world.server.world.storages.add({ ...pool, content: [...pool.content] });
       const spec = kind === 'lxc' ? container : machine;
       const vmid = await sourceOf(world, kind, { ...spec, rootPool: 'tank' });
-      const made = await make(world, await claim(world, kind, vmid));
+      const made = await world.backend.createTemplate('lab', golden(vmid), signal);
       const image = 'proxmox:template/golden';
       await until(() => world.backend.guests('lab').some((each) => each.template), { what: 'a template' });
       const linked = {
@@ -158,12 +183,12 @@ describe.each(['8.4.21', '9.2.11'] as const)('on %s', (version) => {
         cluster: { ...plainClusterOptions, clone: 'linked' as const },
       };
       const order = await runGuest(world, linked);
-      await expect(remove(world, made)).rejects.toThrow(/linked clone|in use/);
+      await expect(world.backend.removeTemplate('lab', 'golden', signal)).rejects.toThrow(/linked clone|in use/);
       expect(world.server.world.guests.get(made.vmid)?.config.template).toBe('1');
       expect(world.store.snapshot().get('cluster-template', made.key)).toBeDefined();
-      await world.backend.removeInstance({ ...order, generation: 2 }, 0, new AbortController().signal);
+      await world.backend.removeInstance({ ...order, generation: 2 }, 0, signal);
       world.server.faults.loseAnswer(`DELETE ${at}`);
-      await remove(world, made);
+      await world.backend.removeTemplate('lab', `${made.vmid}`, signal);
       expect(world.server.world.guests.get(made.vmid)).toBeUndefined();
       expect(world.store.snapshot().get('cluster-template', made.key)).toBeUndefined();
     });
@@ -171,6 +196,7 @@ describe.each(['8.4.21', '9.2.11'] as const)('on %s', (version) => {
     it("takes another number where somebody's guest has it, which stays", async () => {
       await using world = await openQuickWorld({ version, clock });
       const vmid = await sourceOf(world, kind);
+      await world.backend.close();
       const before = { ...world.server.world.guests.get(vmid)?.config };
       const made = await make(world, await claim(world, kind, vmid, vmid));
       expect(made.vmid).not.toBe(vmid);
@@ -184,6 +210,7 @@ describe.each(['8.4.21', '9.2.11'] as const)('on %s', (version) => {
     const other = await runGuest(world, machine, 'pve2');
     const taken = world.store.snapshot().get('cluster-guest', other.instanceId)?.vmid ?? 0;
     const vmid = await sourceOf(world, 'lxc');
+    await world.backend.close();
     const made = await make(world, await claim(world, 'lxc', vmid, taken));
     expect(made.vmid).not.toBe(taken);
     checkMade(world, made, vmid);
@@ -194,12 +221,36 @@ describe.each(['8.4.21', '9.2.11'] as const)('on %s', (version) => {
     await using world = await openQuickWorld({ version, clock });
     const order = await runGuest(world, container);
     const vmid = world.store.snapshot().get('cluster-guest', order.instanceId)?.vmid ?? 0;
-    const record = await claim(world, 'lxc', vmid);
-    await expect(make(world, record)).rejects.toMatchObject({ kind: 'failed-precondition' });
-    expect(world.store.snapshot().get('cluster-template', record.key)).toMatchObject({
+    const made = world.backend.createTemplate('lab', golden(vmid), signal);
+    await expect(made).rejects.toMatchObject({ kind: 'failed-precondition' });
+    expect(world.store.snapshot().get('cluster-template', 'lab/golden')).toMatchObject({
       state: 'failed',
       message: expect.stringContaining('it is copied from a snapshot, or stopped'),
     });
     expect(clones(world)).toBe(0);
+  });
+
+  it('of somebody else is not removed, and its name not taken', async () => {
+    await using world = await openQuickWorld({ version, clock });
+    const vmid = await sourceOf(world, 'lxc');
+    const { newGuest, guests } = world.server.world;
+    const config = { hostname: 'golden', template: '1' };
+    guests.set(8000, newGuest({ vmid: 8000, kind: 'lxc', node: 'pve1', config }));
+    await until(() => world.backend.guests('lab').some((each) => each.vmid === 8000 && each.template), {
+      what: 'their template is listed',
+    });
+    for (const called of ['golden', '8000'])
+      await expect(world.backend.removeTemplate('lab', called, signal)).rejects.toMatchObject({
+        kind: 'failed-precondition',
+        reason: 'not-ours',
+      });
+    await expect(world.backend.createTemplate('lab', golden(vmid), signal)).rejects.toMatchObject({
+      kind: 'already-exists',
+    });
+    await expect(world.backend.removeTemplate('lab', 'none', signal)).rejects.toMatchObject({
+      kind: 'not-found',
+    });
+    expect(guests.get(8000)).toBeDefined();
+    expect(world.store.snapshot().list('cluster-template')).toEqual([]);
   });
 });

@@ -1,4 +1,4 @@
-import { DroverError, isKind } from '#shared/errors.ts';
+import { DroverError, isKind, wordsOf } from '#shared/errors.ts';
 import type { ClusterTemplate } from '#shared/model.ts';
 import { patchTemplate, renumberTemplate } from '../../store/put-cluster-template.ts';
 import type { ClusterTools } from './cluster-memory.ts';
@@ -36,7 +36,7 @@ export interface Templates {
  * under a lost answer. What keeps it from being made for good stands in its record.
  */
 export function createTemplates(tools: ClusterTools): Templates {
-  const { api, kinds, store, clock, fleetId, memory, name: cluster } = tools;
+  const { api, kinds, limits, store, clock, fleetId, memory, name: cluster } = tools;
   const copyOf = createCopies(tools);
 
   const lineOf = ({ key, vmid }: ClusterTemplate): string =>
@@ -82,7 +82,9 @@ export function createTemplates(tools: ClusterTools): Templates {
         ? guestCall('POST /nodes/{node}/lxc/{vmid}/clone', { ...basis, description, hostname: name })
         : guestCall('POST /nodes/{node}/qemu/{vmid}/clone', { ...basis, description, name });
     try {
-      await perform(tools, call, source, signal);
+      const make = () =>
+        limits.run({ node: source.node }, signal, () => perform(tools, call, source, signal));
+      await (kind === 'lxc' ? limits.run({ copyOf: source.vmid }, signal, make) : make());
     } catch (error) {
       if (!isKind(error, 'already-exists')) throw error;
       await settleCopies(tools, source, signal);
@@ -159,8 +161,9 @@ export function createTemplates(tools: ClusterTools): Templates {
     } catch (error) {
       // Ended with us: whoever comes after goes on.
       if (signal.aborted) throw error;
-      const message = error instanceof DroverError ? error.message : 'it failed';
-      await note(record, { state: 'failed', message });
+      // What the cluster could not be asked is asked again.
+      const isForNow = isKind(error, 'unavailable', 'deadline-exceeded');
+      await note(record, { state: isForNow ? 'making' : 'failed', message: wordsOf(error) });
       throw error;
     }
     return note(record, { state: 'ready', message: '' });

@@ -5,12 +5,11 @@ import { claimGuest, putGuestIntent, putGuestRemoved } from '../../store/put-clu
 import type { OrderHead } from '../backend.ts';
 import { type ClusterTools, type NodeMemory, nodeCalled, versionOf } from './cluster-memory.ts';
 import type { GuestKind } from './guests/guest-kind.ts';
-import { numberOf } from './guests/properties.ts';
 import { tagOf } from './marks.ts';
 import type { OwnGuests } from './own-guests.ts';
 import type { Power } from './power.ts';
 import { unlessAborted } from '#shared/unless-aborted.ts';
-import { chooseVmid } from './vmids.ts';
+import { chooseVmid, nextVmid } from './vmids.ts';
 import type { Work } from './work.ts';
 
 /** What is ordered of the guests of one cluster. */
@@ -33,7 +32,6 @@ export interface Orders {
   ): Promise<Result>;
 }
 
-const hintTimeoutMs = 5000;
 
 export function createOrders(
   tools: ClusterTools,
@@ -64,16 +62,6 @@ export function createOrders(
     throw new DroverError('unimplemented', `${kind.runtime} cannot have ${cannot.join('; ')}`, {
       subject: { runtime: kind.runtime },
     });
-  }
-
-  /** The cluster's own next number reserves nothing, but keeps to the range that it was given. */
-  async function hint(signal: AbortSignal): Promise<number> {
-    try {
-      return numberOf(await api.call('GET /cluster/nextid', {}, { signal, timeoutMs: hintTimeoutMs }));
-    } catch (error) {
-      if (signal.aborted) throw error;
-      return Number.NaN;
-    }
   }
 
   /** Our records may be older than its guest, where the store was restored: it is that one, and no second. */
@@ -145,7 +133,7 @@ export function createOrders(
       checkSpec(kind, spec);
       const isNew = own.record(instanceId) === undefined;
       const number = isNew ? ownNumber(instanceId, kind) : undefined;
-      const from = isNew && number === undefined ? await hint(signal) : Number.NaN;
+      const from = isNew && number === undefined ? await nextVmid(api, signal) : Number.NaN;
       const taken = new Set(memory.guests.map(({ vmid }) => vmid));
       const { result } = await store.transact((tx) =>
         claimGuest(

@@ -11,6 +11,7 @@ import { isOurTag, tagOf } from './marks.ts';
 import type { Nodes } from './nodes.ts';
 import { type GuestRow, indexGuests, parseMembership, parseResources, parseVersion } from './observe.ts';
 import { type OwnGuests, youngCopies } from './own-guests.ts';
+import type { OwnTemplates } from './own-templates.ts';
 import type { RefreshAddresses } from './refresh-addresses.ts';
 import { mayBePrivileged, rightsOf } from './rights.ts';
 import type { Work } from './work.ts';
@@ -48,12 +49,13 @@ export function createPoll(
     readonly renewMarks: (rows: readonly GuestRow[]) => void;
     readonly nodes: Nodes;
     readonly work: Work;
+    readonly templates: OwnTemplates;
     readonly ha: HaReader;
     readonly pace: Pace;
   },
 ): Poll {
   const { api, clock, random, memory, signal, log, name: cluster } = tools;
-  const { own, fence, nodes, work, ha, pace, missing, addresses, renewMarks } = parts;
+  const { own, fence, nodes, work, templates, ha, pace, missing, addresses, renewMarks } = parts;
   const backoff = createBackoff({ firstMs: pace.busyMs, maxMs: longestSilenceMs, random });
   let wakeUp = new AbortController();
   let failures = 0;
@@ -101,7 +103,9 @@ export function createPoll(
     nodes.tell();
     for (const { instanceId } of own.records()) own.tell(instanceId);
     work.kickAll();
-    if (memory.quorate) addresses.refresh();
+    if (!memory.quorate) return;
+    addresses.refresh();
+    templates.resume();
   }
 
   /** What everything else is understood by. */
@@ -143,7 +147,19 @@ export function createPoll(
     }
   }
 
-  async function takeGuests(rows: readonly GuestRow[], isQuorate: boolean): Promise<void> {
+  /** Until it is marked as one, a copy that is to be a template bears the tags of its source. */
+  const templateVmids = (): ReadonlySet<number> =>
+    new Set(
+      tools.store
+        .snapshot()
+        .list('cluster-template')
+        .filter((each) => each.cluster === cluster)
+        .map(({ vmid }) => vmid),
+    );
+
+  async function takeGuests(all: readonly GuestRow[], isQuorate: boolean): Promise<void> {
+    const templates = templateVmids();
+    const rows = all.filter(({ vmid }) => !templates.has(vmid));
     const index = indexGuests(rows);
     const absent = own.take(index);
     memory.copies = copiesAmong(rows);

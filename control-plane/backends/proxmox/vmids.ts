@@ -1,7 +1,20 @@
 import { DroverError } from '#shared/errors.ts';
+import type { ClusterApi } from './cluster-api.ts';
+import { numberOf } from './guests/properties.ts';
 
 export const leastVmid = 100;
 const greatestVmid = 999_999_999;
+const hintTimeoutMs = 5000;
+
+/** The cluster's own next number reserves nothing, but keeps to the range that it was given. NaN: it does not say. */
+export async function nextVmid(api: ClusterApi, signal: AbortSignal): Promise<number> {
+  try {
+    return numberOf(await api.call('GET /cluster/nextid', {}, { signal, timeoutMs: hintTimeoutMs }));
+  } catch (error) {
+    if (signal.aborted) throw error;
+    return Number.NaN;
+  }
+}
 
 /**
  * A number for a new guest: the first from the hint on that no guest has and nothing of ours has claimed. The

@@ -315,6 +315,68 @@ export interface PlanCloneResponse {
   notes: string[];
 }
 
+/** CreateTemplateRequest names a guest. */
+export interface CreateTemplateRequest {
+  /** Empty means "default". Of the source, where that is one of ours. */
+  project: string;
+  /** "lab/105", an instance, or a workload of one instance. */
+  source: string;
+  /** Of the template: "proxmox:template/NAME" is its image. */
+  name: string;
+  /** As it was in this snapshot. Empty: as it is. */
+  snapshot: string;
+}
+
+/** CreateTemplateResponse holds it. */
+export interface CreateTemplateResponse {
+  /** Ready. */
+  template: Template | undefined;
+}
+
+/** ListTemplatesRequest narrows the list. */
+export interface ListTemplatesRequest {
+  /** Only of this cluster. Empty: of all. */
+  cluster: string;
+}
+
+/** RemoveTemplateRequest names one. */
+export interface RemoveTemplateRequest {
+  /** Name of the cluster. */
+  cluster: string;
+  /** Its name or number there. */
+  template: string;
+}
+
+/** RemoveTemplateResponse holds it. */
+export interface RemoveTemplateResponse {
+  /** As it was. */
+  template: Template | undefined;
+}
+
+/** Template is what guests of a cluster are copied from. */
+export interface Template {
+  /** Name of the cluster. */
+  cluster: string;
+  /** Its number there. */
+  vmid: number;
+  /** "lxc" or "qemu". */
+  kind: string;
+  /** As specs name it. */
+  name: string;
+  /** Name of its node in the fleet. Empty: not known yet. */
+  node: string;
+  /** Size of its root. Zero: not known yet. */
+  diskMib: number;
+  /** As they stand there. */
+  tags: string[];
+  /** CreateTemplate made it. */
+  own: boolean;
+  /** "ready", "making", "failed". */
+  state: string;
+  /** For people: what keeps it from being ready. Empty: nothing. */
+  message: string;
+}
+
 /** ReleaseInstancesRequest says which. */
 export interface ReleaseInstancesRequest {
   /** Empty means "default". */
@@ -3165,6 +3227,641 @@ export const PlanCloneResponse: MessageFns<PlanCloneResponse> = {
   },
 };
 
+function createBaseCreateTemplateRequest(): CreateTemplateRequest {
+  return { project: "", source: "", name: "", snapshot: "" };
+}
+
+export const CreateTemplateRequest: MessageFns<CreateTemplateRequest> = {
+  encode(message: CreateTemplateRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.project !== "") {
+      writer.uint32(10).string(message.project);
+    }
+    if (message.source !== "") {
+      writer.uint32(18).string(message.source);
+    }
+    if (message.name !== "") {
+      writer.uint32(26).string(message.name);
+    }
+    if (message.snapshot !== "") {
+      writer.uint32(34).string(message.snapshot);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CreateTemplateRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCreateTemplateRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.project = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.source = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.snapshot = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): CreateTemplateRequest {
+    return {
+      project: isSet(object.project) ? globalThis.String(object.project) : "",
+      source: isSet(object.source) ? globalThis.String(object.source) : "",
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+      snapshot: isSet(object.snapshot) ? globalThis.String(object.snapshot) : "",
+    };
+  },
+
+  toJSON(message: CreateTemplateRequest): unknown {
+    const obj: any = {};
+    if (message.project !== "") {
+      obj.project = message.project;
+    }
+    if (message.source !== "") {
+      obj.source = message.source;
+    }
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    if (message.snapshot !== "") {
+      obj.snapshot = message.snapshot;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<CreateTemplateRequest>): CreateTemplateRequest {
+    return CreateTemplateRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<CreateTemplateRequest>): CreateTemplateRequest {
+    const message = createBaseCreateTemplateRequest();
+    message.project = object.project ?? "";
+    message.source = object.source ?? "";
+    message.name = object.name ?? "";
+    message.snapshot = object.snapshot ?? "";
+    return message;
+  },
+};
+
+function createBaseCreateTemplateResponse(): CreateTemplateResponse {
+  return { template: undefined };
+}
+
+export const CreateTemplateResponse: MessageFns<CreateTemplateResponse> = {
+  encode(message: CreateTemplateResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.template !== undefined) {
+      Template.encode(message.template, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CreateTemplateResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCreateTemplateResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.template = Template.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): CreateTemplateResponse {
+    return { template: isSet(object.template) ? Template.fromJSON(object.template) : undefined };
+  },
+
+  toJSON(message: CreateTemplateResponse): unknown {
+    const obj: any = {};
+    if (message.template !== undefined) {
+      obj.template = Template.toJSON(message.template);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<CreateTemplateResponse>): CreateTemplateResponse {
+    return CreateTemplateResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<CreateTemplateResponse>): CreateTemplateResponse {
+    const message = createBaseCreateTemplateResponse();
+    message.template = (object.template !== undefined && object.template !== null)
+      ? Template.fromPartial(object.template)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseListTemplatesRequest(): ListTemplatesRequest {
+  return { cluster: "" };
+}
+
+export const ListTemplatesRequest: MessageFns<ListTemplatesRequest> = {
+  encode(message: ListTemplatesRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.cluster !== "") {
+      writer.uint32(10).string(message.cluster);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListTemplatesRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListTemplatesRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.cluster = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ListTemplatesRequest {
+    return { cluster: isSet(object.cluster) ? globalThis.String(object.cluster) : "" };
+  },
+
+  toJSON(message: ListTemplatesRequest): unknown {
+    const obj: any = {};
+    if (message.cluster !== "") {
+      obj.cluster = message.cluster;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<ListTemplatesRequest>): ListTemplatesRequest {
+    return ListTemplatesRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ListTemplatesRequest>): ListTemplatesRequest {
+    const message = createBaseListTemplatesRequest();
+    message.cluster = object.cluster ?? "";
+    return message;
+  },
+};
+
+function createBaseRemoveTemplateRequest(): RemoveTemplateRequest {
+  return { cluster: "", template: "" };
+}
+
+export const RemoveTemplateRequest: MessageFns<RemoveTemplateRequest> = {
+  encode(message: RemoveTemplateRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.cluster !== "") {
+      writer.uint32(10).string(message.cluster);
+    }
+    if (message.template !== "") {
+      writer.uint32(18).string(message.template);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RemoveTemplateRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRemoveTemplateRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.cluster = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.template = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): RemoveTemplateRequest {
+    return {
+      cluster: isSet(object.cluster) ? globalThis.String(object.cluster) : "",
+      template: isSet(object.template) ? globalThis.String(object.template) : "",
+    };
+  },
+
+  toJSON(message: RemoveTemplateRequest): unknown {
+    const obj: any = {};
+    if (message.cluster !== "") {
+      obj.cluster = message.cluster;
+    }
+    if (message.template !== "") {
+      obj.template = message.template;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<RemoveTemplateRequest>): RemoveTemplateRequest {
+    return RemoveTemplateRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<RemoveTemplateRequest>): RemoveTemplateRequest {
+    const message = createBaseRemoveTemplateRequest();
+    message.cluster = object.cluster ?? "";
+    message.template = object.template ?? "";
+    return message;
+  },
+};
+
+function createBaseRemoveTemplateResponse(): RemoveTemplateResponse {
+  return { template: undefined };
+}
+
+export const RemoveTemplateResponse: MessageFns<RemoveTemplateResponse> = {
+  encode(message: RemoveTemplateResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.template !== undefined) {
+      Template.encode(message.template, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RemoveTemplateResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRemoveTemplateResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.template = Template.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): RemoveTemplateResponse {
+    return { template: isSet(object.template) ? Template.fromJSON(object.template) : undefined };
+  },
+
+  toJSON(message: RemoveTemplateResponse): unknown {
+    const obj: any = {};
+    if (message.template !== undefined) {
+      obj.template = Template.toJSON(message.template);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<RemoveTemplateResponse>): RemoveTemplateResponse {
+    return RemoveTemplateResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<RemoveTemplateResponse>): RemoveTemplateResponse {
+    const message = createBaseRemoveTemplateResponse();
+    message.template = (object.template !== undefined && object.template !== null)
+      ? Template.fromPartial(object.template)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseTemplate(): Template {
+  return {
+    cluster: "",
+    vmid: 0,
+    kind: "",
+    name: "",
+    node: "",
+    diskMib: 0,
+    tags: [],
+    own: false,
+    state: "",
+    message: "",
+  };
+}
+
+export const Template: MessageFns<Template> = {
+  encode(message: Template, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.cluster !== "") {
+      writer.uint32(10).string(message.cluster);
+    }
+    if (message.vmid !== 0) {
+      writer.uint32(16).uint32(message.vmid);
+    }
+    if (message.kind !== "") {
+      writer.uint32(26).string(message.kind);
+    }
+    if (message.name !== "") {
+      writer.uint32(34).string(message.name);
+    }
+    if (message.node !== "") {
+      writer.uint32(42).string(message.node);
+    }
+    if (message.diskMib !== 0) {
+      writer.uint32(48).uint32(message.diskMib);
+    }
+    for (const v of message.tags) {
+      writer.uint32(58).string(v!);
+    }
+    if (message.own !== false) {
+      writer.uint32(64).bool(message.own);
+    }
+    if (message.state !== "") {
+      writer.uint32(74).string(message.state);
+    }
+    if (message.message !== "") {
+      writer.uint32(82).string(message.message);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Template {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTemplate();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.cluster = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.vmid = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.kind = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.node = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.diskMib = reader.uint32();
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.tags.push(reader.string());
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.own = reader.bool();
+            continue;
+          }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.state = reader.string();
+            continue;
+          }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.message = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): Template {
+    return {
+      cluster: isSet(object.cluster) ? globalThis.String(object.cluster) : "",
+      vmid: isSet(object.vmid) ? globalThis.Number(object.vmid) : 0,
+      kind: isSet(object.kind) ? globalThis.String(object.kind) : "",
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+      node: isSet(object.node) ? globalThis.String(object.node) : "",
+      diskMib: isSet(object.diskMib)
+        ? globalThis.Number(object.diskMib)
+        : isSet(object.disk_mib)
+        ? globalThis.Number(object.disk_mib)
+        : 0,
+      tags: globalThis.Array.isArray(object?.tags) ? object.tags.map((e: any) => globalThis.String(e)) : [],
+      own: isSet(object.own) ? globalThis.Boolean(object.own) : false,
+      state: isSet(object.state) ? globalThis.String(object.state) : "",
+      message: isSet(object.message) ? globalThis.String(object.message) : "",
+    };
+  },
+
+  toJSON(message: Template): unknown {
+    const obj: any = {};
+    if (message.cluster !== "") {
+      obj.cluster = message.cluster;
+    }
+    if (message.vmid !== 0) {
+      obj.vmid = Math.round(message.vmid);
+    }
+    if (message.kind !== "") {
+      obj.kind = message.kind;
+    }
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    if (message.node !== "") {
+      obj.node = message.node;
+    }
+    if (message.diskMib !== 0) {
+      obj.diskMib = Math.round(message.diskMib);
+    }
+    if (message.tags?.length) {
+      obj.tags = message.tags;
+    }
+    if (message.own !== false) {
+      obj.own = message.own;
+    }
+    if (message.state !== "") {
+      obj.state = message.state;
+    }
+    if (message.message !== "") {
+      obj.message = message.message;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<Template>): Template {
+    return Template.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Template>): Template {
+    const message = createBaseTemplate();
+    message.cluster = object.cluster ?? "";
+    message.vmid = object.vmid ?? 0;
+    message.kind = object.kind ?? "";
+    message.name = object.name ?? "";
+    message.node = object.node ?? "";
+    message.diskMib = object.diskMib ?? 0;
+    message.tags = object.tags?.map((e) => e) || [];
+    message.own = object.own ?? false;
+    message.state = object.state ?? "";
+    message.message = object.message ?? "";
+    return message;
+  },
+};
+
 function createBaseReleaseInstancesRequest(): ReleaseInstancesRequest {
   return { project: "", target: "" };
 }
@@ -3759,6 +4456,50 @@ export const ClusterServiceService = {
     responseDeserialize: (value: Buffer): PlanCloneResponse => PlanCloneResponse.decode(value),
   },
   /**
+   * Makes a template of a guest, ours or anybody's, which stays as it is; answers when it is ready. It is made, too,
+   * where nobody waits for the answer; ListTemplates tells how far it is. A repetition goes on with what failed.
+   * NOT_FOUND; ALREADY_EXISTS: the name is taken; FAILED_PRECONDITION names what is in the way.
+   */
+  createTemplate: {
+    path: "/drover.fleet.v1.ClusterService/CreateTemplate" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: CreateTemplateRequest): Buffer =>
+      Buffer.from(CreateTemplateRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): CreateTemplateRequest => CreateTemplateRequest.decode(value),
+    responseSerialize: (value: CreateTemplateResponse): Buffer =>
+      Buffer.from(CreateTemplateResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): CreateTemplateResponse => CreateTemplateResponse.decode(value),
+  },
+  /**
+   * All templates of clusters, whoever made them, and those that are being made; one a message. NOT_FOUND: there is no
+   * such cluster.
+   */
+  listTemplates: {
+    path: "/drover.fleet.v1.ClusterService/ListTemplates" as const,
+    requestStream: false as const,
+    responseStream: true as const,
+    requestSerialize: (value: ListTemplatesRequest): Buffer => Buffer.from(ListTemplatesRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ListTemplatesRequest => ListTemplatesRequest.decode(value),
+    responseSerialize: (value: Template): Buffer => Buffer.from(Template.encode(value).finish()),
+    responseDeserialize: (value: Buffer): Template => Template.decode(value),
+  },
+  /**
+   * Removes a template that CreateTemplate made, with its disks. NOT_FOUND; FAILED_PRECONDITION: somebody else made it,
+   * or copies share its disks.
+   */
+  removeTemplate: {
+    path: "/drover.fleet.v1.ClusterService/RemoveTemplate" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: RemoveTemplateRequest): Buffer =>
+      Buffer.from(RemoveTemplateRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): RemoveTemplateRequest => RemoveTemplateRequest.decode(value),
+    responseSerialize: (value: RemoveTemplateResponse): Buffer =>
+      Buffer.from(RemoveTemplateResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): RemoveTemplateResponse => RemoveTemplateResponse.decode(value),
+  },
+  /**
    * Gives guests up: our mark is taken away, the records go, and the guests run on as they are. One message an
    * instance. NOT_FOUND; UNIMPLEMENTED for instances on nodes with an agent.
    */
@@ -3832,6 +4573,22 @@ export interface ClusterServiceServer extends UntypedServiceImplementation {
    * instances on nodes with an agent.
    */
   planClone: handleUnaryCall<PlanCloneRequest, PlanCloneResponse>;
+  /**
+   * Makes a template of a guest, ours or anybody's, which stays as it is; answers when it is ready. It is made, too,
+   * where nobody waits for the answer; ListTemplates tells how far it is. A repetition goes on with what failed.
+   * NOT_FOUND; ALREADY_EXISTS: the name is taken; FAILED_PRECONDITION names what is in the way.
+   */
+  createTemplate: handleUnaryCall<CreateTemplateRequest, CreateTemplateResponse>;
+  /**
+   * All templates of clusters, whoever made them, and those that are being made; one a message. NOT_FOUND: there is no
+   * such cluster.
+   */
+  listTemplates: handleServerStreamingCall<ListTemplatesRequest, Template>;
+  /**
+   * Removes a template that CreateTemplate made, with its disks. NOT_FOUND; FAILED_PRECONDITION: somebody else made it,
+   * or copies share its disks.
+   */
+  removeTemplate: handleUnaryCall<RemoveTemplateRequest, RemoveTemplateResponse>;
   /**
    * Gives guests up: our mark is taken away, the records go, and the guests run on as they are. One message an
    * instance. NOT_FOUND; UNIMPLEMENTED for instances on nodes with an agent.
@@ -3999,6 +4756,55 @@ export interface ClusterServiceClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: PlanCloneResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * Makes a template of a guest, ours or anybody's, which stays as it is; answers when it is ready. It is made, too,
+   * where nobody waits for the answer; ListTemplates tells how far it is. A repetition goes on with what failed.
+   * NOT_FOUND; ALREADY_EXISTS: the name is taken; FAILED_PRECONDITION names what is in the way.
+   */
+  createTemplate(
+    request: CreateTemplateRequest,
+    callback: (error: ServiceError | null, response: CreateTemplateResponse) => void,
+  ): ClientUnaryCall;
+  createTemplate(
+    request: CreateTemplateRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: CreateTemplateResponse) => void,
+  ): ClientUnaryCall;
+  createTemplate(
+    request: CreateTemplateRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: CreateTemplateResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * All templates of clusters, whoever made them, and those that are being made; one a message. NOT_FOUND: there is no
+   * such cluster.
+   */
+  listTemplates(request: ListTemplatesRequest, options?: Partial<CallOptions>): ClientReadableStream<Template>;
+  listTemplates(
+    request: ListTemplatesRequest,
+    metadata?: Metadata,
+    options?: Partial<CallOptions>,
+  ): ClientReadableStream<Template>;
+  /**
+   * Removes a template that CreateTemplate made, with its disks. NOT_FOUND; FAILED_PRECONDITION: somebody else made it,
+   * or copies share its disks.
+   */
+  removeTemplate(
+    request: RemoveTemplateRequest,
+    callback: (error: ServiceError | null, response: RemoveTemplateResponse) => void,
+  ): ClientUnaryCall;
+  removeTemplate(
+    request: RemoveTemplateRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: RemoveTemplateResponse) => void,
+  ): ClientUnaryCall;
+  removeTemplate(
+    request: RemoveTemplateRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: RemoveTemplateResponse) => void,
   ): ClientUnaryCall;
   /**
    * Gives guests up: our mark is taken away, the records go, and the guests run on as they are. One message an
