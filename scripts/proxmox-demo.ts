@@ -141,7 +141,7 @@ function tell(server: ProxmoxServer, folder: string, image: string): void {
     '',
     'Images to use in specs:',
     '',
-    `  proxmox:shared:vztmpl/${recordedTemplate}     a container`,
+    `  proxmox:shared:vztmpl/${recordedTemplate}         a container`,
     '  proxmox:template/debian-13                                           a machine, cloned',
     '  proxmox:shared:import/debian-13-generic-amd64.qcow2                  a machine, from a cloud image',
     '  proxmox:shared:iso/debian-13-netinst.iso                             a machine, from an installer',
