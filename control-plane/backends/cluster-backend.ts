@@ -76,8 +76,9 @@ export interface ClusterBackend extends Backend {
   /** not-found; unavailable. */
   inspectGuest(cluster: string, vmid: number, signal: AbortSignal): Promise<Adoptable>;
   /**
-   * Makes a template of a guest, which stays as it is; resolves when it is ready. It is made, too, where nobody
-   * waits any more, and goes on after a start of the control plane. A repetition goes on with what failed.
+   * Makes a template of a guest, which stays as it is; resolves when it is ready. It is made, too, where
+   * nobody waits any more, and goes on after a start of the control plane. A repetition goes on with what
+   * failed.
    * already-exists: the name is taken; failed-precondition: it cannot be copied as it is.
    */
   createTemplate(cluster: string, source: TemplateSource, signal: AbortSignal): Promise<ClusterTemplate>;

@@ -186,7 +186,10 @@ export function createFakeClusters(options: {
       const records = storeOf().snapshot().list('cluster-template');
       const record = records.find((each) => each.cluster === cluster && each.name === called);
       if (record === undefined) throw new DroverError('not-found', `there is no template ${called}`);
-      guests.splice(guests.findIndex(({ view }) => view.vmid === record.vmid), 1);
+      guests.splice(
+        guests.findIndex(({ view }) => view.vmid === record.vmid),
+        1,
+      );
       await storeOf().transact((tx) => tx.delete('cluster-template', record.key));
       return record;
     },

@@ -14,7 +14,10 @@ export const templateCreate = command({
   summary: 'Make a template of a guest of a cluster, ours or not; the guest stays as it is',
   arguments: [{ name: '<name>', help: 'of the template; specs name it proxmox:template/NAME' }],
   options: [
-    { flags: '--from <source>', help: 'CLUSTER/VMID as get guests tells it, an instance, or a workload of one' },
+    {
+      flags: '--from <source>',
+      help: 'CLUSTER/VMID as get guests tells it, an instance, or a workload of one',
+    },
     { flags: '--snapshot <name>', help: 'as it was then, by its name; a container that runs needs it' },
   ],
   examples: [

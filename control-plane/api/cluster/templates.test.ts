@@ -34,7 +34,14 @@ describe('a template', () => {
   it('that failed is told with its reason', async () => {
     await using world = await startClusterWorld();
     const source = { node: 'pve1', vmid: 105, snapshot: '' };
-    const record = { key: 'lab/half', cluster: 'lab', name: 'half', vmid: 9009, kind: 'lxc', source } as const;
+    const record = {
+      key: 'lab/half',
+      cluster: 'lab',
+      name: 'half',
+      vmid: 9009,
+      kind: 'lxc',
+      source,
+    } as const;
     await world.store.transact((tx) =>
       tx.put('cluster-template', record.key, {
         ...record,

@@ -166,7 +166,15 @@ export function proxmoxBackend(options: ProxmoxOptions): ClusterBackend {
 
 type ClusterMethods = Pick<
   ClusterBackend,
-  'test' | 'fingerprintOf' | 'status' | 'guests' | 'inspectGuest' | 'createTemplate' | 'removeTemplate' | 'adopt' | 'release'
+  | 'test'
+  | 'fingerprintOf'
+  | 'status'
+  | 'guests'
+  | 'inspectGuest'
+  | 'createTemplate'
+  | 'removeTemplate'
+  | 'adopt'
+  | 'release'
 >;
 
 /** What is asked of a cluster as a whole, and of guests that are not ours. */

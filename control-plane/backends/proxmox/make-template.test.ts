@@ -183,7 +183,9 @@ describe.each(['8.4.21', '9.2.11'] as const)('on %s', (version) => {
         cluster: { ...plainClusterOptions, clone: 'linked' as const },
       };
       const order = await runGuest(world, linked);
-      await expect(world.backend.removeTemplate('lab', 'golden', signal)).rejects.toThrow(/linked clone|in use/);
+      await expect(world.backend.removeTemplate('lab', 'golden', signal)).rejects.toThrow(
+        /linked clone|in use/,
+      );
       expect(world.server.world.guests.get(made.vmid)?.config.template).toBe('1');
       expect(world.store.snapshot().get('cluster-template', made.key)).toBeDefined();
       await world.backend.removeInstance({ ...order, generation: 2 }, 0, signal);

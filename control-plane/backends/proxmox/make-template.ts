@@ -27,7 +27,7 @@ type Step = 'copy' | 'other number' | 'wait' | 'mark' | 'convert' | 'done';
 
 export interface Templates {
   make(record: ClusterTemplate, signal: AbortSignal): Promise<ClusterTemplate>;
-  /** With its disks, if it is there and ours yet. failed-precondition: it is half made; as its cluster refuses. */
+  /** With its disks, where it is ours yet. failed-precondition: it is half made; as its cluster refuses. */
   remove(record: ClusterTemplate, signal: AbortSignal): Promise<void>;
 }
 

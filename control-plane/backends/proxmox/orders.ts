@@ -32,7 +32,6 @@ export interface Orders {
   ): Promise<Result>;
 }
 
-
 export function createOrders(
   tools: ClusterTools,
   { own, power, work }: { readonly own: OwnGuests; readonly power: Power; readonly work: Work },

@@ -118,4 +118,3 @@ export function createOwnTemplates(tools: ClusterTools): OwnTemplates {
     },
   };
 }
-

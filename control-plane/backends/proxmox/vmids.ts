@@ -6,7 +6,7 @@ export const leastVmid = 100;
 const greatestVmid = 999_999_999;
 const hintTimeoutMs = 5000;
 
-/** The cluster's own next number reserves nothing, but keeps to the range that it was given. NaN: it does not say. */
+/** What the cluster would take: of the range that it was given, and reserved for nobody. NaN: it does not say. */
 export async function nextVmid(api: ClusterApi, signal: AbortSignal): Promise<number> {
   try {
     return numberOf(await api.call('GET /cluster/nextid', {}, { signal, timeoutMs: hintTimeoutMs }));
