@@ -72,7 +72,7 @@ export interface ClusterGuest {
   readonly rollBack?: GuestRollBack;
 }
 
-/** A template that we make of a guest, or made: written before anything is done; the proof that it is ours. */
+/** A template that we make of a guest, or made: written before anything is done; proof that it is ours. */
 export interface ClusterTemplate {
   /** "lab/debian-12". */
   readonly key: string;

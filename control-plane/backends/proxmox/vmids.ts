@@ -6,7 +6,7 @@ export const leastVmid = 100;
 const greatestVmid = 999_999_999;
 const hintTimeoutMs = 5000;
 
-/** What the cluster would take: of the range that it was given, and reserved for nobody. NaN: it does not say. */
+/** What the cluster would take, of the range that it was given; it reserves nothing. NaN: it does not say. */
 export async function nextVmid(api: ClusterApi, signal: AbortSignal): Promise<number> {
   try {
     return numberOf(await api.call('GET /cluster/nextid', {}, { signal, timeoutMs: hintTimeoutMs }));
