@@ -9,7 +9,7 @@ import { spareAdopted } from '../../store/spare-adopted.ts';
 import { begin } from '../../../test/fakes/proxmox/guest-life.ts';
 import { openQuickWorld, phaseOf, type ProxmoxWorld } from '../../../test/proxmox-world.ts';
 import { until } from '../../../test/until.ts';
-import { tagOf } from './marks.ts';
+import { tagOf } from './identity/marks.ts';
 
 const { signal } = new AbortController();
 const wish = { project: 'default', name: 'web', replicas: 0 } as const;

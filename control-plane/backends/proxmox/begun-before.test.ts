@@ -8,7 +8,7 @@ import { container, openQuickWorld, type ProxmoxWorld, runGuest } from '../../..
 import { until } from '../../../test/until.ts';
 import type { ClusterBackend } from '../cluster-backend.ts';
 import { proxmoxBackend } from './index.ts';
-import { tagOf } from './marks.ts';
+import { tagOf } from './identity/marks.ts';
 import { usualPace } from './poll.ts';
 
 const { signal } = new AbortController();

@@ -1,11 +1,11 @@
 import { type Dispatcher, Pool, WebSocket } from 'undici';
 import { DroverError } from '#shared/errors.ts';
-import type { Address } from './addresses.ts';
-import type { Answer } from './answers.ts';
-import type { OpenPinned } from './certificates.ts';
-import { createByteQueue } from './byte-queue.ts';
+import type { Address } from './api/addresses.ts';
+import type { Answer } from './api/answers.ts';
+import type { OpenPinned } from './api/certificates.ts';
+import { createByteQueue } from './api/byte-queue.ts';
 import type { ByteSocket } from './cluster-api.ts';
-import type { HttpRequest } from './requests.ts';
+import type { HttpRequest } from './api/requests.ts';
 
 /** pveproxy ends a connection after 5 s of silence, and after 100 requests. */
 const keepAliveMs = 4000;

@@ -6,10 +6,10 @@ import type { Store } from '../../store/store.ts';
 import type { Observation } from '../backend.ts';
 import type { ClusterApi, Tasks } from './cluster-api.ts';
 import type { ClusterVersion, GuestKind, GuestPlace } from './guests/guest-kind.ts';
-import type { HaRules } from './ha-rules.ts';
+import type { HaRules } from './ha/ha-rules.ts';
 import type { Limits } from './limits.ts';
 import type { GuestRow, NodeRow, StorageRow } from './observe.ts';
-import type { TemplateFiles } from './template-file.ts';
+import type { TemplateFiles } from './images/template-file.ts';
 
 /** What a task writes is told of the guest that it works on, as it comes: each read of the log at once. */
 export type RelayLog = (place: GuestPlace, line: string) => void;

@@ -1,6 +1,6 @@
 import type { OrderHead } from '../backend.ts';
 import type { ConsoleTicket } from '../cluster-backend.ts';
-import { parseEndpoint } from './addresses.ts';
+import { parseEndpoint } from './api/addresses.ts';
 import type { ClusterTools } from './cluster-memory.ts';
 import { numberOf, textOf } from './guests/properties.ts';
 import { configurationOf, type Look } from './look.ts';

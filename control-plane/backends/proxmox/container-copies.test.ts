@@ -16,7 +16,7 @@ import {
   storedTemplate,
 } from '../../../test/proxmox-world.ts';
 import { until } from '../../../test/until.ts';
-import { openClusterApi } from './api.ts';
+import { openClusterApi } from './api/api.ts';
 import type { ClusterApi } from './cluster-api.ts';
 import type { GuestPlace } from './guests/guest-kind.ts';
 import { createTasks } from './tasks.ts';

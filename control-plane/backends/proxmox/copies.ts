@@ -8,7 +8,7 @@ import { isOn, parseProperties, textOf } from './guests/properties.ts';
 import { storageOfVolume } from './guests/lxc-limits.ts';
 import { configurationOf } from './look.ts';
 import { ask } from './perform.ts';
-import { parseNote } from './snapshot-notes.ts';
+import { parseNote } from './snapshots/snapshot-notes.ts';
 
 /** What a guest is to be a copy of. */
 export interface CopySource {

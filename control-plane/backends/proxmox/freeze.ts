@@ -4,9 +4,9 @@ import type { ClusterTools } from './cluster-memory.ts';
 import type { GuestPlace } from './guests/guest-kind.ts';
 import { textOf } from './guests/properties.ts';
 import { configurationOf, type Look } from './look.ts';
-import { isLost } from './lost-answer.ts';
+import { isLost } from './api/lost-answer.ts';
 import type { Orders } from './orders.ts';
-import { cleanText, verdictOf } from './words.ts';
+import { cleanText, verdictOf } from './api/words.ts';
 
 /** File systems of virtual machines stand still, and go on: through the guest agent. */
 export interface Freezing {

@@ -21,10 +21,10 @@ import {
 import { until } from '../../../test/until.ts';
 import { adoptedIdentity } from '../../store/adopt-guest.ts';
 import type { ClusterBackend } from '../cluster-backend.ts';
-import { openClusterApi } from './api.ts';
+import { openClusterApi } from './api/api.ts';
 import type { ClusterApi } from './cluster-api.ts';
 import { proxmoxBackend } from './index.ts';
-import { readMark, tagOf } from './marks.ts';
+import { readMark, tagOf } from './identity/marks.ts';
 import { usualPace } from './poll.ts';
 import { createTasks } from './tasks.ts';
 

@@ -1,7 +1,7 @@
 import type { ClusterGuest, ClusterGuestView, InstanceId } from '#shared/model.ts';
 import { clusterNodeName } from '../../store/put-cluster-node.ts';
 import type { ClusterTools } from './cluster-memory.ts';
-import { tagOf } from './marks.ts';
+import { tagOf } from './identity/marks.ts';
 import type { GuestRow } from './observe.ts';
 import { listLagMs, type OwnGuests } from './own-guests.ts';
 

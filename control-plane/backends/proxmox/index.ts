@@ -6,14 +6,14 @@ import type { Random } from '#shared/random.ts';
 import type { Store } from '../../store/store.ts';
 import type { ClusterBackend } from '../cluster-backend.ts';
 import { createObservationQueue } from '../observation-queue.ts';
-import { fingerprintOf } from './certificates.ts';
+import { fingerprintOf } from './api/certificates.ts';
 import { type LiveCluster, openApiOf, type Surroundings } from './cluster.ts';
 import type { OpenClusterApi } from './cluster-api.ts';
 import { followClusters } from './follow-clusters.ts';
 import { lxcKind } from './guests/lxc.ts';
 import { qemuKind } from './guests/qemu.ts';
 import { type Pace, usualPace } from './poll.ts';
-import { createTemplateFiles } from './template-file.ts';
+import { createTemplateFiles } from './images/template-file.ts';
 import { tryCluster } from './try-cluster.ts';
 
 export interface ProxmoxOptions {

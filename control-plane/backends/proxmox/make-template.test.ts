@@ -16,7 +16,7 @@ import {
 } from '../../../test/proxmox-world.ts';
 import { until } from '../../../test/until.ts';
 import { claimTemplate } from '../../store/put-cluster-template.ts';
-import { openClusterApi } from './api.ts';
+import { openClusterApi } from './api/api.ts';
 import type { ClusterApi } from './cluster-api.ts';
 import { type ClusterTools, emptyMemory } from './cluster-memory.ts';
 import { lxcKind } from './guests/lxc.ts';
@@ -25,7 +25,7 @@ import { createLimits } from './limits.ts';
 import { proxmoxBackend } from './index.ts';
 import { createTemplates, type Templates } from './make-template.ts';
 import { createTasks } from './tasks.ts';
-import { createTemplateFiles } from './template-file.ts';
+import { createTemplateFiles } from './images/template-file.ts';
 
 const clock = createQuickClock(20);
 const kinds = [

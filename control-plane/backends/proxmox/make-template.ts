@@ -7,10 +7,10 @@ import { begunSince, tasksOf } from './begun-tasks.ts';
 import { type Configuration, type GuestCall, guestCall, type GuestPlace } from './guests/guest-kind.ts';
 import { isOn, textOf } from './guests/properties.ts';
 import { configurationOf, isHalfMade } from './look.ts';
-import { isMarkTag, parseTags } from './marks.ts';
+import { isMarkTag, parseTags } from './identity/marks.ts';
 import { parseResources } from './observe.ts';
 import { ask, perform, settleCopies, settleTasks } from './perform.ts';
-import { chooseVmid } from './vmids.ts';
+import { chooseVmid } from './identity/vmids.ts';
 
 /** Of templates that we made: never the mark of an instance. */
 export const templateTag = 'drover-template';

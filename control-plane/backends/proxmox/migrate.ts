@@ -9,7 +9,7 @@ import { textOf } from './guests/properties.ts';
 import { lxcObstacles } from './guests/lxc-migrate.ts';
 import { migrationObstacles } from './guests/qemu-migrate.ts';
 import { isLeftToHa } from './guest-state.ts';
-import { type HaReader, haBondsOf } from './ha-placement.ts';
+import { type HaReader, haBondsOf } from './ha/ha-placement.ts';
 import type { Look } from './look.ts';
 import type { Orders } from './orders.ts';
 import type { OwnGuests } from './own-guests.ts';

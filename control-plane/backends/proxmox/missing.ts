@@ -1,9 +1,9 @@
 import { isKind } from '#shared/errors.ts';
 import type { ClusterGuest, InstanceId } from '#shared/model.ts';
 import type { ClusterTools } from './cluster-memory.ts';
-import type { FindMarked } from './find-marked.ts';
+import type { FindMarked } from './identity/find-marked.ts';
 import type { Look } from './look.ts';
-import type { Marking } from './marking.ts';
+import type { Marking } from './identity/marking.ts';
 import type { OwnGuests } from './own-guests.ts';
 import type { Work } from './work.ts';
 

@@ -1,6 +1,6 @@
 import { type Row, rowsOf } from './answer-rows.ts';
 import { isOn, numberOf, textOf } from './guests/properties.ts';
-import { isOurTag, parseTags } from './marks.ts';
+import { isOurTag, parseTags } from './identity/marks.ts';
 
 /** One node, as the list of all resources has it. What is not told is zero. */
 export interface NodeRow {

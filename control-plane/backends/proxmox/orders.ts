@@ -5,11 +5,11 @@ import { claimGuest, putGuestIntent, putGuestRemoved } from '../../store/put-clu
 import type { OrderHead } from '../backend.ts';
 import { type ClusterTools, type NodeMemory, nodeCalled, versionOf } from './cluster-memory.ts';
 import type { GuestKind } from './guests/guest-kind.ts';
-import { tagOf } from './marks.ts';
+import { tagOf } from './identity/marks.ts';
 import type { OwnGuests } from './own-guests.ts';
 import type { Power } from './power.ts';
 import { unlessAborted } from '#shared/unless-aborted.ts';
-import { chooseVmid, nextVmid } from './vmids.ts';
+import { chooseVmid, nextVmid } from './identity/vmids.ts';
 import type { Work } from './work.ts';
 
 /** What is ordered of the guests of one cluster. */

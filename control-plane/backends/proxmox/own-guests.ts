@@ -12,8 +12,8 @@ import {
   stateOf,
   unseen,
 } from './guest-state.ts';
-import { haBondsOf } from './ha-placement.ts';
-import { tagOf } from './marks.ts';
+import { haBondsOf } from './ha/ha-placement.ts';
+import { tagOf } from './identity/marks.ts';
 import { findOwn, type GuestIndex, type GuestRow } from './observe.ts';
 
 /** The list of all resources is this old at most: until then it does not overrule what we saw ourselves. */

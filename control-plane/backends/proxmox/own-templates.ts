@@ -6,7 +6,7 @@ import type { TemplateSource } from '../cluster-backend.ts';
 import type { ClusterTools } from './cluster-memory.ts';
 import { createTemplates } from './make-template.ts';
 import { parseResources } from './observe.ts';
-import { chooseVmid, nextVmid } from './vmids.ts';
+import { chooseVmid, nextVmid } from './identity/vmids.ts';
 
 /** What could not be asked is asked again so soon, at most. */
 const retryAfterMs = 60_000;

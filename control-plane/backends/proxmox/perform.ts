@@ -4,7 +4,7 @@ import type { CallOptions } from './cluster-api.ts';
 import type { ClusterTools } from './cluster-memory.ts';
 import type { GuestCall, GuestPlace } from './guests/guest-kind.ts';
 import { numberOf, textOf } from './guests/properties.ts';
-import { isLost } from './lost-answer.ts';
+import { isLost } from './api/lost-answer.ts';
 import { retryLostRaces } from './retry-lost-races.ts';
 
 /** A write may wait for a lock of the cluster before it is refused. */

@@ -5,7 +5,7 @@ import type { ClusterTools } from './cluster-memory.ts';
 import type { GuestCall, GuestCalls, GuestPlace } from './guests/guest-kind.ts';
 import { isLeftToHa } from './guest-state.ts';
 import type { Look } from './look.ts';
-import type { Marking } from './marking.ts';
+import type { Marking } from './identity/marking.ts';
 import type { OwnGuests } from './own-guests.ts';
 import { performOnce } from './begun-tasks.ts';
 import { ask, checkedAgain, perform, type PerformEnd } from './perform.ts';

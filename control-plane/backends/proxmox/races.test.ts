@@ -10,7 +10,7 @@ import {
   runGuest,
 } from '../../../test/proxmox-world.ts';
 import { until } from '../../../test/until.ts';
-import { identityOf } from './image-references.ts';
+import { identityOf } from './images/image-references.ts';
 
 const { signal } = new AbortController();
 const guestOf = ({ server, store }: ProxmoxWorld, id: InstanceId) => {

@@ -2,7 +2,7 @@ import { globSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 import type { DroverError } from '#shared/errors.ts';
-import { dataOf } from './answers.ts';
+import { dataOf } from './api/answers.ts';
 import { endOf } from './task-end.ts';
 import { parseUpid } from './upid.ts';
 

@@ -11,7 +11,7 @@ import { until } from '../../../test/until.ts';
 import { createMemoryJournal } from '../../store/memory.ts';
 import { openStore } from '../../store/open-store.ts';
 import { recordProgress } from '../../store/record-progress.ts';
-import { openClusterApi } from './api.ts';
+import { openClusterApi } from './api/api.ts';
 import type { GuestCall } from './guests/guest-kind.ts';
 import { perform } from './perform.ts';
 import { createTasks } from './tasks.ts';

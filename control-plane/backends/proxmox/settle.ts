@@ -4,16 +4,16 @@ import { claimOtherVmid, patchGuest } from '../../store/put-cluster-guest.ts';
 import { pendingKeys } from './answer-rows.ts';
 import { type ClusterTools, versionOf } from './cluster-memory.ts';
 import type { GuestCall, GuestChanges, GuestKind, GuestPlace, SpecContext } from './guests/guest-kind.ts';
-import type { Images } from './images.ts';
+import type { Images } from './images/images.ts';
 import { type FoundConfig, halfMadeError, isHalfMade, type Look } from './look.ts';
-import type { FindMarked } from './find-marked.ts';
-import type { Marking } from './marking.ts';
+import type { FindMarked } from './identity/find-marked.ts';
+import type { Marking } from './identity/marking.ts';
 import type { OwnGuests } from './own-guests.ts';
 import { ask, checkedAgain, perform, type PerformEnd, settleCopies, settleTasks } from './perform.ts';
 import type { Power } from './power.ts';
 import { diskFormatOf, storageChooser, storageKey } from './storages.ts';
 import { unlessAborted } from '#shared/unless-aborted.ts';
-import { chooseVmid } from './vmids.ts';
+import { chooseVmid } from './identity/vmids.ts';
 
 /** Somebody else may take the number that we chose, again and again. */
 const mostNumbers = 20;

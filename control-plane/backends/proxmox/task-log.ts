@@ -1,7 +1,7 @@
 import { rowsOf } from './answer-rows.ts';
 import type { ClusterApi } from './cluster-api.ts';
 import type { Upid } from './upid.ts';
-import { cleanText } from './words.ts';
+import { cleanText } from './api/words.ts';
 
 const pageLines = 500;
 /** Longer logs are read to here; their end is then not known. */

@@ -1,5 +1,5 @@
 import { DroverError } from '#shared/errors.ts';
-import { cleanText } from './words.ts';
+import { cleanText } from './api/words.ts';
 
 /** What a task's id tells. */
 export interface Upid {

@@ -12,7 +12,7 @@ import { placeFile } from '../../../test/fakes/proxmox/storage-paths.ts';
 import type { Guest } from '../../../test/fakes/proxmox/world.ts';
 import { openProxmoxWorld, openQuickWorld, type ProxmoxWorld, specOf } from '../../../test/proxmox-world.ts';
 import { until } from '../../../test/until.ts';
-import { openClusterApi } from './api.ts';
+import { openClusterApi } from './api/api.ts';
 import { parseProperties } from './guests/properties.ts';
 import { createTasks } from './tasks.ts';
 

@@ -1,12 +1,12 @@
 import { asDroverError, DroverError, isKind, wordsOf } from '#shared/errors.ts';
 import type { ClusterGuest, InstanceId } from '#shared/model.ts';
 import type { ClusterTools } from './cluster-memory.ts';
-import { checkHolder } from './fence.ts';
+import { checkHolder } from './identity/fence.ts';
 import { type GuestStep, nextGuestStep } from './guest-state.ts';
 import { createSteps } from './guest-steps.ts';
-import type { FindMarked } from './find-marked.ts';
+import type { FindMarked } from './identity/find-marked.ts';
 import type { Look } from './look.ts';
-import type { Marking } from './marking.ts';
+import type { Marking } from './identity/marking.ts';
 import type { OwnGuests } from './own-guests.ts';
 import type { Power } from './power.ts';
 import type { Settle } from './settle.ts';

@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { InstanceSpec } from '#shared/model.ts';
-import { isOciImage, isTemplate } from '../image-references.ts';
-import { takesOci } from '../oci-names.ts';
+import { isOciImage, isTemplate } from '../images/image-references.ts';
+import { takesOci } from '../images/oci-names.ts';
 import type { ClusterVersion, Configuration } from './guest-kind.ts';
 import { textOf } from './properties.ts';
 

@@ -1,8 +1,8 @@
 import type { InstanceSpec } from '#shared/model.ts';
 import { plainClusterOptions } from '#shared/wire/cluster-options.ts';
 import { rowsOf } from '../answer-rows.ts';
-import { isCopy, isTemplate } from '../image-references.ts';
-import { tagsOfMark } from '../marks.ts';
+import { isCopy, isTemplate } from '../images/image-references.ts';
+import { tagsOfMark } from '../identity/marks.ts';
 import { isAddressOutside, lxcCalls } from './lxc-calls.ts';
 import { foundLxcSpec } from './lxc-found.ts';
 import { lxcLimits, storageOfVolume } from './lxc-limits.ts';

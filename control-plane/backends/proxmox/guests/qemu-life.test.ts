@@ -11,7 +11,7 @@ import { type ProxmoxServer, startProxmoxServer } from '../../../../test/fakes/p
 import { placeFile } from '../../../../test/fakes/proxmox/storage-paths.ts';
 import { createSeededRandom } from '../../../../test/fakes/random.ts';
 import { until } from '../../../../test/until.ts';
-import { openClusterApi } from '../api.ts';
+import { openClusterApi } from '../api/api.ts';
 import type { ClusterApi } from '../cluster-api.ts';
 import { createTasks } from '../tasks.ts';
 import { agentExec } from './agent-exec.ts';

@@ -1,6 +1,6 @@
 import type { InstanceSpec } from '#shared/model.ts';
-import { isTemplate } from '../image-references.ts';
-import { tagsOfMark } from '../marks.ts';
+import { isTemplate } from '../images/image-references.ts';
+import { tagsOfMark } from '../identity/marks.ts';
 import { isAddressOutside } from './lxc-calls.ts';
 import {
   type Configuration,

@@ -1,4 +1,4 @@
-import { isMarkTag, parseTags } from '../marks.ts';
+import { isMarkTag, parseTags } from '../identity/marks.ts';
 import type { Configuration } from './guest-kind.ts';
 
 /** What a spec can say: an older cluster keeps capitals too. */

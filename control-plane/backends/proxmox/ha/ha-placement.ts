@@ -1,0 +1,112 @@
+import type { ClusterGuest, PlacementBond } from '#shared/model.ts';
+import { clusterNodeName } from '../../../store/put-cluster-node.ts';
+import { type Row, rowsOf } from '../answer-rows.ts';
+import { type ClusterMemory, type ClusterTools, versionOf } from '../cluster-memory.ts';
+import { isLeftToHa, type Sight } from '../guest-state.ts';
+import { bondsOf } from './ha-bonds.ts';
+import { type HaRules, rulesFromGroups, rulesFromRules, sidOf } from './ha-rules.ts';
+import type { GuestRow } from '../observe.ts';
+
+type Tools = Pick<ClusterTools, 'api' | 'memory' | 'log' | 'name' | 'clock' | 'signal'>;
+
+const readWithinMs = 10_000;
+/** People change these seldom; a move reads them anew before it asks for anything. */
+const everyMs = 60_000;
+
+/** Knows what HA is told to heed, as long as it manages a guest of ours. */
+export interface HaReader {
+  /** After a poll: reads what is due, one request at a time but for the first time. Waits for nothing. */
+  keep(isNeeded: boolean): void;
+  /** All of it anew. Undefined: it cannot be read, so that its cluster has the last word. */
+  read(signal: AbortSignal): Promise<HaRules | undefined>;
+}
+
+type Part = 'resources' | 'rules';
+
+export function createHaReader(tools: Tools): HaReader {
+  const { api, memory, log, name: cluster, clock, signal: closing } = tools;
+  const rows: { [part in Part]?: Row[] } = {};
+  const dueAtMs = { resources: Number.NEGATIVE_INFINITY, rules: Number.NEGATIVE_INFINITY };
+  let isReading = false;
+
+  async function readPart(part: Part, signal: AbortSignal): Promise<void> {
+    const options = { signal, timeoutMs: readWithinMs };
+    const list = versionOf(memory).major < 9 ? 'GET /cluster/ha/groups' : 'GET /cluster/ha/rules';
+    const answer = await api.call(part === 'resources' ? 'GET /cluster/ha/resources' : list, {}, options);
+    rows[part] = rowsOf(answer);
+  }
+
+  function takeIn(): void {
+    const { resources, rules } = rows;
+    if (resources === undefined || rules === undefined) return;
+    memory.ha =
+      versionOf(memory).major < 9 ? rulesFromGroups(resources, rules) : rulesFromRules(resources, rules);
+  }
+
+  async function readParts(parts: readonly Part[], signal: AbortSignal): Promise<boolean> {
+    try {
+      await Promise.all(parts.map((part) => readPart(part, signal)));
+      takeIn();
+      return true;
+    } catch (err) {
+      if (closing.aborted || signal.aborted) return false;
+      log.warn({ event: 'cluster.unread', cluster, err });
+      return false;
+    }
+  }
+
+  return {
+    keep(isNeeded) {
+      const nowMs = clock.monotonicMs();
+      const due = (['resources', 'rules'] as const).filter((part) => dueAtMs[part] <= nowMs);
+      if (!isNeeded || isReading || due.length === 0) return;
+      const isFirst = memory.ha === undefined;
+      const now = isFirst ? due : due.slice(0, 1);
+      for (const part of now) dueAtMs[part] = nowMs + everyMs;
+      isReading = true;
+      void readParts(now, closing).finally(() => {
+        isReading = false;
+      });
+    },
+    async read(signal) {
+      return (await readParts(['resources', 'rules'], signal)) ? memory.ha : undefined;
+    },
+  };
+}
+
+/** What HA's rules say of a guest of ours; none where it does not manage it. */
+export function haBondsOf(
+  { memory, name: cluster }: Pick<ClusterTools, 'memory' | 'name'>,
+  { kind }: Pick<ClusterGuest, 'kind'>,
+  sight: Sight,
+  rules: HaRules | undefined = memory.ha,
+): PlacementBond[] {
+  if (rules === undefined || !isLeftToHa(sight)) return [];
+  const bySid = listed(memory.guests);
+  return bondsOf(rules, sidOf({ kind, vmid: sight.vmid }), {
+    here: sight.node,
+    nameOf: (node) => memory.nodes.get(node)?.name ?? clusterNodeName(cluster, node),
+    counts: (node) => countsForHa(memory, node),
+    find(sid) {
+      const row = bySid.get(sid);
+      const name = row && (row.name || memory.names.get(row.vmid));
+      return row && { node: row.node, called: name || sid };
+    },
+  });
+}
+
+function countsForHa({ nodes }: ClusterMemory, name: string): boolean {
+  const node = nodes.get(name);
+  return node?.online === true && (node.row?.haState ?? '') !== 'maintenance';
+}
+
+const lists = new WeakMap<readonly GuestRow[], Map<string, GuestRow>>();
+
+/** Once for each list: it is asked for every guest that HA manages. */
+function listed(guests: readonly GuestRow[]): Map<string, GuestRow> {
+  const known = lists.get(guests);
+  if (known !== undefined) return known;
+  const made = new Map(guests.map((row) => [sidOf(row), row]));
+  lists.set(guests, made);
+  return made;
+}

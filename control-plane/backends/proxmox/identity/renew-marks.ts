@@ -1,0 +1,72 @@
+import type { ClusterGuest, InstanceId } from '#shared/model.ts';
+import { isBeingAdopted } from '../../../store/put-cluster-guest.ts';
+import type { ClusterTools } from '../cluster-memory.ts';
+import type { Look } from '../look.ts';
+import type { Marking } from './marking.ts';
+import { epochTagOf } from './marks.ts';
+import type { GuestRow } from '../observe.ts';
+import type { OwnGuests } from '../own-guests.ts';
+import type { Work } from '../work.ts';
+
+/** Guests that are marked anew at the same time. */
+const atOnce = 4;
+/** The list of all guests is some seconds late, and what could not be marked is not tried all the time. */
+const againAfterMs = 60_000;
+
+/**
+ * After the epoch of the fleet rose: writes it to every guest of ours that the list shows without it, some at
+ * a time. Where all bear it, as they do for good then, nothing is asked.
+ */
+export function createRenewal(
+  tools: ClusterTools,
+  parts: {
+    readonly own: OwnGuests;
+    readonly look: Look;
+    readonly marking: Marking;
+    readonly work: Work;
+  },
+): (rows: readonly GuestRow[]) => void {
+  const { clock, signal, log, memory, fleetEpoch, name: cluster } = tools;
+  const { own, look, marking, work } = parts;
+  const tag = epochTagOf(fleetEpoch);
+  const notBeforeMs = new Map<InstanceId, number>();
+  let isRunning = false;
+
+  async function markAnew({ instanceId }: ClusterGuest): Promise<void> {
+    try {
+      await work.alone(instanceId, async () => {
+        const record = own.record(instanceId);
+        if (record === undefined || record.intent === 'removed') return;
+        await marking.complete(record, await look.config(record, signal), signal);
+      });
+    } catch (err) {
+      if (!signal.aborted) log.warn({ event: 'guest.unmarked', cluster, instance: instanceId, err });
+    }
+  }
+
+  async function markAll(records: readonly ClusterGuest[]): Promise<void> {
+    const queue = records.values();
+    const markers = Array.from({ length: atOnce }, async () => {
+      for (const record of queue) if (memory.heldBy === undefined) await markAnew(record);
+    });
+    await Promise.all(markers);
+  }
+
+  return (rows) => {
+    if (tag === undefined || isRunning || memory.heldBy !== undefined || !memory.quorate) return;
+    const nowMs = clock.monotonicMs();
+    for (const [id, atMs] of notBeforeMs) if (atMs <= nowMs) notBeforeMs.delete(id);
+    const bearing = new Set(rows.filter(({ tags }) => tags.includes(tag)).map(({ vmid }) => vmid));
+    const due = own.records().filter((record) => {
+      const { sight } = own.of(record.instanceId);
+      if (record.made !== true || isBeingAdopted(record) || sight.presence !== 'present') return false;
+      return !bearing.has(sight.vmid) && !notBeforeMs.has(record.instanceId);
+    });
+    if (due.length === 0) return;
+    for (const { instanceId } of due) notBeforeMs.set(instanceId, nowMs + againAfterMs);
+    isRunning = true;
+    void markAll(due).finally(() => {
+      isRunning = false;
+    });
+  };
+}

@@ -1,0 +1,76 @@
+import { DroverError } from '#shared/errors.ts';
+import { rowsOf } from '../answer-rows.ts';
+import type { ClusterTools } from '../cluster-memory.ts';
+import { numberOf, textOf } from '../guests/properties.ts';
+import type { Content } from './image-references.ts';
+import type { StorageRow } from '../observe.ts';
+
+/** An image file on a storage. */
+export interface StoredFile {
+  readonly storage: string;
+  readonly volid: string;
+  readonly sizeBytes: number;
+  readonly atMs: number;
+}
+
+export interface StoredFiles {
+  /** Storages of a node that take such files, and that it reaches; shared ones first. */
+  storages(node: string, content: Content): StorageRow[];
+  /** The one to bring a file to: a shared one, where there is one. unavailable; failed-precondition. */
+  target(node: string, content: Content): StorageRow;
+  on(node: string, storage: string, content: Content, signal: AbortSignal): Promise<StoredFile[]>;
+  /** On all storages of a node. */
+  all(node: string, signal: AbortSignal): AsyncIterable<StoredFile>;
+}
+
+const contents: readonly Content[] = ['vztmpl', 'import', 'iso'];
+
+export function createStoredFiles({ api, memory }: Pick<ClusterTools, 'api' | 'memory'>): StoredFiles {
+  const storages = (node: string, content: Content): StorageRow[] =>
+    (memory.nodes.get(node)?.storages ?? [])
+      .filter((each) => each.available && each.content.includes(content))
+      .toSorted((a, b) => Number(b.shared) - Number(a.shared));
+
+  function target(node: string, content: Content): StorageRow {
+    const [first] = storages(node, content);
+    if (first !== undefined) return first;
+    const all = memory.nodes.get(node)?.storages ?? [];
+    const subject = { node };
+    if (all.length === 0 || all.some((each) => each.content.includes(content)))
+      throw new DroverError('unavailable', `no storage of ${node} for "${content}" can be reached now`, {
+        subject,
+        nextStep: 'try again in some seconds; then see its storages with `drover describe node`',
+      });
+    throw new DroverError('failed-precondition', `no storage of ${node} takes "${content}"`, {
+      subject,
+      nextStep: `allow "${content}" on one of its storages`,
+    });
+  }
+
+  async function on(
+    node: string,
+    storage: string,
+    content: Content,
+    signal: AbortSignal,
+  ): Promise<StoredFile[]> {
+    const asked = { node, storage, content };
+    const answer = await api.call('GET /nodes/{node}/storage/{storage}/content', asked, { signal });
+    const rows = rowsOf(answer);
+    return rows.map((row) => ({
+      storage,
+      volid: textOf(row['volid']),
+      sizeBytes: numberOf(row['size']),
+      atMs: numberOf(row['ctime']) * 1000,
+    }));
+  }
+
+  return {
+    storages,
+    target,
+    on,
+    async *all(node, signal) {
+      for (const content of contents)
+        for (const { storage } of storages(node, content)) yield* await on(node, storage, content, signal);
+    },
+  };
+}
