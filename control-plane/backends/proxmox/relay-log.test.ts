@@ -6,7 +6,13 @@ import { instanceRecord, workloadRecord } from '../../../test/fakes/records.ts';
 import { rootCaller } from '../../../test/fakes/proxmox/caller.ts';
 import { startProxmoxServer } from '../../../test/fakes/proxmox-server.ts';
 import { createSeededRandom } from '../../../test/fakes/random.ts';
-import { container, openQuickWorld, type ProxmoxWorld, specOf } from '../../../test/proxmox-world.ts';
+import {
+  container,
+  openProxmoxWorld,
+  openQuickWorld,
+  type ProxmoxWorld,
+  specOf,
+} from '../../../test/proxmox-world.ts';
 import { until } from '../../../test/until.ts';
 import { createMemoryJournal } from '../../store/memory.ts';
 import { openStore } from '../../store/open-store.ts';
@@ -38,7 +44,7 @@ describe('the log of a task', () => {
   });
 
   it('is not asked for where the task is quick', async () => {
-    await using world = await openQuickWorld({ pace: 0.2 });
+    await using world = await openProxmoxWorld();
     const order = world.order('pve1');
     await world.backend.ensureInstance(order, container, signal);
     await until(
