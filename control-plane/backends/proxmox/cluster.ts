@@ -151,6 +151,7 @@ export function openCluster(record: Cluster, surroundings: Surroundings): LiveCl
     ha,
     pace: surroundings.pace,
   });
+  const adoptions = createAdoptions(tools, { own, look, fence, marking, settle, orders, work });
   const running = poll.run();
   return {
     record,
@@ -161,7 +162,7 @@ export function openCluster(record: Cluster, surroundings: Surroundings): LiveCl
     snapshots: createSnapshots(tools, { own, look, marking, orders }),
     volumes: createVolumes(tools, { own, orders }),
     stats: createStats(tools, { own, orders }),
-    adoptions: createAdoptions(tools, { own, look, fence, marking, settle, orders, work }),
+    adoptions,
     moves: createMoves(tools, { own, look, orders, ha }),
     openConsole: createConsole(tools, { look, orders }),
     openTerminal: createTerminals(tools, { own, look }),
@@ -171,7 +172,7 @@ export function openCluster(record: Cluster, surroundings: Surroundings): LiveCl
     nodes,
     work,
     poll,
-    status: () => statusOf(name, tools, own),
+    status: () => statusOf(name, tools, own, adoptions.guests().length),
     async close(reason) {
       closing.abort(new DOMException(reason, 'AbortError'));
       await api.close();
@@ -183,7 +184,12 @@ export function openCluster(record: Cluster, surroundings: Surroundings): LiveCl
   };
 }
 
-function statusOf(name: string, { memory, api, fleetEpoch }: ClusterTools, own: OwnGuests): ClusterStatus {
+function statusOf(
+  name: string,
+  { memory, api, fleetEpoch }: ClusterTools,
+  own: OwnGuests,
+  guests: number,
+): ClusterStatus {
   const { clusterName, version, connected, quorate, lastSeenAtMs, rights, heldBy } = memory;
   const held = heldBy === undefined ? '' : heldWords(name, heldBy, fleetEpoch);
   const message = memory.message || held;
@@ -195,7 +201,7 @@ function statusOf(name: string, { memory, api, fleetEpoch }: ClusterTools, own: 
     quorate,
     endpoints: api.endpoints().map(({ address, problem }) => ({ address, problem })),
     nodes: [...memory.nodes.values()].map((node) => node.name),
-    guests: memory.guests.length,
+    guests,
     ownGuests: own.records().length,
     lastSeenAtMs,
     message: message || (quorate ? '' : 'it has no quorum'),

@@ -8,6 +8,7 @@ import { listLagMs, type OwnGuests } from './own-guests.ts';
 export interface GuestList {
   /** All guests as last listed; ours as we saw them where that is newer. */
   all(): ClusterGuestView[];
+  /** Of one: as `all`. */
   view(row: GuestRow): ClusterGuestView;
   /** Undefined: not ours. */
   ownerOf(row: GuestRow): InstanceId | undefined;
@@ -70,6 +71,12 @@ export function createGuestList(tools: ClusterTools, own: OwnGuests): GuestList 
     };
   }
 
+  function withSight(row: GuestRow, record: ClusterGuest | undefined): ClusterGuestView {
+    const view = viewOf(row, record?.instanceId);
+    const seen = record === undefined ? undefined : fresh(record);
+    return seen === undefined ? view : { ...view, node: seen.node, status: seen.status };
+  }
+
   /** Tags of ours whose guests were removed a moment ago: the list may still have them. */
   const goneTags = (): ReadonlySet<string> =>
     new Set(
@@ -88,17 +95,12 @@ export function createGuestList(tools: ClusterTools, own: OwnGuests): GuestList 
       const listed = memory.guests.filter(
         ({ vmid, tags }) => ours.has(vmid) || !tags.some((tag) => gone.has(tag)),
       );
-      const rows = listed.map((row) => {
-        const record = ours.get(row.vmid);
-        const seen = record === undefined ? undefined : fresh(record);
-        const view = viewOf(row, record?.instanceId);
-        return seen === undefined ? view : { ...view, node: seen.node, status: seen.status };
-      });
+      const rows = listed.map((row) => withSight(row, ours.get(row.vmid)));
       const numbers = new Set(listed.map(({ vmid }) => vmid));
       const others = [...ours].filter(([vmid]) => !numbers.has(vmid)).map(([, record]) => fresh(record));
       return [...rows, ...others.filter((each) => each !== undefined)];
     },
-    view: (row) => viewOf(row, owners().get(row.vmid)?.instanceId),
+    view: (row) => withSight(row, owners().get(row.vmid)),
     ownerOf: ({ vmid }) => owners().get(vmid)?.instanceId,
   };
 }
