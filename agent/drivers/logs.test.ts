@@ -76,6 +76,7 @@ describe('a log that is rotated', () => {
       ))
         seen.push(textOf(each));
     })();
+    await until(() => seen.includes('0'), { what: 'its first line' });
     for (let round = 1; round <= 5; round += 1) {
       await appendFile(log.file, line(`${round}a`));
       await rename(log.file, `${log.file}.1`);
