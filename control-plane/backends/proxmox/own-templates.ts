@@ -10,6 +10,9 @@ import { chooseVmid, nextVmid } from './identity/vmids.ts';
 
 /** What could not be asked is asked again so soon, at most. */
 const retryAfterMs = 60_000;
+/** The list by which specs find templates is some ten seconds old. */
+const listedWithinMs = 30_000;
+const listedEveryMs = 500;
 
 /** The templates that we make of guests, and made. */
 export interface OwnTemplates {
@@ -64,6 +67,14 @@ export function createOwnTemplates(tools: ClusterTools): OwnTemplates {
     });
   }
 
+  /** Specs can name it from then on. A list that comes later still has it: nothing is wrong then. */
+  async function waitUntilListed({ vmid, name }: ClusterTemplate, signal: AbortSignal): Promise<void> {
+    const untilMs = clock.monotonicMs() + listedWithinMs;
+    const isListed = (): boolean =>
+      memory.guests.some((row) => row.vmid === vmid && row.template && row.name === name);
+    while (!isListed() && clock.monotonicMs() < untilMs) await clock.sleep(listedEveryMs, signal);
+  }
+
   function recordOf(called: string): ClusterTemplate {
     const found = records().find(({ name, vmid }) => name === called || `${vmid}` === called);
     if (found !== undefined) return found;
@@ -95,7 +106,9 @@ export function createOwnTemplates(tools: ClusterTools): OwnTemplates {
       const { result } = await store.transact((tx) =>
         claimTemplate(tx, { cluster, name, kind, source, chooseVmid: choose }, clock.nowMs()),
       );
-      return unlessAborted(begin(result), signal);
+      const made = await unlessAborted(begin(result), signal);
+      await waitUntilListed(made, AbortSignal.any([signal, tools.signal]));
+      return made;
     },
     async remove(called, signal) {
       const record = recordOf(called);
