@@ -11,7 +11,7 @@ import { readMounts } from '../agent/volumes/mounts.ts';
 import { type CrashJob, crashRange, openSource, openVolumes } from './crash-child.ts';
 import { type Registry, startRegistry } from './fakes/registry.ts';
 import { buildBusybox, pushImage } from './image-builder.ts';
-import { passableDirectory } from './passable-directory.ts';
+import { type PassableDirectory, passableDirectory } from './passable-directory.ts';
 import { until } from './until.ts';
 
 const { signal } = new AbortController();
@@ -49,6 +49,21 @@ async function usersOf(directory: string): Promise<string[]> {
   return lines.filter((line) => line.includes(directory));
 }
 
+/** Also of a test that was given up for its time, whose end nobody waits for. */
+const homes: PassableDirectory[] = [];
+afterAll(async () => {
+  for (const home of homes) {
+    await nobodyUses(home.path);
+    await home[Symbol.asyncDispose]();
+  }
+});
+
+async function newHome(): Promise<PassableDirectory> {
+  const home = await passableDirectory('crash');
+  homes.push(home);
+  return home;
+}
+
 const nobodyUses = (directory: string) =>
   until(async () => (await usersOf(directory)).length === 0, { what: `the tools below ${directory} to end` });
 
@@ -78,7 +93,7 @@ describe('a pull that is killed', () => {
     ['unpacking', 200],
     ['ready', 0],
   ])('while %s, %i ms later, is pulled again whole', async (line, delayMs) => {
-    await using home = await passableDirectory('crash');
+    await using home = await newHome();
     await crash({ kind: 'pull', directory: home.path, reference }, line, delayMs);
 
     const source = openSource(home.path);
@@ -101,7 +116,7 @@ describe('a root that is being made or removed when its maker is killed', () => 
     ...delays.map((delayMs) => ({ delayMs, unshifted: false })),
     ...delays.map((delayMs) => ({ delayMs, unshifted: true })),
   ])('after $delayMs ms, unshifted: $unshifted, is found or made anew', async ({ delayMs, unshifted }) => {
-    await using home = await passableDirectory('crash');
+    await using home = await newHome();
     const id = systemRandom.uuidV7() as InstanceId;
     const rootfs = path.join(home.path, 'image');
     await mkdir(rootfs);
