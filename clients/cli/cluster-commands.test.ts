@@ -264,7 +264,6 @@ describe('draining and asking', () => {
       ['9002', 'proxmox:template/9002'],
       ['9003', 'proxmox:template/twice'],
       ['9004', 'proxmox:template/9004'],
-      ['9005', 'proxmox:template/half'],
     ]);
     expect(stdout).toMatch(/half .* drover +failed: no space left/);
     const { stdout: json } = await drover('template list --cluster images -o json');

@@ -4,6 +4,8 @@ import { claimedVmids } from './put-cluster-guest.ts';
 import type { Transaction } from './store.ts';
 
 export type TemplateClaim = Pick<ClusterTemplate, 'cluster' | 'name' | 'kind' | 'source'> & {
+  /** It was ready, and somebody removed it in the cluster. */
+  readonly isGone?: boolean;
   /** A number that no guest has, the claimed ones left out. */
   chooseVmid(claimed: ReadonlySet<number>): number;
 };
@@ -13,28 +15,54 @@ export const templateKey = ({ cluster, name }: Pick<ClusterTemplate, 'cluster' |
 
 /** Reserves name and number before anything is made. already-exists, but for a repetition. */
 export function claimTemplate(tx: Transaction, claim: TemplateClaim, nowMs: number): ClusterTemplate {
-  const { cluster, name, kind, source } = claim;
+  const { cluster, name, kind, source, isGone = false } = claim;
   const key = templateKey(claim);
   const found = tx.get('cluster-template', key);
-  if (found !== undefined) {
+  if (found !== undefined && !isGone) {
     const isSame = found.source.vmid === source.vmid && found.source.snapshot === source.snapshot;
-    if (isSame && found.state !== 'ready') return put(tx, { ...found, state: 'making', message: '' }, nowMs);
-    throw new DroverError('already-exists', `there is a template ${key} already`, { subject: { cluster } });
+    // Its source may be on another node by now.
+    if (isSame && (found.state === 'making' || found.state === 'failed'))
+      return put(tx, { ...found, source, state: 'making', message: '' }, nowMs);
+    throw new DroverError('already-exists', `there is a template ${key} already: ${found.state}`, {
+      subject: { cluster },
+      nextStep: `name it otherwise, or remove that one first: drover template remove ${key}`,
+    });
   }
   const vmid = claim.chooseVmid(claimedVmids(tx, cluster));
   const record = { key, cluster, name, vmid, kind, source, state: 'making', message: '' } as const;
   return put(tx, { ...record, changedAtMs: nowMs }, nowMs);
 }
 
-/** What came of it. Nothing where its record is gone by now. */
+/** What came of it. Nothing where its record is gone by now, or it is to be removed since. */
 export function patchTemplate(
   tx: Transaction,
   key: string,
-  patch: Partial<Pick<ClusterTemplate, 'state' | 'message'>>,
+  patch: Pick<ClusterTemplate, 'state' | 'message'>,
   nowMs: number,
 ): ClusterTemplate | undefined {
   const found = tx.get('cluster-template', key);
-  return found === undefined ? undefined : put(tx, { ...found, ...patch }, nowMs);
+  if (found === undefined) return undefined;
+  if (found.state === patch.state && found.message === patch.message) return found;
+  if (found.state === 'making' && (patch.state === 'ready' || patch.state === 'failed'))
+    tell(tx, found, { type: `template.${patch.state}`, message: patch.message }, nowMs);
+  const { wasReady: _wasReady, ...rest } = found;
+  return put(tx, { ...rest, ...patch }, nowMs);
+}
+
+/** From now on it is removed, whoever waits for it. not-found. */
+export function beginTemplateRemoval(tx: Transaction, key: string, nowMs: number): ClusterTemplate {
+  const found = tx.get('cluster-template', key);
+  if (found === undefined) throw noTemplate(key);
+  if (found.state === 'removing') return found;
+  return put(tx, { ...found, state: 'removing', message: '', wasReady: found.state === 'ready' }, nowMs);
+}
+
+/** Nothing is left of it. May be repeated. */
+export function forgetTemplate(tx: Transaction, key: string, nowMs: number): void {
+  const found = tx.get('cluster-template', key);
+  if (found === undefined) return;
+  tx.delete('cluster-template', key);
+  tell(tx, found, { type: 'template.removed', message: '' }, nowMs);
 }
 
 /** Another number, where somebody else's guest came to have the one that was claimed. */
@@ -45,7 +73,7 @@ export function renumberTemplate(
   nowMs: number,
 ): ClusterTemplate {
   const found = tx.get('cluster-template', key);
-  if (found === undefined) throw new DroverError('not-found', `there is no template ${key} of ours`);
+  if (found === undefined) throw noTemplate(key);
   return put(tx, { ...found, vmid: chooseVmid(claimedVmids(tx, found.cluster)) }, nowMs);
 }
 
@@ -54,3 +82,17 @@ function put(tx: Transaction, record: ClusterTemplate, nowMs: number): ClusterTe
   tx.put('cluster-template', next.key, next);
   return next;
 }
+
+function tell(
+  tx: Transaction,
+  { key, cluster, vmid }: ClusterTemplate,
+  { type, message }: { readonly type: string; readonly message: string },
+  nowMs: number,
+): void {
+  const what = `template ${key}, VMID ${vmid}${message === '' ? '' : `: ${message}`}`;
+  const severity = type === 'template.failed' ? 'warning' : 'info';
+  tx.event({ atMs: nowMs, type, severity, subject: { cluster, vmid: `${vmid}` }, message: what });
+}
+
+const noTemplate = (key: string): DroverError =>
+  new DroverError('not-found', `there is no template ${key} of ours`, { nextStep: 'drover template list' });

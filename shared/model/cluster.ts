@@ -84,7 +84,9 @@ export interface ClusterTemplate {
   readonly kind: 'lxc' | 'qemu';
   /** As its cluster calls the node: copies are made where their source is. */
   readonly source: { readonly node: string; readonly vmid: number; readonly snapshot: string };
-  readonly state: 'making' | 'ready' | 'failed';
+  readonly state: 'making' | 'ready' | 'failed' | 'removing';
+  /** Of one that is removed: it stays so where its cluster refuses. */
+  readonly wasReady?: boolean;
   /** What kept it from being made, for people; empty: nothing. */
   readonly message: string;
   readonly changedAtMs: number;

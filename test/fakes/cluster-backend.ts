@@ -176,7 +176,7 @@ export function createFakeClusters(options: {
       const wanted = { cluster, name, kind, source: { node, vmid, snapshot }, chooseVmid };
       const { result } = await storeOf().transact((tx) => {
         const { key } = claimTemplate(tx, wanted, clock.nowMs());
-        return patchTemplate(tx, key, { state: 'ready' }, clock.nowMs());
+        return patchTemplate(tx, key, { state: 'ready', message: '' }, clock.nowMs());
       });
       if (result === undefined) throw new DroverError('internal', 'nothing is kept of it');
       clusters.addGuest({ vmid: result.vmid, node, cluster, kind, name, template: true, status: 'stopped' });
@@ -184,12 +184,15 @@ export function createFakeClusters(options: {
     },
     async removeTemplate(cluster, called) {
       const records = storeOf().snapshot().list('cluster-template');
-      const record = records.find((each) => each.cluster === cluster && each.name === called);
-      if (record === undefined) throw new DroverError('not-found', `there is no template ${called}`);
-      guests.splice(
-        guests.findIndex(({ view }) => view.vmid === record.vmid),
-        1,
-      );
+      const isCalled = ({ name, vmid }: { readonly name: string; readonly vmid: number }): boolean =>
+        name === called || `${vmid}` === called;
+      const record = records.find((each) => each.cluster === cluster && isCalled(each));
+      const there = guests.findIndex(({ view }) => view.cluster === cluster && isCalled(view));
+      if (record === undefined && there < 0)
+        throw new DroverError('not-found', `there is no template ${called}`);
+      if (record === undefined)
+        throw new DroverError('failed-precondition', `Drover did not make ${called}`, { reason: 'not-ours' });
+      if (there >= 0) guests.splice(there, 1);
       await storeOf().transact((tx) => tx.delete('cluster-template', record.key));
       return record;
     },

@@ -105,7 +105,7 @@ const columns = (templates: readonly Template[]): Column<Template>[] => [
   { title: 'DISK', value: ({ diskMib }) => (diskMib === 0 ? '-' : formatMib(diskMib)) },
   { title: 'MADE BY', value: ({ own }) => (own ? 'drover' : '-') },
   { title: 'STATE', value: ({ state, message }) => (message === '' ? state : `${state}: ${message}`) },
-  { title: 'IMAGE', value: (each) => imageOf(each, templates) },
+  { title: 'IMAGE', value: (each) => (each.state === 'ready' ? imageOf(each, templates) : '-') },
   { title: 'TAGS', value: ({ tags }) => tags.join(','), wide: true },
 ];
 

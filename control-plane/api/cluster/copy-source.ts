@@ -10,10 +10,13 @@ interface Source {
   readonly vmid: number;
 }
 
+/** Of those that clusters take, and of ours. */
+const snapshotName = /^[A-Za-z0-9][A-Za-z0-9_-]{0,39}$/;
+
 export const checkSnapshotName = (name: string): void =>
   parseOne('snapshot', (faults) => {
-    if (name !== '' && !/^[A-Za-z][A-Za-z0-9_-]{1,39}$/.test(name))
-      faults.add('snapshot', `"${name}" is not the name of a snapshot in a cluster`);
+    if (name !== '' && !snapshotName.test(name))
+      faults.add('snapshot', `"${name}" is not the name of a snapshot, in Drover or in a cluster`);
   });
 
 export function refuseAsSource({ cluster, vmid, ...guest }: ClusterGuestView, taken: string): void {

@@ -38,9 +38,16 @@ export async function createTemplate(
   return { template: templateMessage(made, row) };
 }
 
+/** A cluster's own list may be older than what we know. */
+const listLagMs = 60_000;
+const gone = {
+  state: 'gone',
+  message: 'it is not in its cluster any more: remove it here, or create it again',
+} as const;
+
 export async function* listTemplates(
   request: ListTemplatesRequest,
-  { store, clusters }: ClusterDeps,
+  { store, clusters, clock }: ClusterDeps,
 ): AsyncGenerator<Template> {
   const snapshot = store.snapshot();
   const only = request.cluster === '' ? undefined : parseClusterName(request.cluster);
@@ -49,10 +56,24 @@ export async function* listTemplates(
   const own = snapshot
     .list('cluster-template')
     .filter(({ cluster }) => only === undefined || cluster === only);
-  const ownKeys = new Set(own.map(keyOf));
-  const others = guests.filter((guest) => guest.template && !ownKeys.has(keyOf(guest)));
-  const rows = new Map(guests.map((guest) => [keyOf(guest), guest]));
-  const all = [...own.map((each) => templateMessage(each, rows.get(keyOf(each)))), ...others.map(messageOf)];
+  const rows = new Map(guests.filter(({ template }) => template).map((guest) => [keyOf(guest), guest]));
+  const rowOf = (record: ClusterTemplate): ClusterGuestView | undefined => {
+    const row = rows.get(keyOf(record));
+    return row?.name === record.name ? row : undefined;
+  };
+  const isListed = ({ cluster }: ClusterTemplate): boolean => {
+    const status = clusters.status(cluster);
+    return status?.connected === true && status.quorate;
+  };
+  const ownRows = new Set(own.map(rowOf));
+  const others = [...rows.values()].filter((guest) => !ownRows.has(guest));
+  const ours = own.map((each) => {
+    const row = rowOf(each);
+    const isOld = clock.nowMs() - each.changedAtMs > listLagMs;
+    const isGone = each.state === 'ready' && row === undefined && isOld && isListed(each);
+    return templateMessage(isGone ? { ...each, ...gone } : each, row);
+  });
+  const all = [...ours, ...others.map(messageOf)];
   yield* all.toSorted((a, b) => a.cluster.localeCompare(b.cluster) || a.vmid - b.vmid);
 }
 
@@ -71,7 +92,10 @@ const keyOf = ({ cluster, vmid }: { readonly cluster: string; readonly vmid: num
   `${cluster}/${vmid}`;
 
 /** `row`: as its cluster lists it; undefined: not yet, or not any more. */
-function templateMessage(own: ClusterTemplate, row: ClusterGuestView | undefined): Template {
+function templateMessage(
+  own: Omit<ClusterTemplate, 'state'> & { readonly state: string },
+  row: ClusterGuestView | undefined,
+): Template {
   const { cluster, vmid, kind, name, state, message } = own;
   const seen = { node: row?.node ?? '', diskMib: row?.diskMib ?? 0, tags: [...(row?.tags ?? [])] };
   return { cluster, vmid, kind, name, ...seen, own: true, state, message };

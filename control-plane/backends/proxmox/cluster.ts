@@ -25,7 +25,7 @@ import { createMissing } from './missing.ts';
 import { createNodes, type Nodes } from './nodes.ts';
 import { createOrders, type Orders } from './orders.ts';
 import { createOwnGuests, type OwnGuests } from './own-guests.ts';
-import { createOwnTemplates, type OwnTemplates } from './own-templates.ts';
+import { createOwnTemplates, type OwnTemplates } from './templates/own-templates.ts';
 import { createPoll, type Pace, type Poll } from './poll.ts';
 import { createPower } from './power.ts';
 import { createRenewal } from './identity/renew-marks.ts';

@@ -67,7 +67,7 @@ export function createSteps(
     const node = [...memory.nodes.values()].find(({ name }) => name === record.node);
     if (record.made !== true && node?.online === true)
       await settleTasks(tools, { node: node.node, vmid: record.vmid }, signal);
-    if (record.made !== true && record.source !== undefined) await settleSource(record.source);
+    if (record.made !== true && record.source !== undefined) await settleCopies(tools, record.source, signal);
     try {
       return await look.config(record, signal);
     } catch (error) {
@@ -75,11 +75,6 @@ export function createSteps(
       if (record.made !== true && record.source !== undefined) await refuseHalfMade(record);
       return undefined;
     }
-  }
-
-  /** A copy is a task of what it is a copy of; on a node that is away nothing is under way. */
-  async function settleSource(source: NonNullable<ClusterGuest['source']>): Promise<void> {
-    if (memory.nodes.get(source.node)?.online === true) await settleCopies(tools, source, signal);
   }
 
   /** A copy that was cut off has no mark yet, and is not forgotten for that. */

@@ -42,8 +42,8 @@ export const isHalfMade = ({ config }: Pick<FoundConfig, 'config'>): boolean =>
 
 /** Nobody makes it any more, and what a lock holds no token may remove. */
 export function halfMadeError(
-  { instanceId, vmid, kind }: Pick<ClusterGuest, 'instanceId' | 'vmid' | 'kind'>,
-  { place, config }: FoundConfig,
+  { instanceId, vmid, kind }: Pick<ClusterGuest, 'vmid' | 'kind'> & Partial<Pick<ClusterGuest, 'instanceId'>>,
+  { place, config }: Pick<FoundConfig, 'place' | 'config'>,
 ): DroverError {
   const tool = kind === 'lxc' ? 'pct' : 'qm';
   return new DroverError(
@@ -51,7 +51,7 @@ export function halfMadeError(
     `guest ${vmid} on ${place.node} is half made and locked (${textOf(config['lock'])}): ` +
       'what made it was cut off',
     {
-      subject: { instance: instanceId, vmid: String(vmid), acted: 'no' },
+      subject: { ...(instanceId !== undefined && { instance: instanceId }), vmid: String(vmid), acted: 'no' },
       reason: 'half-made',
       nextStep: `on ${place.node}, as root: ${tool} unlock ${vmid} && ${tool} destroy ${vmid}`,
     },

@@ -92,9 +92,22 @@ export async function ask(tools: Pick<Tools, 'api'>, call: GuestCall, signal: Ab
 const consoles: ReadonlySet<string> = new Set(['vncproxy', 'spiceproxy']);
 const copyTasks: ReadonlySet<string> = new Set(['qmclone', 'vzclone']);
 
-/** Copies are made by tasks of what they are copies of: until none of a guest is under way. */
-export const settleCopies = (tools: Tools, source: GuestPlace, signal: AbortSignal): Promise<void> =>
-  settleTasks(tools, source, signal, copyTasks);
+/**
+ * Copies are made by tasks of what they are copies of: until none of a guest is under way. On a node that is
+ * away nothing is, and of one that left for good nobody can be asked.
+ */
+export async function settleCopies(
+  tools: Tools & Pick<ClusterTools, 'memory'>,
+  source: GuestPlace,
+  signal: AbortSignal,
+): Promise<void> {
+  if (tools.memory.nodes.get(source.node)?.online === false) return;
+  try {
+    await settleTasks(tools, source, signal, copyTasks);
+  } catch (error) {
+    if (!isKind(error, 'not-found')) throw error;
+  }
+}
 
 /** What was asked may not have begun yet when its answer was lost. */
 const beginsWithinMs = 2000;

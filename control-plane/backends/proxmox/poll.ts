@@ -11,7 +11,7 @@ import { isOurTag, tagOf } from './identity/marks.ts';
 import type { Nodes } from './nodes.ts';
 import { type GuestRow, indexGuests, parseMembership, parseResources, parseVersion } from './observe.ts';
 import { type OwnGuests, youngCopies } from './own-guests.ts';
-import type { OwnTemplates } from './own-templates.ts';
+import type { OwnTemplates } from './templates/own-templates.ts';
 import type { RefreshAddresses } from './refresh-addresses.ts';
 import { mayBePrivileged, rightsOf } from './rights.ts';
 import type { Work } from './work.ts';

@@ -37,5 +37,5 @@ export async function retryLostRaces<T>(
 }
 
 /** A task that was interrupted is aborted as well: somebody wanted that. */
-const isLostRace = (error: unknown): error is DroverError =>
+export const isLostRace = (error: unknown): error is DroverError =>
   isKind(error, 'aborted') && (error.reason === 'locked' || error.reason === 'digest');

@@ -142,6 +142,28 @@ describe.each(versions)('a control plane with an older epoch, on %s', (version) 
   });
 });
 
+describe('a newer epoch that could not be read at first', () => {
+  it('is told as an event once it can be', async () => {
+    await using world = await openQuickWorld();
+    const order = await runGuest(world);
+    const [guest] = guestsOf(world);
+    if (guest === undefined) throw new Error('there is no guest');
+    const held = () =>
+      world.store
+        .snapshot()
+        .list('event')
+        .filter(({ type }) => type === 'cluster.held');
+    await world.server.faults.killNode('pve1');
+    guest.config['tags'] = `${tagOf(order.instanceId)};drover-e2`;
+    guest.config.description = guest.config.description?.replace('epoch=1', 'epoch=2') ?? '';
+    await until(() => isHeld(world), { what: 'it holds still' });
+    expect(held()).toEqual([]);
+    await world.server.faults.reviveNode('pve1');
+    await until(() => held().length > 0, { what: 'the event' });
+    expect(isHeld(world)).toBe(true);
+  });
+});
+
 describe('a control plane with a newer epoch', () => {
   it('marks guests once, some at a time, and then asks no more than before', async () => {
     await using world = await openQuickWorld();

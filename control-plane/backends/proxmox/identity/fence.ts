@@ -30,8 +30,9 @@ export function createFence(tools: ClusterTools): Fence {
     mark !== undefined && mark.fleetId === fleetId && mark.epoch > fleetEpoch;
 
   function hold(holder: Holder): void {
+    const isTold = isCertain && memory.heldBy?.epoch === holder.epoch;
     isCertain = true;
-    if (memory.heldBy?.epoch === holder.epoch) return;
+    if (isTold) return;
     memory.heldBy = holder;
     const message = heldWords(cluster, holder, fleetEpoch);
     log.error({ event: 'cluster.held', cluster, epoch: holder.epoch, vmid: holder.vmid });

@@ -86,14 +86,21 @@ export function createMarking(tools: ClusterTools, look: Look): Marking {
     );
   }
 
-  async function complete(record: ClusterGuest, found: FoundConfig, signal: AbortSignal): Promise<boolean> {
-    const { config, place, digest } = found;
+  /** Undefined: it is there whole. */
+  function missingOf(record: ClusterGuest, found: FoundConfig): Readonly<Record<string, string>> | undefined {
+    const { config, place } = found;
     const mark = markFor({ ...record, vmid: place.vmid });
-    if (isPresent(record, mark, found)) return false;
-    const set = {
+    if (isPresent(record, mark, found)) return undefined;
+    return {
       tags: withTags(parseTags(config['tags']), mark),
       description: withMark(textOf(config['description']), mark),
     };
+  }
+
+  async function complete(record: ClusterGuest, found: FoundConfig, signal: AbortSignal): Promise<boolean> {
+    const { place, digest } = found;
+    const set = missingOf(record, found);
+    if (set === undefined) return false;
     const call = kinds[record.kind].calls(place).configure({ set, unset: [] }, digest);
     await perform(tools, call, place, signal);
     return true;
@@ -106,20 +113,24 @@ export function createMarking(tools: ClusterTools, look: Look): Marking {
     digest: string | undefined,
     signal: AbortSignal,
   ): Promise<void> {
-    for (let tries = 0; tries < mostTries; tries += 1) {
+    let isFirst = true;
+    /** Read anew each time: what somebody else wrote meanwhile stays. */
+    const call = async (): Promise<GuestCall | undefined> => {
       const config = configurationOf(await ask(tools, kind.calls(place).config(), signal));
       const found = textOf(config['digest']);
       const next = change(config);
-      if (next === undefined) return;
-      if (digest !== undefined && found !== digest && tries === 0) throw changedSince(place.vmid);
+      if (next === undefined) return undefined;
+      if (digest !== undefined && found !== digest && isFirst) throw changedSince(place.vmid);
+      isFirst = false;
       const entries = Object.entries(next);
       const set = Object.fromEntries(entries.filter(([, text]) => text !== ''));
       const unset = Object.keys(next).filter((key) => !(key in set) && config[key] !== undefined);
-      if (Object.keys(set).length + unset.length === 0) return;
+      if (Object.keys(set).length + unset.length === 0) return undefined;
       // Without a task of its own, so that nobody comes between what was read and what is written.
-      const call = markCall(kind, place, { set, unset }, found);
+      return markCall(kind, place, { set, unset }, found);
+    };
+    for (let tries = 0; tries < mostTries; tries += 1)
       if ((await perform(tools, call, place, signal)) === 'done') return;
-    }
     throw new DroverError('unavailable', `the mark of guest ${place.vmid} could not be written`);
   }
 
@@ -141,8 +152,12 @@ export function createMarking(tools: ClusterTools, look: Look): Marking {
     async renew(record, found, signal) {
       const [epochTag] = tagsOfMark(markFor(record)).slice(1);
       if (epochTag === undefined || parseTags(found.config['tags']).includes(epochTag)) return;
+      const { place, digest } = found;
+      const set = missingOf(record, found);
+      if (set === undefined) return;
       try {
-        await complete(record, found, signal);
+        // Once: who waits for a lock keeps the other write waiting; all marks are renewed in the background.
+        await ask(tools, markCall(kinds[record.kind], place, { set, unset: [] }, digest), signal);
       } catch (error) {
         if (signal.aborted || !isKind(error, 'aborted', 'unavailable', 'deadline-exceeded')) throw error;
       }

@@ -24,8 +24,8 @@ const host = '[a-zA-Z0-9](?:[a-zA-Z0-9.-]*[a-zA-Z0-9])?(?::[0-9]{1,5})?';
 const part = '[a-z0-9]+(?:(?:\\.|__?|-+)[a-z0-9]+)*';
 const registryImage = new RegExp(`^(${host}(?:/${part})+)(:[A-Za-z0-9_][A-Za-z0-9._-]{0,127})?$`);
 
-/** As the API takes numbers and names of snapshots. */
-const guestImage = /^proxmox:guest\/([1-9][0-9]{2,8})(?:@([A-Za-z][A-Za-z0-9_-]{1,39}))?$/;
+/** As the API takes numbers, and as snapshots are called there and by us. */
+const guestImage = /^proxmox:guest\/([1-9][0-9]{2,8})(?:@([A-Za-z0-9][A-Za-z0-9_-]{0,39}))?$/;
 
 const digestText = /@(sha256:[0-9a-f]{64})$/;
 

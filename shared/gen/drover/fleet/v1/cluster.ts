@@ -371,7 +371,7 @@ export interface Template {
   tags: string[];
   /** CreateTemplate made it. */
   own: boolean;
-  /** "ready", "making", "failed". */
+  /** "ready", "making", "failed", "removing", or "gone": somebody removed it in the cluster. */
   state: string;
   /** For people: what keeps it from being ready. Empty: nothing. */
   message: string;

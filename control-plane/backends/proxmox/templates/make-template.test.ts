@@ -4,7 +4,7 @@ import { createLog } from '#shared/log.ts';
 import type { ClusterTemplate } from '#shared/model.ts';
 import { systemRandom } from '#shared/random.ts';
 import { plainClusterOptions } from '#shared/wire/cluster-options.ts';
-import { createQuickClock } from '../../../test/fakes/quick-clock.ts';
+import { createQuickClock } from '../../../../test/fakes/quick-clock.ts';
 import {
   container,
   machine,
@@ -13,19 +13,19 @@ import {
   quickPace,
   runGuest,
   specOf,
-} from '../../../test/proxmox-world.ts';
-import { until } from '../../../test/until.ts';
-import { claimTemplate } from '../../store/put-cluster-template.ts';
-import { openClusterApi } from './api/api.ts';
-import type { ClusterApi } from './cluster-api.ts';
-import { type ClusterTools, emptyMemory } from './cluster-memory.ts';
-import { lxcKind } from './guests/lxc.ts';
-import { qemuKind } from './guests/qemu.ts';
-import { createLimits } from './limits.ts';
-import { proxmoxBackend } from './index.ts';
+} from '../../../../test/proxmox-world.ts';
+import { until } from '../../../../test/until.ts';
+import { claimTemplate } from '../../../store/put-cluster-template.ts';
+import { openClusterApi } from '../api/api.ts';
+import type { ClusterApi } from '../cluster-api.ts';
+import { type ClusterTools, emptyMemory } from '../cluster-memory.ts';
+import { lxcKind } from '../guests/lxc.ts';
+import { qemuKind } from '../guests/qemu.ts';
+import { createLimits } from '../limits.ts';
+import { proxmoxBackend } from '../index.ts';
 import { createTemplates, type Templates } from './make-template.ts';
-import { createTasks } from './tasks.ts';
-import { createTemplateFiles } from './images/template-file.ts';
+import { createTasks } from '../tasks.ts';
+import { createTemplateFiles } from '../images/template-file.ts';
 
 const clock = createQuickClock(20);
 const kinds = [
@@ -51,7 +51,10 @@ const { signal } = new AbortController();
 const golden = (vmid: number) => ({ vmid, name: 'golden', snapshot: '' });
 
 const make = (world: ProxmoxWorld, record: ClusterTemplate, last?: number): Promise<ClusterTemplate> =>
-  withTemplates(world, ({ make: go }, ending) => go(record, ending), last);
+  withTemplates(world, ({ make: go }, ending) => go(record, ending, signal), last);
+
+const remove = (world: ProxmoxWorld, record: ClusterTemplate): Promise<void> =>
+  withTemplates(world, (templates, ending) => templates.remove(record, ending));
 
 async function withTemplates<Result>(
   world: ProxmoxWorld,
@@ -223,11 +226,11 @@ describe.each(['8.4.21', '9.2.11'] as const)('on %s', (version) => {
     const order = await runGuest(world, container);
     const vmid = world.store.snapshot().get('cluster-guest', order.instanceId)?.vmid ?? 0;
     const made = world.backend.createTemplate('lab', golden(vmid), signal);
-    await expect(made).rejects.toMatchObject({ kind: 'failed-precondition' });
-    expect(world.store.snapshot().get('cluster-template', 'lab/golden')).toMatchObject({
-      state: 'failed',
-      message: expect.stringContaining('it is copied from a snapshot, or stopped'),
+    await expect(made).rejects.toMatchObject({
+      kind: 'failed-precondition',
+      message: expect.stringContaining('it is copied from a snapshot, or stopped') as string,
     });
+    expect(world.store.snapshot().list('cluster-template')).toEqual([]);
     expect(clones(world)).toBe(0);
   });
 
@@ -253,5 +256,94 @@ describe.each(['8.4.21', '9.2.11'] as const)('on %s', (version) => {
     });
     expect(guests.get(8000)).toBeDefined();
     expect(world.store.snapshot().list('cluster-template')).toEqual([]);
+  });
+
+  it('that was cut off half made says what to do, and is given up once that was done', async () => {
+    await using world = await openQuickWorld({ version, clock });
+    const vmid = await sourceOf(world, 'lxc');
+    await world.backend.close();
+    const record = await claim(world, 'lxc', vmid);
+    const { newGuest, guests } = world.server.world;
+    guests.set(9000, newGuest({ vmid: 9000, kind: 'lxc', node: 'pve1', config: { lock: 'clone' } }));
+    const halfMade = {
+      reason: 'half-made',
+      nextStep: 'on pve1, as root: pct unlock 9000 && pct destroy 9000',
+    };
+    await expect(make(world, record)).rejects.toMatchObject(halfMade);
+    const kept = world.store.snapshot().get('cluster-template', record.key);
+    expect(kept).toMatchObject({ state: 'failed', message: expect.stringContaining('pct unlock') as string });
+    await expect(remove(world, record)).rejects.toMatchObject(halfMade);
+    guests.delete(9000);
+    await remove(world, record);
+    expect(clones(world)).toBe(0);
+  });
+
+  it('is found where its source is by now, and is not made of another', async () => {
+    await using world = await openQuickWorld({ version, clock });
+    const vmid = await sourceOf(world, 'lxc');
+    const record = await claim(world, 'lxc', vmid);
+    await world.store.transact((tx) =>
+      tx.put('cluster-template', record.key, {
+        ...record,
+        state: 'failed',
+        source: { ...record.source, node: 'pve3' },
+      }),
+    );
+    const other = await sourceOf(world, 'qemu');
+    await expect(world.backend.createTemplate('lab', golden(other), signal)).rejects.toMatchObject({
+      kind: 'already-exists',
+      nextStep: expect.stringContaining('drover template remove lab/golden') as string,
+    });
+    checkMade(world, await world.backend.createTemplate('lab', golden(vmid), signal), vmid);
+  });
+
+  it('is given up while it is made: nothing of it stays, and nothing makes it again', async () => {
+    await using world = await openQuickWorld({ version, clock, pace: 40 });
+    const vmid = await sourceOf(world, 'lxc');
+    const made = world.backend.createTemplate('lab', golden(vmid), signal);
+    made.catch(() => undefined);
+    await until(() => clones(world) === 1, { what: 'its copy is asked for' });
+    await world.backend.removeTemplate('lab', 'golden', signal);
+    await expect(made).rejects.toMatchObject({
+      kind: 'aborted',
+      message: expect.stringContaining('was removed') as string,
+    });
+    await until(
+      () => world.server.requests.list().filter((each) => each.endsWith('cluster/status')).length > 5,
+      { what: 'some polls' },
+    );
+    expect(clones(world)).toBe(1);
+    expect([...world.server.world.guests.keys()]).toEqual([vmid]);
+    expect(world.store.snapshot().list('cluster-template')).toEqual([]);
+    const told = world.store.snapshot().list('event');
+    expect(told.filter(({ type }) => type === 'template.removed')).toHaveLength(1);
+  });
+
+  it('whose notes somebody wrote anew is ours by its tag; without both it is not forgotten', async () => {
+    await using world = await openQuickWorld({ version, clock });
+    const vmid = await sourceOf(world, 'lxc');
+    const made = await world.backend.createTemplate('lab', golden(vmid), signal);
+    const { config } = world.server.world.guests.get(made.vmid) ?? { config: {} as never };
+    config['description'] = 'our golden image';
+    config['tags'] = '';
+    await expect(world.backend.removeTemplate('lab', 'golden', signal)).rejects.toMatchObject({
+      kind: 'failed-precondition',
+      reason: 'not-ours',
+      nextStep: expect.stringContaining(`remove ${made.vmid} in the cluster itself`) as string,
+    });
+    const kept = world.store.snapshot().get('cluster-template', made.key);
+    expect(kept).toMatchObject({ state: 'ready' });
+    config['tags'] = 'drover-template';
+    await world.backend.removeTemplate('lab', 'golden', signal);
+    expect(world.server.world.guests.has(made.vmid)).toBe(false);
+  });
+
+  it('that somebody removed in the cluster is made again', async () => {
+    await using world = await openQuickWorld({ version, clock });
+    const vmid = await sourceOf(world, 'lxc');
+    const first = await world.backend.createTemplate('lab', golden(vmid), signal);
+    world.server.world.guests.delete(first.vmid);
+    checkMade(world, await world.backend.createTemplate('lab', golden(vmid), signal), vmid);
+    expect(clones(world)).toBe(2);
   });
 });

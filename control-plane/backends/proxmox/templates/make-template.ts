@@ -1,0 +1,275 @@
+import { DroverError, isKind, wordsOf } from '#shared/errors.ts';
+import type { ClusterTemplate } from '#shared/model.ts';
+import { patchTemplate, renumberTemplate } from '../../../store/put-cluster-template.ts';
+import { begunSince, tasksOf } from '../begun-tasks.ts';
+import type { ClusterTools } from '../cluster-memory.ts';
+import { createCopies } from '../copies.ts';
+import { type Configuration, type GuestCall, guestCall, type GuestPlace } from '../guests/guest-kind.ts';
+import { isOn, textOf } from '../guests/properties.ts';
+import { isMarkTag, parseTags } from '../identity/marks.ts';
+import { chooseVmid } from '../identity/vmids.ts';
+import { configurationOf, halfMadeError, isHalfMade } from '../look.ts';
+import { parseResources } from '../observe.ts';
+import { ask, checkedAgain, perform, settleCopies, settleTasks } from '../perform.ts';
+import { isLostRace } from '../retry-lost-races.ts';
+
+/** Of templates that we made: never the mark of an instance. */
+const templateTag = 'drover-template';
+const linePrefix = 'drover:template=';
+/** Each step is looked for before it is made: more rounds than any template needs go in a circle. */
+const mostRounds = 20;
+
+interface Found {
+  readonly kind: ClusterTemplate['kind'];
+  readonly place: GuestPlace;
+  readonly config: Configuration;
+}
+
+type Step = 'copy' | 'other number' | 'half made' | 'mark' | 'convert' | 'done';
+
+export interface Templates {
+  /** `unwanted` aborts what is under way. */
+  make(record: ClusterTemplate, signal: AbortSignal, unwanted: AbortSignal): Promise<ClusterTemplate>;
+  /** With its disks, if it is there and ours yet. failed-precondition, as its cluster refuses. */
+  remove(record: ClusterTemplate, signal: AbortSignal): Promise<void>;
+  /** It stands there under its number, and is ours. */
+  isThere(record: ClusterTemplate, signal: AbortSignal): Promise<boolean>;
+  /** As copies of guests are refused, before anything is made. */
+  check(source: ClusterTemplate['source'], kind: ClusterTemplate['kind'], signal: AbortSignal): Promise<void>;
+}
+
+/** Passes, or can be asked again; half-made guests wait for a person. */
+export const isForNow = (error: unknown): boolean =>
+  isLostRace(error) ||
+  (isKind(error, 'unavailable', 'deadline-exceeded') && error.reason !== 'half-made') ||
+  (error instanceof DroverError && (error.reason === 'stale-epoch' || error.reason === 'too-many'));
+
+const givenUp = (key: string): DroverError =>
+  new DroverError('aborted', `template ${key} was removed while it was being made`);
+
+/**
+ * Goes on with a template from where it is: what is there tells which steps were made, also before a crash or
+ * under a lost answer. What keeps it from being made for good stands in its record.
+ */
+export function createTemplates(tools: ClusterTools): Templates {
+  const { api, kinds, limits, store, clock, fleetId, memory, log, name: cluster } = tools;
+  const copyOf = createCopies(tools);
+
+  const lineOf = ({ key, vmid }: ClusterTemplate): string =>
+    `${linePrefix}${key} fleet=${fleetId} vmid=${vmid}`;
+
+  /** Its own guest, or whatever has its number by now; undefined: nothing has. It may have been moved. */
+  async function read(record: ClusterTemplate, signal: AbortSignal): Promise<Found | undefined> {
+    const { vmid, source } = record;
+    const answer = await api.call('GET /cluster/resources', { type: 'vm' }, { signal });
+    const row = parseResources(answer).guests.find((each) => each.vmid === vmid);
+    const { kind, node } = row ?? { kind: record.kind, node: source.node };
+    const place = { node, vmid };
+    try {
+      const config = configurationOf(await ask(tools, kinds[kind].calls(place).config(), signal));
+      return { kind, place, config };
+    } catch (error) {
+      if (isKind(error, 'not-found')) return undefined;
+      throw error;
+    }
+  }
+
+  /** By its line, or by its tag where somebody wrote another description; never against its line. */
+  function isOurs(record: ClusterTemplate, { kind, config }: Found): boolean {
+    if (kind !== record.kind) return false;
+    const lines = textOf(config['description']).split('\n');
+    const line = lines.find((each) => each.startsWith(linePrefix));
+    return line === undefined ? parseTags(config['tags']).includes(templateTag) : line === lineOf(record);
+  }
+
+  const isTemplate = ({ config }: Found): boolean => isOn(config['template']);
+
+  function nextStep(record: ClusterTemplate, found: Found | undefined): Step {
+    if (found === undefined) return 'copy';
+    if (isHalfMade(found)) return 'half made';
+    if (!isOurs(record, found)) return 'other number';
+    const tags = parseTags(found.config['tags']);
+    if (!tags.includes(templateTag) || tags.some(isMarkTag)) return 'mark';
+    return isTemplate(found) ? 'done' : 'convert';
+  }
+
+  async function copy(record: ClusterTemplate, signal: AbortSignal, unwanted: AbortSignal): Promise<void> {
+    const { source, kind, vmid, name } = record;
+    const image = await copyOf({ ...source, kind }, source.node, { rootPool: '' }, signal);
+    const snapname = image.kind === 'guest' && image.snapshot !== '' ? { snapname: image.snapshot } : {};
+    const basis = { node: source.node, vmid: source.vmid, newid: vmid, full: true, ...snapname };
+    const description = lineOf(record);
+    const call =
+      kind === 'lxc'
+        ? guestCall('POST /nodes/{node}/lxc/{vmid}/clone', { ...basis, description, hostname: name })
+        : guestCall('POST /nodes/{node}/qemu/{vmid}/clone', { ...basis, description, name });
+    const either = AbortSignal.any([signal, unwanted]);
+    try {
+      const make = () =>
+        limits.run({ node: source.node }, either, () => perform(tools, call, source, signal, unwanted));
+      await (kind === 'lxc' ? limits.run({ copyOf: source.vmid }, either, make) : make());
+    } catch (error) {
+      if (!isKind(error, 'already-exists')) throw error;
+      await settleCopies(tools, source, signal);
+    }
+  }
+
+  /** Ours still, as it is this moment: a write that waited for a lock goes to nobody else's guest. */
+  async function again(record: ClusterTemplate, signal: AbortSignal): Promise<Found> {
+    const found = await read(record, signal);
+    if (found !== undefined && isOurs(record, found)) return found;
+    throw new DroverError('unavailable', `guest ${record.vmid} is not template ${record.key} any more`, {
+      subject: { cluster, vmid: String(record.vmid), acted: 'no' },
+    });
+  }
+
+  async function mark(record: ClusterTemplate, place: GuestPlace, signal: AbortSignal): Promise<void> {
+    const call = async (): Promise<GuestCall> => {
+      const found = await again(record, signal);
+      const { config } = found;
+      const tags = parseTags(config['tags']).filter((tag) => !isMarkTag(tag) && tag !== templateTag);
+      const set = { tags: [...tags, templateTag].join(';') };
+      const digest = textOf(config['digest']);
+      return kinds[found.kind].calls(found.place).configure({ set, unset: [] }, digest);
+    };
+    await perform(tools, call, place, signal);
+  }
+
+  /** Containers answer with nothing, and go on: their task alone tells how it ended. */
+  async function convert(record: ClusterTemplate, found: Found, signal: AbortSignal): Promise<void> {
+    const { kind, place } = found;
+    const isContainer = kind === 'lxc';
+    const type = isContainer ? 'vztemplate' : 'qmtemplate';
+    const before = await tasksOf(tools, place, type, signal);
+    const call = isContainer
+      ? guestCall('POST /nodes/{node}/lxc/{vmid}/template', place)
+      : guestCall('POST /nodes/{node}/qemu/{vmid}/template', place);
+    await perform(
+      tools,
+      checkedAgain(call, () => again(record, signal)),
+      place,
+      signal,
+    );
+    const begun = begunSince(before, await tasksOf(tools, place, type, signal));
+    if (begun !== undefined) await tools.tasks.wait(begun, { signal });
+  }
+
+  async function renumber({ key, vmid }: ClusterTemplate): Promise<void> {
+    const isTaken = (number: number): boolean => memory.guests.some((row) => row.vmid === number);
+    const choose = (claimed: ReadonlySet<number>): number =>
+      chooseVmid(vmid + 1, (number) => claimed.has(number) || isTaken(number));
+    const { result } = await store.transact((tx) => renumberTemplate(tx, key, choose, clock.nowMs()));
+    log.info({ event: 'template.renumbered', cluster, key, from: vmid, to: result.vmid });
+  }
+
+  /** On a node that is away nothing is under way; of one that left for good nobody can be asked. */
+  async function settle({ source, vmid }: ClusterTemplate, signal: AbortSignal): Promise<void> {
+    await settleCopies(tools, source, signal);
+    if (memory.nodes.get(source.node)?.online === false) return;
+    try {
+      await settleTasks(tools, { node: source.node, vmid }, signal);
+    } catch (error) {
+      if (!isKind(error, 'not-found')) throw error;
+    }
+  }
+
+  async function steps(key: string, signal: AbortSignal, unwanted: AbortSignal): Promise<void> {
+    for (let round = 0; round < mostRounds; round += 1) {
+      unwanted.throwIfAborted();
+      const record = store.snapshot().get('cluster-template', key);
+      if (record === undefined) return;
+      if (round === 0) await settle(record, signal);
+      const found = await read(record, signal);
+      const step = nextStep(record, found);
+      if (step === 'done') return;
+      if (step === 'copy') await copy(record, signal, unwanted);
+      if (step === 'other number') await renumber(record);
+      if (found === undefined) continue;
+      if (step === 'half made') await endHalfMade(record, signal);
+      if (step === 'mark') await mark(record, found.place, signal);
+      if (step === 'convert') await convert(record, found, signal);
+    }
+    throw new DroverError(
+      'unavailable',
+      `template ${key} of ${cluster} is not ready after ${mostRounds} steps`,
+    );
+  }
+
+  /** Nothing makes it any more, and no token may take away what a lock holds: a person has to. */
+  async function endHalfMade(record: ClusterTemplate, signal: AbortSignal): Promise<void> {
+    await settle(record, signal);
+    const found = await read(record, signal);
+    if (found === undefined || !isHalfMade(found)) return;
+    throw halfMadeError({ vmid: record.vmid, kind: found.kind }, found);
+  }
+
+  async function note(
+    { key }: ClusterTemplate,
+    patch: Pick<ClusterTemplate, 'state' | 'message'>,
+  ): Promise<ClusterTemplate> {
+    const { result } = await store.transact((tx) => patchTemplate(tx, key, patch, clock.nowMs()));
+    if (result !== undefined) return result;
+    throw givenUp(key);
+  }
+
+  async function make(record: ClusterTemplate, signal: AbortSignal, unwanted: AbortSignal) {
+    try {
+      await steps(record.key, signal, unwanted);
+    } catch (error) {
+      // Whoever comes after goes on.
+      if (signal.aborted) throw error;
+      if (unwanted.aborted) throw givenUp(record.key);
+      await note(record, { state: isForNow(error) ? 'making' : 'failed', message: wordsOf(error) });
+      throw error;
+    }
+    return note(record, { state: 'ready', message: '' });
+  }
+
+  async function remove(record: ClusterTemplate, signal: AbortSignal): Promise<void> {
+    await settle(record, signal);
+    const found = await read(record, signal);
+    if (found === undefined) return;
+    if (isHalfMade(found) && (record.wasReady !== true || isOurs(record, found)))
+      throw halfMadeError({ vmid: record.vmid, kind: found.kind }, found);
+    if (!isOurs(record, found)) return refuseUnmarked(record, found);
+    const destroy = kinds[found.kind].calls(found.place).destroy();
+    await perform(
+      tools,
+      checkedAgain(destroy, () => again(record, signal)),
+      found.place,
+      signal,
+    );
+    const left = await read(record, signal);
+    if (left !== undefined && isOurs(record, left))
+      throw new DroverError('unavailable', `template ${record.vmid} is there still`, {
+        subject: { cluster },
+      });
+  }
+
+  /** Somebody else's guest stays under its number, whatever becomes of our record; ours is not forgotten. */
+  function refuseUnmarked({ key, vmid, name }: ClusterTemplate, found: Found): void {
+    const called = textOf(found.config[found.kind === 'lxc' ? 'hostname' : 'name']);
+    if (called !== name) return;
+    throw new DroverError(
+      'failed-precondition',
+      `guest ${vmid} is called as template ${key} is, and does not say any more that Drover made it`,
+      {
+        subject: { cluster, vmid: String(vmid), acted: 'no' },
+        reason: 'not-ours',
+        nextStep: `remove ${vmid} in the cluster itself, then this once more`,
+      },
+    );
+  }
+
+  return {
+    make,
+    remove,
+    async isThere(record, signal) {
+      const found = await read(record, signal);
+      return found !== undefined && isOurs(record, found);
+    },
+    async check(source, kind, signal) {
+      await copyOf({ ...source, kind }, source.node, { rootPool: '' }, signal);
+    },
+  };
+}
