@@ -1,6 +1,6 @@
 /** The token that the lines of docs/proxmox.md make: a role, a user, and a separated token of the user's. */
 import type { ClusterSpec } from '#shared/model.ts';
-import { rightsOf } from '../control-plane/backends/proxmox/rights.ts';
+import { rightsOf } from '../control-plane/backends/proxmox/observe/rights.ts';
 import type { World } from './fakes/proxmox/world.ts';
 
 /** `paths`: what it is given its role on. */

@@ -5,7 +5,7 @@ import { Readable } from 'node:stream';
 import { describe, expect, it } from 'vitest';
 import { commands } from '../clients/cli/commands/index.ts';
 import { readDocuments } from '../clients/cli/spec/read-files.ts';
-import { rightsOf } from '../control-plane/backends/proxmox/rights.ts';
+import { rightsOf } from '../control-plane/backends/proxmox/observe/rights.ts';
 import { parseApplyDocuments } from '#shared/wire/apply-documents.ts';
 
 const text = readFileSync(path.resolve(import.meta.dirname, '../docs/proxmox.md'), 'utf8');

@@ -12,7 +12,7 @@ import type { Store } from '../control-plane/store/store.ts';
 import { type Clock, systemClock } from '#shared/clock.ts';
 import { createLog } from '#shared/log.ts';
 import type { ClusterSpec, InstanceId, InstanceSpec, InstanceState, NodeName } from '#shared/model.ts';
-import { usualPace } from '../control-plane/backends/proxmox/poll.ts';
+import { usualPace } from '../control-plane/backends/proxmox/observe/poll.ts';
 import { newSpec } from './conformance/backend.ts';
 import { placeFile } from './fakes/proxmox/storage-paths.ts';
 import { recordedTemplate } from './fakes/proxmox/standard-storages.ts';

@@ -21,7 +21,7 @@ import {
 import { until } from '../../../test/until.ts';
 import type { Observation } from '../backend.ts';
 import { proxmoxBackend } from './index.ts';
-import { usualPace } from './poll.ts';
+import { usualPace } from './observe/poll.ts';
 
 const { signal } = new AbortController();
 const guestsOf = ({ server }: ProxmoxWorld) => [...server.world.guests.values()];

@@ -8,7 +8,7 @@ import type { ClusterApi, Tasks } from './cluster-api.ts';
 import type { ClusterVersion, GuestKind, GuestPlace } from './guests/guest-kind.ts';
 import type { HaRules } from './ha/ha-rules.ts';
 import type { Limits } from './limits.ts';
-import type { GuestRow, NodeRow, StorageRow } from './observe.ts';
+import type { GuestRow, NodeRow, StorageRow } from './observe/listings.ts';
 import type { TemplateFiles } from './images/template-file.ts';
 
 /** What a task writes is told of the guest that it works on, as it comes: each read of the log at once. */

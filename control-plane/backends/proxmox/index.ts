@@ -12,7 +12,7 @@ import type { OpenClusterApi } from './cluster-api.ts';
 import { followClusters } from './follow-clusters.ts';
 import { lxcKind } from './guests/lxc.ts';
 import { qemuKind } from './guests/qemu.ts';
-import { type Pace, usualPace } from './poll.ts';
+import { type Pace, usualPace } from './observe/poll.ts';
 import { createTemplateFiles } from './images/template-file.ts';
 import { tryCluster } from './try-cluster.ts';
 

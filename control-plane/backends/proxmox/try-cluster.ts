@@ -2,8 +2,8 @@ import { isKind, wordsOf } from '#shared/errors.ts';
 import type { ClusterSpec, ClusterStatus } from '#shared/model.ts';
 import { clusterNodeName } from '../../store/put-cluster-node.ts';
 import type { OpenClusterApi } from './cluster-api.ts';
-import { parseMembership, parseResources, parseVersion } from './observe.ts';
-import { rightsMessage, rightsOf } from './rights.ts';
+import { parseMembership, parseResources, parseVersion } from './observe/listings.ts';
+import { rightsMessage, rightsOf } from './observe/rights.ts';
 
 /** Tries a way in and changes nothing. */
 export async function tryCluster(

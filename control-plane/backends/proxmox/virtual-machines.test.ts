@@ -14,7 +14,7 @@ import { openProxmoxWorld, openQuickWorld, type ProxmoxWorld, specOf } from '../
 import { until } from '../../../test/until.ts';
 import { openClusterApi } from './api/api.ts';
 import { parseProperties } from './guests/properties.ts';
-import { createTasks } from './tasks.ts';
+import { createTasks } from './tasks/tasks.ts';
 
 const never = new AbortController().signal;
 const versions = ['8.4.21', '9.2.11'] as const;

@@ -12,7 +12,7 @@ import { createSeededRandom } from '../../../../test/fakes/random.ts';
 import { until } from '../../../../test/until.ts';
 import { openClusterApi } from './api.ts';
 import type { ClusterApi, Tasks } from '../cluster-api.ts';
-import { createTasks } from '../tasks.ts';
+import { createTasks } from '../tasks/tasks.ts';
 
 const { signal } = new AbortController();
 const template = 'local:vztmpl/alpine-3.20-tiny_20240908_amd64.tar.gz';

@@ -8,7 +8,7 @@ import { type HttpClient, httpClient, openByteSocket } from '../client.ts';
 import type { CallOptions, ClusterApi } from '../cluster-api.ts';
 import { type Credential, credentialOf } from './credentials.ts';
 import { type Endpoint, type Endpoints, createEndpoints } from './endpoints.ts';
-import { parseMembership } from '../observe.ts';
+import { parseMembership } from '../observe/listings.ts';
 import { type HttpRequest, requestOf, uploadOf } from './requests.ts';
 import { encodeCall } from '../schema/encode.ts';
 import type { Facts } from '../schema/facts.ts';

@@ -14,7 +14,7 @@ import { placeFile } from '../../../../test/fakes/proxmox/storage-paths.ts';
 import { container, machine, specOf } from '../../../../test/proxmox-world.ts';
 import { openClusterApi } from '../api/api.ts';
 import { markOf } from '../identity/marks.ts';
-import { createTasks } from '../tasks.ts';
+import { createTasks } from '../tasks/tasks.ts';
 import type { GuestKind, MakeContext } from './guest-kind.ts';
 import { lxcKind } from './lxc.ts';
 import { qemuKind } from './qemu.ts';

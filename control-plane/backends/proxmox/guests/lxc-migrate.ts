@@ -1,4 +1,4 @@
-import type { StorageRow } from '../observe.ts';
+import type { StorageRow } from '../observe/listings.ts';
 import { storageOfVolume } from './lxc-limits.ts';
 import { isOn, parseProperties, textOf } from './properties.ts';
 import type { Configuration } from './guest-kind.ts';

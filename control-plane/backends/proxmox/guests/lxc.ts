@@ -1,6 +1,6 @@
 import type { InstanceSpec } from '#shared/model.ts';
 import { plainClusterOptions } from '#shared/wire/cluster-options.ts';
-import { rowsOf } from '../answer-rows.ts';
+import { rowsOf } from '../api/answer-rows.ts';
 import { isCopy, isTemplate } from '../images/image-references.ts';
 import { tagsOfMark } from '../identity/marks.ts';
 import { isAddressOutside, lxcCalls } from './lxc-calls.ts';

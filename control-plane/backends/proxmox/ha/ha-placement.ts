@@ -1,11 +1,11 @@
 import type { ClusterGuest, PlacementBond } from '#shared/model.ts';
 import { clusterNodeName } from '../../../store/put-cluster-node.ts';
-import { type Row, rowsOf } from '../answer-rows.ts';
+import { type Row, rowsOf } from '../api/answer-rows.ts';
 import { type ClusterMemory, type ClusterTools, versionOf } from '../cluster-memory.ts';
-import { isLeftToHa, type Sight } from '../guest-state.ts';
+import { isLeftToHa, type Sight } from '../life/guest-state.ts';
 import { bondsOf } from './ha-bonds.ts';
 import { type HaRules, rulesFromGroups, rulesFromRules, sidOf } from './ha-rules.ts';
-import type { GuestRow } from '../observe.ts';
+import type { GuestRow } from '../observe/listings.ts';
 
 type Tools = Pick<ClusterTools, 'api' | 'memory' | 'log' | 'name' | 'clock' | 'signal'>;
 

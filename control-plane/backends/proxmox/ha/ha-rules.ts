@@ -1,4 +1,4 @@
-import type { Row } from '../answer-rows.ts';
+import type { Row } from '../api/answer-rows.ts';
 import { isOn, parseList, textOf } from '../guests/properties.ts';
 
 /** Where HA wants a guest: a group before 9, a node-affinity rule from 9 on. */

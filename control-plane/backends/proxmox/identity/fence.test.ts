@@ -19,7 +19,7 @@ import type { Store } from '../../../store/store.ts';
 import type { ClusterBackend } from '../../cluster-backend.ts';
 import { proxmoxBackend } from '../index.ts';
 import { tagOf } from './marks.ts';
-import { usualPace } from '../poll.ts';
+import { usualPace } from '../observe/poll.ts';
 
 const { signal } = new AbortController();
 const versions = ['8.4.21', '9.2.11'] as const;

@@ -3,8 +3,8 @@ import type { ClusterApi } from '../cluster-api.ts';
 import type { ClusterTools, Holder } from '../cluster-memory.ts';
 import { textOf } from '../guests/properties.ts';
 import { epochAmong, isOurTag, type Mark, readMark, tagOf } from './marks.ts';
-import type { GuestRow } from '../observe.ts';
-import { ask } from '../perform.ts';
+import type { GuestRow } from '../observe/listings.ts';
+import { ask } from '../tasks/perform.ts';
 
 /** Whose turn it is to write to a cluster, as agents see to it on their hosts. */
 export interface Fence {

@@ -5,11 +5,11 @@ import { patchGuest } from '../../../store/put-cluster-guest.ts';
 import type { ClusterTools } from '../cluster-memory.ts';
 import type { Fence } from './fence.ts';
 import { textOf } from '../guests/properties.ts';
-import { configurationOf } from '../look.ts';
+import { configurationOf } from '../life/look.ts';
 import { readMark, tagOf } from './marks.ts';
-import type { GuestRow } from '../observe.ts';
-import type { OwnGuests } from '../own-guests.ts';
-import { ask } from '../perform.ts';
+import type { GuestRow } from '../observe/listings.ts';
+import type { OwnGuests } from '../life/own-guests.ts';
+import { ask } from '../tasks/perform.ts';
 
 /** Guests with one mark that are looked at: there is one, and what people copied of it. */
 const mostLooks = 10;

@@ -10,7 +10,7 @@ import {
   type GuestPlace,
 } from '../guests/guest-kind.ts';
 import { textOf } from '../guests/properties.ts';
-import { configurationOf, type FoundConfig, type Look } from '../look.ts';
+import { configurationOf, type FoundConfig, type Look } from '../life/look.ts';
 import {
   isMarkTag,
   markOf,
@@ -22,7 +22,7 @@ import {
   withoutTags,
   withTags,
 } from './marks.ts';
-import { ask, perform } from '../perform.ts';
+import { ask, perform } from '../tasks/perform.ts';
 
 /** Our mark on guests: what identifies them, and which control plane of the fleet wrote to them last. */
 export interface Marking {

@@ -1,12 +1,12 @@
 import type { ClusterGuest, InstanceId } from '#shared/model.ts';
 import { isBeingAdopted } from '../../../store/put-cluster-guest.ts';
 import type { ClusterTools } from '../cluster-memory.ts';
-import type { Look } from '../look.ts';
+import type { Look } from '../life/look.ts';
 import type { Marking } from './marking.ts';
 import { epochTagOf } from './marks.ts';
-import type { GuestRow } from '../observe.ts';
-import type { OwnGuests } from '../own-guests.ts';
-import type { Work } from '../work.ts';
+import type { GuestRow } from '../observe/listings.ts';
+import type { OwnGuests } from '../life/own-guests.ts';
+import type { Work } from '../life/work.ts';
 
 /** Guests that are marked anew at the same time. */
 const atOnce = 4;

@@ -3,8 +3,8 @@ import type { Digest } from '#shared/model.ts';
 import type { ClusterTools } from '../cluster-memory.ts';
 import { type Content, type ImageReference, storedName } from './image-references.ts';
 import { isLost } from '../api/lost-answer.ts';
-import { isUpid } from '../perform.ts';
-import { storageKey } from '../storages.ts';
+import { isUpid } from '../tasks/perform.ts';
+import { storageKey } from '../observe/storages.ts';
 import type { StoredFiles } from './stored-files.ts';
 import { unlessAborted } from '#shared/unless-aborted.ts';
 

@@ -3,13 +3,13 @@ import type { Digest, Image, InstanceSpec } from '#shared/model.ts';
 import { adoptedIdentity } from '../../../store/adopt-guest.ts';
 import type { PullProgress } from '../../backend.ts';
 import type { ClusterTools } from '../cluster-memory.ts';
-import { type CopySource, createCopies } from '../copies.ts';
+import { type CopySource, createCopies } from './copies.ts';
 import { createFetchImage } from './fetch-image.ts';
 import type { PlacedImage } from '../guests/guest-kind.ts';
 import { digestIn, identityOf, type ImageReference, parseImage, storedImage } from './image-references.ts';
-import { parseResources } from '../observe.ts';
+import { parseResources } from '../observe/listings.ts';
 import { createOciPull } from './oci-pull.ts';
-import { isUpid } from '../perform.ts';
+import { isUpid } from '../tasks/perform.ts';
 import { createStoredFiles, type StoredFile } from './stored-files.ts';
 import { createTemplatePlaces } from './template-places.ts';
 

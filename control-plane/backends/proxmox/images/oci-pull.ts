@@ -1,13 +1,13 @@
 import { asDroverError, DroverError, isKind } from '#shared/errors.ts';
 import type { Digest } from '#shared/model.ts';
-import { rowsOf } from '../answer-rows.ts';
+import { rowsOf } from '../api/answer-rows.ts';
 import { type ClusterTools, versionOf } from '../cluster-memory.ts';
 import type { ImageReference } from './image-references.ts';
 import { isLost } from '../api/lost-answer.ts';
 import { ociFileName, takesOci } from './oci-names.ts';
-import { isUpid } from '../perform.ts';
+import { isUpid } from '../tasks/perform.ts';
 import { textOf } from '../guests/properties.ts';
-import { storageKey } from '../storages.ts';
+import { storageKey } from '../observe/storages.ts';
 import type { StoredFile, StoredFiles } from './stored-files.ts';
 import { unlessAborted } from '#shared/unless-aborted.ts';
 

@@ -1,9 +1,9 @@
 import { DroverError } from '#shared/errors.ts';
-import { rowsOf } from '../answer-rows.ts';
+import { rowsOf } from '../api/answer-rows.ts';
 import type { ClusterTools } from '../cluster-memory.ts';
 import { numberOf, textOf } from '../guests/properties.ts';
 import type { Content } from './image-references.ts';
-import type { StorageRow } from '../observe.ts';
+import type { StorageRow } from '../observe/listings.ts';
 
 /** An image file on a storage. */
 export interface StoredFile {

@@ -2,9 +2,9 @@ import type { Image } from '#shared/model.ts';
 import type { ClusterTools } from '../cluster-memory.ts';
 import { storagesIn } from '../guests/disk-storages.ts';
 import { copiedGuest, identityOf } from './image-references.ts';
-import { configurationOf } from '../look.ts';
-import type { GuestRow } from '../observe.ts';
-import { ask } from '../perform.ts';
+import { configurationOf } from '../life/look.ts';
+import type { GuestRow } from '../observe/listings.ts';
+import { ask } from '../tasks/perform.ts';
 
 /** Templates are changed seldom, and most never. */
 const keptForMs = 600_000;

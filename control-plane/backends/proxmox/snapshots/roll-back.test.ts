@@ -17,7 +17,7 @@ import { until } from '../../../../test/until.ts';
 import type { OrderHead } from '../../backend.ts';
 import type { ClusterBackend } from '../../cluster-backend.ts';
 import { proxmoxBackend } from '../index.ts';
-import { usualPace } from '../poll.ts';
+import { usualPace } from '../observe/poll.ts';
 import { snapshotName } from './roll-back.ts';
 
 const { signal } = new AbortController();

@@ -2,14 +2,14 @@ import { DroverError, isKind } from '#shared/errors.ts';
 import type { ClusterGuest, InstanceId, Snapshot, SnapshotId } from '#shared/model.ts';
 import { noteRollBack, patchGuest } from '../../../store/put-cluster-guest.ts';
 import type { OrderHead } from '../../backend.ts';
-import type { Row } from '../answer-rows.ts';
-import { begunSince, tasksOf } from '../begun-tasks.ts';
+import type { Row } from '../api/answer-rows.ts';
+import { begunSince, tasksOf } from '../tasks/begun-tasks.ts';
 import type { ClusterTools } from '../cluster-memory.ts';
 import type { GuestPlace } from '../guests/guest-kind.ts';
 import { numberOf, textOf } from '../guests/properties.ts';
-import type { Look } from '../look.ts';
+import type { Look } from '../life/look.ts';
 import type { Marking } from '../identity/marking.ts';
-import { checkedAgain, perform } from '../perform.ts';
+import { checkedAgain, perform } from '../tasks/perform.ts';
 
 /** Answers may be lost again and again. */
 const mostTries = 3;

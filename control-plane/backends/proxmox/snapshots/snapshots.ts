@@ -1,14 +1,14 @@
 import { DroverError, isKind } from '#shared/errors.ts';
 import type { ClusterGuest, InstanceState, Snapshot, SnapshotId, VolumeId } from '#shared/model.ts';
 import type { OrderHead } from '../../backend.ts';
-import { type Row, rowsOf } from '../answer-rows.ts';
+import { type Row, rowsOf } from '../api/answer-rows.ts';
 import type { ClusterTools } from '../cluster-memory.ts';
 import { numberOf, textOf } from '../guests/properties.ts';
-import type { Look } from '../look.ts';
+import type { Look } from '../life/look.ts';
 import type { Marking } from '../identity/marking.ts';
-import type { Orders } from '../orders.ts';
-import type { OwnGuests } from '../own-guests.ts';
-import { ask, checkedAgain, perform } from '../perform.ts';
+import type { Orders } from '../life/orders.ts';
+import type { OwnGuests } from '../life/own-guests.ts';
+import { ask, checkedAgain, perform } from '../tasks/perform.ts';
 import { formatNote, parseNote } from './snapshot-notes.ts';
 import { createRollBack, noSuchSnapshot, snapshotName } from './roll-back.ts';
 

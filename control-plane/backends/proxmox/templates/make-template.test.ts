@@ -24,7 +24,7 @@ import { qemuKind } from '../guests/qemu.ts';
 import { createLimits } from '../limits.ts';
 import { proxmoxBackend } from '../index.ts';
 import { createTemplates, type Templates } from './make-template.ts';
-import { createTasks } from '../tasks.ts';
+import { createTasks } from '../tasks/tasks.ts';
 import { createTemplateFiles } from '../images/template-file.ts';
 
 const clock = createQuickClock(20);

@@ -1,17 +1,17 @@
 import { DroverError, isKind, wordsOf } from '#shared/errors.ts';
 import type { ClusterTemplate } from '#shared/model.ts';
 import { patchTemplate, renumberTemplate } from '../../../store/put-cluster-template.ts';
-import { begunSince, tasksOf } from '../begun-tasks.ts';
+import { begunSince, tasksOf } from '../tasks/begun-tasks.ts';
 import type { ClusterTools } from '../cluster-memory.ts';
-import { createCopies } from '../copies.ts';
+import { createCopies } from '../images/copies.ts';
 import { type Configuration, type GuestCall, guestCall, type GuestPlace } from '../guests/guest-kind.ts';
 import { isOn, textOf } from '../guests/properties.ts';
 import { isMarkTag, parseTags } from '../identity/marks.ts';
 import { chooseVmid } from '../identity/vmids.ts';
-import { configurationOf, halfMadeError, isHalfMade } from '../look.ts';
-import { parseResources } from '../observe.ts';
-import { ask, checkedAgain, perform, settleCopies, settleTasks } from '../perform.ts';
-import { isLostRace } from '../retry-lost-races.ts';
+import { configurationOf, halfMadeError, isHalfMade } from '../life/look.ts';
+import { parseResources } from '../observe/listings.ts';
+import { ask, checkedAgain, perform, settleCopies, settleTasks } from '../tasks/perform.ts';
+import { isLostRace } from '../tasks/retry-lost-races.ts';
 
 /** Of templates that we made: never the mark of an instance. */
 const templateTag = 'drover-template';

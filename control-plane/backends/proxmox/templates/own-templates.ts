@@ -11,7 +11,7 @@ import {
 import type { TemplateSource } from '../../cluster-backend.ts';
 import type { ClusterTools } from '../cluster-memory.ts';
 import { chooseVmid, nextVmid } from '../identity/vmids.ts';
-import { parseResources } from '../observe.ts';
+import { parseResources } from '../observe/listings.ts';
 import { createTemplates, isForNow } from './make-template.ts';
 
 /** What could not be asked is asked again so long after it failed. */

@@ -1,0 +1,175 @@
+import { DroverError } from '#shared/errors.ts';
+import type { InstanceSpec } from '#shared/model.ts';
+import { rowsOf } from '../api/answer-rows.ts';
+import type { ClusterTools } from '../cluster-memory.ts';
+import { type Configuration, guestCall, type PlacedImage } from '../guests/guest-kind.ts';
+import { isLinked } from '../guests/linked.ts';
+import { isOn, parseProperties, textOf } from '../guests/properties.ts';
+import { storageOfVolume } from '../guests/lxc-limits.ts';
+import { configurationOf } from '../life/look.ts';
+import { ask } from '../tasks/perform.ts';
+import { parseNote } from '../snapshots/snapshot-notes.ts';
+
+/** What a guest is to be a copy of. */
+export interface CopySource {
+  readonly node: string;
+  readonly vmid: number;
+  readonly kind: 'lxc' | 'qemu';
+  /** As it was then. Empty: as it is. */
+  readonly snapshot: string;
+}
+
+export type CopyOf = (
+  source: CopySource,
+  node: string,
+  spec: Pick<InstanceSpec, 'vm' | 'cluster' | 'rootPool'>,
+  signal: AbortSignal,
+) => Promise<PlacedImage>;
+
+const nouns = { lxc: 'container', qemu: 'virtual machine' } as const;
+
+/**
+ * Whether a guest on a node can be a copy of another one, before anything is made. failed-precondition names
+ * what is in the way and what to do; not-found: it, or its snapshot, is not there.
+ */
+export function createCopies({ api, kinds, memory, name: cluster }: ClusterTools): CopyOf {
+  const subjectOf = ({ vmid }: CopySource) => ({ cluster, vmid: String(vmid), acted: 'no' });
+
+  const refusal = (source: CopySource, message: string, nextStep: string): DroverError =>
+    new DroverError('failed-precondition', message, {
+      subject: subjectOf(source),
+      reason: 'copy',
+      nextStep,
+    });
+
+  async function configOf(source: CopySource, signal: AbortSignal): Promise<Configuration> {
+    const { node, vmid, kind, snapshot } = source;
+    const place = { node, vmid, ...(snapshot !== '' && { snapshot }) };
+    const call =
+      kind === 'lxc'
+        ? guestCall('GET /nodes/{node}/lxc/{vmid}/config', place)
+        : guestCall('GET /nodes/{node}/qemu/{vmid}/config', place);
+    return configurationOf(await ask({ api }, call, signal));
+  }
+
+  /** As the cluster calls it: those that Drover took have a name of their own there. */
+  async function withSnapshot(source: CopySource, signal: AbortSignal): Promise<CopySource> {
+    const { snapshot, vmid, kind } = source;
+    if (snapshot === '') return source;
+    const rows = rowsOf(await ask({ api }, kinds[kind].calls(source).snapshots(), signal))
+      .map((row) => ({ name: textOf(row['name']), note: parseNote(textOf(row['description']).trim()) }))
+      .filter(({ name }) => name !== 'current');
+    const found =
+      rows.find(({ name }) => name === snapshot) ?? rows.findLast(({ note }) => note?.name === snapshot);
+    if (found !== undefined) return { ...source, snapshot: found.name };
+    const names = rows.map(({ name, note }) => note?.name ?? name).join(', ') || 'none';
+    throw new DroverError(
+      'not-found',
+      `guest ${vmid} of ${cluster} has no snapshot ${snapshot}; there are ${names}`,
+      { subject: subjectOf(source), reason: 'snapshot' },
+    );
+  }
+
+  /** What runs changes while it is copied. */
+  async function checkStill(source: CopySource, config: Configuration, signal: AbortSignal): Promise<void> {
+    const { vmid, kind, snapshot } = source;
+    if (snapshot !== '' || isOn(config['template'])) return;
+    const status = configurationOf(await ask({ api }, kinds[kind].calls(source).status(), signal));
+    if (status['status'] === 'stopped') return;
+    const nextStep = 'take a snapshot and name it (guest/VMID@SNAPSHOT), or stop it for the time';
+    if (kind === 'lxc')
+      throw refusal(source, `container ${vmid} runs: it is copied from a snapshot, or stopped`, nextStep);
+    if (config['tpmstate0'] !== undefined)
+      throw refusal(source, `virtual machine ${vmid} runs, and its TPM cannot be copied meanwhile`, nextStep);
+  }
+
+  function checkVolumes(source: CopySource, config: Configuration): void {
+    if (source.kind === 'qemu') return;
+    const strange = disksOf(config).filter(({ storage }) => storage === '');
+    if (strange.length === 0) return;
+    throw refusal(
+      source,
+      `container ${source.vmid} has ${strange.map(({ key }) => key).join(', ')} on no storage`,
+      'what is mounted from its node cannot be copied: take it out of that container',
+    );
+  }
+
+  function isShared(node: string, storage: string): boolean {
+    return memory.nodes.get(node)?.storages.find((each) => each.storage === storage)?.shared === true;
+  }
+
+  /** A copy for another node is made where its source is, and must be within reach of both. */
+  function checkReach(source: CopySource, node: string, storages: readonly string[]): void {
+    if (source.node === node) return;
+    const local = storages.filter((storage) => storage !== '' && !isShared(source.node, storage));
+    if (local.length === 0) return;
+    throw refusal(
+      source,
+      `${nouns[source.kind]} ${source.vmid} is on ${source.node}, with disks on ${local.join(', ')}, ` +
+        `which is not shared: its copies are made there, and not on ${node}`,
+      `have them placed there: placement.require "proxmox.node = ${source.node}"`,
+    );
+  }
+
+  async function checkLinked(
+    source: CopySource,
+    spec: Pick<InstanceSpec, 'rootPool'>,
+    config: Configuration,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { node, vmid, kind } = source;
+    const full = 'say "clone: full", or have the template on a storage that can: ZFS, thin LVM, Ceph';
+    const noun = nouns[kind];
+    if (!isOn(config['template']))
+      throw refusal(source, `${noun} ${vmid} is no template: nothing can be linked to it`, full);
+    const root = kinds[kind].rootStorage(config);
+    if (spec.rootPool !== '' && spec.rootPool !== root)
+      throw refusal(
+        source,
+        `a linked copy is where its template is, on ${root}, and root.pool says ${spec.rootPool}`,
+        `take root.pool out, or say "clone: full"`,
+      );
+    const parameters = { node, vmid, feature: 'clone' } as const;
+    const call =
+      kind === 'lxc'
+        ? guestCall('GET /nodes/{node}/lxc/{vmid}/feature', parameters)
+        : guestCall('GET /nodes/{node}/qemu/{vmid}/feature', parameters);
+    if (isOn(configurationOf(await ask({ api }, call, signal))['hasFeature'])) return;
+    const storages = [...new Set(disksOf(config).map(({ storage }) => storage))].join(', ');
+    throw refusal(
+      source,
+      `no ${noun} can be linked to template ${vmid}: its disks are on ${storages}, which cannot`,
+      full,
+    );
+  }
+
+  return async (asked, node, spec, signal) => {
+    const source = await withSnapshot(asked, signal);
+    const config = await configOf(source, signal);
+    await checkStill(source, config, signal);
+    checkVolumes(source, config);
+    const linked = isLinked(spec);
+    if (linked) await checkLinked(source, spec, config, signal);
+    const target = linked ? '' : spec.rootPool;
+    checkReach(source, node, [...disksOf(config, true).map(({ storage }) => storage), target]);
+    return { kind: 'guest', node: source.node, vmid: source.vmid, snapshot: source.snapshot };
+  };
+}
+
+const diskKey = /^(?:rootfs|mp\d+|(?:scsi|virtio|sata|ide)\d+|efidisk0|tpmstate0)$/;
+
+/**
+ * Without what a guest once had, and without discs that are put in unless they are asked for: those count
+ * where a copy is for another node, though nobody copies them. `storage` is empty where it has none.
+ */
+const disksOf = (
+  config: Configuration,
+  withDiscs = false,
+): { readonly key: string; readonly storage: string }[] =>
+  Object.entries(config).flatMap(([key, value]) => {
+    if (!diskKey.test(key)) return [];
+    const properties = parseProperties(value, 'volume');
+    const volume = properties.get('volume') ?? properties.get('file') ?? '';
+    const isDisc = properties.get('media') === 'cdrom' && !/-cloudinit(?:\.|$)/.test(volume);
+    return isDisc && !withDiscs ? [] : [{ key, storage: storageOfVolume(volume) }];
+  });
