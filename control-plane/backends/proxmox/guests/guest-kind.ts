@@ -37,9 +37,13 @@ export type Configuration = Readonly<Record<string, unknown>>;
 /** An image that is ready to make a guest from. */
 export type PlacedImage =
   /** A file on a storage of the guest's node: "local:vztmpl/alpine-3.20.tar.gz". */
-  | { readonly kind: 'template' | 'import' | 'iso'; readonly volid: string }
-  /** A template of the cluster, or any guest, to be copied; as it was in a snapshot, where one is named. */
-  | { readonly kind: 'guest'; readonly node: string; readonly vmid: number; readonly snapshot?: string };
+  { readonly kind: 'template' | 'import' | 'iso'; readonly volid: string } | CopiedGuest;
+
+/** A template of the cluster, or any guest, to be copied; as it was in a snapshot, where one is named. */
+export interface CopiedGuest extends GuestPlace {
+  readonly kind: 'guest';
+  readonly snapshot?: string;
+}
 
 /** What tells that a guest is ours. */
 export interface GuestMark {

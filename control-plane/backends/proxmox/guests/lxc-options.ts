@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { ClusterOptions, InstanceSpec, Resources } from '#shared/model.ts';
-import { plainClusterOptions } from '#shared/wire/cluster-options.ts';
+import { clusterOf } from './cluster-options.ts';
 import type { Configuration } from './guest-kind.ts';
 import { defaultMemoryMib, lxcLimits } from './lxc-limits.ts';
 import {
@@ -75,8 +75,6 @@ export function optionChanges(spec: InstanceSpec, config: Configuration): Change
   }
   return { set, unset };
 }
-
-const clusterOf = ({ cluster }: InstanceSpec): ClusterOptions => cluster ?? plainClusterOptions;
 
 function wantedFeatures(spec: InstanceSpec): Readonly<Record<string, string | true | undefined>> {
   const { keyctl, fuse, mount } = clusterOf(spec).features;

@@ -1,16 +1,17 @@
 import type { InstanceSpec } from '#shared/model.ts';
-import { plainClusterOptions } from '#shared/wire/cluster-options.ts';
 import { rowsOf } from '../api/answer-rows.ts';
 import { isCopy, isTemplate } from '../images/image-references.ts';
 import { tagsOfMark } from '../identity/marks.ts';
+import { cloneForSpec } from './clone-call.ts';
 import { isAddressOutside, lxcCalls } from './lxc-calls.ts';
 import { foundLxcSpec } from './lxc-found.ts';
 import { lxcLimits, storageOfVolume } from './lxc-limits.ts';
 import { cannotAttach, fixedOf } from './interfaces.ts';
-import { cannotLink, isLinked } from './linked.ts';
+import { cannotLink, clusterOf, isLinked } from './cluster-options.ts';
 import {
   type ClusterVersion,
   type Configuration,
+  type CopiedGuest,
   type GuestCall,
   type GuestChanges,
   type GuestKind,
@@ -55,7 +56,9 @@ export const lxcKind: GuestKind = {
   cannot,
   create: (spec, context) => {
     const { image } = context;
-    return image.kind === 'guest' ? clone(spec, context, image) : creation(spec, context, image);
+    return image.kind === 'guest'
+      ? cloneForSpec('lxc', spec, context, image)
+      : creation(spec, context, image);
   },
   changes,
   limits: lxcLimits,
@@ -96,12 +99,12 @@ function cannot(spec: InstanceSpec, version: ClusterVersion): string[] {
   ];
 }
 
-type Volume = Exclude<MakeContext['image'], { readonly kind: 'guest' }>;
+type Volume = Exclude<MakeContext['image'], CopiedGuest>;
 
 function creation(spec: InstanceSpec, context: MakeContext, image: Volume): GuestCall {
   const { storageOf, mark, vmid, node } = context;
   const rootGib = gibOf(spec.resources.diskMib || defaultDiskMib);
-  const { pool, tags, sshKeys } = spec.cluster ?? plainClusterOptions;
+  const { pool, tags, sshKeys } = clusterOf(spec);
   const features = newFeatures(spec);
   return guestCall('POST /nodes/{node}/lxc', {
     node,
@@ -124,26 +127,6 @@ function creation(spec: InstanceSpec, context: MakeContext, image: Volume): Gues
     ...Object.fromEntries(
       spec.volumes.map((claim, place) => [`mp${place}`, newMountPoint(claim, storageOf(claim.pool))]),
     ),
-  });
-}
-
-type Template = Extract<MakeContext['image'], { readonly kind: 'guest' }>;
-
-/** What the call cannot say is changed afterwards. A linked copy lies where its template does. */
-function clone(spec: InstanceSpec, context: MakeContext, template: Template): GuestCall {
-  const { storageOf, mark, vmid, node } = context;
-  const { pool } = spec.cluster ?? plainClusterOptions;
-  return guestCall('POST /nodes/{node}/lxc/{vmid}/clone', {
-    node: template.node,
-    vmid: template.vmid,
-    newid: vmid,
-    hostname: spec.displayName,
-    description: mark.line,
-    full: !isLinked(spec),
-    ...(template.snapshot && { snapname: template.snapshot }),
-    ...(spec.rootPool !== '' && !isLinked(spec) && { storage: storageOf(spec.rootPool) }),
-    ...(template.node !== node && { target: node }),
-    ...(pool !== '' && { pool }),
   });
 }
 

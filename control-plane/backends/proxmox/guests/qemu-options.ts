@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
-import type { ClusterOptions, InstanceSpec, VmOptions } from '#shared/model.ts';
-import { plainClusterOptions } from '#shared/wire/cluster-options.ts';
+import type { InstanceSpec, VmOptions } from '#shared/model.ts';
 import { plainVmOptions } from '#shared/wire/vm-options.ts';
+import { clusterOf } from './cluster-options.ts';
 import type { Configuration } from './guest-kind.ts';
 import { formatProperties, isOn, mergeProperties, numberOf, parseProperties, textOf } from './properties.ts';
 import {
@@ -26,8 +26,6 @@ interface Option {
 }
 
 export const vmOf = ({ vm }: Pick<InstanceSpec, 'vm'>): VmOptions => vm ?? plainVmOptions;
-export const clusterOf = ({ cluster }: Pick<InstanceSpec, 'cluster'>): ClusterOptions =>
-  cluster ?? plainClusterOptions;
 
 const partOf = (key: string, part: string) => (config: Configuration) =>
   parseProperties(textOf(config[key]), part).get(part) || undefined;

@@ -1,9 +1,11 @@
 import type { InstanceSpec } from '#shared/model.ts';
 import { isTemplate } from '../images/image-references.ts';
 import { tagsOfMark } from '../identity/marks.ts';
+import { cloneForSpec } from './clone-call.ts';
 import { isAddressOutside } from './lxc-calls.ts';
 import {
   type Configuration,
+  type CopiedGuest,
   type GuestCall,
   type GuestChanges,
   type GuestKind,
@@ -12,7 +14,7 @@ import {
   type SpecContext,
 } from './guest-kind.ts';
 import { cannotAttach, fixedOf } from './interfaces.ts';
-import { cannotLink, isLinked } from './linked.ts';
+import { cannotLink, clusterOf } from './cluster-options.ts';
 import { storageOfVolume } from './lxc-limits.ts';
 import { textOf } from './properties.ts';
 import { qemuCalls } from './qemu-calls.ts';
@@ -29,7 +31,7 @@ import {
 } from './qemu-disks.ts';
 import { foundVmSpec, vmLimits } from './qemu-found.ts';
 import { newVmInterface, vmInterfaceChanges, vmInterfacesOf } from './qemu-network.ts';
-import { type Change, clusterOf, newOptions, optionChanges, type Scalar, vmOf } from './qemu-options.ts';
+import { type Change, newOptions, optionChanges, type Scalar, vmOf } from './qemu-options.ts';
 
 /** Of a root that something is to be installed on, and whose spec names no size. */
 const emptyDiskMib = 8192;
@@ -56,7 +58,9 @@ export const qemuKind: GuestKind = {
   cannot,
   create: (spec, context) => {
     const { image } = context;
-    return image.kind === 'guest' ? clone(spec, context, image) : creation(spec, context, image);
+    return image.kind === 'guest'
+      ? cloneForSpec('qemu', spec, context, image)
+      : creation(spec, context, image);
   },
   changes,
   limits: vmLimits,
@@ -108,7 +112,7 @@ function cannot(spec: InstanceSpec): string[] {
   ];
 }
 
-type Volume = Exclude<MakeContext['image'], { readonly kind: 'guest' }>;
+type Volume = Exclude<MakeContext['image'], CopiedGuest>;
 
 function creation(spec: InstanceSpec, context: MakeContext, image: Volume): GuestCall {
   const { storageOf, mark, vmid, node } = context;
@@ -166,29 +170,6 @@ function newTpm(storage: string, context: SpecContext): string {
 function formatPart(storage: string, { diskFormat }: SpecContext): string {
   const format = diskFormat?.(storage) ?? '';
   return format === '' ? '' : `,format=${format}`;
-}
-
-type Template = Extract<MakeContext['image'], { readonly kind: 'guest' }>;
-
-/** All that a copy cannot be told is changed once it is there. A linked one lies where its template does. */
-function clone(spec: InstanceSpec, context: MakeContext, template: Template): GuestCall {
-  const { storageOf, mark, vmid, node } = context;
-  const isFull = !isLinked(spec);
-  const { pool } = clusterOf(spec);
-  const format = isFull && spec.rootPool !== '' ? (context.diskFormat?.(storageOf(spec.rootPool)) ?? '') : '';
-  return guestCall('POST /nodes/{node}/qemu/{vmid}/clone', {
-    node: template.node,
-    vmid: template.vmid,
-    newid: vmid,
-    name: spec.displayName,
-    description: mark.line,
-    full: isFull,
-    ...(template.snapshot && { snapname: template.snapshot }),
-    ...(isFull && spec.rootPool !== '' && { storage: storageOf(spec.rootPool) }),
-    ...(format === 'qcow2' && { format }),
-    ...(template.node !== node && { target: node }),
-    ...(pool !== '' && { pool }),
-  });
 }
 
 function changes(spec: InstanceSpec, config: Configuration, context: SpecContext): GuestChanges {

@@ -2,8 +2,8 @@ import { DroverError } from '#shared/errors.ts';
 import type { InstanceSpec } from '#shared/model.ts';
 import { rowsOf } from '../api/answer-rows.ts';
 import type { ClusterTools } from '../cluster-memory.ts';
-import { type Configuration, guestCall, type PlacedImage } from '../guests/guest-kind.ts';
-import { isLinked } from '../guests/linked.ts';
+import { type Configuration, type CopiedGuest, guestCall } from '../guests/guest-kind.ts';
+import { isLinked } from '../guests/cluster-options.ts';
 import { isOn, parseProperties, textOf } from '../guests/properties.ts';
 import { storageOfVolume } from '../guests/lxc-limits.ts';
 import { configurationOf } from '../life/look.ts';
@@ -24,7 +24,7 @@ export type CopyOf = (
   node: string,
   spec: Pick<InstanceSpec, 'vm' | 'cluster' | 'rootPool'>,
   signal: AbortSignal,
-) => Promise<PlacedImage>;
+) => Promise<CopiedGuest>;
 
 const nouns = { lxc: 'container', qemu: 'virtual machine' } as const;
 

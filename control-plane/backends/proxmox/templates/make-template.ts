@@ -4,6 +4,7 @@ import { patchTemplate, renumberTemplate } from '../../../store/put-cluster-temp
 import { begunSince, tasksOf } from '../tasks/begun-tasks.ts';
 import type { ClusterTools } from '../cluster-memory.ts';
 import { createCopies } from '../images/copies.ts';
+import { cloneCall } from '../guests/clone-call.ts';
 import { type Configuration, type GuestCall, guestCall, type GuestPlace } from '../guests/guest-kind.ts';
 import { isOn, textOf } from '../guests/properties.ts';
 import { isMarkTag, parseTags } from '../identity/marks.ts';
@@ -95,14 +96,9 @@ export function createTemplates(tools: ClusterTools): Templates {
 
   async function copy(record: ClusterTemplate, signal: AbortSignal, unwanted: AbortSignal): Promise<void> {
     const { source, kind, vmid, name } = record;
-    const image = await copyOf({ ...source, kind }, source.node, { rootPool: '' }, signal);
-    const snapname = image.kind === 'guest' && image.snapshot !== '' ? { snapname: image.snapshot } : {};
-    const basis = { node: source.node, vmid: source.vmid, newid: vmid, full: true, ...snapname };
+    const copied = await copyOf({ ...source, kind }, source.node, { rootPool: '' }, signal);
     const description = lineOf(record);
-    const call =
-      kind === 'lxc'
-        ? guestCall('POST /nodes/{node}/lxc/{vmid}/clone', { ...basis, description, hostname: name })
-        : guestCall('POST /nodes/{node}/qemu/{vmid}/clone', { ...basis, description, name });
+    const call = cloneCall(kind, copied, { node: source.node, vmid, name, description, isFull: true });
     const either = AbortSignal.any([signal, unwanted]);
     try {
       const make = () =>

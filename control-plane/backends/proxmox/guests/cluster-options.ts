@@ -1,4 +1,8 @@
-import type { InstanceSpec } from '#shared/model.ts';
+import type { ClusterOptions, InstanceSpec } from '#shared/model.ts';
+import { plainClusterOptions } from '#shared/wire/cluster-options.ts';
+
+export const clusterOf = ({ cluster }: Pick<InstanceSpec, 'cluster'>): ClusterOptions =>
+  cluster ?? plainClusterOptions;
 
 /** Whether a copy shares its disks with its template, which it then needs for ever. */
 export const isLinked = ({ vm, cluster }: Pick<InstanceSpec, 'vm' | 'cluster'>): boolean =>
