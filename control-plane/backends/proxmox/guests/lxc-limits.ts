@@ -19,7 +19,3 @@ export function lxcLimits(config: Configuration): { limits: Resources; notEnforc
     notEnforced: diskMib === 0 ? ['pids', 'disk'] : ['pids'],
   };
 }
-
-/** "local" of "local:101/vm-101-disk-0.raw"; empty for what is on no storage. */
-export const storageOfVolume = (volid = ''): string =>
-  /^[^/:]+:/.test(volid) ? volid.slice(0, volid.indexOf(':')) : '';

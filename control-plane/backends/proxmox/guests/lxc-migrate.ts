@@ -1,5 +1,5 @@
 import type { StorageRow } from '../observe/listings.ts';
-import { storageOfVolume } from './lxc-limits.ts';
+import { storageOfVolume } from './disks.ts';
 import { isOn, parseProperties, textOf } from './properties.ts';
 import type { Configuration } from './guest-kind.ts';
 

@@ -5,7 +5,8 @@ import { tagsOfMark } from '../identity/marks.ts';
 import { cloneForSpec } from './clone-call.ts';
 import { isAddressOutside, lxcCalls } from './lxc-calls.ts';
 import { foundLxcSpec } from './lxc-found.ts';
-import { lxcLimits, storageOfVolume } from './lxc-limits.ts';
+import { storageOfVolume } from './disks.ts';
+import { lxcLimits } from './lxc-limits.ts';
 import { cannotAttach, fixedOf } from './interfaces.ts';
 import { cannotLink, clusterOf, isLinked } from './cluster-options.ts';
 import {

@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { CloudInit, InstanceSpec } from '#shared/model.ts';
 import type { Configuration, SpecContext } from './guest-kind.ts';
-import { storageOfVolume } from './lxc-limits.ts';
+import { storageOfVolume } from './disks.ts';
 import { parseList, textOf } from './properties.ts';
 import { drivesOf, isCloudInit, rootDrive } from './qemu-disks.ts';
 import { addressParts } from './qemu-network.ts';

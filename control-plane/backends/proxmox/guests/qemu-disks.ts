@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import type { InstanceSpec, VmDisks, VolumeClaim } from '#shared/model.ts';
 import type { Configuration, GuestChanges, SpecContext } from './guest-kind.ts';
 import { indexedKeys } from './lxc-network.ts';
-import { storageOfVolume } from './lxc-limits.ts';
+import { storageOfVolume } from './disks.ts';
 import {
   formatProperties,
   isOn,

@@ -8,7 +8,7 @@ import { plainVmOptions } from '#shared/wire/vm-options.ts';
 import { defaultStopGraceMs } from '#shared/wire/workload.ts';
 import type { Configuration, FindContext, FoundSpec } from './guest-kind.ts';
 import { useOf } from './interfaces.ts';
-import { storageOfVolume } from './lxc-limits.ts';
+import { storageOfVolume } from './disks.ts';
 import { indexedKeys } from './lxc-network.ts';
 import { isOn, numberOf, parseList, parseProperties, textOf } from './properties.ts';
 import { foundCloudInit } from './qemu-cloud-init.ts';

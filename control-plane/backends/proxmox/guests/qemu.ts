@@ -15,7 +15,7 @@ import {
 } from './guest-kind.ts';
 import { cannotAttach, fixedOf } from './interfaces.ts';
 import { cannotLink, clusterOf } from './cluster-options.ts';
-import { storageOfVolume } from './lxc-limits.ts';
+import { storageOfVolume } from './disks.ts';
 import { textOf } from './properties.ts';
 import { qemuCalls } from './qemu-calls.ts';
 import { cloudInitChanges, newCloudInit } from './qemu-cloud-init.ts';

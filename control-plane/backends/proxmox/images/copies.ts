@@ -4,8 +4,8 @@ import { rowsOf } from '../api/answer-rows.ts';
 import type { ClusterTools } from '../cluster-memory.ts';
 import { type Configuration, type CopiedGuest, guestCall } from '../guests/guest-kind.ts';
 import { isLinked } from '../guests/cluster-options.ts';
-import { isOn, parseProperties, textOf } from '../guests/properties.ts';
-import { storageOfVolume } from '../guests/lxc-limits.ts';
+import { isOn, textOf } from '../guests/properties.ts';
+import { disksIn, type GuestDisk, storagesOf } from '../guests/disks.ts';
 import { configurationOf } from '../life/look.ts';
 import { ask } from '../tasks/perform.ts';
 import { parseNote } from '../snapshots/snapshot-notes.ts';
@@ -85,7 +85,7 @@ export function createCopies({ api, kinds, memory, name: cluster }: ClusterTools
 
   function checkVolumes(source: CopySource, config: Configuration): void {
     if (source.kind === 'qemu') return;
-    const strange = disksOf(config).filter(({ storage }) => storage === '');
+    const strange = copiedDisks(config).filter(({ storage }) => storage === '');
     if (strange.length === 0) return;
     throw refusal(
       source,
@@ -135,7 +135,7 @@ export function createCopies({ api, kinds, memory, name: cluster }: ClusterTools
         ? guestCall('GET /nodes/{node}/lxc/{vmid}/feature', parameters)
         : guestCall('GET /nodes/{node}/qemu/{vmid}/feature', parameters);
     if (isOn(configurationOf(await ask({ api }, call, signal))['hasFeature'])) return;
-    const storages = [...new Set(disksOf(config).map(({ storage }) => storage))].join(', ');
+    const storages = storagesOf(copiedDisks(config)).join(', ');
     throw refusal(
       source,
       `no ${noun} can be linked to template ${vmid}: its disks are on ${storages}, which cannot`,
@@ -151,25 +151,12 @@ export function createCopies({ api, kinds, memory, name: cluster }: ClusterTools
     const linked = isLinked(spec);
     if (linked) await checkLinked(source, spec, config, signal);
     const target = linked ? '' : spec.rootPool;
-    checkReach(source, node, [...disksOf(config, true).map(({ storage }) => storage), target]);
+    // Discs that are put in count, though nobody copies them.
+    const disks = disksIn(config).filter(({ isUnused }) => !isUnused);
+    checkReach(source, node, [...storagesOf(disks), target]);
     return { kind: 'guest', node: source.node, vmid: source.vmid, snapshot: source.snapshot };
   };
 }
 
-const diskKey = /^(?:rootfs|mp\d+|(?:scsi|virtio|sata|ide)\d+|efidisk0|tpmstate0)$/;
-
-/**
- * Without what a guest once had, and without discs that are put in unless they are asked for: those count
- * where a copy is for another node, though nobody copies them. `storage` is empty where it has none.
- */
-const disksOf = (
-  config: Configuration,
-  withDiscs = false,
-): { readonly key: string; readonly storage: string }[] =>
-  Object.entries(config).flatMap(([key, value]) => {
-    if (!diskKey.test(key)) return [];
-    const properties = parseProperties(value, 'volume');
-    const volume = properties.get('volume') ?? properties.get('file') ?? '';
-    const isDisc = properties.get('media') === 'cdrom' && !/-cloudinit(?:\.|$)/.test(volume);
-    return isDisc && !withDiscs ? [] : [{ key, storage: storageOfVolume(volume) }];
-  });
+const copiedDisks = (config: Configuration): GuestDisk[] =>
+  disksIn(config).filter(({ isDisc, isUnused }) => !isDisc && !isUnused);

@@ -1,6 +1,6 @@
 import type { Image } from '#shared/model.ts';
 import type { ClusterTools } from '../cluster-memory.ts';
-import { storagesIn } from '../guests/disk-storages.ts';
+import { disksIn, storagesOf } from '../guests/disks.ts';
 import { copiedGuest, identityOf } from './image-references.ts';
 import { configurationOf } from '../life/look.ts';
 import type { GuestRow } from '../observe/listings.ts';
@@ -29,14 +29,14 @@ export function createTemplatePlaces(tools: ClusterTools): TemplatePlaces {
   const known = new Map<number, Known>();
 
   /** Undefined: they cannot be read, and then nothing is known against a node. */
-  async function storagesOf(row: GuestRow, signal: AbortSignal): Promise<readonly string[] | undefined> {
+  async function storagesBehind(row: GuestRow, signal: AbortSignal): Promise<readonly string[] | undefined> {
     const of = `${row.node} ${row.name} ${row.diskBytes}`;
     const before = known.get(row.vmid);
     if (before?.of === of && clock.monotonicMs() - before.atMs < keptForMs) return before.storages;
     try {
       const config = configurationOf(await ask(tools, kinds[row.kind].calls(row).config(), signal));
       // Discs count as well, though nobody copies them.
-      const storages = [...storagesIn(config, { withUnused: false })];
+      const storages = storagesOf(disksIn(config).filter(({ isUnused }) => !isUnused));
       known.set(row.vmid, { of, atMs: clock.monotonicMs(), storages });
       return storages;
     } catch (err) {
@@ -48,7 +48,7 @@ export function createTemplatePlaces(tools: ClusterTools): TemplatePlaces {
 
   async function canBeCopiedOn(row: GuestRow, node: string, signal: AbortSignal): Promise<boolean> {
     if (row.node === node) return true;
-    const storages = await storagesOf(row, signal);
+    const storages = await storagesBehind(row, signal);
     const there = memory.nodes.get(node)?.storages ?? [];
     const isShared = (name: string): boolean =>
       there.find(({ storage }) => storage === name)?.shared === true;

@@ -4,7 +4,7 @@ import { allowsNode } from '#shared/placement-bonds.ts';
 import type { OrderHead } from '../../backend.ts';
 import type { GuestMove } from '../../cluster-backend.ts';
 import type { ClusterTools } from '../cluster-memory.ts';
-import { storagesIn } from '../guests/disk-storages.ts';
+import { disksIn, storagesOf } from '../guests/disks.ts';
 import { textOf } from '../guests/properties.ts';
 import { lxcObstacles } from '../guests/lxc-migrate.ts';
 import { migrationObstacles } from '../guests/qemu-migrate.ts';
@@ -50,7 +50,7 @@ export function createMoves(
     if (lock !== '') throw stuck(record, `it is locked (${lock})`);
     // A storage that is kept to other nodes has no row there. Whether one answers, its cluster knows best.
     const there = new Set((memory.nodes.get(target)?.storages ?? []).map(({ storage }) => storage));
-    const missing = [...storagesIn(config, { withUnused: true })].filter((storage) => !there.has(storage));
+    const missing = storagesOf(disksIn(config)).filter((storage) => !there.has(storage));
     if (missing.length > 0) throw stuck(record, `${target} has no storage ${missing.join(', ')}`);
     if (record.kind === 'lxc') {
       const here = memory.nodes.get(place.node)?.storages ?? [];

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { storagesIn } from './disk-storages.ts';
+import { disksIn, storagesOf } from './disks.ts';
 
 it('finds the storages of disks, wherever in its line a volume stands', () => {
   const config = {
@@ -13,6 +13,7 @@ it('finds the storages of disks, wherever in its line a volume stands', () => {
     efidisk0: 'thin:vm-105-disk-3,efitype=4m',
     unused0: 'old:vm-105-disk-4',
   };
-  expect([...storagesIn(config, { withUnused: false })]).toEqual(['local', 'tank', 'thin', 'cephfs']);
-  expect([...storagesIn(config, { withUnused: true })]).toEqual(['local', 'tank', 'thin', 'cephfs', 'old']);
+  expect(storagesOf(disksIn(config))).toEqual(['local', 'tank', 'thin', 'cephfs', 'old']);
+  const marked = disksIn(config).filter(({ isDisc, isUnused }) => isDisc || isUnused);
+  expect(marked.map(({ key }) => key)).toEqual(['ide2', 'sata0', 'unused0']);
 });

@@ -1,0 +1,34 @@
+import type { Configuration } from './guest-kind.ts';
+import { parseProperties } from './properties.ts';
+
+/** One disk of a configuration. */
+export interface GuestDisk {
+  readonly key: string;
+  /** Empty: it is on none. */
+  readonly storage: string;
+  /** A disc that is put in, and that is no part of the guest. */
+  readonly isDisc: boolean;
+  /** Its guest once had it. */
+  readonly isUnused: boolean;
+}
+
+const diskKey = /^(?:rootfs|(?:mp|scsi|virtio|sata|ide|efidisk|tpmstate|unused)\d+)$/;
+
+export const disksIn = (config: Configuration): GuestDisk[] =>
+  Object.entries(config)
+    .filter(([key]) => diskKey.test(key))
+    .map(([key, value]) => {
+      const properties = parseProperties(value, 'volume');
+      const volume = properties.get('volume') ?? properties.get('file') ?? '';
+      const isDisc = properties.get('media') === 'cdrom' && !/-cloudinit(?:\.|$)/.test(volume);
+      return { key, storage: storageOfVolume(volume), isDisc, isUnused: key.startsWith('unused') };
+    });
+
+/** Each once. */
+export const storagesOf = (disks: readonly GuestDisk[]): string[] => [
+  ...new Set(disks.map(({ storage }) => storage).filter((storage) => storage !== '')),
+];
+
+/** "local" of "local:101/vm-101-disk-0.raw"; empty for what is on no storage. */
+export const storageOfVolume = (volid = ''): string =>
+  /^[^/:]+:/.test(volid) ? volid.slice(0, volid.indexOf(':')) : '';
