@@ -8,9 +8,8 @@ import { checkClaims } from './check-claims.ts';
 import { forgetGuestRecords } from './forget-guest-records.ts';
 import { instanceTemplate, pinImage } from './instance-template.ts';
 import { drawName, newInstance, putInstances } from './put-instances.ts';
-import { isBeingAdopted } from './put-cluster-guest.ts';
+import { forgetGuest, isBeingAdopted, reserveGuest } from './put-cluster-guest.ts';
 import { newWorkload } from './put-workload.ts';
-import { forgetGuest, reserveGuest } from './record-guest.ts';
 import type { Transaction } from './store.ts';
 
 export interface AdoptGuest {

@@ -2,16 +2,21 @@ import { describe, expect, it } from 'vitest';
 import type { InstanceId, NodeName } from '#shared/model.ts';
 import { createFakeClock } from '../../test/fakes/clock.ts';
 import { newSpec } from '../../test/conformance/backend.ts';
+import { guestRecord, openFakeStore } from '../../test/fakes/cluster-records.ts';
+import { guestWithVmid } from './cluster-guests.ts';
 import { createMemoryJournal } from './memory.ts';
 import { openStore } from './open-store.ts';
 import {
   claimGuest,
   claimOtherVmid,
+  forgetGuest,
   type GuestClaim,
   patchGuest,
   putGuestIntent,
   putGuestRemoved,
+  reserveGuest,
 } from './put-cluster-guest.ts';
+import { scratchTransaction } from './scratch.ts';
 
 const id = (last: string) => `019ab3c0-1111-7abc-8def-${last.padStart(12, '0')}` as InstanceId;
 const node = 'lab-pve1' as NodeName;
@@ -102,5 +107,47 @@ describe('a claim', () => {
     expect(one.store.snapshot().revision).toBe(revision);
     expect(await one.run((tx) => patchGuest(tx, id('a'), { made: true }, 3))).toMatchObject({ made: true });
     expect(await one.run((tx) => patchGuest(tx, id('nobody'), { made: true }, 3))).toBeUndefined();
+  });
+});
+
+const otherId = id('2');
+
+describe('a reservation', () => {
+  it('reserves a number for one instance alone, until nothing is left of its guest', async () => {
+    await using world = await openFakeStore({ clusters: ['lab'] });
+    const { store } = world;
+    const first = guestRecord();
+    const second = guestRecord({ instanceId: otherId });
+    await store.transact((tx) => reserveGuest(tx, first, 5));
+    await store.transact((tx) => reserveGuest(tx, { ...first, generation: 2 }, 6));
+    await expect(store.transact((tx) => reserveGuest(tx, second, 7))).rejects.toMatchObject({
+      kind: 'already-exists',
+      reason: 'vmid-taken',
+    });
+    await expect(store.transact((tx) => reserveGuest(tx, { ...first, vmid: 101 }, 7))).rejects.toMatchObject({
+      kind: 'already-exists',
+      reason: 'guest-reserved',
+    });
+    await store.transact((tx) => reserveGuest(tx, { ...second, cluster: 'other' }, 7));
+    await store.transact((tx) => putGuestRemoved(tx, first, 8));
+    expect(guestWithVmid(store.snapshot(), 'lab', 100)).toBeUndefined();
+    await store.transact((tx) => forgetGuest(tx, otherId));
+    await store.transact((tx) => reserveGuest(tx, second, 9));
+    expect(guestWithVmid(store.snapshot(), 'lab', 100)).toMatchObject({
+      instanceId: otherId,
+      changedAtMs: 9,
+    });
+  });
+
+  it('is seen in a transaction that is never committed', async () => {
+    await using world = await openFakeStore({ clusters: ['lab'] });
+    const { store } = world;
+    const guest = guestRecord();
+    await store.transact((tx) => reserveGuest(tx, guest, 5));
+    const scratch = scratchTransaction(store.snapshot());
+    patchGuest(scratch, guest.instanceId, { vmid: 200 }, 6);
+    expect(scratch.list('cluster-guest').map(({ vmid }) => vmid)).toEqual([200]);
+    forgetGuest(scratch, guest.instanceId);
+    expect(scratch.list('cluster-guest')).toEqual([]);
   });
 });

@@ -3,6 +3,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { DroverError } from '#shared/errors.ts';
 import type { ClusterGuest, InstanceId, InstanceSpec, NodeName } from '#shared/model.ts';
 import { canonicalText } from './canonical.ts';
+import { claimedVmids, guestWithVmid } from './cluster-guests.ts';
 import type { Transaction } from './store.ts';
 
 export interface GuestClaim {
@@ -44,6 +45,37 @@ export function claimGuest(tx: Transaction, claim: GuestClaim, nowMs: number): C
     );
   }
   return put(tx, { ...record, generation, intent: 'run', specDigest, spec, changedAtMs: nowMs });
+}
+
+/**
+ * Reserves a number for an instance. already-exists: another instance has it, or the instance has another one
+ * that is not given up.
+ */
+export function reserveGuest(
+  tx: Transaction,
+  guest: Omit<ClusterGuest, 'changedAtMs'>,
+  nowMs: number,
+): ClusterGuest {
+  const { instanceId, cluster, vmid } = guest;
+  const subject = { instance: instanceId, cluster, vmid: `${vmid}` };
+  const other = guestWithVmid(tx, cluster, vmid);
+  if (other !== undefined && other.instanceId !== instanceId)
+    throw new DroverError('already-exists', `${vmid} of ${cluster} is the instance ${other.instanceId}`, {
+      subject,
+      reason: 'vmid-taken',
+    });
+  const before = tx.get('cluster-guest', instanceId);
+  if (
+    before !== undefined &&
+    before.intent !== 'removed' &&
+    (before.vmid !== vmid || before.cluster !== cluster)
+  )
+    throw new DroverError(
+      'already-exists',
+      `the instance ${instanceId} is ${before.vmid} of ${before.cluster}`,
+      { subject, reason: 'guest-reserved' },
+    );
+  return put(tx, { ...guest, changedAtMs: nowMs });
 }
 
 /** Our mark is on it: an order of the generation that it was adopted for finds nothing to do. not-found. */
@@ -108,6 +140,11 @@ export function putGuestRemoved(
   return put(tx, { ...rest, intent: 'removed', changedAtMs: nowMs });
 }
 
+/** Forgets a guest: nothing says any more that it was ours. May be repeated. */
+export function forgetGuest(tx: Transaction, instanceId: InstanceId): void {
+  if (tx.get('cluster-guest', instanceId) !== undefined) tx.delete('cluster-guest', instanceId);
+}
+
 /** What was learned of it while it was worked on. Nothing where its record is another's by now. */
 export function patchGuest(
   tx: Transaction,
@@ -162,14 +199,6 @@ function put(tx: Transaction, record: ClusterGuest): ClusterGuest {
   tx.put('cluster-guest', record.instanceId, record);
   return record;
 }
-
-/** Of instances and of templates. */
-export const claimedVmids = (tx: Transaction, cluster: string): ReadonlySet<number> =>
-  new Set(
-    [...tx.list('cluster-guest').filter(({ intent }) => intent !== 'removed'), ...tx.list('cluster-template')]
-      .filter((each) => each.cluster === cluster)
-      .map(({ vmid }) => vmid),
-  );
 
 function checkGeneration(record: ClusterGuest, generation: number): void {
   if (generation >= record.generation) return;

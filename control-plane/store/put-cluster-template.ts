@@ -1,6 +1,6 @@
 import { DroverError } from '#shared/errors.ts';
 import type { ClusterTemplate } from '#shared/model.ts';
-import { claimedVmids } from './put-cluster-guest.ts';
+import { claimedVmids } from './cluster-guests.ts';
 import type { Transaction } from './store.ts';
 
 export type TemplateClaim = Pick<ClusterTemplate, 'cluster' | 'name' | 'kind' | 'source'> & {

@@ -2,7 +2,7 @@ import { DroverError } from '#shared/errors.ts';
 import type { Instance, Node } from '#shared/model.ts';
 import { foundCluster } from './put-cluster.ts';
 import { nodesOfCluster } from './put-cluster-node.ts';
-import { guestsOfCluster } from './record-guest.ts';
+import { guestsOfCluster, templatesOfCluster } from './cluster-guests.ts';
 import type { Kind, Snapshot, Transaction } from './store.ts';
 
 /** A transaction has at most 128 operations. */
@@ -97,10 +97,7 @@ function leftOf(
     ...guestsOfCluster(tx, cluster).map(
       ({ instanceId }) => ({ kind: 'cluster-guest', id: instanceId }) as const,
     ),
-    ...tx
-      .list('cluster-template')
-      .filter((each) => each.cluster === cluster)
-      .map(({ key }) => ({ kind: 'cluster-template', id: key }) as const),
+    ...templatesOfCluster(tx, cluster).map(({ key }) => ({ kind: 'cluster-template', id: key }) as const),
     ...tx
       .list('released-instance')
       .filter(({ node }) => names.has(node))

@@ -1,6 +1,10 @@
 import type { Adoptable, ClusterBackend, GuestMove } from '../../control-plane/backends/cluster-backend.ts';
-import { claimGuest, patchGuest, settleAdoptedGuest } from '../../control-plane/store/put-cluster-guest.ts';
-import { forgetGuest } from '../../control-plane/store/record-guest.ts';
+import {
+  claimGuest,
+  forgetGuest,
+  patchGuest,
+  settleAdoptedGuest,
+} from '../../control-plane/store/put-cluster-guest.ts';
 import { claimTemplate, patchTemplate } from '../../control-plane/store/put-cluster-template.ts';
 import { putClusterNode } from '../../control-plane/store/put-cluster-node.ts';
 import type { Store } from '../../control-plane/store/store.ts';

@@ -6,7 +6,7 @@ import type { NodeName } from '#shared/model.ts';
 import { parseWorkloadDocument } from '#shared/wire/workload.ts';
 import { takeBackAllAdoptions } from '../../store/adopt-guest.ts';
 import { putWorkload } from '../../store/put-workload.ts';
-import { reserveGuest } from '../../store/record-guest.ts';
+import { reserveGuest } from '../../store/put-cluster-guest.ts';
 
 const pve1 = 'lab-pve1' as NodeName;
 const data = { name: 'data', mountPath: '/data', sizeMib: 64, pool: '', readOnly: false, keep: false };

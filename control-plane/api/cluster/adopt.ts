@@ -9,7 +9,7 @@ import type { Adoptable } from '../../backends/cluster-backend.ts';
 import { changesOfAdopted } from '../../planner/adoption.ts';
 import { adoptGuest, type AdoptGuest, takeBackAdoption } from '../../store/adopt-guest.ts';
 import { checkNotRemoving } from '../../store/put-cluster.ts';
-import { forgetGuest } from '../../store/record-guest.ts';
+import { forgetGuest } from '../../store/put-cluster-guest.ts';
 import { scratchTransaction } from '../../store/scratch.ts';
 import type { Snapshot } from '../../store/store.ts';
 import { callerName, type HandlerContext } from '../handler.ts';

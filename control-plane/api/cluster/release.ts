@@ -2,7 +2,7 @@ import { asDroverError, DroverError, isKind, wordsOf } from '#shared/errors.ts';
 import type { Release, ReleaseInstancesRequest } from '#shared/gen/drover/fleet/v1/cluster.ts';
 import type { Instance, InstanceId } from '#shared/model.ts';
 import { takeBack } from '../../store/noted-changes.ts';
-import { forgetGuest } from '../../store/record-guest.ts';
+import { forgetGuest } from '../../store/put-cluster-guest.ts';
 import { releaseGuest } from '../../store/release-guest.ts';
 import { callerName, type HandlerContext } from '../handler.ts';
 import { findTargets, parseProject } from '../resolve-name.ts';

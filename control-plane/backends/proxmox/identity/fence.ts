@@ -1,4 +1,5 @@
 import { DroverError, isKind } from '#shared/errors.ts';
+import { guestsOfCluster } from '../../../store/cluster-guests.ts';
 import type { ClusterApi } from '../cluster-api.ts';
 import type { ClusterTools, Holder } from '../cluster-memory.ts';
 import { textOf } from '../guests/properties.ts';
@@ -46,10 +47,7 @@ export function createFence(tools: ClusterTools): Fence {
 
   /** Ids are our fleet's alone. */
   function ownTags(): ReadonlySet<string> {
-    const records = store.snapshot().list('cluster-guest');
-    return new Set(
-      records.filter((each) => each.cluster === cluster).map(({ instanceId }) => tagOf(instanceId)),
-    );
+    return new Set(guestsOfCluster(store.snapshot(), cluster).map(({ instanceId }) => tagOf(instanceId)));
   }
 
   async function verdictOn(row: GuestRow, signal: AbortSignal): Promise<Verdict> {

@@ -1,4 +1,5 @@
 import type { Image } from '#shared/model.ts';
+import { guestsOfCluster } from '../../../store/cluster-guests.ts';
 import type { ClusterTools } from '../cluster-memory.ts';
 import { disksIn, storagesOf } from '../guests/disks.ts';
 import { copiedGuest, identityOf } from './image-references.ts';
@@ -64,9 +65,8 @@ export function createTemplatePlaces(tools: ClusterTools): TemplatePlaces {
   function namedGuests(): Source[] {
     const snapshot = store.snapshot();
     const adopted = new Set(
-      snapshot
-        .list('cluster-guest')
-        .filter((each) => each.cluster === cluster && each.adopted)
+      guestsOfCluster(snapshot, cluster)
+        .filter((each) => each.adopted)
         .map(({ vmid }) => vmid),
     );
     const references = snapshot.list('workload').flatMap(({ spec }) => copiedGuest(spec.image) ?? []);

@@ -3,7 +3,7 @@ import { randomUUIDv7 } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import type { InstanceId, Network } from '#shared/model.ts';
 import { adoptGuest } from '../../../store/adopt-guest.ts';
-import { forgetGuest } from '../../../store/record-guest.ts';
+import { forgetGuest } from '../../../store/put-cluster-guest.ts';
 import { releaseGuest } from '../../../store/release-guest.ts';
 import { spareAdopted } from '../../../store/spare-adopted.ts';
 import { begin } from '../../../../test/fakes/proxmox/guest-life.ts';

@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { ClusterGuest, InstanceId, InstanceState, NodeName } from '#shared/model.ts';
+import { guestsOfCluster } from '../../../store/cluster-guests.ts';
 import { clusterNodeName } from '../../../store/put-cluster-node.ts';
 import { isBeingAdopted, patchGuest } from '../../../store/put-cluster-guest.ts';
 import type { ClusterTools } from '../cluster-memory.ts';
@@ -90,10 +91,7 @@ export function createOwnGuests(tools: ClusterTools): OwnGuests {
     return found?.cluster === cluster ? found : undefined;
   };
   const records = (): ClusterGuest[] =>
-    store
-      .snapshot()
-      .list('cluster-guest')
-      .filter((each) => each.cluster === cluster && each.intent !== 'removed');
+    guestsOfCluster(store.snapshot(), cluster).filter(({ intent }) => intent !== 'removed');
 
   function of(id: InstanceId): OwnGuest {
     const known = guests.get(id);

@@ -1,4 +1,5 @@
 import type { ClusterGuest, ClusterGuestView, InstanceId } from '#shared/model.ts';
+import { guestsOfCluster } from '../../../store/cluster-guests.ts';
 import { clusterNodeName } from '../../../store/put-cluster-node.ts';
 import type { ClusterTools } from '../cluster-memory.ts';
 import { tagOf } from '../identity/marks.ts';
@@ -80,10 +81,8 @@ export function createGuestList(tools: ClusterTools, own: OwnGuests): GuestList 
   /** Tags of ours whose guests were removed a moment ago: the list may still have them. */
   const goneTags = (): ReadonlySet<string> =>
     new Set(
-      store
-        .snapshot()
-        .list('cluster-guest')
-        .filter((each) => each.cluster === cluster && each.intent === 'removed')
+      guestsOfCluster(store.snapshot(), cluster)
+        .filter(({ intent }) => intent === 'removed')
         .filter(({ changedAtMs }) => clock.nowMs() - changedAtMs < listLagMs)
         .map(({ instanceId }) => tagOf(instanceId)),
     );

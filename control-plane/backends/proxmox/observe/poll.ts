@@ -1,5 +1,6 @@
 import { asDroverError, wordsOf } from '#shared/errors.ts';
 import { createBackoff } from '#shared/retry.ts';
+import { templatesOfCluster } from '../../../store/cluster-guests.ts';
 import { rowsOf } from '../api/answer-rows.ts';
 import type { ClusterTools } from '../cluster-memory.ts';
 import type { Fence } from '../identity/fence.ts';
@@ -149,13 +150,7 @@ export function createPoll(
 
   /** Until it is marked as one, a copy that is to be a template bears the tags of its source. */
   const templateVmids = (): ReadonlySet<number> =>
-    new Set(
-      tools.store
-        .snapshot()
-        .list('cluster-template')
-        .filter((each) => each.cluster === cluster)
-        .map(({ vmid }) => vmid),
-    );
+    new Set(templatesOfCluster(tools.store.snapshot(), cluster).map(({ vmid }) => vmid));
 
   async function takeGuests(all: readonly GuestRow[], isQuorate: boolean): Promise<void> {
     const templates = templateVmids();

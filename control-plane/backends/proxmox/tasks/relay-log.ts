@@ -1,4 +1,4 @@
-import type { ClusterGuest } from '#shared/model.ts';
+import { guestWithVmid } from '../../../store/cluster-guests.ts';
 import type { ClusterTools, RelayLog } from '../cluster-memory.ts';
 
 /** An operation keeps its last hundred steps: one task must not fill it. */
@@ -10,16 +10,10 @@ const end = /^TASK (OK|WARNINGS|ERROR)/;
 export function createRelayLog({ store, name: cluster, put }: Omit<ClusterTools, 'relay'>): RelayLog {
   const waiting = new Map<number, string[]>();
 
-  const recordOf = (vmid: number): ClusterGuest | undefined =>
-    store
-      .snapshot()
-      .list('cluster-guest')
-      .find((each) => each.cluster === cluster && each.vmid === vmid && each.intent !== 'removed');
-
   function flush(vmid: number): void {
     const lines = waiting.get(vmid) ?? [];
     waiting.delete(vmid);
-    const record = recordOf(vmid);
+    const record = guestWithVmid(store.snapshot(), cluster, vmid);
     if (record === undefined) return;
     const left = lines.length - mostLines;
     const some = left > 0 ? [`… ${left} lines more`, ...lines.slice(-mostLines)] : lines;

@@ -1,6 +1,7 @@
 import { DroverError } from '#shared/errors.ts';
 import type { ClusterTemplate } from '#shared/model.ts';
 import { unlessAborted } from '#shared/unless-aborted.ts';
+import { templatesOfCluster } from '../../../store/cluster-guests.ts';
 import {
   beginTemplateRemoval,
   claimTemplate,
@@ -45,11 +46,7 @@ export function createOwnTemplates(tools: ClusterTools): OwnTemplates {
   const doing = new Map<string, Doing>();
   const failedAtMs = new Map<string, number>();
 
-  const records = (): ClusterTemplate[] =>
-    store
-      .snapshot()
-      .list('cluster-template')
-      .filter((each) => each.cluster === cluster);
+  const records = (): ClusterTemplate[] => templatesOfCluster(store.snapshot(), cluster);
 
   function begin(
     record: ClusterTemplate,
