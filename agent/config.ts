@@ -58,9 +58,6 @@ export interface AgentArguments {
   readonly positionals: readonly string[];
 }
 
-export const agentUsage = `usage: drover agent [--config FILE] [--state-dir DIR] [--run-dir DIR]
-                    [--control-plane HOST:PORT] [--log-level LEVEL]`;
-
 const defaults: AgentConfig = {
   stateDir: '/var/lib/drover/agent',
   runDir: '/run/drover/agent',
@@ -115,7 +112,10 @@ function readArguments(argv: readonly string[]) {
   try {
     return parseArgs({ args: [...argv], options, allowPositionals: true });
   } catch (cause) {
-    throw new DroverError('invalid-argument', (cause as Error).message, { cause, nextStep: agentUsage });
+    throw new DroverError('invalid-argument', (cause as Error).message, {
+      cause,
+      nextStep: '--help lists the flags',
+    });
   }
 }
 

@@ -26,6 +26,7 @@ import { type Instances, openInstances, type Tools } from './instances.ts';
 import { createGuestNetworks } from './network/index.ts';
 import { startRenewal } from './renewal.ts';
 import { runSessions } from './session.ts';
+import { agentUsage, joinUsage } from './usage.ts';
 import { openPools, probeIdmap } from './volumes/index.ts';
 
 const probeMs = 30_000;
@@ -33,7 +34,7 @@ const fingerprintMs = 5000;
 
 /** Runs the agent until SIGTERM or SIGINT. Guests go on when it ends. Resolves with the exit code. */
 export async function runAgent(argv: readonly string[]): Promise<number> {
-  return reportingErrors(async () => {
+  return reportingErrors('drover agent', agentUsage, argv, async () => {
     const { config } = readConfig(argv);
     const log = createLog({ level: config.logLevel });
     const ending = new AbortController();
@@ -48,15 +49,13 @@ export async function runAgent(argv: readonly string[]): Promise<number> {
 
 /** `drover node join TOKEN`: makes this host a node of the fleet that the token is from. */
 export async function joinNode(argv: readonly string[]): Promise<number> {
-  return reportingErrors(async () => {
+  return reportingErrors('drover node join', joinUsage, argv, async () => {
     const { config, positionals } = readConfig(argv);
     const [token, ...more] = positionals;
-    if (token === undefined || more.length > 0) {
-      throw new DroverError(
-        'invalid-argument',
-        'usage: drover node join TOKEN [--config FILE] [--state-dir DIR]',
-      );
-    }
+    if (token === undefined || more.length > 0)
+      throw new DroverError('invalid-argument', `wanted one token, found ${positionals.length}`, {
+        nextStep: '`drover node token NAME` makes one',
+      });
     const { stateDir, name } = config;
     const incarnation = await prepareState(stateDir);
     const { node, fleetId } = await join(token, { stateDir, incarnation, name });
@@ -253,13 +252,22 @@ async function prepareState(stateDir: string): Promise<string> {
   return readOrMake(path.join(stateDir, 'incarnation'), () => systemRandom.uuidV4());
 }
 
-async function reportingErrors(work: () => Promise<void>): Promise<number> {
+async function reportingErrors(
+  command: string,
+  usage: string,
+  argv: readonly string[],
+  work: () => Promise<void>,
+): Promise<number> {
+  if (argv.includes('--help') || argv.includes('-h')) {
+    process.stdout.write(usage);
+    return 0;
+  }
   try {
     await work();
     return 0;
   } catch (error) {
     const { kind, message, nextStep } = asDroverError(error);
-    process.stderr.write(`drover: ${message}\n${nextStep === '' ? '' : `  ${nextStep}\n`}`);
+    process.stderr.write(`${command}: ${message}\n${nextStep === '' ? '' : `next: ${nextStep}\n`}`);
     return kind === 'invalid-argument' ? 2 : 1;
   }
 }
