@@ -14,6 +14,7 @@ import type { ProxmoxServer } from '../test/fakes/proxmox-server.ts';
 import { placeGuest } from '../test/fakes/proxmox/place-guest.ts';
 import { recordedTemplate } from '../test/fakes/proxmox/standard-storages.ts';
 import { placeFile } from '../test/fakes/proxmox/storage-paths.ts';
+import { emptyQcow2 } from '../test/fakes/proxmox/qcow2.ts';
 import type { ProxmoxVersion, World } from '../test/fakes/proxmox/world.ts';
 
 const versions: readonly ProxmoxVersion[] = ['8.4.21', '9.2.11'];
@@ -31,7 +32,7 @@ function readVersion(): ProxmoxVersion {
 
 /** Images that a node can download, and files that are there already. Gives the reference of the download. */
 function furnish(world: World): string {
-  const content = Buffer.from('a cloud image for demonstrations');
+  const content = emptyQcow2({ virtualBytes: 2 * gibibyte });
   world.internet.files.set(cloudImageUrl, content);
   const files = [
     { content: 'iso', name: 'debian-13-netinst.iso', sizeBytes: gibibyte / 2 },
@@ -136,7 +137,7 @@ function tell(server: ProxmoxServer, folder: string, image: string): void {
     '',
     'Add it:',
     '',
-    `  drover cluster add demo --endpoint ${address} --token-id '${person}!fleet' \\`,
+    `  drover cluster add lab --endpoint ${address} --token-id '${person}!fleet' \\`,
     `    --token-file ${path.join(folder, 'secret')} --ca ${path.join(folder, 'authority.pem')}`,
     '',
     'Images to use in specs:',

@@ -34,6 +34,8 @@ it('starts a cluster to try things with', async () => {
         authorization: `PVEAPIToken=${word(/--token-id '(.*)'/)}=${readFileSync(secretFile, 'utf8').trim()}`,
       },
     });
+    const document = readFileSync(path.resolve(import.meta.dirname, '../../docs/proxmox.md'), 'utf8');
+    expect(document).toContain(word(/(https:\S+@sha256:\S+)/));
     const { data } = JSON.parse(answer.text) as { data: { name: string }[] };
     expect(data.map(({ name }) => name)).toEqual(['intranet', 'old-wiki', 'erp', 'debian-13']);
     demo.kill('SIGINT');

@@ -2,12 +2,15 @@
 import { createHash } from 'node:crypto';
 import { get } from 'node:http';
 import type { IncomingMessage } from 'node:http';
+import { virtualSizeOf } from './qcow2.ts';
 
 export interface Downloaded {
   readonly status: number;
   readonly reason: string;
   readonly mimeType: string;
   readonly bytes: number;
+  /** Of a disk image. */
+  readonly virtualBytes?: number;
   readonly sha256: string;
   readonly sha512: string;
 }
@@ -63,11 +66,13 @@ async function fetchOverHttp(url: string): Promise<Downloaded> {
 
 function downloaded(status: number, reason: string, mimeType: string, content: Uint8Array): Downloaded {
   const digest = (algorithm: string): string => createHash(algorithm).update(content).digest('hex');
+  const virtualBytes = virtualSizeOf(content);
   return {
     status,
     reason,
     mimeType,
     bytes: content.length,
+    ...(virtualBytes !== undefined && { virtualBytes }),
     sha256: digest('sha256'),
     sha512: digest('sha512'),
   };

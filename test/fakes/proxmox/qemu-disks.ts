@@ -38,7 +38,8 @@ export async function makeDrive(work: DiskWork, key: string, value: string): Pro
   const source = parts.get('import-from');
   const image = source === undefined ? undefined : world.storages.find(source, guest.node);
   if (source !== undefined && image === undefined) throw new Error(`volume '${source}' does not exist`);
-  const bytes = fixedSize(key) ?? image?.sizeBytes ?? Math.round(wish.gibibytes * gibibyte);
+  const bytes =
+    fixedSize(key) ?? image?.virtualBytes ?? image?.sizeBytes ?? Math.round(wish.gibibytes * gibibyte);
   const type = world.storages.definitions.get(wish.storage)?.type ?? 'dir';
   const format = /^(dir|nfs|cifs|btrfs)$/.test(type) ? (parts.get('format') ?? 'raw') : 'raw';
   const about = {
@@ -77,7 +78,7 @@ function formatLine(world: World, volume: Volume): string {
 
 /** An image that is imported has a system on it, which listens to shutdowns and has a guest agent. */
 async function importInto({ guest, control }: DiskWork, image: Volume): Promise<void> {
-  const size = `${(image.sizeBytes / gibibyte).toFixed(1)} GiB`;
+  const size = `${((image.virtualBytes ?? image.sizeBytes) / gibibyte).toFixed(1)} GiB`;
   control?.log(`transferred 0.0 B of ${size} (0.00%)`, `transferred ${size} of ${size} (100.00%)`);
   await control?.passes(800);
   guest.inside.agent = true;

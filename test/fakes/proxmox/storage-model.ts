@@ -10,6 +10,8 @@ export interface Volume {
   readonly format: string;
   sizeBytes: number;
   usedBytes?: number;
+  /** What a disk made of it has room for, where the image says. */
+  readonly virtualBytes?: number;
   readonly vmid?: number;
   /** Linked clones name what they hang on. */
   readonly parent?: string;

@@ -87,12 +87,22 @@ function store(
   world: World,
   node: string,
   { id }: StorageDefinition,
-  { content, name, file }: { content: string; name: string; file: Pick<UploadedFile, 'bytes' | 'sha256'> },
+  {
+    content,
+    name,
+    file,
+  }: {
+    content: string;
+    name: string;
+    file: Pick<UploadedFile, 'bytes' | 'sha256'> & { readonly virtualBytes?: number };
+  },
 ): void {
   const volid = `${id}:${content}/${name}`;
-  const { bytes: sizeBytes, sha256 } = file;
+  const { bytes: sizeBytes, sha256, virtualBytes } = file;
   const format = formatOf(content, name);
-  const volume = { volid, content, format, sizeBytes, usedBytes: sizeBytes, createdAt: world.now(), sha256 };
+  const about = { volid, content, format, createdAt: world.now(), sha256 };
+  const virtual = virtualBytes === undefined ? {} : { virtualBytes };
+  const volume = { ...about, sizeBytes, usedBytes: sizeBytes, ...virtual };
   world.storages.volumes(id, node).set(volid, volume);
 }
 
