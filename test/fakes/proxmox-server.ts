@@ -12,7 +12,7 @@ import type { Endpoint } from './proxmox/endpoint.ts';
 import { createFaults } from './proxmox/faults.ts';
 import type { Faults } from './proxmox/faults.ts';
 import type { HttpSurroundings } from './proxmox/http.ts';
-import type { NodeOptions } from './proxmox/node-model.ts';
+import type { NodeOptions, WorldNode } from './proxmox/node-model.ts';
 import { createRouteTable } from './proxmox/route-table.ts';
 import { allRoutes } from './proxmox/routes.ts';
 import { standardStorages } from './proxmox/standard-storages.ts';
@@ -41,6 +41,12 @@ export interface ServerFaults extends Faults {
   /** It runs on and nobody reaches it. */
   cutNode(name: string): void;
   joinNode(name: string): void;
+  /** What serves the cluster's files on it is started again, and every request is refused meanwhile. */
+  loseFiles(name: string): void;
+  /** Without corosync: it answers as if it were in no cluster, with the guests that there are by now. */
+  setApart(name: string): void;
+  /** After either. */
+  restoreFiles(name: string): void;
   /** All nodes but this one die: what it has left is no majority. */
   loseQuorum(remaining: string): Promise<void>;
   regainQuorum(): Promise<void>;
@@ -157,6 +163,10 @@ function nodeFaults(
     node.answers = 'silent';
     node.changedAtMs = world.clock.nowMs();
   };
+  const setFiles = (name: string, files: WorldNode['files']): void => {
+    const node = world.nodes.get(name);
+    if (node !== undefined) node.files = files;
+  };
   async function killNode(name: string, how?: NodeDeath): Promise<void> {
     world.killNode(name, how);
     if (how?.answers !== 'silent') await endpoints.get(name)?.stop();
@@ -173,6 +183,9 @@ function nodeFaults(
     reviveNode,
     cutNode: (name) => changed(name, true),
     joinNode: (name) => changed(name, false),
+    loseFiles: (name) => setFiles(name, 'away'),
+    setApart: (name) => setFiles(name, { apartWith: new Set(world.guests.keys()) }),
+    restoreFiles: (name) => setFiles(name, 'there'),
     async loseQuorum(remaining) {
       const others = [...world.nodes.keys()].filter((name) => name !== remaining);
       await Promise.all(others.map((name) => killNode(name)));

@@ -1,4 +1,5 @@
 import type { Clock } from '#shared/clock.ts';
+import { isKind } from '#shared/errors.ts';
 import type { Log } from '#shared/log.ts';
 import type { ClusterRight, NodeFacts, NodeName } from '#shared/model.ts';
 import type { Random } from '#shared/random.ts';
@@ -118,3 +119,10 @@ export function versionOf({ version }: Pick<ClusterMemory, 'version'>): ClusterV
 /** By its name in the fleet. */
 export const nodeCalled = (memory: ClusterMemory, name: NodeName): NodeMemory | undefined =>
   [...memory.nodes.values()].find((each) => each.name === name);
+
+/**
+ * Whoever answered does not know a node that takes part: it stands apart from its cluster, such as before its
+ * corosync runs, and says nothing of what is there.
+ */
+export const isApart = (error: unknown, node: string, { nodes }: Pick<ClusterMemory, 'nodes'>): boolean =>
+  isKind(error, 'not-found') && error.reason === 'node' && nodes.get(node)?.online === true;

@@ -1,7 +1,7 @@
 /** What concerns the whole cluster: version, status, resources, options, log, next id. */
 import { owns } from './caller.ts';
 import { parameterFailure } from './failure.ts';
-import { seenOnline } from './node-model.ts';
+import { seenOnline, viewOf } from './node-model.ts';
 import { resourceRows } from './resource-rows.ts';
 import type { Call, Routes } from './route.ts';
 import { allowedTags, registeredTags } from './tag-rights.ts';
@@ -20,8 +20,9 @@ export const versionRow = ({ version }: World): Row => ({
 
 /** One node alone is no cluster, and has no number. */
 function clusterStatus({ world, endpoint }: Call): Row[] {
-  const single = world.nodes.size === 1;
-  const rows: Row[] = [...world.nodes.values()].map((node) => ({
+  const { nodes: seen } = viewOf(world.nodes, endpoint);
+  const single = seen.length === 1;
+  const rows: Row[] = seen.map((node) => ({
     id: `node/${node.name}`,
     name: node.name,
     type: 'node',
@@ -123,8 +124,8 @@ export const clusterRoutes: Routes = {
   'GET /version': ({ world }) => versionRow(world),
   'GET /cluster': ({ world }) => names(world.major >= 9 ? indexSince9 : indexBefore9),
   'GET /cluster/status': clusterStatus,
-  'GET /cluster/resources': ({ world, caller, parameters }) =>
-    resourceRows(world, caller, parameters['type']),
+  'GET /cluster/resources': ({ world, caller, parameters, endpoint }) =>
+    resourceRows(world, caller, parameters['type'], endpoint),
   'GET /cluster/nextid': nextId,
   'GET /cluster/options': readOptions,
   'PUT /cluster/options': writeOptions,

@@ -6,6 +6,7 @@ import { ApiFailure, parameterFailure, refusal } from './failure.ts';
 import { checkPermission, requirePrivileges } from './permission.ts';
 import type { FoundRoute, RouteTable } from './route-table.ts';
 import type { Call, UploadedFile } from './route.ts';
+import { notReady, viewOf } from './node-model.ts';
 import type { RawParameters } from './request-body.ts';
 import type { World } from './world.ts';
 
@@ -49,6 +50,8 @@ export async function dispatch(world: World, found: FoundRoute, request: ApiRequ
   const given = textOf(raw);
   checkPermission({ world, caller: request.caller, parameters: given }, found.facts?.permission);
   const node = await nodeOf(world, found, request.endpoint);
+  if (!found.name.startsWith('GET ') && typeof world.nodes.get(node)?.files === 'object')
+    throw refusal('cluster not ready - no quorum?');
   checkRaw(world, found, raw);
   if (found.handler === undefined) throw refusal(`the server for tests does not serve ${found.name}`);
   return found.handler(createCall(world, request, node, given));
@@ -73,7 +76,7 @@ function textOf(raw: RawParameters): Record<string, string> {
 async function nodeOf(world: World, { name, pathParameters }: FoundRoute, endpoint: string): Promise<string> {
   const { node } = pathParameters;
   if (node === undefined || node === 'localhost' || node === endpoint) return endpoint;
-  const target = world.nodes.get(node);
+  const target = viewOf(world.nodes, endpoint).nodes.find(({ name: known }) => known === node);
   if (target === undefined) throw unknownNode(world, node);
   if (!unproxied.has(name)) await passOn(world, endpoint, node);
   return node;
@@ -95,6 +98,7 @@ async function passOn(world: World, from: string, to: string): Promise<void> {
   if (target === undefined || source === undefined) return;
   if (target.alive && !target.cut && !source.cut) {
     target.openConnections = true;
+    if (target.files === 'away') throw refusal(notReady);
     return;
   }
   if (target.answers === 'refused' && !target.alive) throw refusedByDead(world, to);

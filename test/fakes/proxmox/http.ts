@@ -13,6 +13,7 @@ import type { RouteTable } from './route-table.ts';
 import type { UploadedFile } from './route.ts';
 import { identify } from './tickets.ts';
 import type { Tickets } from './tickets.ts';
+import { notReady } from './node-model.ts';
 import { checkPermission } from './permission.ts';
 import type { World } from './world.ts';
 
@@ -93,6 +94,7 @@ async function replyTo(
     endpoint,
   } as const;
   surroundings.onRequest(method, reading.path, endpoint);
+  if (surroundings.world.nodes.get(endpoint)?.files === 'away') return emptyReply(500, notReady, 3000);
   const identified = forAll.has(`${method} ${reading.path}`)
     ? { caller: nobody }
     : identify(surroundings.world, surroundings.tickets, method, headers);

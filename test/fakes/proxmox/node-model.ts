@@ -27,6 +27,11 @@ export interface WorldNode {
   cut: boolean;
   /** What a connection to it meets while it is dead or cut. */
   answers: 'refused' | 'silent';
+  /**
+   * The cluster's files on it: 'away' while what serves them is started again; 'apart' without corosync, as if
+   * it were in no cluster, with the guests that it knew by then.
+   */
+  files: 'there' | 'away' | { readonly apartWith: ReadonlySet<number> };
   /** Of the last death, cut or return; of the clock's nowMs. Others notice late. */
   changedAtMs: number;
   bootedAtMs: number;
@@ -35,6 +40,8 @@ export interface WorldNode {
   /** Another node holds connections to it: the first call after its death meets a reset. */
   openConnections: boolean;
   lastPid: number;
+  /** How far its clock is ahead of the world's. */
+  skewMs: number;
   /** Of the node itself, guests not counted; tests may set it. */
   readonly usage: { cpu: number; memoryBytes: number; diskBytes: number };
 }
@@ -71,7 +78,8 @@ export function createNodes(
       bootedAtMs: 0,
       fingerprint: '',
       openConnections: false,
-
+      files: 'there',
+      skewMs: 0,
       lastPid: 1000 + Math.floor(random.fraction() * 2000),
       usage: { cpu: 0.05, memoryBytes: 2 * gibibyte, diskBytes: 36 * gibibyte },
     });
@@ -85,3 +93,19 @@ export function seenOnline(node: WorldNode, nowMs: number): boolean {
   const sinceMs = nowMs - node.changedAtMs;
   return there ? sinceMs >= rejoinMs : sinceMs < noticeMs;
 }
+
+/** What a node tells of: all there is, or itself and the guests that it knew where it stands apart. */
+export function viewOf(
+  nodes: ReadonlyMap<string, WorldNode>,
+  endpoint: string,
+): { readonly nodes: readonly WorldNode[]; knows(vmid: number): boolean } {
+  const own = nodes.get(endpoint);
+  if (own === undefined || typeof own.files === 'string')
+    return { nodes: [...nodes.values()], knows: () => true };
+  const { apartWith } = own.files;
+  return { nodes: [own], knows: (vmid) => apartWith.has(vmid) };
+}
+
+/** What every request is answered while the cluster's files are away: an access list cannot be read. */
+export const notReady =
+  'RPCEnvironment init request failed: Unable to load access control list: Connection refused';

@@ -1,6 +1,6 @@
 /** Nodes: list, status, time, network. */
 import { refusal } from './failure.ts';
-import { seenOnline } from './node-model.ts';
+import { seenOnline, viewOf } from './node-model.ts';
 import type { WorldNode } from './node-model.ts';
 import { nodeFigures } from './resource-rows.ts';
 import { versionRow } from './cluster.ts';
@@ -9,8 +9,8 @@ import type { World } from './world.ts';
 
 type Row = Readonly<Record<string, unknown>>;
 
-function listNodes({ world, may }: Call): Row[] {
-  return [...world.nodes.values()].map((node) => {
+function listNodes({ world, may, endpoint }: Call): Row[] {
+  return viewOf(world.nodes, endpoint).nodes.map((node) => {
     const online = seenOnline(node, world.clock.nowMs());
     const { name, fingerprint } = node;
     const bare = {
@@ -114,12 +114,15 @@ const addressOf = ({ ip }: WorldNode): Row => ({
 function listNetwork(call: Call): Row[] {
   const { type } = call.parameters;
   const rows = [...interfaces(call)].map(([iface, row]): Row => ({ ...row, iface }));
-  if (type === undefined) return rows;
   const wanted = type === 'any_bridge' || type === 'any_local_bridge' ? 'bridge' : type;
-  const fitting = rows.filter((row) => row['type'] === wanted);
-  if (type !== 'any_bridge' && type !== 'any_local_bridge') return fitting;
-  return fitting.filter(({ iface }) => call.may(`/sdn/zones/localnetwork/${String(iface)}`, 'SDN.Audit'));
+  return rows
+    .filter((row) => wanted === undefined || row['type'] === wanted)
+    .filter(({ type: kind, iface }) => kind !== 'bridge' || isBridgeShown(call, String(iface)));
 }
+
+/** To whom may look at it, or use it. */
+const isBridgeShown = ({ may }: Call, bridge: string): boolean =>
+  ['SDN.Audit', 'SDN.Use'].some((privilege) => may(`/sdn/zones/localnetwork/${bridge}`, privilege));
 
 function oneInterface(call: Call): Row {
   const { iface = '' } = call.parameters;

@@ -1,5 +1,6 @@
 /** Answers as pveproxy gives them. */
 import { ApiFailure } from './failure.ts';
+import { notReady } from './node-model.ts';
 import { Answer, TextAnswer } from './route.ts';
 
 export interface Reply {
@@ -18,7 +19,7 @@ export interface Reply {
 const okay = { status: 200, reason: 'OK', delayMs: 0 };
 const oneLine = (message: string): string => message.split('\n')[0]?.trim() ?? '';
 
-/** An error without a body: 401, 595 to 597. */
+/** An error without a body: 401, 595 to 597, and what is told before a request is looked at. */
 export const emptyReply = (status: number, reason: string, delayMs = 0): Reply => ({
   status,
   reason: oneLine(reason),
@@ -51,7 +52,8 @@ export function successReply(result: unknown, format: Format): Reply {
 export function failureReply(error: unknown, format: Format): Reply {
   const failure = error instanceof ApiFailure ? error : new ApiFailure(500, messageOf(error));
   const { status, errors } = failure;
-  if (status >= 595 && status <= 597) return emptyReply(status, failure.message);
+  if ((status >= 595 && status <= 597) || failure.message === notReady)
+    return emptyReply(status, failure.message);
   const message = status === 501 ? failure.message : `${failure.message.trimEnd()}\n`;
   const body = { data: null, message, ...(errors === undefined ? {} : { errors }) };
   if (format === 'extjs') {

@@ -1,6 +1,6 @@
 /** Rows of cluster/resources: what was broadcast, with what the configuration says now. */
 import type { Caller } from './caller.ts';
-import { seenOnline } from './node-model.ts';
+import { seenOnline, viewOf } from './node-model.ts';
 import type { StorageDefinition } from './storage-model.ts';
 import type { Guest, World } from './world.ts';
 
@@ -129,7 +129,14 @@ function poolRow(world: World, id: string): Row {
 const byVmid = (a: Guest, b: Guest): number => a.vmid - b.vmid;
 
 /** What the caller may see of a cluster; trimmed, never refused. */
-export function resourceRows(world: World, caller: Caller, type: string | undefined): Row[] {
+export function resourceRows(
+  world: World,
+  caller: Caller,
+  type: string | undefined,
+  endpoint: string,
+): Row[] {
+  const seen = viewOf(world.nodes, endpoint);
+  const names = seen.nodes.map(({ name }) => name);
   const wanted = (kind: string): boolean => type === undefined || type === kind;
   const may = (path: string, privilege: string): boolean => world.access.may(caller, path, privilege);
   const rows: Row[] = [];
@@ -137,12 +144,13 @@ export function resourceRows(world: World, caller: Caller, type: string | undefi
     for (const id of world.pools.keys()) if (may(`/pool/${id}`, 'Pool.Audit')) rows.push(poolRow(world, id));
   }
   const guests = wanted('vm') ? [...world.guests.values()].sort(byVmid) : [];
-  for (const guest of guests) if (mayAudit(world, caller, guest.vmid)) rows.push(guestRow(world, guest));
-  if (wanted('node')) for (const name of world.nodes.keys()) rows.push(nodeRow(world, name, caller));
+  for (const guest of guests.filter(({ vmid }) => seen.knows(vmid)))
+    if (mayAudit(world, caller, guest.vmid)) rows.push(guestRow(world, guest));
+  if (wanted('node')) for (const name of names) rows.push(nodeRow(world, name, caller));
   const storages = wanted('storage') ? [...world.storages.definitions.values()] : [];
   for (const definition of storages) {
     if (!may(`/storage/${definition.id}`, 'Datastore.Audit')) continue;
-    const nodes = [...world.nodes.keys()].filter((node) => world.storages.isOn(definition, node));
+    const nodes = names.filter((node) => world.storages.isOn(definition, node));
     for (const node of nodes) rows.push(storageRow(world, definition, node));
   }
   if (wanted('sdn') && may('/sdn/zones/localnetwork', 'SDN.Audit')) rows.push(...networkRows(world, type));

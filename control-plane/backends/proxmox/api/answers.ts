@@ -1,5 +1,6 @@
 import { DroverError, type ErrorKind, type FieldFault } from '#shared/errors.ts';
-import { type Verdict, cleanText, verdictOf } from './words.ts';
+import type { Verdict } from './known-words.ts';
+import { cleanText, verdictOf } from './words.ts';
 
 /** An HTTP answer as it came. */
 export interface Answer {
@@ -197,12 +198,18 @@ function withoutRight({ text }: Said, subject: CallSubject): DroverError {
   });
 }
 
+/** The node that was asked cannot begin with anything now, and has not: another may. */
+export const isNotReady = (answer: Answer): boolean =>
+  answer.status === 500 && verdictOf(readAnswer(answer).text)?.reason === 'not-ready';
+
+const refusals: ReadonlySet<string> = new Set(['no-quorum', 'not-ready']);
+
 function failed({ text, faults }: Said, subject: CallSubject): DroverError {
   const words = text === '' ? `${subject.method} failed, and the cluster does not say of what` : text;
   const { kind, ...context } = verdictOf(text) ?? ({ kind: 'internal', reason: 'words' } as const);
   return new DroverError(kind, words, {
     ...context,
-    subject: subjectOf(subject, context.reason === 'no-quorum' ? 'no' : undefined),
+    subject: subjectOf(subject, refusals.has(context.reason) ? 'no' : undefined),
     faults,
   });
 }

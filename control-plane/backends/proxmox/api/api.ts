@@ -2,7 +2,7 @@ import type { Clock } from '#shared/clock.ts';
 import { DroverError } from '#shared/errors.ts';
 import type { ClusterSpec } from '#shared/model.ts';
 import type { Random } from '#shared/random.ts';
-import { type Answer, type CallSubject, dataOf } from './answers.ts';
+import { type Answer, type CallSubject, dataOf, isNotReady } from './answers.ts';
 import { type OpenPinned, connectTimeoutMs, connectionError, pinnedConnector } from './certificates.ts';
 import { type HttpClient, httpClient, openByteSocket } from '../client.ts';
 import type { CallOptions, ClusterApi } from '../cluster-api.ts';
@@ -103,9 +103,7 @@ export function openClusterApi(cluster: string, spec: ClusterSpec, options: Clie
       const { answer, endpoint } = await letIn(request, { endpoints, send, budget, limit, credential });
       budget.onEndpoint?.(endpoint.address);
       const data = dataOf(answer, { ...budget.subject, endpoint: endpoint.address });
-      // A node that only its cluster cannot reach speaks of itself: another may have the majority.
-      if (request.name === 'GET /cluster/status' && !parseMembership(data).quorate)
-        endpoints.outvoted(endpoint);
+      if (request.name === 'GET /cluster/status' && speaksForItself(data)) endpoints.outvoted(endpoint);
       return data;
     });
 
@@ -176,6 +174,12 @@ export function openClusterApi(cluster: string, spec: ClusterSpec, options: Clie
   };
 }
 
+/** Cut off, or apart from a cluster that it may be of: another may have the majority. */
+function speaksForItself(status: unknown): boolean {
+  const { quorate, name } = parseMembership(status);
+  return !quorate || name === '';
+}
+
 type Headers = Readonly<Record<string, string>>;
 type Send = (
   endpoint: Endpoint,
@@ -227,11 +231,18 @@ async function ask(
   const { endpoints, send, budget, limit } = way;
   const waiting = [...endpoints.candidates(budget.via)];
   const cutOff = new Set<Endpoint>();
+  let notReady: { answer: Answer; endpoint: Endpoint } | undefined;
   for (let endpoint = waiting.shift(); endpoint !== undefined; endpoint = waiting.shift()) {
     try {
       const answer = await send(endpoint, request, headers, limit);
-      endpoints.answered(endpoint);
-      return { answer, endpoint };
+      // What another node says through this one is no word of its own.
+      const isPassedOn = ![undefined, endpoint.node].includes(budget.subject.node) && endpoint.node !== '';
+      if (isPassedOn || !isNotReady(answer)) {
+        endpoints.answered(endpoint);
+        return { answer, endpoint };
+      }
+      notReady = { answer, endpoint };
+      endpoints.silent(endpoint, 'it cannot read the files of its cluster now');
     } catch (error) {
       const next = afterFailure(error, endpoint, way);
       // A kept connection may have ended just now: once more, and that is a new one.
@@ -240,6 +251,7 @@ async function ask(
       cutOff.add(endpoint);
     }
   }
+  if (notReady !== undefined) return notReady;
   throw endpoints.noneAnswers();
 }
 

@@ -13,6 +13,17 @@ const seen: readonly (readonly [words: string, kind: string, reason: string])[] 
     'unavailable',
     'no-quorum',
   ],
+  [
+    'RPCEnvironment init request failed: Unable to load access control list: Connection refused',
+    'unavailable',
+    'not-ready',
+  ],
+  ['ipcc_send_rec[1] failed: Connection refused', 'unavailable', 'cluster-files'],
+  [
+    "unable to open file '/etc/pve/nodes/pve1/lxc/101.conf.tmp.123' - Transport endpoint is not connected",
+    'unavailable',
+    'cluster-files',
+  ],
   // Locks and lost races
   ['CT is locked (backup)', 'aborted', 'locked'],
   ['CT is locked (disk)', 'aborted', 'locked'],
@@ -22,6 +33,8 @@ const seen: readonly (readonly [words: string, kind: string, reason: string])[] 
   ["cfs-lock 'storage-shared' error: got lock request timeout", 'aborted', 'locked'],
   ['detected modified configuration - file changed by other user? Try again.', 'aborted', 'digest'],
   ['checksum mismatch (file change by other user?)', 'aborted', 'digest'],
+  ['unable to connect to VM 101 qmp socket - timeout after 51 retries', 'unavailable', 'monitor'],
+  ['unable to connect to VM 101 qga socket - timeout after 101 retries', 'unavailable', 'monitor'],
   // What exists
   ["CT 7400 already exists on node 'pve3'", 'already-exists', 'exists'],
   ["unable to create CT 7080 - CT 7080 already exists on node 'pve1'", 'already-exists', 'exists'],
@@ -75,7 +88,11 @@ const seen: readonly (readonly [words: string, kind: string, reason: string])[] 
     'failed-precondition',
     'image',
   ],
+  ["VMs with 'clipboard' set to 'vnc' are not live migratable!", 'failed-precondition', 'local-devices'],
+  ["Container Debian version '3' is to old", 'failed-precondition', 'unknown-system'],
   ["storage 'nas' is disabled", 'failed-precondition', 'storage'],
+  ["storage 'local' is not configured for content-type 'import'", 'failed-precondition', 'storage'],
+  ['unable to extract last line', 'unavailable', 'task-lost'],
   ["local: content type 'images' is not available on storage 'local'", 'failed-precondition', 'storage'],
   [
     "unsupported format 'qcow2' at /usr/share/perl5/PVE/Storage/LvmThinPlugin.pm line 80.",

@@ -60,7 +60,7 @@ export function createFence(tools: ClusterTools): Fence {
       return 'newer';
     } catch (error) {
       if (signal.aborted) throw error;
-      return isKind(error, 'not-found') ? 'other' : 'unread';
+      return isKind(error, 'not-found') && error.reason !== 'node' ? 'other' : 'unread';
     }
   }
 

@@ -2,7 +2,7 @@ import { DroverError, isKind } from '#shared/errors.ts';
 import type { ClusterGuest, NodeName } from '#shared/model.ts';
 import { clusterNodeName } from '../../../store/put-cluster-node.ts';
 import { patchGuest } from '../../../store/put-cluster-guest.ts';
-import type { ClusterTools } from '../cluster-memory.ts';
+import { type ClusterTools, isApart } from '../cluster-memory.ts';
 import type { Fence } from './fence.ts';
 import { textOf } from '../guests/properties.ts';
 import { configurationOf } from '../life/look.ts';
@@ -43,7 +43,7 @@ export function createFindMarked(tools: ClusterTools, own: OwnGuests, fence: Fen
       fence.check(mark, row.vmid);
       return mark.vmid === row.vmid ? 'first' : 'other';
     } catch (error) {
-      if (isKind(error, 'not-found')) return 'not ours';
+      if (isKind(error, 'not-found') && !isApart(error, row.node, memory)) return 'not ours';
       throw error;
     }
   }

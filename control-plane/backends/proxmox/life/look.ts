@@ -1,6 +1,6 @@
 import { DroverError, isKind } from '#shared/errors.ts';
 import type { ClusterGuest, InstanceId } from '#shared/model.ts';
-import type { ClusterTools } from '../cluster-memory.ts';
+import { type ClusterTools, isApart } from '../cluster-memory.ts';
 import type { Configuration, GuestPlace } from '../guests/guest-kind.ts';
 import { numberOf, textOf } from '../guests/properties.ts';
 import type { Fence } from '../identity/fence.ts';
@@ -100,6 +100,7 @@ export function createLook(tools: ClusterTools, own: OwnGuests, fence: Fence): L
       if (known.node !== '') return await act(known);
     } catch (error) {
       if (!isKind(error, 'not-found')) throw error;
+      if (isApart(error, known.node, memory)) throw notAnswered(record, known.node);
     }
     const place = await resolveAnew(record, signal);
     if (place === undefined) throw notOurs(record);
@@ -119,6 +120,16 @@ export function createLook(tools: ClusterTools, own: OwnGuests, fence: Fence): L
       {
         subject: { instance: instanceId, cluster, acted: 'no' },
         reason: 'moving',
+      },
+    );
+
+  const notAnswered = ({ instanceId, vmid }: ClusterGuest, node: string): DroverError =>
+    new DroverError(
+      'unavailable',
+      `nobody could tell of guest ${vmid}: who was asked does not know ${node}`,
+      {
+        subject: { instance: instanceId, cluster, acted: 'no' },
+        reason: 'apart',
       },
     );
 

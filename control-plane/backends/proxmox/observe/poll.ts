@@ -1,5 +1,6 @@
-import { asDroverError, wordsOf } from '#shared/errors.ts';
+import { asDroverError, DroverError, wordsOf } from '#shared/errors.ts';
 import { createBackoff } from '#shared/retry.ts';
+import { nodesOfCluster } from '../../../store/put-cluster-node.ts';
 import { templatesOfCluster } from '../../../store/cluster-guests.ts';
 import { rowsOf } from '../api/answer-rows.ts';
 import type { ClusterTools } from '../cluster-memory.ts';
@@ -10,7 +11,14 @@ import type { HaReader } from '../ha/ha-placement.ts';
 import type { Missing } from '../life/missing.ts';
 import { isOurTag, tagOf } from '../identity/marks.ts';
 import type { Nodes } from './nodes.ts';
-import { type GuestRow, indexGuests, parseMembership, parseResources, parseVersion } from './listings.ts';
+import {
+  type GuestRow,
+  indexGuests,
+  type Membership,
+  parseMembership,
+  parseResources,
+  parseVersion,
+} from './listings.ts';
 import { type OwnGuests, youngCopies } from '../life/own-guests.ts';
 import type { OwnTemplates } from '../templates/own-templates.ts';
 import type { RefreshAddresses } from '../life/refresh-addresses.ts';
@@ -70,6 +78,7 @@ export function createPoll(
     ]);
     const resources = parseResources(list);
     const membership = parseMembership(status);
+    refuseApart(membership);
     const isNew = !memory.connected;
     const wasAway = isNew || !memory.quorate;
     const isDue = isNew || clock.monotonicMs() - detailsAtMs > pace.detailsMs;
@@ -90,6 +99,22 @@ export function createPoll(
     ha.keep(own.records().some(({ instanceId }) => isLeftToHa(own.of(instanceId).sight)));
     tell();
     if (isDue && !isNew) void refreshSeldom();
+  }
+
+  /** A node whose corosync does not run, or not yet, tells of itself as if it were in no cluster. */
+  function refuseApart({ name, nodes: members }: Membership): void {
+    const known = nodesOfCluster(tools.store.snapshot(), cluster);
+    if (name !== '' || known.length <= Math.max(1, members.length)) return;
+    const who = members[0]?.node ?? 'who answers';
+    throw new DroverError(
+      'unavailable',
+      `${who} says that it is in no cluster, and ${cluster} has ${known.length} nodes`,
+      {
+        subject: { cluster, acted: 'no' },
+        reason: 'apart',
+        nextStep: 'see that corosync runs on it; nodes that left for good: `drover node remove`',
+      },
+    );
   }
 
   /** Of guests that are listed without one, too; of those that are gone only until a whole list says so. */

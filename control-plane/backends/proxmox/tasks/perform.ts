@@ -1,7 +1,7 @@
 import { isKind } from '#shared/errors.ts';
 import { rowsOf } from '../api/answer-rows.ts';
 import type { CallOptions } from '../cluster-api.ts';
-import type { ClusterTools } from '../cluster-memory.ts';
+import { type ClusterTools, isApart } from '../cluster-memory.ts';
 import type { GuestCall, GuestPlace } from '../guests/guest-kind.ts';
 import { numberOf, textOf } from '../guests/properties.ts';
 import { isLost } from '../api/lost-answer.ts';
@@ -105,7 +105,7 @@ export async function settleCopies(
   try {
     await settleTasks(tools, source, signal, copyTasks);
   } catch (error) {
-    if (!isKind(error, 'not-found')) throw error;
+    if (!isKind(error, 'not-found') || isApart(error, source.node, tools.memory)) throw error;
   }
 }
 

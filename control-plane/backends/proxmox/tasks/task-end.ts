@@ -1,7 +1,8 @@
 import { DroverError } from '#shared/errors.ts';
 import type { TaskEnd } from '../cluster-api.ts';
 import type { Upid } from './upid.ts';
-import { type Verdict, cleanText, saysNothing, verdictOf } from '../api/words.ts';
+import type { Verdict } from '../api/known-words.ts';
+import { cleanText, saysNothing, verdictOf } from '../api/words.ts';
 
 const tailLines = 20;
 const shownLines = 3;

@@ -2,7 +2,7 @@ import { DroverError, isKind, wordsOf } from '#shared/errors.ts';
 import type { ClusterTemplate } from '#shared/model.ts';
 import { patchTemplate, renumberTemplate } from '../../../store/put-cluster-template.ts';
 import { begunSince, tasksOf } from '../tasks/begun-tasks.ts';
-import type { ClusterTools } from '../cluster-memory.ts';
+import { type ClusterTools, isApart } from '../cluster-memory.ts';
 import { createCopies } from '../images/copies.ts';
 import { cloneCall } from '../guests/clone-call.ts';
 import { type Configuration, type GuestCall, guestCall, type GuestPlace } from '../guests/guest-kind.ts';
@@ -70,7 +70,7 @@ export function createTemplates(tools: ClusterTools): Templates {
       const config = configurationOf(await ask(tools, kinds[kind].calls(place).config(), signal));
       return { kind, place, config };
     } catch (error) {
-      if (isKind(error, 'not-found')) return undefined;
+      if (isKind(error, 'not-found') && !isApart(error, node, memory)) return undefined;
       throw error;
     }
   }
@@ -165,7 +165,7 @@ export function createTemplates(tools: ClusterTools): Templates {
     try {
       await settleTasks(tools, { node: source.node, vmid }, signal);
     } catch (error) {
-      if (!isKind(error, 'not-found')) throw error;
+      if (!isKind(error, 'not-found') || isApart(error, source.node, memory)) throw error;
     }
   }
 
