@@ -8,7 +8,7 @@ import { nodeNames } from '../../status.ts';
 import { nextChange } from '../changes.ts';
 import type { HandlerContext, HandlerDeps } from '../handler.ts';
 import { presentMoment } from '../messages.ts';
-import { notFound, parseProject } from '../resolve-name.ts';
+import { noSuchTarget, parseProject } from '../resolve-name.ts';
 import { nodeOfReachable } from './instances.ts';
 import { mergeLive, mergeSorted, type Source } from './merge-streams.ts';
 
@@ -38,10 +38,7 @@ export async function* streamLogs(
     return;
   }
   if (snapshot.named('workload', target, project) === undefined)
-    throw notFound('instance or workload', target, [
-      ...snapshot.list('instance', project).map(({ metadata }) => metadata.name),
-      ...snapshot.list('workload', project).map(({ metadata }) => metadata.name),
-    ]);
+    throw noSuchTarget(snapshot, target, project);
   yield* options.follow ? followWorkload(target, project, call) : readWorkload(target, project, call);
 }
 
