@@ -3,6 +3,7 @@ import { isKind } from '#shared/errors.ts';
 import type { Log } from '#shared/log.ts';
 import type { ClusterRight, NodeFacts, NodeName } from '#shared/model.ts';
 import type { Random } from '#shared/random.ts';
+import { clusterNodeName } from '../../store/put-cluster-node.ts';
 import type { Store } from '../../store/store.ts';
 import type { Observation } from '../backend.ts';
 import type { ClusterApi, Tasks } from './cluster-api.ts';
@@ -115,6 +116,10 @@ export function versionOf({ version }: Pick<ClusterMemory, 'version'>): ClusterV
   const [major = 0, minor = 0] = version.split('.').map(Number);
   return { major, minor };
 }
+
+/** As the fleet calls a node of the cluster. */
+export const nodeNameOf = ({ memory, name }: Pick<ClusterTools, 'memory' | 'name'>, node: string): NodeName =>
+  memory.nodes.get(node)?.name ?? clusterNodeName(name, node);
 
 /** By its name in the fleet. */
 export const nodeCalled = (memory: ClusterMemory, name: NodeName): NodeMemory | undefined =>

@@ -6,6 +6,10 @@ export type Row = Readonly<Record<string, unknown>>;
 export const rowsOf = (answer: unknown): Row[] =>
   Array.isArray(answer) ? answer.filter((row): row is Row => typeof row === 'object' && row !== null) : [];
 
+/** An answer, or a part of one, as one row; what is none has nothing in it. */
+export const rowOf = (answer: unknown): Row =>
+  typeof answer === 'object' && answer !== null ? (answer as Row) : {};
+
 /** Of the answer of `…/pending`: the keys of what counts only after a start. */
 export const pendingKeys = (answer: unknown): string[] =>
   rowsOf(answer)

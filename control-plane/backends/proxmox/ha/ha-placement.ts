@@ -1,7 +1,6 @@
 import type { ClusterGuest, PlacementBond } from '#shared/model.ts';
-import { clusterNodeName } from '../../../store/put-cluster-node.ts';
 import { type Row, rowsOf } from '../api/answer-rows.ts';
-import { type ClusterMemory, type ClusterTools, versionOf } from '../cluster-memory.ts';
+import { type ClusterMemory, type ClusterTools, nodeNameOf, versionOf } from '../cluster-memory.ts';
 import { isLeftToHa, type Sight } from '../life/guest-state.ts';
 import { bondsOf } from './ha-bonds.ts';
 import { type HaRules, rulesFromGroups, rulesFromRules, sidOf } from './ha-rules.ts';
@@ -76,16 +75,17 @@ export function createHaReader(tools: Tools): HaReader {
 
 /** What HA's rules say of a guest of ours; none where it does not manage it. */
 export function haBondsOf(
-  { memory, name: cluster }: Pick<ClusterTools, 'memory' | 'name'>,
+  tools: Pick<ClusterTools, 'memory' | 'name'>,
   { kind }: Pick<ClusterGuest, 'kind'>,
   sight: Sight,
-  rules: HaRules | undefined = memory.ha,
+  rules: HaRules | undefined = tools.memory.ha,
 ): PlacementBond[] {
+  const { memory } = tools;
   if (rules === undefined || !isLeftToHa(sight)) return [];
   const bySid = listed(memory.guests);
   return bondsOf(rules, sidOf({ kind, vmid: sight.vmid }), {
     here: sight.node,
-    nameOf: (node) => memory.nodes.get(node)?.name ?? clusterNodeName(cluster, node),
+    nameOf: (node) => nodeNameOf(tools, node),
     counts: (node) => countsForHa(memory, node),
     find(sid) {
       const row = bySid.get(sid);

@@ -5,7 +5,7 @@ import type { ClusterTools, Holder } from '../cluster-memory.ts';
 import { textOf } from '../guests/properties.ts';
 import { epochAmong, isOurTag, type Mark, readMark, tagOf } from './marks.ts';
 import type { GuestRow } from '../observe/listings.ts';
-import { ask } from '../tasks/perform.ts';
+import { readConfig } from '../observe/read-guests.ts';
 
 /** Whose turn it is to write to a cluster, as agents see to it on their hosts. */
 export interface Fence {
@@ -22,7 +22,7 @@ const mostLooks = 3;
 type Verdict = 'newer' | 'other' | 'unread';
 
 export function createFence(tools: ClusterTools): Fence {
-  const { memory, kinds, fleetId, fleetEpoch, store, clock, log, name: cluster } = tools;
+  const { memory, fleetId, fleetEpoch, store, clock, log, name: cluster } = tools;
   /** Guests whose tag tells of an epoch, and whose mark does not. */
   const others = new Set<string>();
   let isCertain = false;
@@ -53,8 +53,8 @@ export function createFence(tools: ClusterTools): Fence {
   async function verdictOn(row: GuestRow, signal: AbortSignal): Promise<Verdict> {
     if (memory.nodes.get(row.node)?.online === false) return 'unread';
     try {
-      const config = await ask(tools, kinds[row.kind].calls(row).config(), signal);
-      const mark = readMark(textOf((config as Readonly<Record<string, unknown>> | null)?.['description']));
+      const config = await readConfig(tools, row, signal);
+      const mark = readMark(textOf(config['description']));
       if (!isNewer(mark)) return 'other';
       hold({ epoch: mark?.epoch ?? 0, vmid: row.vmid });
       return 'newer';

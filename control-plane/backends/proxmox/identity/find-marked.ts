@@ -1,15 +1,13 @@
 import { DroverError, isKind } from '#shared/errors.ts';
-import type { ClusterGuest, NodeName } from '#shared/model.ts';
-import { clusterNodeName } from '../../../store/put-cluster-node.ts';
+import type { ClusterGuest } from '#shared/model.ts';
 import { patchGuest } from '../../../store/put-cluster-guest.ts';
-import { type ClusterTools, isApart } from '../cluster-memory.ts';
+import { type ClusterTools, isApart, nodeNameOf } from '../cluster-memory.ts';
 import type { Fence } from './fence.ts';
 import { textOf } from '../guests/properties.ts';
-import { configurationOf } from '../life/look.ts';
+import { readConfig } from '../observe/read-guests.ts';
 import { readMark, tagOf } from './marks.ts';
 import type { GuestRow } from '../observe/listings.ts';
 import type { OwnGuests } from '../life/own-guests.ts';
-import { ask } from '../tasks/perform.ts';
 
 /** Guests with one mark that are looked at: there is one, and what people copied of it. */
 const mostLooks = 10;
@@ -26,9 +24,7 @@ export interface FindMarked {
 }
 
 export function createFindMarked(tools: ClusterTools, own: OwnGuests, fence: Fence): FindMarked {
-  const { memory, kinds, store, clock, fleetId, log, name: cluster } = tools;
-
-  const nodeName = (node: string): NodeName => memory.nodes.get(node)?.name ?? clusterNodeName(cluster, node);
+  const { memory, store, clock, fleetId, log, name: cluster } = tools;
 
   /** 'first': it has the number it was made under; 'other': a copy, or a restored one. */
   async function whatIs(
@@ -37,7 +33,7 @@ export function createFindMarked(tools: ClusterTools, own: OwnGuests, fence: Fen
     signal: AbortSignal,
   ): Promise<'first' | 'other' | 'not ours'> {
     try {
-      const config = configurationOf(await ask(tools, kinds[row.kind].calls(row).config(), signal));
+      const config = await readConfig(tools, row, signal);
       const mark = readMark(textOf(config['description']));
       if (mark?.instanceId !== instanceId || mark.fleetId !== fleetId) return 'not ours';
       fence.check(mark, row.vmid);
@@ -83,7 +79,7 @@ export function createFindMarked(tools: ClusterTools, own: OwnGuests, fence: Fen
     row: GuestRow | undefined,
   ): Promise<ClusterGuest | undefined> {
     if (row === undefined) return undefined;
-    const found = { vmid: row.vmid, node: nodeName(row.node), made: true };
+    const found = { vmid: row.vmid, node: nodeNameOf(tools, row.node), made: true };
     log.warn({ event: 'guest.found', cluster, instance: instanceId, from: vmid, to: row.vmid });
     const { result } = await store.transact((tx) => patchGuest(tx, instanceId, found, clock.nowMs()));
     own.see(instanceId, { presence: 'present', node: row.node, vmid: row.vmid });

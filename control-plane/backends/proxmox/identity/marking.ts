@@ -9,8 +9,9 @@ import {
   type GuestMark,
   type GuestPlace,
 } from '../guests/guest-kind.ts';
+import { readConfig } from '../observe/read-guests.ts';
 import { textOf } from '../guests/properties.ts';
-import { configurationOf, type FoundConfig, type Look } from '../life/look.ts';
+import type { FoundConfig, Look } from '../life/look.ts';
 import {
   isMarkTag,
   markOf,
@@ -116,7 +117,7 @@ export function createMarking(tools: ClusterTools, look: Look): Marking {
     let isFirst = true;
     /** Read anew each time: what somebody else wrote meanwhile stays. */
     const call = async (): Promise<GuestCall | undefined> => {
-      const config = configurationOf(await ask(tools, kind.calls(place).config(), signal));
+      const config = await readConfig(tools, { kind: kind.kind, ...place }, signal);
       const found = textOf(config['digest']);
       const next = change(config);
       if (next === undefined) return undefined;

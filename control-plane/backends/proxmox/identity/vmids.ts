@@ -1,5 +1,6 @@
 import { DroverError } from '#shared/errors.ts';
 import type { ClusterApi } from '../cluster-api.ts';
+import type { ClusterMemory } from '../cluster-memory.ts';
 import { numberOf } from '../guests/properties.ts';
 
 export const leastVmid = 100;
@@ -25,4 +26,11 @@ export function chooseVmid(hint: number, isTaken: (vmid: number) => boolean): nu
   for (let vmid = first; vmid <= greatestVmid; vmid += 1) if (!isTaken(vmid)) return vmid;
   for (let vmid = leastVmid; vmid < first; vmid += 1) if (!isTaken(vmid)) return vmid;
   throw new DroverError('resource-exhausted', 'wanted a free number for a guest, found all taken');
+}
+
+/** As chooseVmid, for a transaction that knows what is claimed. */
+export function vmidChooser({ guests }: Pick<ClusterMemory, 'guests'>, hint: number) {
+  const taken = new Set(guests.map(({ vmid }) => vmid));
+  return (claimed: ReadonlySet<number>): number =>
+    chooseVmid(hint, (vmid) => claimed.has(vmid) || taken.has(vmid));
 }

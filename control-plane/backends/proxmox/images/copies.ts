@@ -1,13 +1,13 @@
 import { DroverError } from '#shared/errors.ts';
 import type { InstanceSpec } from '#shared/model.ts';
-import { rowsOf } from '../api/answer-rows.ts';
+import { rowOf, rowsOf } from '../api/answer-rows.ts';
 import type { ClusterTools } from '../cluster-memory.ts';
 import { type Configuration, type CopiedGuest, guestCall } from '../guests/guest-kind.ts';
 import { isLinked } from '../guests/cluster-options.ts';
 import { isOn, textOf } from '../guests/properties.ts';
 import { disksIn, type GuestDisk, storagesOf } from '../guests/disks.ts';
-import { configurationOf } from '../life/look.ts';
 import { ask } from '../tasks/perform.ts';
+import { storageOn } from '../observe/storages.ts';
 import { parseNote } from '../snapshots/snapshot-notes.ts';
 
 /** What a guest is to be a copy of. */
@@ -49,7 +49,7 @@ export function createCopies({ api, kinds, memory, name: cluster }: ClusterTools
       kind === 'lxc'
         ? guestCall('GET /nodes/{node}/lxc/{vmid}/config', place)
         : guestCall('GET /nodes/{node}/qemu/{vmid}/config', place);
-    return configurationOf(await ask({ api }, call, signal));
+    return rowOf(await ask({ api }, call, signal));
   }
 
   /** As the cluster calls it: those that Drover took have a name of their own there. */
@@ -74,7 +74,7 @@ export function createCopies({ api, kinds, memory, name: cluster }: ClusterTools
   async function checkStill(source: CopySource, config: Configuration, signal: AbortSignal): Promise<void> {
     const { vmid, kind, snapshot } = source;
     if (snapshot !== '' || isOn(config['template'])) return;
-    const status = configurationOf(await ask({ api }, kinds[kind].calls(source).status(), signal));
+    const status = rowOf(await ask({ api }, kinds[kind].calls(source).status(), signal));
     if (status['status'] === 'stopped') return;
     const nextStep = 'take a snapshot and name it (guest/VMID@SNAPSHOT), or stop it for the time';
     if (kind === 'lxc')
@@ -94,14 +94,12 @@ export function createCopies({ api, kinds, memory, name: cluster }: ClusterTools
     );
   }
 
-  function isShared(node: string, storage: string): boolean {
-    return memory.nodes.get(node)?.storages.find((each) => each.storage === storage)?.shared === true;
-  }
-
   /** A copy for another node is made where its source is, and must be within reach of both. */
   function checkReach(source: CopySource, node: string, storages: readonly string[]): void {
     if (source.node === node) return;
-    const local = storages.filter((storage) => storage !== '' && !isShared(source.node, storage));
+    const local = storages.filter(
+      (storage) => storage !== '' && storageOn(memory, source.node, storage)?.shared !== true,
+    );
     if (local.length === 0) return;
     throw refusal(
       source,
@@ -134,7 +132,7 @@ export function createCopies({ api, kinds, memory, name: cluster }: ClusterTools
       kind === 'lxc'
         ? guestCall('GET /nodes/{node}/lxc/{vmid}/feature', parameters)
         : guestCall('GET /nodes/{node}/qemu/{vmid}/feature', parameters);
-    if (isOn(configurationOf(await ask({ api }, call, signal))['hasFeature'])) return;
+    if (isOn(rowOf(await ask({ api }, call, signal))['hasFeature'])) return;
     const storages = storagesOf(copiedDisks(config)).join(', ');
     throw refusal(
       source,

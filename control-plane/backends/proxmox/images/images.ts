@@ -7,7 +7,7 @@ import { type CopySource, createCopies } from './copies.ts';
 import { createFetchImage } from './fetch-image.ts';
 import type { PlacedImage } from '../guests/guest-kind.ts';
 import { digestIn, identityOf, type ImageReference, parseImage, storedImage } from './image-references.ts';
-import { parseResources } from '../observe/listings.ts';
+import { findGuest } from '../observe/read-guests.ts';
 import { createOciPull } from './oci-pull.ts';
 import { isUpid } from '../tasks/perform.ts';
 import { createStoredFiles, type StoredFile } from './stored-files.ts';
@@ -161,13 +161,7 @@ export function createImages(tools: ClusterTools): Images {
   ): Promise<CopySource> {
     const { vmid, snapshot } = image;
     const subject = { cluster, vmid: String(vmid), acted: 'no' };
-    const { guests } = parseResources(await api.call('GET /cluster/resources', { type: 'vm' }, { signal }));
-    const row = guests.find((each) => each.vmid === vmid);
-    if (row === undefined)
-      throw new DroverError('not-found', `there is no guest ${vmid} in ${cluster} to be copied`, {
-        subject,
-        nextStep: 'see `drover get guests`',
-      });
+    const row = await findGuest(tools, vmid, signal);
     checkKind(row.kind, kind, `guest ${vmid}`, subject);
     if (pinned === adoptedIdentity(cluster, vmid))
       throw new DroverError('failed-precondition', `guest ${vmid} was adopted: nothing takes its place`, {

@@ -3,9 +3,8 @@ import { guestsOfCluster } from '../../../store/cluster-guests.ts';
 import type { ClusterTools } from '../cluster-memory.ts';
 import { disksIn, storagesOf } from '../guests/disks.ts';
 import { copiedGuest, identityOf } from './image-references.ts';
-import { configurationOf } from '../life/look.ts';
+import { readConfig } from '../observe/read-guests.ts';
 import type { GuestRow } from '../observe/listings.ts';
-import { ask } from '../tasks/perform.ts';
 
 /** Templates are changed seldom, and most never. */
 const keptForMs = 600_000;
@@ -26,7 +25,7 @@ interface Known {
 }
 
 export function createTemplatePlaces(tools: ClusterTools): TemplatePlaces {
-  const { memory, kinds, clock, log, store, name: cluster } = tools;
+  const { memory, clock, log, store, name: cluster } = tools;
   const known = new Map<number, Known>();
 
   /** Undefined: they cannot be read, and then nothing is known against a node. */
@@ -35,7 +34,7 @@ export function createTemplatePlaces(tools: ClusterTools): TemplatePlaces {
     const before = known.get(row.vmid);
     if (before?.of === of && clock.monotonicMs() - before.atMs < keptForMs) return before.storages;
     try {
-      const config = configurationOf(await ask(tools, kinds[row.kind].calls(row).config(), signal));
+      const config = await readConfig(tools, row, signal);
       // Discs count as well, though nobody copies them.
       const storages = storagesOf(disksIn(config).filter(({ isUnused }) => !isUnused));
       known.set(row.vmid, { of, atMs: clock.monotonicMs(), storages });

@@ -1,9 +1,10 @@
 import type { OrderHead } from '../../backend.ts';
 import type { ConsoleTicket } from '../../cluster-backend.ts';
 import { parseEndpoint } from '../api/addresses.ts';
+import { rowOf } from '../api/answer-rows.ts';
 import type { ClusterTools } from '../cluster-memory.ts';
 import { numberOf, textOf } from '../guests/properties.ts';
-import { configurationOf, type Look } from '../life/look.ts';
+import type { Look } from '../life/look.ts';
 import type { Orders } from '../life/orders.ts';
 
 export type OpenConsole = (order: OrderHead, signal: AbortSignal) => Promise<ConsoleTicket>;
@@ -31,7 +32,7 @@ export function createConsole(
     let endpoint = '';
     const options = { signal, via: place.node, onEndpoint: (address: string) => (endpoint = address) };
     const isTerminal = record.kind === 'lxc';
-    const answer = configurationOf(
+    const answer = rowOf(
       isTerminal
         ? await api.call('POST /nodes/{node}/lxc/{vmid}/termproxy', place, options)
         : await api.call('POST /nodes/{node}/qemu/{vmid}/vncproxy', { ...place, websocket: true }, options),

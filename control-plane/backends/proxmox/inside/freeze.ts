@@ -1,9 +1,10 @@
 import { DroverError, isKind } from '#shared/errors.ts';
 import type { OrderHead } from '../../backend.ts';
+import { rowOf } from '../api/answer-rows.ts';
 import type { ClusterTools } from '../cluster-memory.ts';
 import type { GuestPlace } from '../guests/guest-kind.ts';
 import { textOf } from '../guests/properties.ts';
-import { configurationOf, type Look } from '../life/look.ts';
+import type { Look } from '../life/look.ts';
 import { isLost } from '../api/lost-answer.ts';
 import type { Orders } from '../life/orders.ts';
 import { cleanText, verdictOf } from '../api/words.ts';
@@ -45,9 +46,9 @@ export function createFreezing(
       signal,
       timeoutMs: freezeTimeoutMs,
     });
-    const { result } = configurationOf(answer);
+    const { result } = rowOf(answer);
     // The agent's refusal comes as a result.
-    const error = configurationOf(configurationOf(result)['error']);
+    const error = rowOf(rowOf(result)['error']);
     if (Object.keys(error).length > 0) throw refusal(verb, textOf(error['desc']));
     return result;
   }

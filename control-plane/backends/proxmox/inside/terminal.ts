@@ -4,10 +4,11 @@ import type { ClusterGuest } from '#shared/model.ts';
 import type { ExecInput, ExecOutput, TerminalSize } from '#shared/streams.ts';
 import type { ExecChannel } from '../../backend.ts';
 import type { ByteSocket } from '../cluster-api.ts';
+import { rowOf } from '../api/answer-rows.ts';
 import type { ClusterTools } from '../cluster-memory.ts';
 import type { Configuration } from '../guests/guest-kind.ts';
 import { numberOf, parseProperties, textOf } from '../guests/properties.ts';
-import { configurationOf, type Look } from '../life/look.ts';
+import type { Look } from '../life/look.ts';
 import type { OwnGuests } from '../life/own-guests.ts';
 import { unlessAborted } from '#shared/unless-aborted.ts';
 
@@ -50,7 +51,7 @@ export function createTerminals(
     let endpoint = '';
     const options = { signal, via: place.node, onEndpoint: (address: string) => (endpoint = address) };
     const isContainer = record.kind === 'lxc';
-    const answer = configurationOf(
+    const answer = rowOf(
       isContainer
         ? await api.call('POST /nodes/{node}/lxc/{vmid}/termproxy', place, options)
         : await api.call(

@@ -4,20 +4,20 @@ import { settleAdoptedGuest } from '../../../store/put-cluster-guest.ts';
 import type { OrderHead } from '../../backend.ts';
 import type { Adoptable } from '../../cluster-backend.ts';
 import { pendingKeys } from '../api/answer-rows.ts';
-import { type ClusterTools, versionOf } from '../cluster-memory.ts';
+import type { ClusterTools } from '../cluster-memory.ts';
 import { createGuestList } from '../observe/guest-list.ts';
 import type { Fence } from '../identity/fence.ts';
-import { type Configuration, type GuestKind, type GuestPlace } from '../guests/guest-kind.ts';
+import type { Configuration } from '../guests/guest-kind.ts';
 import { textOf } from '../guests/properties.ts';
-import { configurationOf, type Look } from './look.ts';
+import type { Look } from './look.ts';
 import type { Marking } from '../identity/marking.ts';
 import { markOf, parseTags, readMark, withMark, withTags } from '../identity/marks.ts';
-import { type GuestRow, parseResources } from '../observe/listings.ts';
+import { findGuest, readConfig } from '../observe/read-guests.ts';
 import { noSuchGuest, type Orders } from './orders.ts';
 import type { OwnGuests } from './own-guests.ts';
 import { ask } from '../tasks/perform.ts';
 import type { Settle } from './settle.ts';
-import { diskFormatOf, storageChooser } from '../observe/storages.ts';
+import { specContext } from '../observe/storages.ts';
 import type { Work } from './work.ts';
 
 export interface Adoptions {
@@ -44,25 +44,10 @@ export function createAdoptions(
     readonly work: Work;
   },
 ): Adoptions {
-  const { api, memory, kinds, store, clock, name: cluster } = tools;
+  const { memory, kinds, store, clock } = tools;
   const { own, look, fence, marking, settle, work } = parts;
 
   const list = createGuestList(tools, own);
-
-  /** Anew, since what is decided now is not to rest on a list that is old. */
-  async function find(vmid: number, signal: AbortSignal): Promise<GuestRow> {
-    const { guests } = parseResources(await api.call('GET /cluster/resources', { type: 'vm' }, { signal }));
-    const row = guests.find((each) => each.vmid === vmid);
-    if (row !== undefined) return row;
-    throw new DroverError('not-found', `there is no guest ${vmid} in ${cluster}`, {
-      subject: { cluster, vmid: String(vmid) },
-      nextStep: 'see `drover get guests`',
-    });
-  }
-
-  async function read(kind: GuestKind, place: GuestPlace, signal: AbortSignal): Promise<Configuration> {
-    return configurationOf(await ask(tools, kind.calls(place).config(), signal));
-  }
 
   function obstaclesOf(config: Configuration, vmid: number): string[] {
     const mark = readMark(textOf(config['description']));
@@ -74,15 +59,12 @@ export function createAdoptions(
   }
 
   async function inspect(vmid: number, signal: AbortSignal): Promise<Adoptable> {
-    const row = await find(vmid, signal);
+    const row = await findGuest(tools, vmid, signal);
     const kind = kinds[row.kind];
     const place = { node: row.node, vmid };
-    const config = await read(kind, place, signal);
+    const config = await readConfig(tools, row, signal);
     const { spec, macs, notes, obstacles } = kind.spec(config, {
-      ...place,
-      version: versionOf(memory),
-      storageOf: storageChooser(memory, row.node, row.kind),
-      diskFormat: (storage) => diskFormatOf(memory, row.node, storage),
+      ...specContext(memory, place, row.kind),
       networks: store.snapshot().list('network'),
     });
     const waiting = pendingKeys(await ask(tools, kind.calls(place).pending(), signal));
@@ -105,7 +87,7 @@ export function createAdoptions(
     const instance = store.snapshot().get('instance', id);
     const record = own.record(id);
     if (instance === undefined || record === undefined) throw noSuchGuest(id);
-    const row = await find(guest.vmid, signal);
+    const row = await findGuest(tools, guest.vmid, signal);
     const owner = list.ownerOf(row);
     if (owner !== undefined && owner !== id)
       throw new DroverError('already-exists', `guest ${guest.vmid} is instance ${owner} already`, {

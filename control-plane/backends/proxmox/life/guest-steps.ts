@@ -2,7 +2,7 @@ import { DroverError, isKind } from '#shared/errors.ts';
 import type { ClusterGuest } from '#shared/model.ts';
 import { putGuestRemoved } from '../../../store/put-cluster-guest.ts';
 import type { Transaction } from '../../../store/store.ts';
-import type { ClusterTools } from '../cluster-memory.ts';
+import { type ClusterTools, nodeCalled } from '../cluster-memory.ts';
 import { freshRun, type GuestStep, unknownExit } from './guest-state.ts';
 import { halfMadeError, isHalfMade, type Look } from './look.ts';
 import type { FindMarked } from '../identity/find-marked.ts';
@@ -64,7 +64,7 @@ export function createSteps(
 
   /** Undefined: there is none. What was begun before a crash may be under way yet. */
   async function ownConfig(record: ClusterGuest) {
-    const node = [...memory.nodes.values()].find(({ name }) => name === record.node);
+    const node = nodeCalled(memory, record.node);
     if (record.made !== true && node?.online === true)
       await settleTasks(tools, { node: node.node, vmid: record.vmid }, signal);
     if (record.made !== true && record.source !== undefined) await settleCopies(tools, record.source, signal);

@@ -1,11 +1,13 @@
 import { DroverError, isKind } from '#shared/errors.ts';
+import { rowOf } from '../api/answer-rows.ts';
 import type { ClusterGuest, InstanceId } from '#shared/model.ts';
-import { type ClusterTools, isApart } from '../cluster-memory.ts';
+import { type ClusterTools, isApart, nodeCalled } from '../cluster-memory.ts';
 import type { Configuration, GuestPlace } from '../guests/guest-kind.ts';
 import { numberOf, textOf } from '../guests/properties.ts';
 import type { Fence } from '../identity/fence.ts';
 import { type Mark, parseTags, readMark, tagOf } from '../identity/marks.ts';
-import { parseResources, stateOfGuest } from '../observe/listings.ts';
+import { listGuests, readConfig } from '../observe/read-guests.ts';
+import { stateOfGuest } from '../observe/listings.ts';
 import type { OwnGuests } from './own-guests.ts';
 import { ask } from '../tasks/perform.ts';
 
@@ -30,9 +32,6 @@ export interface Look {
   /** As it is this moment; kept as our own sight. not-found as config. */
   status(record: ClusterGuest, signal: AbortSignal): Promise<void>;
 }
-
-export const configurationOf = (answer: unknown): Configuration =>
-  typeof answer === 'object' && answer !== null ? (answer as Configuration) : {};
 
 const halfMade: ReadonlySet<string> = new Set(['create', 'clone']);
 
@@ -59,7 +58,7 @@ export function halfMadeError(
 }
 
 export function createLook(tools: ClusterTools, own: OwnGuests, fence: Fence): Look {
-  const { api, kinds, memory, clock, fleetId, name: cluster } = tools;
+  const { kinds, memory, clock, fleetId, name: cluster } = tools;
 
   const notOurs = (record: ClusterGuest): DroverError =>
     new DroverError('not-found', `there is no guest of instance ${record.instanceId} in ${cluster}`, {
@@ -71,21 +70,19 @@ export function createLook(tools: ClusterTools, own: OwnGuests, fence: Fence): L
   function knownPlace(record: ClusterGuest): GuestPlace {
     const { sight } = own.of(record.instanceId);
     if (sight.node !== '') return { node: sight.node, vmid: sight.vmid };
-    const found = [...memory.nodes.values()].find(({ name }) => name === record.node);
-    return { node: found?.node ?? '', vmid: record.vmid };
+    return { node: nodeCalled(memory, record.node)?.node ?? '', vmid: record.vmid };
   }
 
   /** The list is right about where guests are, and late only in how they are. */
   async function resolveAnew(record: ClusterGuest, signal: AbortSignal): Promise<GuestPlace | undefined> {
     const { vmid } = knownPlace(record);
-    const answer = await api.call('GET /cluster/resources', { type: 'vm' }, { signal });
-    const there = parseResources(answer).guests.find((row) => row.vmid === vmid && row.kind === record.kind);
+    const rows = await listGuests(tools, signal);
+    const there = rows.find((row) => row.vmid === vmid && row.kind === record.kind);
     return there === undefined ? undefined : { node: there.node, vmid };
   }
 
   async function read(record: ClusterGuest, place: GuestPlace, signal: AbortSignal): Promise<FoundConfig> {
-    const call = kinds[record.kind].calls(place).config();
-    const config = configurationOf(await ask(tools, call, signal));
+    const config = await readConfig(tools, { kind: record.kind, ...place }, signal);
     return { place, config, digest: textOf(config['digest']) };
   }
 
@@ -156,8 +153,7 @@ export function createLook(tools: ClusterTools, own: OwnGuests, fence: Fence): L
       } catch (error) {
         if (!isKind(error, 'not-found')) throw error;
       }
-      const answer = await api.call('GET /cluster/resources', { type: 'vm' }, { signal });
-      const row = parseResources(answer).guests.find((each) => each.vmid === vmid);
+      const row = (await listGuests(tools, signal)).find((each) => each.vmid === vmid);
       if (row === undefined) return undefined;
       try {
         const found = await read({ ...record, kind: row.kind }, { node: row.node, vmid }, signal);
@@ -172,11 +168,11 @@ export function createLook(tools: ClusterTools, own: OwnGuests, fence: Fence): L
         record,
         async (at) => ({
           place: at,
-          status: configurationOf(await ask(tools, kinds[record.kind].calls(at).status(), signal)),
+          status: rowOf(await ask(tools, kinds[record.kind].calls(at).status(), signal)),
         }),
         signal,
       );
-      const ha = configurationOf(status['ha']);
+      const ha = rowOf(status['ha']);
       own.see(record.instanceId, {
         ...place,
         presence: 'present',

@@ -5,12 +5,13 @@ import type { OrderHead } from '../../backend.ts';
 import type { GuestMove } from '../../cluster-backend.ts';
 import type { ClusterTools } from '../cluster-memory.ts';
 import { disksIn, storagesOf } from '../guests/disks.ts';
-import { textOf } from '../guests/properties.ts';
+import { parseProperties, textOf } from '../guests/properties.ts';
 import { lxcObstacles } from '../guests/lxc-migrate.ts';
 import { migrationObstacles } from '../guests/qemu-migrate.ts';
 import { isLeftToHa } from './guest-state.ts';
 import { type HaReader, haBondsOf } from '../ha/ha-placement.ts';
 import type { Look } from './look.ts';
+import { storageOn } from '../observe/storages.ts';
 import type { Orders } from './orders.ts';
 import type { OwnGuests } from './own-guests.ts';
 import { ask, checkedAgain, perform } from '../tasks/perform.ts';
@@ -49,18 +50,18 @@ export function createMoves(
     const lock = textOf(config['lock']);
     if (lock !== '') throw stuck(record, `it is locked (${lock})`);
     // A storage that is kept to other nodes has no row there. Whether one answers, its cluster knows best.
-    const there = new Set((memory.nodes.get(target)?.storages ?? []).map(({ storage }) => storage));
-    const missing = storagesOf(disksIn(config)).filter((storage) => !there.has(storage));
+    const missing = storagesOf(disksIn(config)).filter(
+      (storage) => storageOn(memory, target, storage) === undefined,
+    );
     if (missing.length > 0) throw stuck(record, `${target} has no storage ${missing.join(', ')}`);
     if (record.kind === 'lxc') {
-      const here = memory.nodes.get(place.node)?.storages ?? [];
-      const obstacles = lxcObstacles(config, (name) => here.find(({ storage }) => storage === name));
+      const obstacles = lxcObstacles(config, (storage) => storageOn(memory, place.node, storage));
       if (obstacles.length > 0) throw stuck(record, [...new Set(obstacles)].join('; '));
     }
     const bridges = memory.nodes.get(target)?.details?.bridges ?? [];
     const wanted = Object.entries(config)
       .filter(([key]) => /^net\d+$/.test(key))
-      .flatMap(([, value]) => /(?:^|,)bridge=([^,]+)/.exec(textOf(value))?.[1] ?? []);
+      .flatMap(([, value]) => parseProperties(value).get('bridge') ?? []);
     const lacking = wanted.filter((bridge) => bridges.length > 0 && !bridges.includes(bridge));
     if (lacking.length > 0) throw stuck(record, `${target} has no bridge ${lacking.join(', ')}`);
     await checkHa(record, target, signal);

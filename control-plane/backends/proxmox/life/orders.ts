@@ -9,7 +9,7 @@ import { tagOf } from '../identity/marks.ts';
 import type { OwnGuests } from './own-guests.ts';
 import type { Power } from './power.ts';
 import { unlessAborted } from '#shared/unless-aborted.ts';
-import { chooseVmid, nextVmid } from '../identity/vmids.ts';
+import { nextVmid, vmidChooser } from '../identity/vmids.ts';
 import type { Work } from './work.ts';
 
 /** What is ordered of the guests of one cluster. */
@@ -133,25 +133,11 @@ export function createOrders(
       const isNew = own.record(instanceId) === undefined;
       const number = isNew ? ownNumber(instanceId, kind) : undefined;
       const from = isNew && number === undefined ? await nextVmid(api, signal) : Number.NaN;
-      const taken = new Set(memory.guests.map(({ vmid }) => vmid));
-      const { result } = await store.transact((tx) =>
-        claimGuest(
-          tx,
-          {
-            instanceId,
-            generation,
-            cluster,
-            kind: kind.kind,
-            node,
-            spec,
-            chooseVmid: (claimed) =>
-              number !== undefined && !claimed.has(number)
-                ? number
-                : chooseVmid(from, (vmid) => claimed.has(vmid) || taken.has(vmid)),
-          },
-          clock.nowMs(),
-        ),
-      );
+      const choose = vmidChooser(memory, from);
+      const chooseVmid = (claimed: ReadonlySet<number>): number =>
+        number !== undefined && !claimed.has(number) ? number : choose(claimed);
+      const claim = { instanceId, generation, cluster, kind: kind.kind, node, spec, chooseVmid };
+      const { result } = await store.transact((tx) => claimGuest(tx, claim, clock.nowMs()));
       if (result.appliedGeneration !== generation) begin(instanceId);
       own.tell(instanceId);
       work.kick(instanceId);

@@ -1,9 +1,8 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { ClusterGuest, InstanceId, InstanceState, NodeName } from '#shared/model.ts';
 import { guestsOfCluster } from '../../../store/cluster-guests.ts';
-import { clusterNodeName } from '../../../store/put-cluster-node.ts';
 import { isBeingAdopted, patchGuest } from '../../../store/put-cluster-guest.ts';
-import type { ClusterTools } from '../cluster-memory.ts';
+import { type ClusterTools, nodeNameOf } from '../cluster-memory.ts';
 import {
   type Furnishing,
   freshRun,
@@ -118,8 +117,7 @@ export function createOwnGuests(tools: ClusterTools): OwnGuests {
 
   function nodeOf({ instanceId, node }: ClusterGuest): NodeName {
     const { sight } = of(instanceId);
-    if (sight.node === '') return node;
-    return memory.nodes.get(sight.node)?.name ?? clusterNodeName(cluster, sight.node);
+    return sight.node === '' ? node : nodeNameOf(tools, sight.node);
   }
 
   function state(id: InstanceId): InstanceState | undefined {

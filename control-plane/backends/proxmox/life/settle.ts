@@ -2,8 +2,8 @@ import { DroverError, isKind } from '#shared/errors.ts';
 import type { ClusterGuest, InstanceSpec } from '#shared/model.ts';
 import { claimOtherVmid, patchGuest } from '../../../store/put-cluster-guest.ts';
 import { pendingKeys } from '../api/answer-rows.ts';
-import { type ClusterTools, versionOf } from '../cluster-memory.ts';
-import type { GuestCall, GuestChanges, GuestKind, GuestPlace, SpecContext } from '../guests/guest-kind.ts';
+import { type ClusterTools, nodeCalled } from '../cluster-memory.ts';
+import type { GuestCall, GuestChanges, GuestPlace } from '../guests/guest-kind.ts';
 import type { Images } from '../images/images.ts';
 import { type FoundConfig, halfMadeError, isHalfMade, type Look } from './look.ts';
 import type { FindMarked } from '../identity/find-marked.ts';
@@ -11,9 +11,9 @@ import type { Marking } from '../identity/marking.ts';
 import type { OwnGuests } from './own-guests.ts';
 import { ask, checkedAgain, perform, type PerformEnd, settleCopies, settleTasks } from '../tasks/perform.ts';
 import type { Power } from './power.ts';
-import { diskFormatOf, storageChooser, storageKey } from '../observe/storages.ts';
+import { specContext, storageKey } from '../observe/storages.ts';
 import { unlessAborted } from '#shared/unless-aborted.ts';
-import { chooseVmid } from '../identity/vmids.ts';
+import { vmidChooser } from '../identity/vmids.ts';
 
 /** Somebody else may take the number that we chose, again and again. */
 const mostNumbers = 20;
@@ -40,15 +40,8 @@ export function createSettle(
   const { store, clock, kinds, memory, limits, log, name: cluster } = tools;
   const { own, look, findMarked, marking, power, images } = parts;
 
-  const contextOf = (place: GuestPlace, kind: GuestKind): SpecContext => ({
-    ...place,
-    version: versionOf(memory),
-    storageOf: storageChooser(memory, place.node, kind.kind),
-    diskFormat: (storage) => diskFormatOf(memory, place.node, storage),
-  });
-
   function nodeToMakeOn(record: ClusterGuest): string {
-    const found = [...memory.nodes.values()].find(({ name }) => name === record.node);
+    const found = nodeCalled(memory, record.node);
     if (found?.online === true) return found.node;
     throw new DroverError('unavailable', `node ${record.node} does not take part in ${cluster}`, {
       subject: { node: record.node, acted: 'no' },
@@ -76,13 +69,9 @@ export function createSettle(
   }
 
   async function takeOtherNumber(record: ClusterGuest): Promise<ClusterGuest> {
+    const choose = vmidChooser(memory, record.vmid + 1);
     const { result } = await store.transact((tx) =>
-      claimOtherVmid(
-        tx,
-        record.instanceId,
-        (claimed) => chooseVmid(record.vmid + 1, (vmid) => claimed.has(vmid) || isTaken(vmid)),
-        clock.nowMs(),
-      ),
+      claimOtherVmid(tx, record.instanceId, choose, clock.nowMs()),
     );
     log.warn({
       event: 'guest.renumbered',
@@ -102,7 +91,7 @@ export function createSettle(
     const unwanted = own.of(record.instanceId).making?.signal ?? signal;
     const either = AbortSignal.any([signal, unwanted]);
     const image = await unlessAborted(images.place(kind.kind, place.node, spec, either), either);
-    const context = { ...contextOf(place, kind), image, mark: marking.markFor(record) };
+    const context = { ...specContext(memory, place, record.kind), image, mark: marking.markFor(record) };
     const busy = {
       node: place.node,
       storage: storageKey(memory, place.node, context.storageOf(spec.rootPool)),
@@ -176,7 +165,7 @@ export function createSettle(
     let isChanged = false;
     let found = await look.config(record, signal);
     if (await marking.complete(record, found, signal)) found = await look.config(record, signal);
-    const changesNow = () => kind.changes(spec, found.config, contextOf(found.place, kind));
+    const changesNow = () => kind.changes(spec, found.config, specContext(memory, found.place, record.kind));
     for (let rounds = 0; rounds < mostRounds; rounds += 1) {
       const changes = changesNow();
       refuse(record, changes);

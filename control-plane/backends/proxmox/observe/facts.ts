@@ -1,10 +1,9 @@
 import type { Condition, NodeFacts, PoolFacts, RuntimeFacts } from '#shared/model.ts';
-import { rowsOf } from '../api/answer-rows.ts';
+import { rowOf, rowsOf } from '../api/answer-rows.ts';
 import { type ClusterMemory, type NodeDetails, type NodeMemory, versionOf } from '../cluster-memory.ts';
 import { contentOf, guestStorages } from './storages.ts';
 import type { GuestKind } from '../guests/guest-kind.ts';
 import { textOf } from '../guests/properties.ts';
-import { configurationOf } from '../life/look.ts';
 import type { StorageRow } from './listings.ts';
 import { missingRights, rightsMessage } from './rights.ts';
 
@@ -17,7 +16,7 @@ const architectures: Readonly<Record<string, string>> = { x86_64: 'amd64', aarch
 
 /** The answers of `GET /nodes/{node}/status` and of its list of bridges. */
 export function parseDetails(status: unknown, bridges: unknown): NodeDetails {
-  const kernel = configurationOf(configurationOf(status)['current-kernel']);
+  const kernel = rowOf(rowOf(status)['current-kernel']);
   const machine = textOf(kernel['machine']);
   const rows = rowsOf(bridges);
   return {

@@ -1,7 +1,6 @@
 import type { ClusterGuest, ClusterGuestView, InstanceId } from '#shared/model.ts';
 import { guestsOfCluster } from '../../../store/cluster-guests.ts';
-import { clusterNodeName } from '../../../store/put-cluster-node.ts';
-import type { ClusterTools } from '../cluster-memory.ts';
+import { type ClusterTools, nodeNameOf } from '../cluster-memory.ts';
 import { tagOf } from '../identity/marks.ts';
 import type { GuestRow } from './listings.ts';
 import { listLagMs, type OwnGuests } from '../life/own-guests.ts';
@@ -32,14 +31,12 @@ export function createGuestList(tools: ClusterTools, own: OwnGuests): GuestList 
         .map((record) => [vmidOf(record), record]),
     );
 
-  const nodeName = (node: string) => memory.nodes.get(node)?.name ?? clusterNodeName(cluster, node);
-
   const viewOf = (row: GuestRow, instanceId: InstanceId | undefined): ClusterGuestView => ({
     cluster,
     vmid: row.vmid,
     kind: row.kind,
     name: row.name || (memory.names.get(row.vmid) ?? ''),
-    node: nodeName(row.node),
+    node: nodeNameOf(tools, row.node),
     status: row.status,
     template: row.template,
     tags: row.tags,
@@ -60,7 +57,7 @@ export function createGuestList(tools: ClusterTools, own: OwnGuests): GuestList 
       vmid: vmidOf(record),
       kind: record.kind,
       name: displayName,
-      node: nodeName(sight.node),
+      node: nodeNameOf(tools, sight.node),
       status: sight.status,
       template: false,
       tags: [tagOf(record.instanceId)],

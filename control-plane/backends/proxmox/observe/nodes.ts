@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { Condition, NodeName } from '#shared/model.ts';
 import { clusterLabels, putClusterNode } from '../../../store/put-cluster-node.ts';
-import type { ClusterTools, Feeling, NodeMemory } from '../cluster-memory.ts';
+import { type ClusterTools, type Feeling, nodeCalled, type NodeMemory } from '../cluster-memory.ts';
 import { capacityOf } from './capacity.ts';
 import { conditionsOf, factsOf, parseDetails } from './facts.ts';
 import type { Membership, Resources } from './listings.ts';
@@ -177,7 +177,7 @@ export function createNodes(tools: ClusterTools, own: OwnGuests): Nodes {
       if (connected.length > 0) tellComplete(connected);
     },
     disconnect(name, reason) {
-      const node = [...memory.nodes.values()].find((each) => each.name === name);
+      const node = nodeCalled(memory, name);
       if (node !== undefined) tellGone(node, reason);
     },
   };

@@ -1,6 +1,13 @@
 import { DroverError } from '#shared/errors.ts';
-import type { ClusterMemory } from '../cluster-memory.ts';
+import { type ClusterMemory, versionOf } from '../cluster-memory.ts';
+import type { GuestPlace, SpecContext } from '../guests/guest-kind.ts';
 import type { StorageRow } from './listings.ts';
+
+type Memory = Pick<ClusterMemory, 'nodes'>;
+
+/** Undefined: its node has none of that name. */
+export const storageOn = (memory: Memory, node: string, storage: string): StorageRow | undefined =>
+  memory.nodes.get(node)?.storages.find((each) => each.storage === storage);
 
 /** What can hold roots and data volumes, as storages name it. */
 export const contentOf = { lxc: 'rootdir', qemu: 'images' } as const;
@@ -31,7 +38,7 @@ export function guestStorages(rows: readonly StorageRow[], kind?: keyof typeof c
 }
 
 /** The storage that a pool's name stands for on a node. failed-precondition where there is none. */
-export function storageChooser(memory: ClusterMemory, node: string, kind: keyof typeof contentOf) {
+export function storageChooser(memory: Memory, node: string, kind: keyof typeof contentOf) {
   const storages = guestStorages(memory.nodes.get(node)?.storages ?? [], kind);
   return (pool: string): string => {
     const found = pool === '' ? storages[0] : storages.find(({ storage }) => storage === pool);
@@ -49,13 +56,23 @@ export function storageChooser(memory: ClusterMemory, node: string, kind: keyof 
 /** Where disks are files, a machine's have a format of their own, for the sake of its snapshots. */
 const asFiles: ReadonlySet<string> = new Set(['dir', 'nfs', 'cifs', 'glusterfs']);
 
-export function diskFormatOf(memory: ClusterMemory, node: string, storage: string): string {
-  const row = memory.nodes.get(node)?.storages.find((each) => each.storage === storage);
+function diskFormatOf(memory: Memory, node: string, storage: string): string {
+  const row = storageOn(memory, node, storage);
   return row !== undefined && asFiles.has(row.plugin) ? 'qcow2' : '';
 }
 
 /** Storages of one name are one where they are shared. */
-export function storageKey(memory: Pick<ClusterMemory, 'nodes'>, node: string, storage: string): string {
-  const row = memory.nodes.get(node)?.storages.find((each) => each.storage === storage);
-  return row?.shared === true ? storage : `${node}/${storage}`;
-}
+export const storageKey = (memory: Memory, node: string, storage: string): string =>
+  storageOn(memory, node, storage)?.shared === true ? storage : `${node}/${storage}`;
+
+/** What a spec for a guest there is read by. */
+export const specContext = (
+  memory: Memory & Pick<ClusterMemory, 'version'>,
+  place: GuestPlace,
+  kind: keyof typeof contentOf,
+): SpecContext => ({
+  ...place,
+  version: versionOf(memory),
+  storageOf: storageChooser(memory, place.node, kind),
+  diskFormat: (storage) => diskFormatOf(memory, place.node, storage),
+});

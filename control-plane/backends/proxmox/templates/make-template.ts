@@ -8,10 +8,10 @@ import { cloneCall } from '../guests/clone-call.ts';
 import { type Configuration, type GuestCall, guestCall, type GuestPlace } from '../guests/guest-kind.ts';
 import { isOn, textOf } from '../guests/properties.ts';
 import { isMarkTag, parseTags } from '../identity/marks.ts';
-import { chooseVmid } from '../identity/vmids.ts';
-import { configurationOf, halfMadeError, isHalfMade } from '../life/look.ts';
-import { parseResources } from '../observe/listings.ts';
-import { ask, checkedAgain, perform, settleCopies, settleTasks } from '../tasks/perform.ts';
+import { vmidChooser } from '../identity/vmids.ts';
+import { halfMadeError, isHalfMade } from '../life/look.ts';
+import { listGuests, readConfig } from '../observe/read-guests.ts';
+import { checkedAgain, perform, settleCopies, settleTasks } from '../tasks/perform.ts';
 import { isLostRace } from '../tasks/retry-lost-races.ts';
 
 /** Of templates that we made: never the mark of an instance. */
@@ -53,7 +53,7 @@ const givenUp = (key: string): DroverError =>
  * under a lost answer. What keeps it from being made for good stands in its record.
  */
 export function createTemplates(tools: ClusterTools): Templates {
-  const { api, kinds, limits, store, clock, fleetId, memory, log, name: cluster } = tools;
+  const { kinds, limits, store, clock, fleetId, memory, log, name: cluster } = tools;
   const copyOf = createCopies(tools);
 
   const lineOf = ({ key, vmid }: ClusterTemplate): string =>
@@ -62,12 +62,11 @@ export function createTemplates(tools: ClusterTools): Templates {
   /** Its own guest, or whatever has its number by now; undefined: nothing has. It may have been moved. */
   async function read(record: ClusterTemplate, signal: AbortSignal): Promise<Found | undefined> {
     const { vmid, source } = record;
-    const answer = await api.call('GET /cluster/resources', { type: 'vm' }, { signal });
-    const row = parseResources(answer).guests.find((each) => each.vmid === vmid);
+    const row = (await listGuests(tools, signal)).find((each) => each.vmid === vmid);
     const { kind, node } = row ?? { kind: record.kind, node: source.node };
     const place = { node, vmid };
     try {
-      const config = configurationOf(await ask(tools, kinds[kind].calls(place).config(), signal));
+      const config = await readConfig(tools, { kind, ...place }, signal);
       return { kind, place, config };
     } catch (error) {
       if (isKind(error, 'not-found') && !isApart(error, node, memory)) return undefined;
@@ -151,9 +150,7 @@ export function createTemplates(tools: ClusterTools): Templates {
   }
 
   async function renumber({ key, vmid }: ClusterTemplate): Promise<void> {
-    const isTaken = (number: number): boolean => memory.guests.some((row) => row.vmid === number);
-    const choose = (claimed: ReadonlySet<number>): number =>
-      chooseVmid(vmid + 1, (number) => claimed.has(number) || isTaken(number));
+    const choose = vmidChooser(memory, vmid + 1);
     const { result } = await store.transact((tx) => renumberTemplate(tx, key, choose, clock.nowMs()));
     log.info({ event: 'template.renumbered', cluster, key, from: vmid, to: result.vmid });
   }

@@ -11,8 +11,8 @@ import {
 } from '../../../store/put-cluster-template.ts';
 import type { TemplateSource } from '../../cluster-backend.ts';
 import type { ClusterTools } from '../cluster-memory.ts';
-import { chooseVmid, nextVmid } from '../identity/vmids.ts';
-import { parseResources } from '../observe/listings.ts';
+import { nextVmid, vmidChooser } from '../identity/vmids.ts';
+import { findGuest } from '../observe/read-guests.ts';
 import { createTemplates, isForNow } from './make-template.ts';
 
 /** What could not be asked is asked again so long after it failed. */
@@ -89,11 +89,8 @@ export function createOwnTemplates(tools: ClusterTools): OwnTemplates {
     { vmid, snapshot }: TemplateSource,
     signal: AbortSignal,
   ): Promise<Pick<ClusterTemplate, 'kind' | 'source'>> {
-    const answer = await api.call('GET /cluster/resources', { type: 'vm' }, { signal });
-    const row = parseResources(answer).guests.find((each) => each.vmid === vmid);
-    if (row === undefined)
-      throw new DroverError('not-found', `there is no guest ${vmid} in ${cluster}`, { subject: { cluster } });
-    return { kind: row.kind, source: { node: row.node, vmid, snapshot } };
+    const { kind, node } = await findGuest(tools, vmid, signal);
+    return { kind, source: { node, vmid, snapshot } };
   }
 
   /** A spec names it by its name. */
@@ -149,12 +146,9 @@ export function createOwnTemplates(tools: ClusterTools): OwnTemplates {
       const { name } = wanted;
       const { kind, source } = await sourceOf(wanted, signal);
       const { isGone } = await checkWish(wanted, { kind, source }, signal);
-      const from = await nextVmid(api, signal);
-      const taken = new Set(memory.guests.map(({ vmid }) => vmid));
-      const choose = (claimed: ReadonlySet<number>): number =>
-        chooseVmid(from, (vmid) => claimed.has(vmid) || taken.has(vmid));
+      const chooseVmid = vmidChooser(memory, await nextVmid(api, signal));
       const { result } = await store.transact((tx) =>
-        claimTemplate(tx, { cluster, name, kind, source, isGone, chooseVmid: choose }, clock.nowMs()),
+        claimTemplate(tx, { cluster, name, kind, source, isGone, chooseVmid }, clock.nowMs()),
       );
       const made = await unlessAborted(doing.get(result.key)?.end ?? begin(result, makeIt), signal);
       await waitUntilListed(made, AbortSignal.any([signal, tools.signal]));
