@@ -43,6 +43,7 @@ export function createWorld(options: WorldOptions): World {
     locks,
     pace,
     nextPid,
+    nowMs: (name) => clock.nowMs() + (nodes.get(name)?.skewMs ?? 0),
     onChange(task, change) {
       const words =
         change === 'start' ? `starting task ${task.upid}` : `end task ${task.upid} ${task.exitStatus}`;

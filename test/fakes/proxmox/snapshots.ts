@@ -76,7 +76,8 @@ function create(call: Call, kind: Kind): string {
     delete config.parent;
     if (parameters['vmstate'] === '1' && guest.status === 'running') config['vmstate'] = 'saved';
     const parent = guest.config.parent;
-    guest.snapshots.set(snapname, { name: snapname, config, parent, description, snapTime: world.now() });
+    const snapTime = world.now() + Math.round((world.nodes.get(guest.node)?.skewMs ?? 0) / 1000);
+    guest.snapshots.set(snapname, { name: snapname, config, parent, description, snapTime });
     guest.config.parent = snapname;
   });
 }

@@ -44,6 +44,8 @@ export interface Task {
   readonly exitStatus: string | undefined;
   /** Seconds since 1970. */
   readonly endTime: number | undefined;
+  /** Its place among all that ended: lists begin with the last, whatever clocks say. */
+  readonly endedAs: number;
 }
 
 export interface ForkOptions {
@@ -59,6 +61,8 @@ export interface TaskEngine {
   find(upid: string): Task | undefined;
   /** Newest first. */
   list(node: string): readonly Task[];
+  /** Its node lists none of those any more that have ended: their lists are cut at a thousand or so. */
+  forgetEnded(node: string): void;
   /** Asks it to stop. Nothing happens to one that has ended. */
   abort(task: Task): void;
   /** The worker is gone without a word: "unexpected status". */
@@ -74,6 +78,7 @@ export interface TaskEngine {
 interface Worker {
   exitStatus: string | undefined;
   endTime: number | undefined;
+  endedAs: number;
   warnings: number;
   frozen: boolean;
   /** File locks it holds: they go when its process does. */
@@ -99,6 +104,8 @@ export interface TaskSurroundings {
   readonly pace: number;
   /** A new process id on a node. */
   nextPid(node: string): number;
+  /** By the node's own clock. */
+  nowMs(node: string): number;
   /** Told of every start and end, for the cluster's log. */
   onChange(task: Task, change: 'start' | 'end'): void;
 }
@@ -110,11 +117,12 @@ export function createTaskEngine(surroundings: TaskSurroundings): TaskEngine {
   const workers = new WeakMap<Task, Worker>();
   const workerOf = (task: Task): Worker => workers.get(task) as Worker;
   const startedMs = clock.nowMs() - 7_000_000;
+  let ended = 0;
 
   function newTask({ node, type, id, caller }: ForkOptions, worker: Worker): Task {
     const pid = surroundings.nextPid(node);
     const pstart = Math.floor((clock.nowMs() - startedMs) / 10);
-    const startTime = Math.floor(clock.nowMs() / 1000);
+    const startTime = Math.floor(surroundings.nowMs(node) / 1000);
     const subject = String(id).replace(/[^A-Za-z0-9_.-]/g, (char) => `\\x${char.charCodeAt(0).toString(16)}`);
     const parts = ['UPID', node, hex8(pid), hex8(pstart), hex8(startTime), type, subject, caller.authId];
     return {
@@ -133,6 +141,9 @@ export function createTaskEngine(surroundings: TaskSurroundings): TaskEngine {
       get endTime() {
         return worker.endTime;
       },
+      get endedAs() {
+        return worker.endedAs;
+      },
     };
   }
 
@@ -141,7 +152,9 @@ export function createTaskEngine(surroundings: TaskSurroundings): TaskEngine {
     if (worker.exitStatus !== undefined) return;
     if (lastLine !== undefined) task.log.push(...lastLine.split('\n'));
     worker.exitStatus = exitStatus.split('\n').join(' ').trim();
-    worker.endTime = Math.floor(clock.nowMs() / 1000);
+    worker.endTime = Math.floor(surroundings.nowMs(task.node) / 1000);
+    ended += 1;
+    worker.endedAs = ended;
     worker.frozen = true;
     for (const release of worker.held) release();
     surroundings.onChange(task, 'end');
@@ -209,6 +222,7 @@ export function createTaskEngine(surroundings: TaskSurroundings): TaskEngine {
       const worker: Worker = {
         exitStatus: undefined,
         endTime: undefined,
+        endedAs: 0,
         warnings: 0,
         frozen: false,
         held: new Set(),
@@ -224,6 +238,7 @@ export function createTaskEngine(surroundings: TaskSurroundings): TaskEngine {
     },
     find: (upid) => byUpid.get(upid),
     list,
+    forgetEnded: (node) => void byNode.set(node, runningOn(node)),
     abort: (task) => workerOf(task).controller.abort(),
     kill(task, exitStatus = 'unexpected status') {
       end(task, exitStatus);

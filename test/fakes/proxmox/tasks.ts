@@ -98,7 +98,9 @@ function listTasks(call: Call): Answer {
   const all = call.world.tasks.list(call.node).filter((task) => mayRead(call, task));
   const fitting = all.filter(taskFilter(call));
   const active = fitting.filter(({ exitStatus }) => exitStatus === undefined);
-  const archived = fitting.filter(({ exitStatus }) => exitStatus !== undefined);
+  const archived = fitting
+    .filter(({ exitStatus }) => exitStatus !== undefined)
+    .toSorted((a, b) => b.endedAs - a.endedAs);
   const rows = [
     ...(source === 'archive' ? [] : active.map(activeRow)),
     ...(source === 'active' ? [] : archived.map(endedRow)),

@@ -198,6 +198,24 @@ describe('a step back', () => {
   );
 });
 
+describe.each(versions)('snapshots that were taken on nodes with other clocks, on %s', (version) => {
+  it('are newer by what they come from: a step back to the last of them removes none', async () => {
+    await using world = await openQuickWorld({ version });
+    const node = world.server.world.nodes.get('pve1');
+    if (node === undefined) throw new Error('there is no pve1');
+    node.skewMs = 300_000;
+    const { order, snapshot } = await withSnapshot(world, machine);
+    node.skewMs = 0;
+    const later = randomUUIDv7() as SnapshotId;
+    await world.backend.createSnapshot(order, { id: later, name: 'later' }, signal);
+    const names = () => [...guestOf(world).snapshots.keys()];
+    await world.backend.rollbackSnapshot(order, later, signal);
+    expect(names()).toEqual([snapshotName(snapshot), snapshotName(later)]);
+    await world.backend.rollbackSnapshot({ ...order, requestId: randomUUID() }, snapshot, signal);
+    expect(names()).toEqual([snapshotName(snapshot)]);
+  });
+});
+
 describe('a step back on ZFS', () => {
   async function onZfs(version: (typeof versions)[number]) {
     const world = await openQuickWorld({ version });

@@ -3,7 +3,7 @@ import type { ClusterGuest, InstanceId, Snapshot, SnapshotId } from '#shared/mod
 import { noteRollBack, patchGuest } from '../../../store/put-cluster-guest.ts';
 import type { OrderHead } from '../../backend.ts';
 import type { Row } from '../api/answer-rows.ts';
-import { begunSince, tasksOf } from '../tasks/begun-tasks.ts';
+import { begunSince, isKept, lastEnded, type ListedTask, tasksOf, upidsOf } from '../tasks/begun-tasks.ts';
 import type { ClusterTools } from '../cluster-memory.ts';
 import type { GuestPlace } from '../guests/guest-kind.ts';
 import { numberOf, textOf } from '../guests/properties.ts';
@@ -42,7 +42,7 @@ export function createRollBack(tools: ClusterTools, parts: Parts): RollBack {
   const { store, clock, tasks, kinds } = tools;
   const { look, marking, read, oursAmong, remove } = parts;
 
-  const tasksAt = ({ kind }: ClusterGuest, place: GuestPlace, signal: AbortSignal): Promise<string[]> =>
+  const tasksAt = ({ kind }: ClusterGuest, place: GuestPlace, signal: AbortSignal): Promise<ListedTask[]> =>
     tasksOf(tools, place, kind === 'lxc' ? 'vzrollback' : 'qmrollback', signal);
 
   /** What was begun for the same order before; undefined: nothing, or nobody knows of it. */
@@ -68,7 +68,10 @@ export function createRollBack(tools: ClusterTools, parts: Parts): RollBack {
       const at = { node: noted?.node ?? place.node, vmid: place.vmid };
       const begun = noted && begunSince(noted.before, await tasksAt(record, at, signal));
       if (begun !== undefined) return void (await tasks.wait(begun, { signal }));
-      const before = await tasksAt(record, place, signal);
+      await checkKept(record, noted, signal);
+      const last = await lastEnded(tools, place.node, signal);
+      const listed = upidsOf(await tasksAt(record, place, signal));
+      const before = last === undefined ? listed : [...listed, last];
       noted = { requestId, snapshot: id, node: place.node, before };
       await note(record.instanceId, noted);
       const call = kinds[record.kind].calls(place).rollback(snapshotName(id), record.intent === 'run');
@@ -78,6 +81,25 @@ export function createRollBack(tools: ClusterTools, parts: Parts): RollBack {
     throw new DroverError('unavailable', `it could not be set back: ${mostTries} answers were lost`, {
       subject: { instance: record.instanceId, snapshot: id },
     });
+  }
+
+  /** Where its tasks of then are gone, nobody knows whether it was begun: once more would lose what came since. */
+  async function checkKept(
+    { instanceId, vmid }: ClusterGuest,
+    noted: ClusterGuest['rollBack'],
+    signal: AbortSignal,
+  ): Promise<void> {
+    const last = noted?.before.at(-1);
+    if (noted === undefined || last === undefined || (await isKept(tools, last, signal))) return;
+    throw new DroverError(
+      'failed-precondition',
+      `whether guest ${vmid} was set back cannot be known any more: ${noted.node} has forgotten its tasks of then`,
+      {
+        subject: { instance: instanceId, snapshot: noted.snapshot },
+        reason: 'task-lost',
+        nextStep: 'look at the guest; where it was not, ask for it once more',
+      },
+    );
   }
 
   /** Its configuration goes back with it: it is made as its spec says again, also after a crash of ours. */
@@ -100,11 +122,11 @@ export function createRollBack(tools: ClusterTools, parts: Parts): RollBack {
     if (begunBefore(record, requestId, id)?.done === true) return look.status(record, signal);
     const rows = await read(record, signal);
     const ours = oursAmong(record, rows);
-    const at = ours.findIndex((each) => each.id === id);
-    const target = ours[at];
+    const target = ours.find((each) => each.id === id);
     if (target === undefined) throw noSuchSnapshot(record.instanceId, id);
     if (begunBefore(record, requestId, id) === undefined) refuseForVolumes(record, target);
-    const later = ours.slice(at + 1).toReversed();
+    const after = new Set(namesAfter(rows, snapshotName(id)));
+    const later = ours.filter((each) => after.has(snapshotName(each.id))).toReversed();
     try {
       await setBack(record, requestId, id, signal);
     } catch (error) {
@@ -163,26 +185,26 @@ function refuseForOthers(
   );
 }
 
-/** Those that were taken after one of them: in the same second, its descendants. */
+/**
+ * Those that were taken after one of them: what comes of it, nothing that it comes from, and of all else what
+ * has a later time. Each has the time of the node that it was taken on, and guests move.
+ */
 function namesAfter(rows: readonly Row[], name: string): string[] {
   const byName = new Map(rows.map((row) => [textOf(row['name']), row]));
-  const takenAt = numberOf(byName.get(name)?.['snaptime']);
-  const comesFrom = (each: string): boolean => {
+  const originsOf = (of: string): ReadonlySet<string> => {
     const seen = new Set<string>();
-    let parent = textOf(byName.get(each)?.['parent']);
-    while (parent !== '' && parent !== name && !seen.has(parent)) {
+    let parent = textOf(byName.get(of)?.['parent']);
+    while (parent !== '' && !seen.has(parent)) {
       seen.add(parent);
       parent = textOf(byName.get(parent)?.['parent']);
     }
-    return parent === name;
+    return seen;
   };
-  const isAfter = ([each, row]: [string, Row]): boolean => {
-    const atS = numberOf(row['snaptime']);
-    return atS > takenAt || (atS === takenAt && comesFrom(each));
-  };
+  const origins = originsOf(name);
+  const takenAt = numberOf(byName.get(name)?.['snaptime']);
   return [...byName]
-    .filter(([each]) => each !== 'current' && each !== name)
-    .filter(isAfter)
+    .filter(([each]) => each !== 'current' && each !== name && !origins.has(each))
+    .filter(([each, row]) => originsOf(each).has(name) || numberOf(row['snaptime']) > takenAt)
     .map(([each]) => each);
 }
 

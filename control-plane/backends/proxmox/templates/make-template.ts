@@ -1,7 +1,7 @@
 import { DroverError, isKind, wordsOf } from '#shared/errors.ts';
 import type { ClusterTemplate } from '#shared/model.ts';
 import { patchTemplate, renumberTemplate } from '../../../store/put-cluster-template.ts';
-import { begunSince, tasksOf } from '../tasks/begun-tasks.ts';
+import { begunSince, tasksOf, upidsOf } from '../tasks/begun-tasks.ts';
 import { type ClusterTools, isApart } from '../cluster-memory.ts';
 import { createCopies } from '../images/copies.ts';
 import { cloneCall } from '../guests/clone-call.ts';
@@ -135,7 +135,7 @@ export function createTemplates(tools: ClusterTools): Templates {
     const { kind, place } = found;
     const isContainer = kind === 'lxc';
     const type = isContainer ? 'vztemplate' : 'qmtemplate';
-    const before = await tasksOf(tools, place, type, signal);
+    const before = upidsOf(await tasksOf(tools, place, type, signal));
     const call = isContainer
       ? guestCall('POST /nodes/{node}/lxc/{vmid}/template', place)
       : guestCall('POST /nodes/{node}/qemu/{vmid}/template', place);
