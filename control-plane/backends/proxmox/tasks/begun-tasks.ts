@@ -49,8 +49,8 @@ export function begunSince(before: readonly string[], now: readonly ListedTask[]
 }
 
 /**
- * By which is told later whether a node has its tasks of since then still, of which it keeps a thousand or so:
- * the last that ended there by now. Undefined: none has.
+ * By which is told later whether a node has its tasks from then on still, of which it keeps a thousand: the
+ * last that ended there by now. Undefined: none has.
  */
 export async function lastEnded(
   { api }: Pick<Tools, 'api'>,
