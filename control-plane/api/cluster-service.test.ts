@@ -286,4 +286,29 @@ describe('removing a cluster', () => {
       what: 'its nodes are gone',
     });
   });
+
+  it('releases none where one has no guest yet, and takes nothing new meanwhile', async () => {
+    await using world = await startClusterWorld();
+    const { store, run, clusters } = world;
+    const [first, second] = await run('web', 2);
+    const guest = store.snapshot().get('cluster-guest', second?.metadata.id ?? '');
+    if (guest === undefined) throw new Error('there is no guest');
+    await store.transact((tx) => tx.put('cluster-guest', guest.instanceId, { ...guest, made: false }));
+    await expect(remove(world, true)).rejects.toMatchObject({
+      message: `${second?.metadata.name} has no guest yet: there is nothing to release`,
+      nextStep: 'drover delete web',
+    });
+    expect(clusters.backend.guests('lab').map(({ instanceId }) => instanceId)).toContain(first?.metadata.id);
+    const cordoned = () =>
+      store
+        .snapshot()
+        .list('node')
+        .filter((node) => node.cordoned);
+    expect(cordoned()).toEqual([]);
+    await store.transact((tx) => tx.put('cluster-guest', guest.instanceId, guest));
+    clusters.failNext('release', new DroverError('unavailable', 'it does not answer'));
+    await expect(remove(world, true)).rejects.toMatchObject({ kind: 'unavailable' });
+    expect(cordoned()).toEqual([]);
+    await expect(remove(world, true)).resolves.toMatchObject({ nodes: ['lab-pve1', 'lab-pve2'] });
+  });
 });

@@ -2,6 +2,7 @@ import { DroverError } from '#shared/errors.ts';
 import type { Instance, Node } from '#shared/model.ts';
 import { foundCluster } from './put-cluster.ts';
 import { nodesOfCluster } from './put-cluster-node.ts';
+import { releasable } from './release-guest.ts';
 import { guestsOfCluster, templatesOfCluster } from './cluster-guests.ts';
 import type { Kind, Snapshot, Transaction } from './store.ts';
 
@@ -16,6 +17,29 @@ export const instancesOfCluster = (
   nodesOfCluster(snapshot, cluster).flatMap(({ metadata }) => snapshot.instancesOnNode(metadata.name));
 
 /**
+ * Before its guests are released: nothing new is placed on its nodes any more. Gives the nodes that took
+ * something until now. As releaseGuest, and nothing is changed: an instance there cannot be released.
+ */
+export function holdCluster(tx: Transaction, cluster: string): readonly Node[] {
+  for (const instance of instancesOfCluster(tx, cluster)) releasable(tx, instance);
+  return cordonAll(tx, cluster);
+}
+
+/** What holdCluster did is taken back. */
+export function freeCluster(tx: Transaction, held: readonly Node[]): void {
+  for (const { metadata } of held) {
+    const node = tx.get('node', metadata.id);
+    if (node !== undefined) tx.put('node', metadata.id, { ...node, cordoned: false });
+  }
+}
+
+function cordonAll(tx: Transaction, cluster: string): readonly Node[] {
+  const open = nodesOfCluster(tx, cluster).filter(({ cordoned }) => !cordoned);
+  for (const node of open) tx.put('node', node.metadata.id, { ...node, cordoned: true });
+  return open;
+}
+
+/**
  * Says that a cluster is to go: nothing is asked of it any more, and nothing new is placed on its nodes. May
  * be repeated. not-found; failed-precondition while instances are bound to its nodes, or data volumes lie
  * there.
@@ -23,8 +47,7 @@ export const instancesOfCluster = (
 export function retireCluster(tx: Transaction, name: string, nowMs: number): void {
   const cluster = foundCluster(tx, name);
   checkIsEmpty(tx, name);
-  for (const node of nodesOfCluster(tx, name))
-    if (!node.cordoned) tx.put('node', node.metadata.id, { ...node, cordoned: true });
+  cordonAll(tx, name);
   if (cluster.removingSinceMs === undefined)
     tx.put('cluster', cluster.metadata.id, { ...cluster, removingSinceMs: nowMs });
 }

@@ -1,7 +1,13 @@
 import type { RemoveClusterRequest, RemoveClusterResponse } from '#shared/gen/drover/fleet/v1/cluster.ts';
 import type { NodeName } from '#shared/model.ts';
 import { parseClusterName } from '#shared/wire/cluster.ts';
-import { forgetCluster, instancesOfCluster, retireCluster } from '../../store/remove-cluster.ts';
+import {
+  forgetCluster,
+  freeCluster,
+  holdCluster,
+  instancesOfCluster,
+  retireCluster,
+} from '../../store/remove-cluster.ts';
 import { callerName, type HandlerContext } from '../handler.ts';
 import { type ClusterDeps, findCluster } from './deps.ts';
 import { releaseOne } from './release.ts';
@@ -15,11 +21,7 @@ export async function removeCluster(
   const name = parseClusterName(request.name);
   const caller = callerName(context.caller);
   findCluster(store.snapshot(), name);
-  const released: string[] = [];
-  if (request.releaseGuests)
-    for (const instance of instancesOfCluster(store.snapshot(), name))
-      released.push((await releaseOne(instance, caller, deps)).instance);
-
+  const released = request.releaseGuests ? await releaseAll(name, caller, deps) : [];
   await store.transact((tx) => retireCluster(tx, name, clock.nowMs()));
   const nodes: string[] = [];
   for (let isGone = false; !isGone; ) {
@@ -30,4 +32,19 @@ export async function removeCluster(
   for (const node of nodes) clusters.disconnect(node as NodeName, 'its cluster was removed from the fleet');
   wake();
   return { released, nodes };
+}
+
+/** All or, where one cannot be released, none; a mark that cannot be taken off ends it, and may be tried again. */
+async function releaseAll(cluster: string, caller: string, deps: ClusterDeps): Promise<string[]> {
+  const { store } = deps;
+  const { result: held } = await store.transact((tx) => holdCluster(tx, cluster));
+  const released: string[] = [];
+  try {
+    for (const instance of instancesOfCluster(store.snapshot(), cluster))
+      released.push((await releaseOne(instance, caller, deps)).instance);
+  } catch (error) {
+    await store.transact((tx) => freeCluster(tx, held));
+    throw error;
+  }
+  return released;
 }
