@@ -83,7 +83,7 @@ export function createRollBack(tools: ClusterTools, parts: Parts): RollBack {
     });
   }
 
-  /** Where its tasks of then are gone, nobody knows whether it was begun: once more would lose what is new. */
+  /** Where its tasks of then are gone, nobody knows whether it was begun; twice would lose what is new. */
   async function checkKept(
     { instanceId, vmid }: ClusterGuest,
     noted: ClusterGuest['rollBack'],
