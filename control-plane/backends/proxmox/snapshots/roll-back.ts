@@ -93,7 +93,7 @@ export function createRollBack(tools: ClusterTools, parts: Parts): RollBack {
     if (noted === undefined || last === undefined || (await isKept(tools, last, signal))) return;
     throw new DroverError(
       'failed-precondition',
-      `whether guest ${vmid} was set back cannot be known any more: ${noted.node} has forgotten its tasks of then`,
+      `whether guest ${vmid} was set back cannot be known: ${noted.node} has forgotten its tasks of then`,
       {
         subject: { instance: instanceId, snapshot: noted.snapshot },
         reason: 'task-lost',
