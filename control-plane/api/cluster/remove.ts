@@ -34,7 +34,7 @@ export async function removeCluster(
   return { released, nodes };
 }
 
-/** All or, where one cannot be released, none. A mark that cannot be taken off ends it; it may be repeated. */
+/** All or, where one cannot be released, none. A mark that cannot be taken off ends it; may be repeated. */
 async function releaseAll(cluster: string, caller: string, deps: ClusterDeps): Promise<string[]> {
   const { store } = deps;
   const { result: held } = await store.transact((tx) => holdCluster(tx, cluster));
