@@ -77,14 +77,15 @@ export interface ClusterApi {
    * that were learned before and are not among them are forgotten. A fingerprint counts only for an endpoint
    * that no person gave.
    */
-  learn(
-    members: readonly {
-      readonly address: string;
-      readonly fingerprint?: string;
-      readonly node?: string;
-    }[],
-  ): void;
+  learn(members: readonly ClusterMember[]): void;
   close(): Promise<void>;
+}
+
+export interface ClusterMember {
+  /** As an endpoint is written. Without a port: that of the endpoint given for this host, or of all given. */
+  readonly address: string;
+  readonly fingerprint?: string;
+  readonly node?: string;
 }
 
 export type OpenClusterApi = (name: string, spec: ClusterSpec) => ClusterApi;

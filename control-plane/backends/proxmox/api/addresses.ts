@@ -9,16 +9,23 @@ export interface Address {
   readonly address: string;
 }
 
-const defaultPort = 8006;
+/** Where every node listens; others are of what stands in front of one. */
+export const usualPort = 8006;
 
-/** "10.0.0.11", "pve1:8006", "[fd00::1]:8006", "https://pve1:8006/". invalid-argument. */
-export function parseEndpoint(text: string): Address {
+/** As the cluster tells it, to the host of an endpoint: addresses of IPv6 are in brackets there. */
+export const hostOf = (ip: string): string => (ip.includes(':') ? `[${ip}]` : ip);
+
+/**
+ * "10.0.0.11", "pve1:8006", "[fd00::1]:8006", "https://pve1:8006/". `portOf`: of a host that comes without
+ * one. invalid-argument.
+ */
+export function parseEndpoint(text: string, portOf = (_host: string): number => usualPort): Address {
   const [, v6, name, digits] =
     /^(?:https:\/\/)?(?:\[([0-9a-fA-F:.]{2,45})\]|([A-Za-z0-9][A-Za-z0-9.-]{0,252}))(?::(\d{1,5}))?\/?$/.exec(
       text.trim(),
     ) ?? [];
   const host = (v6 ?? name)?.toLowerCase();
-  const port = digits === undefined ? defaultPort : Number(digits);
+  const port = digits === undefined ? portOf(host ?? '') : Number(digits);
   if (host === undefined || port < 1 || port > 65_535) {
     throw new DroverError(
       'invalid-argument',

@@ -180,6 +180,16 @@ describe('endpoints', () => {
     expect(named(endpoints, 'a').trust).toEqual(fingerprints);
   });
 
+  it.each([
+    { given: ['a:443'], learned: ['a:443', 'b:443', 'c:9000'] },
+    { given: ['a:443', 'b:444'], learned: ['a:443', 'b:444', 'c:9000'] },
+    { given: ['a:443', 'x:444'], learned: ['a:443', 'b:8006', 'c:9000'] },
+  ])('are learned with the ports that were given: $given', ({ given, learned }) => {
+    const endpoints = open(given);
+    endpoints.learn([{ address: 'a' }, { address: 'b' }, { address: 'c:9000' }]);
+    expect(endpoints.list().map(({ address }) => address)).toEqual(expect.arrayContaining(learned));
+  });
+
   it('that an authority speaks for need no fingerprint', () => {
     const trust = { kind: 'authority', pem: 'x' } as const;
     const endpoints = createEndpoints({

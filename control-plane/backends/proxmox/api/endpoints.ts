@@ -3,7 +3,8 @@ import { DroverError } from '#shared/errors.ts';
 import type { ClusterTrust } from '#shared/model.ts';
 import type { Random } from '#shared/random.ts';
 import { type Backoff, createBackoff } from '#shared/retry.ts';
-import { type Address, parseEndpoint } from './addresses.ts';
+import type { ClusterMember } from '../cluster-api.ts';
+import { type Address, parseEndpoint, usualPort } from './addresses.ts';
 
 /** One node's API. */
 export interface Endpoint extends Address {
@@ -12,12 +13,6 @@ export interface Endpoint extends Address {
   /** Its name in the cluster; empty: not known. */
   readonly node: string;
   readonly trust: ClusterTrust;
-}
-
-export interface LearnedEndpoint {
-  readonly address: string;
-  readonly fingerprint?: string;
-  readonly node?: string;
 }
 
 /**
@@ -37,7 +32,7 @@ export interface Endpoints {
   outvoted(endpoint: Endpoint): void;
   list(): readonly { readonly address: string; readonly problem: string }[];
   /** All members as the cluster tells them: those that were learned before and are not among them go. */
-  learn(members: readonly LearnedEndpoint[]): void;
+  learn(members: readonly ClusterMember[]): void;
   /** What to say when none of them could be asked. */
   noneAnswers(): DroverError;
 }
@@ -83,10 +78,13 @@ export function createEndpoints(options: {
     });
     order = [...order, endpoint.address];
   };
-  for (const text of options.given) {
-    const parsed = parseEndpoint(text);
+  const given = options.given.map((text) => parseEndpoint(text));
+  for (const parsed of given) {
     if (!states.has(parsed.address)) add({ ...parsed, node: '', trust }, true);
   }
+  const [givenPort, ...otherPorts] = new Set(given.map(({ port }) => port));
+  const commonPort = givenPort === undefined || otherPorts.length > 0 ? usualPort : givenPort;
+  const portOf = (host: string): number => given.find((each) => each.host === host)?.port ?? commonPort;
   const sorted = (): readonly State[] => order.flatMap((address) => states.get(address) ?? []);
   const isUp = ({ error }: State): boolean => error === undefined;
 
@@ -148,7 +146,7 @@ export function createEndpoints(options: {
     },
     list: () => sorted().map(({ endpoint: { address }, problem }) => ({ address, problem })),
     learn(members) {
-      const told = new Map(members.map((member) => [parseEndpoint(member.address).address, member]));
+      const told = new Map(members.map((member) => [parseEndpoint(member.address, portOf).address, member]));
       for (const [address, { given }] of states) {
         if (given || told.has(address)) continue;
         states.delete(address);

@@ -2,6 +2,7 @@ import { asDroverError, DroverError, wordsOf } from '#shared/errors.ts';
 import { createBackoff } from '#shared/retry.ts';
 import { nodesOfCluster } from '../../../store/put-cluster-node.ts';
 import { templatesOfCluster } from '../../../store/cluster-guests.ts';
+import { hostOf } from '../api/addresses.ts';
 import { rowsOf } from '../api/answer-rows.ts';
 import type { ClusterTools } from '../cluster-memory.ts';
 import type { Fence } from '../identity/fence.ts';
@@ -159,13 +160,11 @@ export function createPoll(
       const answer = await api.call('GET /nodes', {}, { signal, timeoutMs: pollTimeoutMs });
       const rows = rowsOf(answer);
       const fingerprints = new Map(rows.map((row) => [textOf(row['node']), textOf(row['ssl_fingerprint'])]));
-      const port = api.endpoints()[0]?.address.split(':').at(-1) ?? '8006';
       const members = [...memory.nodes.values()].filter(({ address }) => address !== '');
       api.learn(
         members.map(({ node, address }) => {
-          const host = address.includes(':') ? `[${address}]` : address;
           const fingerprint = fingerprints.get(node) ?? '';
-          return { address: `${host}:${port}`, node, ...(fingerprint !== '' && { fingerprint }) };
+          return { address: hostOf(address), node, ...(fingerprint !== '' && { fingerprint }) };
         }),
       );
     } catch (err) {
