@@ -19,6 +19,7 @@ import { createHaReader } from './ha/ha-placement.ts';
 import { createImages, type Images } from './images/images.ts';
 import { createLimits } from './limits.ts';
 import { createLook } from './life/look.ts';
+import { createMarkAnew } from './identity/mark-anew.ts';
 import { createMarking } from './identity/marking.ts';
 import { createMoves, type Moves } from './life/migrate.ts';
 import { createMissing } from './life/missing.ts';
@@ -135,8 +136,9 @@ export function openCluster(record: Cluster, surroundings: Surroundings): LiveCl
   const work = createWork(tools, { own, look, findMarked, marking, power, settle });
   const nodes = createNodes(tools, own);
   const orders = createOrders(tools, { own, power, work });
-  const missing = createMissing(tools, { own, look, findMarked, marking, work });
-  const renewMarks = createRenewal(tools, { own, look, marking, work });
+  const markAnew = createMarkAnew(tools, { own, look, marking, work });
+  const missing = createMissing(tools, { own, look, findMarked, markAnew });
+  const renewMarks = createRenewal(tools, { own, markAnew });
   const ha = createHaReader(tools);
   const templates = createOwnTemplates(tools);
   const poll = createPoll(tools, {

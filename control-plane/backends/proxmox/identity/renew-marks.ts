@@ -1,12 +1,10 @@
 import type { ClusterGuest, InstanceId } from '#shared/model.ts';
 import { isBeingAdopted } from '../../../store/put-cluster-guest.ts';
 import type { ClusterTools } from '../cluster-memory.ts';
-import type { Look } from '../life/look.ts';
-import type { Marking } from './marking.ts';
+import type { MarkAnew } from './mark-anew.ts';
 import { epochTagOf } from './marks.ts';
 import type { GuestRow } from '../observe/listings.ts';
 import type { OwnGuests } from '../life/own-guests.ts';
-import type { Work } from '../life/work.ts';
 
 /** Guests that are marked anew at the same time. */
 const atOnce = 4;
@@ -19,35 +17,25 @@ const againAfterMs = 60_000;
  */
 export function createRenewal(
   tools: ClusterTools,
-  parts: {
-    readonly own: OwnGuests;
-    readonly look: Look;
-    readonly marking: Marking;
-    readonly work: Work;
-  },
+  { own, markAnew }: { readonly own: OwnGuests; readonly markAnew: MarkAnew },
 ): (rows: readonly GuestRow[]) => void {
   const { clock, signal, log, memory, fleetEpoch, name: cluster } = tools;
-  const { own, look, marking, work } = parts;
   const tag = epochTagOf(fleetEpoch);
   const notBeforeMs = new Map<InstanceId, number>();
   let isRunning = false;
 
-  async function markAnew({ instanceId }: ClusterGuest): Promise<void> {
+  async function mark(instance: InstanceId): Promise<void> {
     try {
-      await work.alone(instanceId, async () => {
-        const record = own.record(instanceId);
-        if (record === undefined || record.intent === 'removed') return;
-        await marking.complete(record, await look.config(record, signal), signal);
-      });
+      await markAnew(instance);
     } catch (err) {
-      if (!signal.aborted) log.warn({ event: 'guest.unmarked', cluster, instance: instanceId, err });
+      if (!signal.aborted) log.warn({ event: 'guest.unmarked', cluster, instance, err });
     }
   }
 
   async function markAll(records: readonly ClusterGuest[]): Promise<void> {
     const queue = records.values();
     const markers = Array.from({ length: atOnce }, async () => {
-      for (const record of queue) if (memory.heldBy === undefined) await markAnew(record);
+      for (const { instanceId } of queue) if (memory.heldBy === undefined) await mark(instanceId);
     });
     await Promise.all(markers);
   }

@@ -15,17 +15,20 @@ import type { Settle } from './settle.ts';
 
 export type DoableStep = Exclude<GuestStep, 'rest' | 'look' | 'wait'>;
 
+/** What steps are made with. */
+export interface StepParts {
+  readonly own: OwnGuests;
+  readonly look: Look;
+  readonly findMarked: FindMarked;
+  readonly marking: Marking;
+  readonly power: Power;
+  readonly settle: Settle;
+}
+
 /** One executor for each kind of step: a new kind does not compile until it has one. */
 export function createSteps(
   tools: ClusterTools,
-  parts: {
-    readonly own: OwnGuests;
-    readonly look: Look;
-    readonly findMarked: FindMarked;
-    readonly marking: Marking;
-    readonly power: Power;
-    readonly settle: Settle;
-  },
+  parts: StepParts,
 ): (record: ClusterGuest, step: DoableStep) => Promise<void> {
   const { store, clock, random, memory, signal, kinds, name: cluster } = tools;
   const { own, look, findMarked, marking, power, settle } = parts;

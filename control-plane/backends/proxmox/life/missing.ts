@@ -3,9 +3,8 @@ import type { ClusterGuest, InstanceId } from '#shared/model.ts';
 import type { ClusterTools } from '../cluster-memory.ts';
 import type { FindMarked } from '../identity/find-marked.ts';
 import type { Look } from './look.ts';
-import type { Marking } from '../identity/marking.ts';
+import type { MarkAnew } from '../identity/mark-anew.ts';
 import type { OwnGuests } from './own-guests.ts';
-import type { Work } from './work.ts';
 
 /** A credential that lost its rights sees no guest at all: not all of them are asked for at once then. */
 const mostAtOnce = 10;
@@ -24,23 +23,19 @@ export function createMissing(
     readonly own: OwnGuests;
     readonly look: Look;
     readonly findMarked: FindMarked;
-    readonly marking: Marking;
-    readonly work: Work;
+    readonly markAnew: MarkAnew;
   },
 ): Missing {
-  const { own, look, findMarked, marking, work } = parts;
+  const { own, look, findMarked, markAnew } = parts;
   const lookedAtMs = new Map<InstanceId, number>();
   const underWay = new Set<InstanceId>();
 
   /** Its tag is what it is known by at a glance. Nobody waits for that: the guest may be busy for long. */
-  async function markAgain(record: ClusterGuest): Promise<void> {
-    const { instanceId } = record;
+  async function markAgain(instanceId: InstanceId): Promise<void> {
     if (underWay.has(instanceId)) return;
     underWay.add(instanceId);
     try {
-      await work.alone(instanceId, async () =>
-        marking.complete(record, await look.config(record, signal), signal),
-      );
+      await markAnew(instanceId);
     } catch (err) {
       if (!signal.aborted) log.debug({ event: 'guest.unmarked', cluster, instance: instanceId, err });
     } finally {
@@ -67,7 +62,7 @@ export function createMissing(
     try {
       const found = await look.config(record, signal);
       await look.status({ ...record, vmid: found.place.vmid }, signal);
-      void markAgain(record);
+      void markAgain(instanceId);
     } catch (err) {
       if (isKind(err, 'not-found')) await lookElsewhere(record);
       else if (!signal.aborted) log.debug({ event: 'guest.unseen', cluster, instance: instanceId, err });

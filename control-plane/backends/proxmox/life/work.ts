@@ -2,14 +2,8 @@ import { asDroverError, DroverError, isKind, wordsOf } from '#shared/errors.ts';
 import type { ClusterGuest, InstanceId } from '#shared/model.ts';
 import type { ClusterTools } from '../cluster-memory.ts';
 import { checkHolder } from '../identity/fence.ts';
-import { type GuestStep, nextGuestStep } from './guest-state.ts';
-import { createSteps } from './guest-steps.ts';
-import type { FindMarked } from '../identity/find-marked.ts';
-import type { Look } from './look.ts';
-import type { Marking } from '../identity/marking.ts';
-import type { OwnGuests } from './own-guests.ts';
-import type { Power } from './power.ts';
-import type { Settle } from './settle.ts';
+import { nextGuestStep } from './guest-state.ts';
+import { createSteps, type DoableStep, type StepParts } from './guest-steps.ts';
 import { createTurns } from './turns.ts';
 
 const firstRetryMs = 5000;
@@ -32,17 +26,7 @@ export interface Work {
   retryAll(): void;
 }
 
-export function createWork(
-  tools: ClusterTools,
-  parts: {
-    readonly own: OwnGuests;
-    readonly look: Look;
-    readonly findMarked: FindMarked;
-    readonly marking: Marking;
-    readonly power: Power;
-    readonly settle: Settle;
-  },
-): Work {
+export function createWork(tools: ClusterTools, parts: StepParts): Work {
   const { clock, random, memory, log, signal, name: cluster } = tools;
   const { own, look } = parts;
   const doStep = createSteps(tools, parts);
@@ -104,10 +88,7 @@ export function createWork(
     own.tell(id);
   }
 
-  async function take(
-    step: Exclude<GuestStep, 'rest' | 'look' | 'wait'>,
-    record: ClusterGuest,
-  ): Promise<void> {
+  async function take(step: DoableStep, record: ClusterGuest): Promise<void> {
     const { instanceId: id } = record;
     const guest = own.of(id);
     try {
