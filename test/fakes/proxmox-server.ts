@@ -28,6 +28,8 @@ export interface ProxmoxServerOptions {
   /** pve1, pve2 and pve3 where left out. A single node is no cluster. */
   readonly nodes?: readonly (string | NodeOptions)[];
   readonly clusterName?: string;
+  /** Where the only node listens: "::1". A loopback address for each where left out. */
+  readonly address?: string;
   /** What durations are multiplied with: 0.01 for tests on a real clock. */
   readonly pace?: number;
   /** Whether refused logins cost three virtual seconds, as they do in truth. */
@@ -102,7 +104,7 @@ export async function startProxmoxServer(options: ProxmoxServerOptions = {}): Pr
     onRequest: (method, path) => seen.push(`${method} ${path}`),
   };
   const authority = await createClusterAuthority();
-  const endpoints = await openAll(surroundings, authority);
+  const endpoints = await openAll(surroundings, authority, options.address);
   const root = world.access.users.get('root@pam');
   const close = async (): Promise<void> => {
     faults.reset();
@@ -130,6 +132,7 @@ export async function startProxmoxServer(options: ProxmoxServerOptions = {}): Pr
 async function openAll(
   surroundings: HttpSurroundings,
   authority: KeyedCertificate,
+  address: string | undefined,
 ): Promise<Map<string, Endpoint>> {
   const { world } = surroundings;
   for (let attempt = 0; ; attempt += 1) {
@@ -138,7 +141,7 @@ async function openAll(
     try {
       let port = 0;
       for (const node of world.nodes.values()) {
-        node.ip = `127.${1 + (a % 254)}.${b}.${10 + node.id}`;
+        node.ip = address ?? `127.${1 + (a % 254)}.${b}.${10 + node.id}`;
         const endpoint = await openEndpoint(surroundings, node, authority, port);
         endpoints.set(node.name, endpoint);
         ({ port } = endpoint);

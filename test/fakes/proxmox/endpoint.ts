@@ -90,7 +90,7 @@ export async function openEndpoint(
     });
   }
   return {
-    address: `${node.ip}:${taken}`,
+    address: node.ip.includes(':') ? `[${node.ip}]:${taken}` : `${node.ip}:${taken}`,
     port: taken,
     dropConnections,
     async rotate(by) {

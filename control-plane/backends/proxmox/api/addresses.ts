@@ -24,14 +24,20 @@ export function parseEndpoint(text: string, portOf = (_host: string): number => 
     /^(?:https:\/\/)?(?:\[([0-9a-fA-F:.]{2,45})\]|([A-Za-z0-9][A-Za-z0-9.-]{0,252}))(?::(\d{1,5}))?\/?$/.exec(
       text.trim(),
     ) ?? [];
-  const host = (v6 ?? name)?.toLowerCase();
+  const host = v6 === undefined ? name?.toLowerCase() : shortest(v6);
   const port = digits === undefined ? portOf(host ?? '') : Number(digits);
   if (host === undefined || port < 1 || port > 65_535) {
     throw new DroverError(
       'invalid-argument',
       `an endpoint is HOST or HOST:PORT, found "${cleanText(text, 80)}"`,
-      { nextStep: 'write it like 10.0.0.11:8006' },
+      { nextStep: 'write it like 10.0.0.11:8006, or [fd00::11]:8006' },
     );
   }
-  return { host, port, address: v6 === undefined ? `${host}:${port}` : `[${host}]:${port}` };
+  return { host, port, address: `${hostOf(host)}:${port}` };
+}
+
+/** One address is written in many ways; undefined: it is none. */
+function shortest(v6: string): string | undefined {
+  const url = URL.parse(`https://[${v6}]/`);
+  return url === null ? undefined : url.hostname.slice(1, -1);
 }

@@ -46,6 +46,7 @@ describe('an address', () => {
     ['PVE1.example', 'pve1.example:8006'],
     ['[FD00::1]', '[fd00::1]:8006'],
     ['[fd00::1]:8007', '[fd00::1]:8007'],
+    ['[FD00:0:0:0::0001]:8007', '[fd00::1]:8007'],
     ['https://pve1:8006/', 'pve1:8006'],
     [' pve1 ', 'pve1:8006'],
   ])('%s is %s', (text, address) => {
@@ -63,6 +64,8 @@ describe('an address', () => {
     'u@a',
     '-a',
     'fd00::1',
+    '[fd00:::1]',
+    '[1::2::3]',
     'a:8006?x',
     'x'.repeat(300),
   ])('is not %j', (text) => {
@@ -184,6 +187,8 @@ describe('endpoints', () => {
     { given: ['a:443'], learned: ['a:443', 'b:443', 'c:9000'] },
     { given: ['a:443', 'b:444'], learned: ['a:443', 'b:444', 'c:9000'] },
     { given: ['a:443', 'x:444'], learned: ['a:443', 'b:8006', 'c:9000'] },
+    { given: ['192.0.2.1:18006'], learned: ['a:8006', 'b:8006', 'c:9000'] },
+    { given: ['192.0.2.1:18006', 'a:443'], learned: ['a:443', 'b:443', 'c:9000'] },
   ])('are learned with the ports that were given: $given', ({ given, learned }) => {
     const endpoints = open(given);
     endpoints.learn([{ address: 'a' }, { address: 'b' }, { address: 'c:9000' }]);

@@ -1,3 +1,4 @@
+import { isIP } from 'node:net';
 import type { Clock } from '#shared/clock.ts';
 import { DroverError } from '#shared/errors.ts';
 import type { ClusterTrust } from '#shared/model.ts';
@@ -82,9 +83,6 @@ export function createEndpoints(options: {
   for (const parsed of given) {
     if (!states.has(parsed.address)) add({ ...parsed, node: '', trust }, true);
   }
-  const [givenPort, ...otherPorts] = new Set(given.map(({ port }) => port));
-  const commonPort = givenPort === undefined || otherPorts.length > 0 ? usualPort : givenPort;
-  const portOf = (host: string): number => given.find((each) => each.host === host)?.port ?? commonPort;
   const sorted = (): readonly State[] => order.flatMap((address) => states.get(address) ?? []);
   const isUp = ({ error }: State): boolean => error === undefined;
 
@@ -146,6 +144,8 @@ export function createEndpoints(options: {
     },
     list: () => sorted().map(({ endpoint: { address }, problem }) => ({ address, problem })),
     learn(members) {
+      const hosts = new Set(members.map(({ address }) => parseEndpoint(address).host));
+      const portOf = portsOf(given, hosts);
       const told = new Map(members.map((member) => [parseEndpoint(member.address, portOf).address, member]));
       for (const [address, { given }] of states) {
         if (given || told.has(address)) continue;
@@ -162,6 +162,17 @@ export function createEndpoints(options: {
     },
     noneAnswers: () => noneAnswers(cluster, sorted()),
   };
+}
+
+/**
+ * That of the address that was given for a host; else the one that all of them have. An address that is no
+ * member's leads to it from elsewhere, as the port of a router does, and says nothing of the others.
+ */
+function portsOf(given: readonly Address[], members: ReadonlySet<string>): (host: string) => number {
+  const direct = given.filter(({ host }) => members.has(host) || isIP(host) === 0);
+  const [first, ...others] = new Set(direct.map(({ port }) => port));
+  const common = first === undefined || others.length > 0 ? usualPort : first;
+  return (host) => given.find((each) => each.host === host)?.port ?? common;
 }
 
 /** An authority speaks for every node; a fingerprint for one, and the cluster itself told it. */

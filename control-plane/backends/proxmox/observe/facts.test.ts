@@ -127,6 +127,10 @@ describe('a node of a cluster', () => {
     const row = nodes[0] === undefined ? undefined : { ...nodes[0], haState: 'maintenance' };
     expect(holding({ row }, {})).toEqual(['NodeInMaintenance']);
     expect(holding({}, {}, 'another certificate')).toEqual(['EndpointUnusable']);
+    expect(holding({ address: 'fd00::11' }, {}, 'another certificate')).toEqual([]);
+    const v6 = { address: '[fd00::11]:8006', problem: 'another certificate' };
+    const unusable = conditionsOf({ ...node, address: 'fd00::11' }, memory, [v6], 1);
+    expect(unusable.find(({ type }) => type === 'EndpointUnusable')?.holds).toBe(true);
     expect(
       holding(
         {},

@@ -1,5 +1,5 @@
 import type { Condition, NodeFacts, PoolFacts, RuntimeFacts } from '#shared/model.ts';
-import { hostOf } from '../api/addresses.ts';
+import { parseEndpoint } from '../api/addresses.ts';
 import { rowOf, rowsOf } from '../api/answer-rows.ts';
 import { type ClusterMemory, type NodeDetails, type NodeMemory, versionOf } from '../cluster-memory.ts';
 import { contentOf, guestStorages } from './storages.ts';
@@ -100,7 +100,7 @@ export function conditionsOf(
     sinceMs: nowMs,
   });
   const isResting = row?.haState === 'maintenance' || row?.haState === 'fence';
-  const problem = endpoints.find((each) => each.address.startsWith(`${hostOf(address)}:`))?.problem ?? '';
+  const problem = endpoints.find((each) => parseEndpoint(each.address).host === address)?.problem ?? '';
   const copies = memory.copies.filter((copy) => copy.node === node).map(({ vmid }) => vmid);
   return [
     condition(
