@@ -58,6 +58,8 @@ export function createFetchImage(tools: ClusterTools, files: StoredFiles): Fetch
       if (signal.aborted || unwanted.aborted || !(isLost(error) || isKind(error, 'already-exists')))
         throw error;
       if (!(await isThere(to, signal))) throw error;
+    } finally {
+      files.changed();
     }
   }
 

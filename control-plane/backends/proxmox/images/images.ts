@@ -203,6 +203,7 @@ export function createImages(tools: ClusterTools): Images {
       const method = 'DELETE /nodes/{node}/storage/{storage}/content/{volume}';
       const upid = await api.call(method, volume, { signal });
       if (isUpid(upid)) await tasks.wait(upid, { signal });
+      files.changed();
       freedBytes += sizeBytes;
     }
     return freedBytes;
@@ -237,7 +238,7 @@ export function createImages(tools: ClusterTools): Images {
       return pinned;
     },
     async *list(node, signal) {
-      for await (const { volid, sizeBytes, atMs } of files.all(node, signal)) {
+      for await (const { volid, sizeBytes, atMs } of files.glance(node, signal)) {
         const { digest, reference, isOurs } = storedImage({ volid, sizeBytes });
         yield {
           digest,

@@ -141,7 +141,11 @@ export function createOciPull(tools: ClusterTools, files: StoredFiles): OciPull 
     // Whoever asked first may go away: the node pulls on, and others wait for it.
     const begin = (): Promise<StoredFile> =>
       limits.run({ filesOf }, tools.signal, () => bring({ node, storage, reference }, tools.signal));
-    const file = underWay.get(key)?.file ?? begin().finally(() => underWay.delete(key));
+    const end = (): void => {
+      underWay.delete(key);
+      files.changed();
+    };
+    const file = underWay.get(key)?.file ?? begin().finally(end);
     underWay.set(key, { reference, file });
     return unlessAborted(file, signal);
   }

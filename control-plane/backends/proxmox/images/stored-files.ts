@@ -4,6 +4,7 @@ import type { ClusterTools } from '../cluster-memory.ts';
 import { numberOf, textOf } from '../guests/properties.ts';
 import type { Content } from './image-references.ts';
 import type { StorageRow } from '../observe/listings.ts';
+import { unlessAborted } from '#shared/unless-aborted.ts';
 
 /** An image file on a storage. */
 export interface StoredFile {
@@ -19,13 +20,30 @@ export interface StoredFiles {
   /** The one to bring a file to: a shared one, where there is one. unavailable; failed-precondition. */
   target(node: string, content: Content): StorageRow;
   on(node: string, storage: string, content: Content, signal: AbortSignal): Promise<StoredFile[]>;
-  /** On all storages of a node. */
+  /** On all storages of a node, as they are this moment. */
   all(node: string, signal: AbortSignal): AsyncIterable<StoredFile>;
+  /**
+   * As all, for many nodes at about the same time: what a storage that they share has on it is asked of one
+   * of them, and may be as old as a moment.
+   */
+  glance(node: string, signal: AbortSignal): AsyncIterable<StoredFile>;
+  /** Files came or went: what was seen at a glance is old. */
+  changed(): void;
 }
+
+/** Less than a person takes to look again, and more than nodes take that are asked side by side. */
+const glanceMs = 2000;
 
 const contents: readonly Content[] = ['vztmpl', 'import', 'iso'];
 
-export function createStoredFiles({ api, memory }: Pick<ClusterTools, 'api' | 'memory'>): StoredFiles {
+export function createStoredFiles({
+  api,
+  memory,
+  clock,
+}: Pick<ClusterTools, 'api' | 'memory' | 'clock'>): StoredFiles {
+  /** Of shared storages. */
+  const glances = new Map<string, { readonly atMs: number; readonly files: Promise<StoredFile[]> }>();
+
   const storages = (node: string, content: Content): StorageRow[] =>
     (memory.nodes.get(node)?.storages ?? [])
       .filter((each) => each.available && each.content.includes(content))
@@ -64,10 +82,34 @@ export function createStoredFiles({ api, memory }: Pick<ClusterTools, 'api' | 'm
     }));
   }
 
+  async function glanceAt(
+    node: string,
+    { storage, shared }: StorageRow,
+    content: Content,
+    signal: AbortSignal,
+  ): Promise<StoredFile[]> {
+    if (!shared) return on(node, storage, content, signal);
+    const key = `${storage} ${content}`;
+    const before = glances.get(key);
+    if (before !== undefined && clock.monotonicMs() - before.atMs < glanceMs) {
+      // What another node could not tell, this one may.
+      const found = await unlessAborted(before.files, signal).catch(() => undefined);
+      if (found !== undefined) return found;
+    }
+    const files = on(node, storage, content, signal);
+    glances.set(key, { atMs: clock.monotonicMs(), files });
+    return files;
+  }
+
   return {
     storages,
     target,
     on,
+    async *glance(node, signal) {
+      for (const content of contents)
+        for (const storage of storages(node, content)) yield* await glanceAt(node, storage, content, signal);
+    },
+    changed: () => glances.clear(),
     async *all(node, signal) {
       for (const content of contents)
         for (const { storage } of storages(node, content)) yield* await on(node, storage, content, signal);
