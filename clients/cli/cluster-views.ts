@@ -39,7 +39,10 @@ export const guestColumns: Column<Guest>[] = [
   { title: 'KIND', value: ({ kind, template }) => (template ? `${kind},template` : kind) },
   { title: 'NAME', value: ({ name }) => name },
   { title: 'NODE', value: ({ node }) => node },
-  { title: 'STATUS', value: ({ status }) => status },
+  {
+    title: 'STATUS',
+    value: ({ status, message }) => (message === '' ? status : `${status}: ${message}`),
+  },
   { title: 'INSTANCE', value: ({ instance }) => instance },
   { title: 'CPU', value: ({ cpuCount }) => `${cpuCount}` },
   { title: 'MEMORY', value: ({ memoryMib }) => formatMib(memoryMib) },

@@ -75,6 +75,12 @@ export interface ClusterBackend extends Backend {
   guests(cluster: string | undefined): readonly ClusterGuestView[];
   /** not-found; unavailable. */
   inspectGuest(cluster: string, vmid: number, signal: AbortSignal): Promise<Adoptable>;
+  /** By its name in the cluster, or ours. not-found names those that there are. */
+  checkSnapshot(
+    guest: Pick<ClusterGuestView, 'cluster' | 'vmid' | 'kind' | 'node'>,
+    snapshot: string,
+    signal: AbortSignal,
+  ): Promise<void>;
   /**
    * Makes a template of a guest, which stays as it is; resolves when it is ready. It is made, too, where
    * nobody waits any more, and goes on after a start of the control plane. A repetition goes on with what

@@ -152,7 +152,15 @@ export function patchGuest(
   patch: Partial<
     Pick<
       ClusterGuest,
-      'vmid' | 'node' | 'made' | 'appliedGeneration' | 'copies' | 'rollBack' | 'source' | 'configuredFor'
+      | 'vmid'
+      | 'node'
+      | 'made'
+      | 'appliedGeneration'
+      | 'copies'
+      | 'rollBack'
+      | 'source'
+      | 'begunVmid'
+      | 'configuredFor'
     >
   >,
   nowMs: number,
@@ -163,6 +171,14 @@ export function patchGuest(
     isDeepStrictEqual(record[key as keyof ClusterGuest], value),
   );
   return isSame ? record : put(tx, { ...record, ...patch, changedAtMs: nowMs });
+}
+
+/** What was left half made, also of what is removed by now: its number, until it is gone. */
+export function putGuestLeft(tx: Transaction, instanceId: InstanceId, leftVmids: readonly number[]): void {
+  const record = tx.get('cluster-guest', instanceId);
+  if (record === undefined) return;
+  const { leftVmids: _before, ...rest } = record;
+  put(tx, { ...rest, ...(leftVmids.length > 0 && { leftVmids }) });
 }
 
 /** A step back is about to be asked for: it is not as its spec says any more, whatever comes of it. */

@@ -60,6 +60,10 @@ export interface ClusterGuest {
   readonly spec?: InstanceSpec;
   /** What it is made as a copy of, as its cluster calls the node: the copy is a task of that one. */
   readonly source?: { readonly node: string; readonly vmid: number };
+  /** The number under which its making was asked for: what is half made there is ours. Left out, 0: none. */
+  readonly begunVmid?: number;
+  /** Numbers under which it was left half made: a person has to take those away. Left out: none. */
+  readonly leftVmids?: readonly number[];
   /** It was seen: when it is gone, it is gone, and is not made again. */
   readonly made?: boolean;
   /** The newest generation that it was made to be as, and started for. Left out: none. */
@@ -156,4 +160,6 @@ export interface ClusterGuestView {
   readonly instanceId: InstanceId | undefined;
   /** HA's state: "started"; empty: not managed. */
   readonly haState: string;
+  /** What is wrong with it and what to do, for people; empty: nothing. */
+  readonly message: string;
 }

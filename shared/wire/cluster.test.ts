@@ -182,6 +182,7 @@ it('tells amounts as whole numbers, whatever a cluster says', () => {
     tags: [],
     instanceId: undefined,
     haState: '',
+    message: '',
   };
   expect(formatGuest({ cluster, vmid, kind, node, ...rest, ...odd }, '')).toMatchObject({
     cpuCount: 1,

@@ -238,6 +238,7 @@ export const formatGuest = (guest: ClusterGuestView, instance: string): WireGues
   diskMib: count(guest.diskMib),
   instance,
   haState: guest.haState,
+  message: guest.message,
 });
 
 /** A cluster may say "0.5 cores"; what the wire takes is a whole number. */

@@ -33,6 +33,7 @@ export interface FakeGuest {
   notes: string[];
   macs: string[];
   obstacles: string[];
+  snapshots: string[];
   /** Changes with every change of its configuration. */
   digest: string;
   /** Why it cannot move; empty: it can. */
@@ -172,9 +173,15 @@ export function createFakeClusters(options: {
     guests: (name) =>
       guests.map(({ view }) => view).filter(({ cluster }) => name === undefined || cluster === name),
     inspectGuest: inspect,
+    async checkSnapshot({ cluster, vmid }, snapshot) {
+      const guest = find(cluster, vmid);
+      if (guest === undefined) throw new DroverError('not-found', `there is no guest ${vmid} in ${cluster}`);
+      checkSnapshot(guest, snapshot);
+    },
     async createTemplate(cluster, { vmid, name, snapshot }) {
       const source = find(cluster, vmid);
       if (source === undefined) throw new DroverError('not-found', `there is no guest ${vmid} in ${cluster}`);
+      checkSnapshot(source, snapshot);
       const { node, kind } = source.view;
       const chooseVmid = (): number => Math.max(9000, ...guests.map(({ view }) => view.vmid)) + 1;
       const wanted = { cluster, name, kind, source: { node, vmid, snapshot }, chooseVmid };
@@ -300,12 +307,14 @@ export function createFakeClusters(options: {
           diskMib: 1024,
           instanceId: undefined,
           haState: '',
+          message: '',
           ...view,
         },
         spec: { ...simpleSpec, image: `proxmox:guest/${view.vmid}`, runtime: 'proxmox-lxc' },
         notes: [],
         macs: [],
         obstacles: [],
+        snapshots: [],
         digest: 'first',
         stuckBecause: '',
       };
@@ -317,4 +326,12 @@ export function createFakeClusters(options: {
     during: (method, act) => void interruptions.push({ method, act }),
   };
   return clusters;
+}
+
+function checkSnapshot({ snapshots, view }: FakeGuest, snapshot: string): void {
+  if (snapshot === '' || snapshots.includes(snapshot)) return;
+  const there = snapshots.join(', ') || 'none';
+  throw new DroverError('not-found', `guest ${view.vmid} has no snapshot ${snapshot}; there are ${there}`, {
+    reason: 'snapshot',
+  });
 }

@@ -16,6 +16,7 @@ describe('what a copy of a guest would be', () => {
   it('is what would be written for a stranger, where it is, without what one alone can have', async () => {
     await using world = await startClusterWorld();
     const guest = world.clusters.addGuest({ vmid: 105, node: pve1, name: 'old' });
+    guest.snapshots.push('before');
     guest.notes.push('it has 512 MiB of swap', 'eth0 keeps its hardware address BC:24:11:00:00:01');
     guest.spec = {
       ...guest.spec,
@@ -45,6 +46,7 @@ describe('what a copy of a guest would be', () => {
     const { vmid = 0 } = world.store.snapshot().get('cluster-guest', id) ?? {};
     const { spec } = world.control.workload('web') ?? {};
     const taken = 'before';
+    world.clusters.guest('lab', vmid)?.snapshots.push(taken);
     for (const source of ['web', instance?.metadata.name ?? '', id, `lab/${vmid}`]) {
       const plan = await planOf(world, source, 'copy', taken);
       expect(plan.spec).toMatchObject({
@@ -59,6 +61,7 @@ describe('what a copy of a guest would be', () => {
     await using world = await startClusterWorld();
     world.clusters.addGuest({ vmid: 106, node: pve1 });
     const stuck = world.clusters.addGuest({ vmid: 105, node: pve1, status: 'stopped' });
+    world.clusters.addGuest({ vmid: 107, node: pve1 }).snapshots.push('before', 'after');
     stuck.obstacles.push('eth0 is on vmbr9: apply a Network first');
     world.clusters.addGuest({ vmid: 9000, node: pve1, template: true });
     await world.run('web', 2);
@@ -75,6 +78,12 @@ describe('what a copy of a guest would be', () => {
       ['lab/105', { kind: 'already-exists' }, 'web'],
       ['lab/105', { kind: 'invalid-argument' }, 'Not A Name'],
       ['lab/105', { kind: 'invalid-argument' }, 'copy', 'no such/name'],
+      [
+        'lab/107',
+        { kind: 'not-found', reason: 'snapshot', message: /has no snapshot befor; there are before, after$/ },
+        'copy',
+        'befor',
+      ],
     ];
     for (const [source, wanted, name, snapshot] of rows) {
       const error: unknown = await planOf(world, source, name, snapshot).catch((caught: unknown) => caught);

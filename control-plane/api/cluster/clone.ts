@@ -31,6 +31,7 @@ export async function planClone(
   checkNotRemoving(findCluster(before, cluster));
   const { guest, spec, notes, obstacles } = await clusters.inspectGuest(cluster, vmid, signal);
   refuseAsSource(guest, taken);
+  if (taken !== '') await clusters.checkSnapshot(guest, taken, signal);
   const snapshot = store.snapshot();
   const own = specOf(guest, snapshot);
   if (own === undefined && obstacles.length > 0)

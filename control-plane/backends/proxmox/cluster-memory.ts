@@ -70,6 +70,15 @@ export interface Holder {
   readonly vmid: number;
 }
 
+/** Locked for its making, which nobody goes on with. */
+export interface HalfMade {
+  readonly vmid: number;
+  /** As the cluster calls it. */
+  readonly node: string;
+  /** What to do, for people. */
+  readonly message: string;
+}
+
 /** What is known of a cluster right now. Its poll writes it; everybody reads it. */
 export interface ClusterMemory {
   /** It answers. */
@@ -89,6 +98,8 @@ export interface ClusterMemory {
   readonly names: Map<number, string>;
   /** Guests that look like ours and are not. */
   copies: readonly GuestRow[];
+  /** Guests that we had begun to make, and that only a person can take away. */
+  halfMade: readonly HalfMade[];
   /** Undefined: we may write. */
   heldBy: Holder | undefined;
   /** Undefined until it was read: it is where HA manages a guest of ours. */
@@ -108,6 +119,7 @@ export const emptyMemory = (): ClusterMemory => ({
   guests: [],
   names: new Map(),
   copies: [],
+  halfMade: [],
   heldBy: undefined,
   ha: undefined,
 });

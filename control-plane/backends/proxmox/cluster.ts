@@ -1,6 +1,6 @@
 import type { Clock } from '#shared/clock.ts';
 import type { Log } from '#shared/log.ts';
-import type { Cluster, ClusterStatus } from '#shared/model.ts';
+import type { Cluster, ClusterGuestView, ClusterStatus } from '#shared/model.ts';
 import type { Random } from '#shared/random.ts';
 import type { Store } from '../../store/store.ts';
 import type { Observation } from '../backend.ts';
@@ -33,6 +33,7 @@ import { createRenewal } from './identity/renew-marks.ts';
 import { createRefreshAddresses } from './life/refresh-addresses.ts';
 import { createRelayLog } from './tasks/relay-log.ts';
 import { createSettle } from './life/settle.ts';
+import { findSnapshot } from './snapshots/find-snapshot.ts';
 import { createSnapshots, type Snapshots } from './snapshots/snapshots.ts';
 import { createStats, type ReadStats } from './observe/stats.ts';
 import { createTasks } from './tasks/tasks.ts';
@@ -65,6 +66,12 @@ export interface LiveCluster {
   readonly volumes: Volumes;
   readonly stats: ReadStats;
   readonly adoptions: Adoptions;
+  /** As ClusterBackend has it. */
+  checkSnapshot(
+    guest: Pick<ClusterGuestView, 'vmid' | 'kind' | 'node'>,
+    snapshot: string,
+    signal: AbortSignal,
+  ): Promise<void>;
   readonly moves: Moves;
   readonly openConsole: OpenConsole;
   readonly openTerminal: OpenTerminal;
@@ -165,6 +172,10 @@ export function openCluster(record: Cluster, surroundings: Surroundings): LiveCl
     volumes: createVolumes(tools, { own, orders }),
     stats: createStats(tools, { own, orders }),
     adoptions,
+    async checkSnapshot({ vmid, kind, node: name }, snapshot, signal) {
+      const { node } = orders.reach(name);
+      await findSnapshot(tools, { node, vmid, kind }, snapshot, signal);
+    },
     moves: createMoves(tools, { own, look, orders, ha }),
     openConsole: createConsole(tools, { look, orders }),
     openTerminal: createTerminals(tools, { own, look }),

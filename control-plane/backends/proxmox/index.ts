@@ -171,6 +171,7 @@ type ClusterMethods = Pick<
   | 'status'
   | 'guests'
   | 'inspectGuest'
+  | 'checkSnapshot'
   | 'createTemplate'
   | 'removeTemplate'
   | 'adopt'
@@ -201,6 +202,8 @@ function clusterMethods(
       return some.flatMap((cluster) => cluster.adoptions.guests());
     },
     inspectGuest: async (name, vmid, signal) => called(name).adoptions.inspect(vmid, signal),
+    checkSnapshot: async ({ cluster, ...guest }, snapshot, signal) =>
+      called(cluster).checkSnapshot(guest, snapshot, signal),
     createTemplate: async (name, source, signal) => called(name).templates.create(source, signal),
     removeTemplate: async (name, template, signal) => called(name).templates.remove(template, signal),
     adopt: async ({ cluster, vmid, digest }, instance, signal) =>

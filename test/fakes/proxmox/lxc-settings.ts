@@ -198,6 +198,9 @@ async function makeTemplate(call: Call): Promise<null> {
   call.fork('vztemplate', guest.vmid, (control) =>
     control.locked(lockFileOf(guest), async () => {
       await control.passes(300);
+      for (const { volid } of disksOf(world, guest))
+        if (world.storages.definitions.get(storageOf(volid))?.type === 'lvm')
+          throw new Error(`Template feature is not available for '${volid}'`);
       world.writeConfig(guest, control.pid);
       guest.config.template = '1';
     }),

@@ -164,6 +164,7 @@ export function createTaskEngine(surroundings: TaskSurroundings): TaskEngine {
     const { signal } = worker.controller;
     const interrupted = (): Error => new Error('received interrupt');
     async function passes(durationMs: number): Promise<void> {
+      if (worker.frozen) return never();
       if (signal.aborted) throw interrupted();
       await clock.sleep(durationMs * pace, signal).catch(() => undefined);
       if (worker.frozen) return never();
@@ -185,9 +186,11 @@ export function createTaskEngine(surroundings: TaskSurroundings): TaskEngine {
           waited = true;
           task.log.push('trying to acquire lock...');
         });
+        // A process that is gone holds no file.
+        if (worker.frozen) release();
+        if (worker.frozen) return never();
         worker.held.add(release);
         try {
-          if (worker.frozen) return await never();
           if (signal.aborted) throw interrupted();
           if (waited) task.log.push(' OK');
           return await work();

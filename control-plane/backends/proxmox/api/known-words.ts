@@ -205,7 +205,10 @@ export const knownWords: readonly Row[] = [
       'enable virtualization in the firmware of the node, or say `kvm: false` in vm of its spec',
     ),
   },
-  { words: /unable to clone mountpoint|Linked [Cc]lone feature|cannot clone TPM state/, ...unsupported },
+  {
+    words: /unable to clone mountpoint|(?:Linked [Cc]lone|Template) feature|cannot clone TPM state/,
+    ...unsupported,
+  },
   { words: /can't clone (?:CT )?to |uses local storage/, ...precondition('local-storage') },
   { words: /target is local node/, ...precondition('same-node') },
   { words: /hotplug problem/, ...precondition('hotplug', 'shut the guest down to let the change take hold') },

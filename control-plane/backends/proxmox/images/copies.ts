@@ -1,14 +1,14 @@
 import { DroverError } from '#shared/errors.ts';
 import type { InstanceSpec } from '#shared/model.ts';
-import { rowOf, rowsOf } from '../api/answer-rows.ts';
+import { rowOf } from '../api/answer-rows.ts';
 import type { ClusterTools } from '../cluster-memory.ts';
 import { type Configuration, type CopiedGuest, guestCall } from '../guests/guest-kind.ts';
 import { isLinked } from '../guests/cluster-options.ts';
-import { isOn, textOf } from '../guests/properties.ts';
+import { isOn } from '../guests/properties.ts';
 import { disksIn, type GuestDisk, storagesOf } from '../guests/disks.ts';
 import { ask } from '../tasks/perform.ts';
 import { storageOn } from '../observe/storages.ts';
-import { parseNote } from '../snapshots/snapshot-notes.ts';
+import { findSnapshot } from '../snapshots/find-snapshot.ts';
 
 /** What a guest is to be a copy of. */
 export interface CopySource {
@@ -32,7 +32,8 @@ const nouns = { lxc: 'container', qemu: 'virtual machine' } as const;
  * Whether a guest on a node can be a copy of another one, before anything is made. failed-precondition names
  * what is in the way and what to do; not-found: it, or its snapshot, is not there.
  */
-export function createCopies({ api, kinds, memory, name: cluster }: ClusterTools): CopyOf {
+export function createCopies(tools: ClusterTools): CopyOf {
+  const { api, kinds, memory, name: cluster } = tools;
   const subjectOf = ({ vmid }: CopySource) => ({ cluster, vmid: String(vmid), acted: 'no' });
 
   const refusal = (source: CopySource, message: string, nextStep: string): DroverError =>
@@ -50,24 +51,6 @@ export function createCopies({ api, kinds, memory, name: cluster }: ClusterTools
         ? guestCall('GET /nodes/{node}/lxc/{vmid}/config', place)
         : guestCall('GET /nodes/{node}/qemu/{vmid}/config', place);
     return rowOf(await ask({ api }, call, signal));
-  }
-
-  /** As the cluster calls it: those that Drover took have a name of their own there. */
-  async function withSnapshot(source: CopySource, signal: AbortSignal): Promise<CopySource> {
-    const { snapshot, vmid, kind } = source;
-    if (snapshot === '') return source;
-    const rows = rowsOf(await ask({ api }, kinds[kind].calls(source).snapshots(), signal))
-      .map((row) => ({ name: textOf(row['name']), note: parseNote(textOf(row['description']).trim()) }))
-      .filter(({ name }) => name !== 'current');
-    const found =
-      rows.find(({ name }) => name === snapshot) ?? rows.findLast(({ note }) => note?.name === snapshot);
-    if (found !== undefined) return { ...source, snapshot: found.name };
-    const names = rows.map(({ name, note }) => note?.name ?? name).join(', ') || 'none';
-    throw new DroverError(
-      'not-found',
-      `guest ${vmid} of ${cluster} has no snapshot ${snapshot}; there are ${names}`,
-      { subject: subjectOf(source), reason: 'snapshot' },
-    );
   }
 
   /** What runs changes while it is copied. */
@@ -142,7 +125,9 @@ export function createCopies({ api, kinds, memory, name: cluster }: ClusterTools
   }
 
   return async (asked, node, spec, signal) => {
-    const source = await withSnapshot(asked, signal);
+    const called = asked.snapshot;
+    const snapshot = called === '' ? '' : await findSnapshot(tools, asked, called, signal);
+    const source = { ...asked, snapshot };
     const config = await configOf(source, signal);
     await checkStill(source, config, signal);
     checkVolumes(source, config);

@@ -49,7 +49,9 @@ export interface Run {
   /** It ended by itself and waits to be started again: monotonic. Zero: it does not. */
   readonly startAtMs: number;
   /** What could not be done, and when it is tried again: monotonic. */
-  readonly failure: { readonly message: string; readonly retryAtMs: number } | undefined;
+  readonly failure:
+    | { readonly message: string; readonly retryAtMs: number; readonly reason?: string }
+    | undefined;
 }
 
 export const freshRun: Run = {

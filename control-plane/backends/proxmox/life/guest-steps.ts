@@ -4,7 +4,8 @@ import { putGuestRemoved } from '../../../store/put-cluster-guest.ts';
 import type { Transaction } from '../../../store/store.ts';
 import { type ClusterTools, nodeCalled } from '../cluster-memory.ts';
 import { freshRun, type GuestStep, unknownExit } from './guest-state.ts';
-import { halfMadeError, isHalfMade, type Look } from './look.ts';
+import { halfMadeError, isHalfMade, leaveHalfMade } from './half-made.ts';
+import type { Look } from './look.ts';
 import type { FindMarked } from '../identity/find-marked.ts';
 import type { Marking } from '../identity/marking.ts';
 import type { OwnGuests } from './own-guests.ts';
@@ -75,16 +76,17 @@ export function createSteps(
       return await look.config(record, signal);
     } catch (error) {
       if (!isKind(error, 'not-found')) throw error;
-      if (record.made !== true && record.source !== undefined) await refuseHalfMade(record);
+      if (record.made !== true && record.begunVmid === record.vmid) await lookForHalf(record);
       return undefined;
     }
   }
 
-  /** A copy that was cut off has no mark yet, and is not forgotten for that. */
-  async function refuseHalfMade(record: ClusterGuest): Promise<void> {
+  /** What was cut off has no mark yet, and is not forgotten for that. Of copies alone somebody waits. */
+  async function lookForHalf(record: ClusterGuest): Promise<void> {
     const found = await look.atItsNumber(record, signal);
-    if (found !== undefined && found.kind === record.kind && isHalfMade(found))
-      throw halfMadeError(record, found);
+    if (found === undefined || found.kind !== record.kind || !isHalfMade(found)) return;
+    if (record.source !== undefined) throw halfMadeError(record, found);
+    await leaveHalfMade(tools, record, found);
   }
 
   /** A guest has no exit code there: that it ended is all there is. */

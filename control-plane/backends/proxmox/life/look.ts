@@ -33,30 +33,6 @@ export interface Look {
   status(record: ClusterGuest, signal: AbortSignal): Promise<void>;
 }
 
-const halfMade: ReadonlySet<string> = new Set(['create', 'clone']);
-
-/** Being made, or left so by a node that died meanwhile. */
-export const isHalfMade = ({ config }: Pick<FoundConfig, 'config'>): boolean =>
-  halfMade.has(textOf(config['lock']));
-
-/** Nobody makes it any more, and what a lock holds no token may remove. */
-export function halfMadeError(
-  { instanceId, vmid, kind }: Pick<ClusterGuest, 'vmid' | 'kind'> & Partial<Pick<ClusterGuest, 'instanceId'>>,
-  { place, config }: Pick<FoundConfig, 'place' | 'config'>,
-): DroverError {
-  const tool = kind === 'lxc' ? 'pct' : 'qm';
-  return new DroverError(
-    'unavailable',
-    `guest ${vmid} on ${place.node} is half made and locked (${textOf(config['lock'])}): ` +
-      'what made it was cut off',
-    {
-      subject: { ...(instanceId !== undefined && { instance: instanceId }), vmid: String(vmid), acted: 'no' },
-      reason: 'half-made',
-      nextStep: `on ${place.node}, as root: ${tool} unlock ${vmid} && ${tool} destroy ${vmid}`,
-    },
-  );
-}
-
 export function createLook(tools: ClusterTools, own: OwnGuests, fence: Fence): Look {
   const { kinds, memory, clock, fleetId, name: cluster } = tools;
 

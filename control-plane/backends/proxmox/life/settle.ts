@@ -5,7 +5,8 @@ import { pendingKeys } from '../api/answer-rows.ts';
 import { type ClusterTools, nodeCalled } from '../cluster-memory.ts';
 import type { GuestCall, GuestChanges, GuestPlace } from '../guests/guest-kind.ts';
 import type { Images } from '../images/images.ts';
-import { type FoundConfig, halfMadeError, isHalfMade, type Look } from './look.ts';
+import { halfMadeError, isHalfMade, leaveHalfMade } from './half-made.ts';
+import type { FoundConfig, Look } from './look.ts';
 import type { FindMarked } from '../identity/find-marked.ts';
 import type { Marking } from '../identity/marking.ts';
 import type { OwnGuests } from './own-guests.ts';
@@ -58,9 +59,10 @@ export function createSettle(
       if (!isHalf) return found.isOurs ? 'ours' : 'taken';
       // What is being made may have no mark yet: it may be ours, of a lost answer or of before a crash.
       // Written down since.
-      const source = own.record(record.instanceId)?.source;
+      const { source, begunVmid } = own.record(record.instanceId) ?? record;
       if (clock.monotonicMs() > endMs) {
         if (found.isOurs || source !== undefined) throw halfMadeError(record, found);
+        if (begunVmid === record.vmid) await leaveHalfMade(tools, record, found);
         return 'taken';
       }
       await settleTasks(tools, found.place, signal);
@@ -85,6 +87,14 @@ export function createSettle(
 
   const isTaken = (vmid: number): boolean => memory.guests.some((row) => row.vmid === vmid);
 
+  async function note(
+    { instanceId }: ClusterGuest,
+    patch: Parameters<typeof patchGuest>[2],
+  ): Promise<ClusterGuest | undefined> {
+    const { result } = await store.transact((tx) => patchGuest(tx, instanceId, patch, clock.nowMs()));
+    return result;
+  }
+
   async function create(record: ClusterGuest, spec: InstanceSpec, signal: AbortSignal): Promise<void> {
     const kind = kinds[record.kind];
     const place = { node: nodeToMakeOn(record), vmid: record.vmid };
@@ -99,15 +109,17 @@ export function createSettle(
     // A copy is made by a task of its source: written down first, so that it is found after a crash.
     const at = image.kind === 'guest' ? { node: image.node, vmid: image.vmid } : place;
     const source = image.kind === 'guest' ? at : undefined;
-    if (source !== undefined)
-      await store.transact((tx) => patchGuest(tx, record.instanceId, { source }, clock.nowMs()));
+    const wasBegun = own.record(record.instanceId)?.begunVmid === record.vmid;
+    await note(record, { begunVmid: record.vmid, ...(source !== undefined && { source }) });
     try {
       const call = kind.create(spec, context);
       const make = () => limits.run(busy, either, () => perform(tools, call, at, signal, unwanted));
       const isContainerCopy = record.kind === 'lxc' && image.kind === 'guest';
       await (isContainerCopy ? limits.run({ copyOf: image.vmid }, either, make) : make());
     } catch (error) {
-      if (source !== undefined && isKind(error, 'already-exists')) await settleCopies(tools, source, signal);
+      // Whoever was quicker has it, unless it is what we began before.
+      if (isKind(error, 'already-exists') && !wasBegun) await note(record, { begunVmid: 0 });
+      if (isKind(error, 'already-exists') && source !== undefined) await settleCopies(tools, source, signal);
       throw error;
     }
   }
@@ -131,7 +143,7 @@ export function createSettle(
       // Begun before a crash, or unknown to a store that was restored: it is there, and not made again.
       const before = isTaken(record.vmid) ? await whoseIs(record, signal) : 'free';
       const whose = before === 'free' ? await createAndLook(record, spec, signal) : before;
-      if (whose === 'ours') return markMade(record);
+      if (whose === 'ours') return (await note(record, { made: true })) ?? record;
       if (whose === 'taken') record = await takeOtherNumber(record);
       if (whose === 'free')
         throw new DroverError('unavailable', 'it was made, and is not there', {
@@ -147,18 +159,6 @@ export function createSettle(
     return make(record, spec, signal).finally(() => (guest.making = undefined));
   }
 
-  async function markMade(record: ClusterGuest): Promise<ClusterGuest> {
-    const { result } = await store.transact((tx) =>
-      patchGuest(tx, record.instanceId, { made: true }, clock.nowMs()),
-    );
-    return result ?? record;
-  }
-
-  /** What keeps it from being started anew, or ends us, may come before that is done. */
-  async function noteChange({ instanceId, generation }: ClusterGuest): Promise<void> {
-    await store.transact((tx) => patchGuest(tx, instanceId, { configuredFor: generation }, clock.nowMs()));
-  }
-
   /** Whether anything was changed. A configuration that another writer changed meanwhile is read anew. */
   async function configure(record: ClusterGuest, spec: InstanceSpec, signal: AbortSignal): Promise<boolean> {
     const kind = kinds[record.kind];
@@ -170,7 +170,8 @@ export function createSettle(
       const changes = changesNow();
       refuse(record, changes);
       if (!isAny(changes) && changes.grow.length === 0) return isChanged;
-      if (!isChanged) await noteChange(record);
+      // What keeps it from being started anew, or ends us, may come before that is done.
+      if (!isChanged) await note(record, { configuredFor: record.generation });
       isChanged = true;
       if (isLifted(changes)) {
         await perform(tools, lifting, found.place, signal);
@@ -265,9 +266,7 @@ export function createSettle(
       await power.start(record, signal);
       await furnish(record, found, signal);
       // A newer spec may have come meanwhile: then this one is not the last word.
-      await store.transact((tx) =>
-        patchGuest(tx, instanceId, { made: true, appliedGeneration: generation }, clock.nowMs()),
-      );
+      await note(record, { made: true, appliedGeneration: generation });
     },
   };
 }

@@ -22,6 +22,8 @@ export interface Work {
   alone<Result>(id: InstanceId, act: () => Promise<Result>): Promise<Result>;
   /** Something is being done. */
   isBusy(): boolean;
+  /** What waited for a half-made guest that is gone, or is none any more, is tried anew. */
+  retryUnlocked(): void;
   /** The cluster takes orders again: what failed is tried anew. */
   retryAll(): void;
 }
@@ -120,9 +122,19 @@ export function createWork(tools: ClusterTools, parts: StepParts): Work {
     const waitMs = Math.min(firstRetryMs * 2 ** Math.min(guest.failures, 20), longestRetryMs);
     guest.failures += 1;
     const retryAtMs = clock.monotonicMs() + Math.round(waitMs * (0.8 + 0.4 * random.fraction()));
-    guest.run = { ...guest.run, failure: { message: wordsOf(error), retryAtMs } };
-    log.warn({ event: 'guest.failed', cluster, instance: id, err: asDroverError(error) });
+    const err = asDroverError(error);
+    guest.run = { ...guest.run, failure: { message: wordsOf(err), retryAtMs, reason: err.reason } };
+    log.warn({ event: 'guest.failed', cluster, instance: id, err });
     waitFor(id);
+  }
+
+  function retry(isDue: (record: ClusterGuest, reason: string) => boolean): void {
+    for (const record of own.records()) {
+      const guest = own.of(record.instanceId);
+      if (!isDue(record, guest.run.failure?.reason ?? '')) continue;
+      guest.failures = 0;
+      if (guest.run.failure !== undefined) guest.run = { ...guest.run, failure: undefined };
+    }
   }
 
   return {
@@ -139,12 +151,10 @@ export function createWork(tools: ClusterTools, parts: StepParts): Work {
     finish,
     alone: turns.alone,
     isBusy: turns.isBusy,
-    retryAll() {
-      for (const { instanceId } of own.records()) {
-        const guest = own.of(instanceId);
-        guest.failures = 0;
-        if (guest.run.failure !== undefined) guest.run = { ...guest.run, failure: undefined };
-      }
-    },
+    retryUnlocked: () =>
+      retry(
+        ({ vmid }, reason) => reason === 'half-made' && !memory.halfMade.some((each) => each.vmid === vmid),
+      ),
+    retryAll: () => retry(() => true),
   };
 }

@@ -102,6 +102,7 @@ export function conditionsOf(
   const isResting = row?.haState === 'maintenance' || row?.haState === 'fence';
   const problem = endpoints.find((each) => parseEndpoint(each.address).host === address)?.problem ?? '';
   const copies = memory.copies.filter((copy) => copy.node === node).map(({ vmid }) => vmid);
+  const halfMade = memory.halfMade.filter((each) => each.node === node);
   return [
     condition(
       'ClusterNoQuorum',
@@ -131,6 +132,11 @@ export function conditionsOf(
       copies.length === 0
         ? ''
         : `guests ${copies.join(', ')} bear the mark of instances and are copies: they are left alone`,
+    ),
+    condition(
+      'HalfMadeGuest',
+      halfMade.map(({ vmid }) => vmid).join(','),
+      halfMade.map(({ message }) => message).join('; '),
     ),
   ];
 }

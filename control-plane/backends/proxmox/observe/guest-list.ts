@@ -45,6 +45,7 @@ export function createGuestList(tools: ClusterTools, own: OwnGuests): GuestList 
     diskMib: Math.round(row.diskBytes / 1024 ** 2),
     instanceId,
     haState: row.haState,
+    message: memory.halfMade.find(({ vmid }) => vmid === row.vmid)?.message ?? '',
   });
 
   /** What the list does not have yet, and we have seen. */
@@ -66,6 +67,7 @@ export function createGuestList(tools: ClusterTools, own: OwnGuests): GuestList 
       diskMib: resources?.diskMib ?? 0,
       instanceId: record.instanceId,
       haState: sight.haState,
+      message: '',
     };
   }
 

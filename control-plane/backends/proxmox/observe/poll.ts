@@ -8,6 +8,7 @@ import type { ClusterTools } from '../cluster-memory.ts';
 import type { Fence } from '../identity/fence.ts';
 import { textOf } from '../guests/properties.ts';
 import { isLeftToHa } from '../life/guest-state.ts';
+import { forgetHalfMade, halfMadeAmong } from '../life/half-made.ts';
 import type { HaReader } from '../ha/ha-placement.ts';
 import type { Missing } from '../life/missing.ts';
 import { isOurTag, tagOf } from '../identity/marks.ts';
@@ -182,8 +183,12 @@ export function createPoll(
     const index = indexGuests(rows);
     const absent = own.take(index);
     memory.copies = copiesAmong(rows);
+    memory.halfMade = halfMadeAmong(all, tools, own);
     // Only a whole list of a cluster that has its majority says that something is not there.
-    if (isQuorate) await missing.lookAt(absent.map(({ record }) => record));
+    if (!isQuorate) return;
+    await forgetHalfMade(tools);
+    work.retryUnlocked();
+    await missing.lookAt(absent.map(({ record }) => record));
   }
 
   /** Those that are there beside their original; what was a copy stays one when its original is gone. */

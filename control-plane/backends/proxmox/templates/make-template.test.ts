@@ -1,7 +1,8 @@
 /** Templates that Drover makes of guests, whatever answer is lost and whenever it is ended. */
+import { randomUUIDv7 } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import { createLog } from '#shared/log.ts';
-import type { ClusterTemplate } from '#shared/model.ts';
+import type { ClusterTemplate, SnapshotId } from '#shared/model.ts';
 import { systemRandom } from '#shared/random.ts';
 import { plainClusterOptions } from '#shared/wire/cluster-options.ts';
 import { createQuickClock } from '../../../../test/fakes/quick-clock.ts';
@@ -232,6 +233,92 @@ describe.each(['8.4.21', '9.2.11'] as const)('on %s', (version) => {
     });
     expect(world.store.snapshot().list('cluster-template')).toEqual([]);
     expect(clones(world)).toBe(0);
+  });
+
+  it.each(kinds)('of %s is made of a snapshot of what runs on', async (kind, spec) => {
+    await using world = await openQuickWorld({ version, clock });
+    const { storages } = world.server.world;
+    storages.add({ id: 'tank', type: 'zfspool', content: ['images', 'rootdir'] });
+    storages.add({ id: 'thin', type: 'lvmthin', content: ['images', 'rootdir'] });
+    const order = await runGuest(world, { ...spec, rootPool: kind === 'lxc' ? 'tank' : 'thin' });
+    const vmid = world.store.snapshot().get('cluster-guest', order.instanceId)?.vmid ?? 0;
+    const id = randomUUIDv7() as SnapshotId;
+    await world.backend.createSnapshot(order, { id, name: 'before' }, signal);
+    const misspelt = world.backend.createTemplate('lab', { ...golden(vmid), snapshot: 'befor' }, signal);
+    await expect(misspelt).rejects.toMatchObject({
+      kind: 'not-found',
+      reason: 'snapshot',
+      message: `guest ${vmid} of lab has no snapshot befor; there are before`,
+    });
+    expect(world.store.snapshot().list('cluster-template')).toEqual([]);
+    expect(clones(world)).toBe(0);
+    const made = await world.backend.createTemplate('lab', { ...golden(vmid), snapshot: 'before' }, signal);
+    checkMade(world, made, vmid);
+    expect(world.server.world.guests.get(vmid)).toMatchObject({ status: 'running' });
+    expect(world.server.world.guests.get(made.vmid)?.snapshots.size).toBe(0);
+    // Before a clone is planned as well.
+    const [guest] = world.backend.guests('lab').filter((each) => each.vmid === vmid);
+    if (guest === undefined) throw new Error('it is not listed');
+    await world.backend.checkSnapshot(guest, 'before', signal);
+    await expect(world.backend.checkSnapshot(guest, 'nope', signal)).rejects.toMatchObject({
+      message: expect.stringContaining('there are before') as string,
+    });
+  });
+
+  it.each([
+    ['lxc', 'has a snapshot', /CT contains snapshots/],
+    ['qemu', 'has a snapshot', /VM contains snapshots/],
+    ['lxc', 'runs', /if the CT is running/],
+    ['qemu', 'runs', /if VM is running/],
+  ] as const)(
+    'of %s whose copy %s by then is told as failed, and can be removed',
+    async (kind, how, words) => {
+      await using world = await openQuickWorld({ version, clock });
+      const vmid = await sourceOf(world, kind);
+      await world.backend.close();
+      const record = await claim(world, kind, vmid);
+      await expect(make(world, record, 2)).rejects.toThrow('ended');
+      const copy = world.server.world.guests.get(record.vmid);
+      if (copy === undefined) throw new Error('there is no copy');
+      const { status } = copy;
+      if (how === 'runs') Object.assign(copy, { status: 'running', qmpStatus: 'running' });
+      else copy.snapshots.set('theirs', { config: { ...copy.config }, description: '', takenAt: 0 } as never);
+      await expect(make(world, record)).rejects.toMatchObject({
+        kind: 'failed-precondition',
+        message: expect.stringMatching(words) as string,
+      });
+      expect(world.store.snapshot().get('cluster-template', record.key)).toMatchObject({
+        state: 'failed',
+        message: expect.stringMatching(words) as string,
+      });
+      expect(copy.config.template).toBeUndefined();
+      if (how === 'runs') {
+        await expect(remove(world, record)).rejects.toThrow(/running/);
+        Object.assign(copy, { status, qmpStatus: 'stopped' });
+      }
+      await remove(world, record);
+      expect([...world.server.world.guests.keys()]).toEqual([vmid]);
+    },
+  );
+
+  it('of a container on a storage without templates is refused before anything is made', async () => {
+    await using world = await openQuickWorld({ version, clock });
+    world.server.world.storages.add({ id: 'thick', type: 'lvm', content: ['images', 'rootdir'] });
+    const vmid = await sourceOf(world, 'lxc', { ...container, rootPool: 'thick' });
+    await expect(world.backend.createTemplate('lab', golden(vmid), signal)).rejects.toMatchObject({
+      kind: 'failed-precondition',
+      message: expect.stringContaining('is on thick, which is LVM without thin volumes') as string,
+    });
+    expect(clones(world)).toBe(0);
+    expect(world.store.snapshot().list('cluster-template')).toEqual([]);
+    // Where that was not seen beforehand its task fails.
+    await world.backend.close();
+    const record = await claim(world, 'lxc', vmid);
+    await expect(make(world, record)).rejects.toMatchObject({
+      kind: 'failed-precondition',
+      message: expect.stringContaining('Template feature is not available') as string,
+    });
+    expect(world.server.world.guests.get(record.vmid)?.config.template).toBeUndefined();
   });
 
   it('of somebody else is not removed, and its name not taken', async () => {

@@ -9,7 +9,7 @@ import { type Configuration, type GuestCall, guestCall, type GuestPlace } from '
 import { isOn, textOf } from '../guests/properties.ts';
 import { isMarkTag, parseTags } from '../identity/marks.ts';
 import { vmidChooser } from '../identity/vmids.ts';
-import { halfMadeError, isHalfMade } from '../life/look.ts';
+import { halfMadeError, isHalfMade } from '../life/half-made.ts';
 import { listGuests, readConfig } from '../observe/read-guests.ts';
 import { checkedAgain, perform, settleCopies, settleTasks } from '../tasks/perform.ts';
 import { isLostRace } from '../tasks/retry-lost-races.ts';
@@ -35,8 +35,6 @@ export interface Templates {
   remove(record: ClusterTemplate, signal: AbortSignal): Promise<void>;
   /** It stands there under its number, and is ours. */
   isThere(record: ClusterTemplate, signal: AbortSignal): Promise<boolean>;
-  /** As copies of guests are refused, before anything is made. */
-  check(source: ClusterTemplate['source'], kind: ClusterTemplate['kind'], signal: AbortSignal): Promise<void>;
 }
 
 /** Passes, or can be asked again; half-made guests wait for a person. */
@@ -193,7 +191,7 @@ export function createTemplates(tools: ClusterTools): Templates {
     await settle(record, signal);
     const found = await read(record, signal);
     if (found === undefined || !isHalfMade(found)) return;
-    throw halfMadeError({ vmid: record.vmid, kind: found.kind }, found);
+    throw halfMadeError(found, found);
   }
 
   async function note(
@@ -223,7 +221,7 @@ export function createTemplates(tools: ClusterTools): Templates {
     const found = await read(record, signal);
     if (found === undefined) return;
     if (isHalfMade(found) && (record.wasReady !== true || isOurs(record, found)))
-      throw halfMadeError({ vmid: record.vmid, kind: found.kind }, found);
+      throw halfMadeError(found, found);
     if (!isOurs(record, found)) return refuseUnmarked(record, found);
     const destroy = kinds[found.kind].calls(found.place).destroy();
     await perform(
@@ -260,9 +258,6 @@ export function createTemplates(tools: ClusterTools): Templates {
     async isThere(record, signal) {
       const found = await read(record, signal);
       return found !== undefined && isOurs(record, found);
-    },
-    async check(source, kind, signal) {
-      await copyOf({ ...source, kind }, source.node, { rootPool: '' }, signal);
     },
   };
 }

@@ -12,6 +12,7 @@ import {
 import type { TemplateSource } from '../../cluster-backend.ts';
 import type { ClusterTools } from '../cluster-memory.ts';
 import { nextVmid, vmidChooser } from '../identity/vmids.ts';
+import { createSourceCheck } from './check-source.ts';
 import { findGuest } from '../observe/read-guests.ts';
 import { createTemplates, isForNow } from './make-template.ts';
 
@@ -42,7 +43,8 @@ interface Doing {
 
 export function createOwnTemplates(tools: ClusterTools): OwnTemplates {
   const { api, store, clock, memory, log, name: cluster } = tools;
-  const { make, remove, isThere, check } = createTemplates(tools);
+  const { make, remove, isThere } = createTemplates(tools);
+  const check = createSourceCheck(tools);
   const doing = new Map<string, Doing>();
   const failedAtMs = new Map<string, number>();
 

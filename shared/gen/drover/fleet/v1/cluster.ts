@@ -253,6 +253,8 @@ export interface Guest {
   instance: string;
   /** State in the cluster's high availability: "started". Empty: not managed. */
   haState: string;
+  /** For people: what is wrong with it, and what to do. Empty: nothing. */
+  message: string;
 }
 
 /** AdoptGuestsRequest says which. */
@@ -2439,6 +2441,7 @@ function createBaseGuest(): Guest {
     diskMib: 0,
     instance: "",
     haState: "",
+    message: "",
   };
 }
 
@@ -2482,6 +2485,9 @@ export const Guest: MessageFns<Guest> = {
     }
     if (message.haState !== "") {
       writer.uint32(106).string(message.haState);
+    }
+    if (message.message !== "") {
+      writer.uint32(114).string(message.message);
     }
     return writer;
   },
@@ -2603,6 +2609,14 @@ export const Guest: MessageFns<Guest> = {
             message.haState = reader.string();
             continue;
           }
+          case 14: {
+            if (tag !== 114) {
+              break;
+            }
+
+            message.message = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2646,6 +2660,7 @@ export const Guest: MessageFns<Guest> = {
         : isSet(object.ha_state)
         ? globalThis.String(object.ha_state)
         : "",
+      message: isSet(object.message) ? globalThis.String(object.message) : "",
     };
   },
 
@@ -2690,6 +2705,9 @@ export const Guest: MessageFns<Guest> = {
     if (message.haState !== "") {
       obj.haState = message.haState;
     }
+    if (message.message !== "") {
+      obj.message = message.message;
+    }
     return obj;
   },
 
@@ -2711,6 +2729,7 @@ export const Guest: MessageFns<Guest> = {
     message.diskMib = object.diskMib ?? 0;
     message.instance = object.instance ?? "";
     message.haState = object.haState ?? "";
+    message.message = object.message ?? "";
     return message;
   },
 };
