@@ -36,7 +36,9 @@ function sidOf({ world, parameters }: Call): string {
 function resourceRow(world: World, { sid, state, fields }: HaResource): Record<string, unknown> {
   const type = sid.slice(0, 2);
   const all = [...world.ha.resources.values()].map((one) => [one.sid, one.state, one.fields]);
-  return { sid, type, state, ...shown(fields), digest: digest(all) };
+  const { group, ...others } = fields;
+  const known = areMigrated(world) || group === undefined ? others : fields;
+  return { sid, type, state, ...shown(known), digest: digest(all) };
 }
 
 function needResource(call: Call): HaResource {
@@ -48,8 +50,11 @@ function needResource(call: Call): HaResource {
 
 const lock = (call: Call, prefix: string): Promise<void> => call.world.clusterLock('domain-ha', prefix);
 
+/** From 9 on, once there is none any more: not before all nodes have come to it. */
+const areMigrated = ({ major, ha }: World): boolean => major > 8 && ha.groups.size === 0;
+
 function refuseGroup({ world, parameters }: Call): void {
-  if (world.major > 8 && parameters['group'] !== undefined) {
+  if (areMigrated(world) && parameters['group'] !== undefined) {
     throw refusal("invalid parameter 'group': ha groups have been migrated to rules");
   }
 }
@@ -121,11 +126,11 @@ function requestMove(call: Call, kind: 'migrate' | 'relocate'): unknown {
   };
 }
 
-/** Groups are gone from 9 on, and say so. */
+/** Once they are gone they say so. */
 const group =
   (verb: string, work: (call: Call) => unknown) =>
   (call: Call): unknown => {
-    if (call.world.major > 8) throw refusal(`cannot ${verb}: ha groups have been migrated to rules`);
+    if (areMigrated(call.world)) throw refusal(`cannot ${verb}: ha groups have been migrated to rules`);
     return work(call);
   };
 

@@ -1,6 +1,7 @@
 import type { ClusterGuest, PlacementBond } from '#shared/model.ts';
 import { type Row, rowsOf } from '../api/answer-rows.ts';
 import { type ClusterMemory, type ClusterTools, nodeNameOf, versionOf } from '../cluster-memory.ts';
+import { textOf } from '../guests/properties.ts';
 import { isLeftToHa, type Sight } from '../life/guest-state.ts';
 import { bondsOf } from './ha-bonds.ts';
 import { type HaRules, rulesFromGroups, rulesFromRules, sidOf } from './ha-rules.ts';
@@ -24,27 +25,34 @@ type Part = 'resources' | 'rules';
 
 export function createHaReader(tools: Tools): HaReader {
   const { api, memory, log, name: cluster, clock, signal: closing } = tools;
-  const rows: { [part in Part]?: Row[] } = {};
+  let resources: Row[] | undefined;
+  let rules: { readonly rows: Row[]; readonly areGroups: boolean } | undefined;
   const dueAtMs = { resources: Number.NEGATIVE_INFINITY, rules: Number.NEGATIVE_INFINITY };
   let isReading = false;
 
+  /** Groups are made rules once the last node has come to 9: until then resources are in groups still. */
+  const areInGroups = (): boolean =>
+    versionOf(memory).major < 9 || (resources ?? []).some((row) => textOf(row['group']) !== '');
+
   async function readPart(part: Part, signal: AbortSignal): Promise<void> {
     const options = { signal, timeoutMs: readWithinMs };
-    const list = versionOf(memory).major < 9 ? 'GET /cluster/ha/groups' : 'GET /cluster/ha/rules';
-    const answer = await api.call(part === 'resources' ? 'GET /cluster/ha/resources' : list, {}, options);
-    rows[part] = rowsOf(answer);
+    if (part === 'resources') {
+      resources = rowsOf(await api.call('GET /cluster/ha/resources', {}, options));
+      return;
+    }
+    const areGroups = areInGroups();
+    const list = areGroups ? 'GET /cluster/ha/groups' : 'GET /cluster/ha/rules';
+    rules = { rows: rowsOf(await api.call(list, {}, options)), areGroups };
   }
 
   function takeIn(): void {
-    const { resources, rules } = rows;
     if (resources === undefined || rules === undefined) return;
-    memory.ha =
-      versionOf(memory).major < 9 ? rulesFromGroups(resources, rules) : rulesFromRules(resources, rules);
+    memory.ha = (rules.areGroups ? rulesFromGroups : rulesFromRules)(resources, rules.rows);
   }
 
   async function readParts(parts: readonly Part[], signal: AbortSignal): Promise<boolean> {
     try {
-      await Promise.all(parts.map((part) => readPart(part, signal)));
+      for (const part of parts) await readPart(part, signal);
       takeIn();
       return true;
     } catch (err) {
