@@ -3,7 +3,7 @@ import type { Digest } from '#shared/model.ts';
 import type { ClusterTools } from '../cluster-memory.ts';
 import { type Content, type ImageReference, storedName } from './image-references.ts';
 import { isLost } from '../api/lost-answer.ts';
-import { isUpid } from '../tasks/perform.ts';
+import { isUpid, waitFor } from '../tasks/perform.ts';
 import { storageKey } from '../observe/storages.ts';
 import type { StoredFiles } from './stored-files.ts';
 import { unlessAborted } from '#shared/unless-aborted.ts';
@@ -52,7 +52,7 @@ export function createFetchImage(tools: ClusterTools, files: StoredFiles): Fetch
         image.kind === 'file'
           ? await upload(to, image.path, sha256, AbortSignal.any([signal, unwanted]))
           : await download(to, image.url, sha256, signal);
-      if (isUpid(upid)) await endOf(upid, unwanted);
+      if (isUpid(upid)) await waitFor(tasks, upid, { signal }, unwanted);
     } catch (error) {
       // Somebody else brought it meanwhile, or its answer was lost: what is there decides.
       if (signal.aborted || unwanted.aborted || !(isLost(error) || isKind(error, 'already-exists')))
@@ -76,15 +76,6 @@ export function createFetchImage(tools: ClusterTools, files: StoredFiles): Fetch
     const open = () => file.createReadStream({ autoClose: false, start: 0 }) as AsyncIterable<Uint8Array>;
     const options = { signal, timeoutMs: uploadTimeoutMs };
     return await api.upload(to, { name, bytes, open }, { sha256 }, options);
-  }
-
-  async function endOf(upid: string, unwanted: AbortSignal): Promise<void> {
-    const { signal } = tools;
-    // One that cannot be aborted is waited for.
-    const abort = (): void => void tasks.abort(upid, signal).catch(() => undefined);
-    if (unwanted.aborted) abort();
-    unwanted.addEventListener('abort', abort, { once: true });
-    await tasks.wait(upid, { signal });
   }
 
   function begin(key: string, act: (unwanted: AbortSignal) => Promise<void>): Fetching {

@@ -1,6 +1,6 @@
 import { isKind } from '#shared/errors.ts';
 import { rowsOf } from '../api/answer-rows.ts';
-import type { CallOptions } from '../cluster-api.ts';
+import type { TaskEnd, Tasks, WaitOptions } from '../cluster-api.ts';
 import { type ClusterTools, isApart } from '../cluster-memory.ts';
 import type { GuestCall, GuestPlace } from '../guests/guest-kind.ts';
 import { numberOf, textOf } from '../guests/properties.ts';
@@ -65,6 +65,20 @@ export function checkedAgain(
   };
 }
 
+/** Waits for a task, also for one that is aborted since it is not wanted any more. */
+export async function waitFor(
+  tasks: Tasks,
+  upid: string,
+  options: WaitOptions,
+  unwanted: AbortSignal | undefined,
+): Promise<TaskEnd> {
+  // One that cannot be aborted is waited for.
+  const abort = (): void => void tasks.abort(upid, options.signal).catch(() => undefined);
+  if (unwanted?.aborted === true) abort();
+  unwanted?.addEventListener('abort', abort, { once: true });
+  return tasks.wait(upid, options).finally(() => unwanted?.removeEventListener('abort', abort));
+}
+
 /** Waits for a task; what it writes, and what it warns of, is told. */
 async function follow(
   { tasks, relay }: Tools,
@@ -72,20 +86,13 @@ async function follow(
   place: GuestPlace,
   { signal, unwanted }: { readonly signal: AbortSignal; readonly unwanted: AbortSignal | undefined },
 ): Promise<void> {
-  // One that cannot be aborted is waited for.
-  const abort = (): void => void tasks.abort(upid, signal).catch(() => undefined);
-  if (unwanted?.aborted === true) abort();
-  unwanted?.addEventListener('abort', abort, { once: true });
   const onLog = (line: string): void => relay(place, line);
-  const { warnings } = await tasks
-    .wait(upid, { signal, onLog, logAfterMs })
-    .finally(() => unwanted?.removeEventListener('abort', abort));
+  const { warnings } = await waitFor(tasks, upid, { signal, onLog, logAfterMs }, unwanted);
   if (warnings > 0) relay(place, `done, with ${warnings === 1 ? 'a warning' : `${warnings} warnings`}`);
 }
 
 export async function ask(tools: Pick<Tools, 'api'>, call: GuestCall, signal: AbortSignal): Promise<unknown> {
-  const options: CallOptions = { signal };
-  return call.send(tools.api, options);
+  return call.send(tools.api, { signal });
 }
 
 /** They last as long as somebody looks. */
