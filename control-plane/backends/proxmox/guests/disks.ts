@@ -1,5 +1,5 @@
 import type { Configuration } from './guest-kind.ts';
-import { parseProperties } from './properties.ts';
+import { parseProperties, type Properties } from './properties.ts';
 
 /** One disk of a configuration. */
 export interface GuestDisk {
@@ -19,8 +19,8 @@ export const disksIn = (config: Configuration): GuestDisk[] =>
     .filter(([key]) => diskKey.test(key))
     .map(([key, value]) => {
       const properties = parseProperties(value, 'volume');
-      const volume = properties.get('volume') ?? properties.get('file') ?? '';
-      const isDisc = properties.get('media') === 'cdrom' && !/-cloudinit(?:\.|$)/.test(volume);
+      const volume = volumeOf(properties);
+      const isDisc = properties.get('media') === 'cdrom' && !isCloudInitVolume(volume);
       return { key, storage: storageOfVolume(volume), isDisc, isUnused: key.startsWith('unused') };
     });
 
@@ -29,6 +29,16 @@ export const storagesOf = (disks: readonly GuestDisk[]): string[] => [
   ...new Set(disks.map(({ storage }) => storage).filter((storage) => storage !== '')),
 ];
 
+/** Of one disk of a configuration; empty: it is on none, or there is none. */
+export const storageOfDisk = (value: unknown): string =>
+  storageOfVolume(volumeOf(parseProperties(value, 'volume')));
+
+const volumeOf = (properties: Properties): string => properties.get('volume') ?? properties.get('file') ?? '';
+
 /** "local" of "local:101/vm-101-disk-0.raw"; empty for what is on no storage. */
 export const storageOfVolume = (volid = ''): string =>
   /^[^/:]+:/.test(volid) ? volid.slice(0, volid.indexOf(':')) : '';
+
+/** That the cluster fills with what cloud-init reads. */
+export const isCloudInitVolume = (volid: string): boolean =>
+  /(?:^|[/:])(?:vm-\d+-)?cloudinit(?:\.|$)/.test(volid);

@@ -85,6 +85,9 @@ export interface GuestChanges {
   readonly refused: readonly string[];
 }
 
+/** A part of such changes. */
+export type Change = { readonly set: Record<string, unknown>; readonly unset: string[] };
+
 /** What a configuration says, as a person would have written it. */
 export interface FoundSpec {
   /** Its changes to the configuration are none. */

@@ -95,3 +95,7 @@ export function cannotAttach(attachments: readonly Attachment[]): string[] {
     ...(each.routes.length === 0 ? [] : [`network ${each.network} has routes, which its guests cannot get`]),
   ]);
 }
+
+/** What is not its host's own, nor the link's. */
+export const isAddressOutside = (address: string): boolean =>
+  address !== '' && !/^(127\.|169\.254\.|::1$|fe[89ab][0-9a-f]:)/.test(address);

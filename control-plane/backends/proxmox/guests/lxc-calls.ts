@@ -1,9 +1,5 @@
 import { type GuestCalls, type GuestPlace, guestCall } from './guest-kind.ts';
 
-/** What is not its host's own, nor the link's. */
-export const isAddressOutside = (address: string): boolean =>
-  address !== '' && !/^(127\.|169\.254\.|::1$|fe[89ab][0-9a-f]:)/.test(address);
-
 /** The calls about one container. */
 export function lxcCalls({ node, vmid }: GuestPlace): GuestCalls {
   const place = { node, vmid };

@@ -4,13 +4,14 @@ import { plainClusterOptions } from '#shared/wire/cluster-options.ts';
 import { plainGuestConfig } from '#shared/wire/guest-config.ts';
 import type { Configuration, FindContext, FoundSpec } from './guest-kind.ts';
 import { useOf } from './interfaces.ts';
-import { storageOfVolume } from './disks.ts';
+import { storageOfDisk, storageOfVolume } from './disks.ts';
 import { lxcLimits } from './lxc-limits.ts';
 import { foundFeatures } from './lxc-options.ts';
 import { foundProgram } from './lxc-program.ts';
-import { indexedKeys, interfacesOf } from './lxc-network.ts';
+import { interfacesOf } from './lxc-network.ts';
 import { isOn, numberOf, parseDiskMib, parseList, parseProperties, textOf } from './properties.ts';
 import { ownTags, unsayableTags } from './tags.ts';
+import { indexedKeys } from './indexed-keys.ts';
 
 /** What a document that says nothing of them gets. */
 const usual = { stopGraceMs: 10_000, readyAfterMs: 1000, pids: 4096 } as const;
@@ -46,7 +47,7 @@ export function foundLxcSpec(config: Configuration, context: FindContext): Found
     networks: uses.flatMap(({ use }) => use ?? []),
     restart: { policy: isStarted ? 'always' : 'never', maxAttempts: 0 },
     stopGraceMs: usual.stopGraceMs,
-    rootPool: storageOfVolume(parseProperties(config['rootfs'], 'volume').get('volume')),
+    rootPool: storageOfDisk(config['rootfs']),
     volumes: mounts.claims,
     dns: { servers: parseList(config['nameserver']), search: parseList(config['searchdomain']), options: [] },
     security: {
@@ -70,7 +71,7 @@ export function foundLxcSpec(config: Configuration, context: FindContext): Found
 
 function obstaclesOf(config: Configuration): string[] {
   const lock = textOf(config['lock']);
-  const isOnStorage = storageOfVolume(parseProperties(config['rootfs'], 'volume').get('volume')) !== '';
+  const isOnStorage = storageOfDisk(config['rootfs']) !== '';
   return [
     ...(isOn(config['template']) ? ['it is a template: an image, and no guest'] : []),
     ...(lock === '' ? [] : [`it is locked (${lock}): something is being done with it`]),

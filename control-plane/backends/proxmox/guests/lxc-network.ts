@@ -8,6 +8,7 @@ import {
   parseProperties,
   type Properties,
 } from './properties.ts';
+import { freeKeys, indexedKeys } from './indexed-keys.ts';
 
 /** One interface of a container, as its configuration has it. */
 export interface LxcInterface extends InterfaceConfig {
@@ -35,12 +36,6 @@ export const interfacesOf = (config: Configuration): LxcInterface[] =>
       gateway6: text('gw6'),
     };
   });
-
-/** "net0", "net1", … in the order of their numbers. */
-export const indexedKeys = (config: Configuration, prefix: string): string[] =>
-  Object.keys(config)
-    .filter((key) => key.startsWith(prefix) && /^\d+$/.test(key.slice(prefix.length)))
-    .toSorted((a, b) => Number(a.slice(prefix.length)) - Number(b.slice(prefix.length)));
 
 const partsOf = (wanted: InterfaceConfig) => ({
   bridge: wanted.bridge,
@@ -103,9 +98,4 @@ function changedInterface(found: LxcInterface, wanted: InterfaceConfig): string 
     ip6: saysSameAddress(found.ip6, wanted.ip6) ? found.ip6 : wanted.ip6,
   };
   return formatProperties(mergeProperties(found.properties, partsOf(kept)));
-}
-
-/** Keys that nothing has: "mp0", "mp1", … */
-export function* freeKeys(config: Configuration, prefix: string): Generator<string, never> {
-  for (let place = 0; ; place += 1) if (config[`${prefix}${place}`] === undefined) yield `${prefix}${place}`;
 }

@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { ClusterOptions, InstanceSpec, Resources } from '#shared/model.ts';
 import { clusterOf } from './cluster-options.ts';
-import type { Configuration } from './guest-kind.ts';
+import type { Change, Configuration } from './guest-kind.ts';
 import { defaultMemoryMib, lxcLimits } from './lxc-limits.ts';
 import {
   formatProperties,
@@ -43,8 +43,6 @@ export const options = (spec: InstanceSpec): Record<string, string | number | bo
     string,
     string | number | boolean
   >;
-
-export type Change = { readonly set: Record<string, unknown>; readonly unset: string[] };
 
 export function optionChanges(spec: InstanceSpec, config: Configuration): Change {
   const wanted = wantedOptions(spec);

@@ -3,39 +3,40 @@ import { rowsOf } from '../api/answer-rows.ts';
 import { isCopy, isTemplate } from '../images/image-references.ts';
 import { tagsOfMark } from '../identity/marks.ts';
 import { cloneForSpec } from './clone-call.ts';
-import { isAddressOutside, lxcCalls } from './lxc-calls.ts';
+import { lxcCalls } from './lxc-calls.ts';
 import { foundLxcSpec } from './lxc-found.ts';
-import { storageOfVolume } from './disks.ts';
+import { storageOfDisk } from './disks.ts';
 import { lxcLimits } from './lxc-limits.ts';
-import { cannotAttach, fixedOf } from './interfaces.ts';
+import { cannotAttach, fixedOf, isAddressOutside } from './interfaces.ts';
 import { cannotLink, clusterOf, isLinked } from './cluster-options.ts';
 import {
+  type Change,
   type ClusterVersion,
   type Configuration,
   type CopiedGuest,
   type GuestCall,
+  guestCall,
   type GuestChanges,
   type GuestKind,
-  guestCall,
   type MakeContext,
   type SpecContext,
 } from './guest-kind.ts';
-import { type Change, featureChanges, newFeatures, optionChanges, options } from './lxc-options.ts';
+import { featureChanges, newFeatures, optionChanges, options } from './lxc-options.ts';
 import { cannotRun, newProgram, programChanges } from './lxc-program.ts';
-import { freeKeys, indexedKeys, interfaceChanges, interfacesOf, newInterface } from './lxc-network.ts';
+import { interfaceChanges, interfacesOf, newInterface } from './lxc-network.ts';
 import {
   formatProperties,
+  gibOf,
   isOn,
   mergeProperties,
   parseDiskMib,
   parseProperties,
   textOf,
 } from './properties.ts';
+import { freeKeys, indexedKeys } from './indexed-keys.ts';
 
 /** Of a root whose spec names no size. */
 const defaultDiskMib = 4096;
-
-const gibOf = (mib: number): number => Math.ceil(mib / 1024);
 
 /** Containers of Proxmox VE. */
 export const lxcKind: GuestKind = {
@@ -63,7 +64,7 @@ export const lxcKind: GuestKind = {
   },
   changes,
   limits: lxcLimits,
-  rootStorage: (config) => storageOfVolume(parseProperties(config['rootfs'], 'volume').get('volume')),
+  rootStorage: (config) => storageOfDisk(config['rootfs']),
   fixedAddresses: (config) => interfacesOf(config).flatMap(fixedOf),
   seenAddresses,
   spec: foundLxcSpec,

@@ -61,6 +61,9 @@ export function parseDiskMib(text: string | undefined): number {
   return Math.floor(Number(amount) * (unit === undefined ? 1 / 1024 ** 2 : (mibOfUnit[unit] ?? 0)));
 }
 
+/** What disks have: whole GiB. */
+export const gibOf = (mib: number): number => Math.ceil(mib / 1024);
+
 /** "10.0.0.1, 10.0.0.2" → both. */
 export const parseList = (text: unknown): string[] =>
   textOf(text)

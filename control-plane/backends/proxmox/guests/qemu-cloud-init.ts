@@ -1,12 +1,12 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { CloudInit, InstanceSpec } from '#shared/model.ts';
-import type { Configuration, SpecContext } from './guest-kind.ts';
+import type { Change, Configuration, SpecContext } from './guest-kind.ts';
 import { storageOfVolume } from './disks.ts';
 import { parseList, textOf } from './properties.ts';
 import { drivesOf, isCloudInit, rootDrive } from './qemu-disks.ts';
 import { addressParts } from './qemu-network.ts';
 import { wantedInterface } from './interfaces.ts';
-import { type Change, vmOf } from './qemu-options.ts';
+import { vmOf } from './qemu-options.ts';
 
 /** Where the drive goes. */
 export const cloudInitKey = 'ide2';

@@ -1,10 +1,10 @@
 import { createHash } from 'node:crypto';
 import type { InstanceSpec, VmDisks, VolumeClaim } from '#shared/model.ts';
-import type { Configuration, GuestChanges, SpecContext } from './guest-kind.ts';
-import { indexedKeys } from './lxc-network.ts';
-import { storageOfVolume } from './disks.ts';
+import type { Change, Configuration, GuestChanges, SpecContext } from './guest-kind.ts';
+import { isCloudInitVolume, storageOfVolume } from './disks.ts';
 import {
   formatProperties,
+  gibOf,
   isOn,
   mergeProperties,
   parseDiskMib,
@@ -12,7 +12,8 @@ import {
   type Properties,
   textOf,
 } from './properties.ts';
-import { type Change, vmOf } from './qemu-options.ts';
+import { vmOf } from './qemu-options.ts';
+import { indexedKeys } from './indexed-keys.ts';
 
 const buses = ['scsi', 'virtio', 'sata', 'ide'] as const;
 /** Of a serial number. */
@@ -28,8 +29,6 @@ export interface Drive {
   readonly sizeMib: number;
 }
 
-export const gibOf = (mib: number): number => Math.ceil(mib / 1024);
-
 export const drivesOf = (config: Configuration): Drive[] =>
   buses.flatMap((bus) => indexedKeys(config, bus).map((key) => driveOf(config, key)));
 
@@ -43,7 +42,7 @@ const isDisk = ({ properties }: Drive): boolean => properties.get('media') !== '
 
 /** A drive that the cluster fills with what cloud-init reads. */
 export const isCloudInit = ({ volid, properties }: Drive): boolean =>
-  properties.get('media') === 'cdrom' && /(?:^|[/:])(?:vm-\d+-)?cloudinit(?:\.|$)/.test(volid);
+  properties.get('media') === 'cdrom' && isCloudInitVolume(volid);
 
 /** What it starts from: the first disk of its order, else the first there is. */
 export function rootDrive(config: Configuration): Drive | undefined {

@@ -9,7 +9,6 @@ import { defaultStopGraceMs } from '#shared/wire/workload.ts';
 import type { Configuration, FindContext, FoundSpec } from './guest-kind.ts';
 import { useOf } from './interfaces.ts';
 import { storageOfVolume } from './disks.ts';
-import { indexedKeys } from './lxc-network.ts';
 import { isOn, numberOf, parseList, parseProperties, textOf } from './properties.ts';
 import { foundCloudInit } from './qemu-cloud-init.ts';
 import {
@@ -25,6 +24,7 @@ import {
 import { vmInterfacesOf } from './qemu-network.ts';
 import { balloonMibOf, foundProcessors, memoryMibOf, millicoresOf } from './qemu-processors.ts';
 import { ownTags, unsayableTags } from './tags.ts';
+import { indexedKeys } from './indexed-keys.ts';
 
 /** What a document that says nothing of them gets. */
 const usual = { stopGraceMs: defaultStopGraceMs(true), readyAfterMs: 1000, pids: 4096 } as const;

@@ -1,7 +1,6 @@
 import type { Attachment } from '#shared/model.ts';
-import type { Configuration } from './guest-kind.ts';
+import type { Change, Configuration } from './guest-kind.ts';
 import { type InterfaceConfig, saysSameAddress, wantedInterface } from './interfaces.ts';
-import { freeKeys, indexedKeys } from './lxc-network.ts';
 import {
   formatProperties,
   mergeProperties,
@@ -9,7 +8,7 @@ import {
   parseProperties,
   type Properties,
 } from './properties.ts';
-import type { Change } from './qemu-options.ts';
+import { freeKeys, indexedKeys } from './indexed-keys.ts';
 
 /** One interface of a virtual machine, with what cloud-init is told of it. */
 export interface VmInterface extends InterfaceConfig {

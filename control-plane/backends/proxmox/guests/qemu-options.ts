@@ -2,7 +2,7 @@ import { isDeepStrictEqual } from 'node:util';
 import type { InstanceSpec, VmOptions } from '#shared/model.ts';
 import { plainVmOptions } from '#shared/wire/vm-options.ts';
 import { clusterOf } from './cluster-options.ts';
-import type { Configuration } from './guest-kind.ts';
+import type { Change, Configuration } from './guest-kind.ts';
 import { formatProperties, isOn, mergeProperties, numberOf, parseProperties, textOf } from './properties.ts';
 import {
   balloonMibOf,
@@ -14,7 +14,6 @@ import {
 import { ownTags, tagsWith } from './tags.ts';
 
 export type Scalar = string | number | boolean;
-export type Change = { readonly set: Record<string, unknown>; readonly unset: string[] };
 
 /** One value of a configuration. Undefined: the key is not there, or says what is so anyway. */
 interface Option {

@@ -2,21 +2,21 @@ import type { InstanceSpec } from '#shared/model.ts';
 import { isTemplate } from '../images/image-references.ts';
 import { tagsOfMark } from '../identity/marks.ts';
 import { cloneForSpec } from './clone-call.ts';
-import { isAddressOutside } from './lxc-calls.ts';
 import {
+  type Change,
   type Configuration,
   type CopiedGuest,
   type GuestCall,
+  guestCall,
   type GuestChanges,
   type GuestKind,
-  guestCall,
   type MakeContext,
   type SpecContext,
 } from './guest-kind.ts';
-import { cannotAttach, fixedOf } from './interfaces.ts';
+import { cannotAttach, fixedOf, isAddressOutside } from './interfaces.ts';
 import { cannotLink, clusterOf } from './cluster-options.ts';
 import { storageOfVolume } from './disks.ts';
-import { textOf } from './properties.ts';
+import { gibOf, textOf } from './properties.ts';
 import { qemuCalls } from './qemu-calls.ts';
 import { cloudInitChanges, newCloudInit } from './qemu-cloud-init.ts';
 import {
@@ -24,14 +24,13 @@ import {
   diskGrowth,
   diskRefusals,
   freeDataKeys,
-  gibOf,
   newDataDisk,
   newDisk,
   rootDrive,
 } from './qemu-disks.ts';
 import { foundVmSpec, vmLimits } from './qemu-found.ts';
 import { newVmInterface, vmInterfaceChanges, vmInterfacesOf } from './qemu-network.ts';
-import { type Change, newOptions, optionChanges, type Scalar, vmOf } from './qemu-options.ts';
+import { newOptions, optionChanges, type Scalar, vmOf } from './qemu-options.ts';
 
 /** Of a root that something is to be installed on, and whose spec names no size. */
 const emptyDiskMib = 8192;
