@@ -24,13 +24,14 @@ export function needStorage(world: World, id: string, node: string): StorageDefi
 }
 
 const endings: Readonly<Record<string, RegExp>> = {
-  vztmpl: /\.tar\.(?:gz|xz|zst|bz2)$/,
+  vztmpl: /\.tar\.(?:gz|xz|zst|bz2)$/i,
   iso: /\.(?:iso|img)$/i,
-  import: /\.(?:ova|ovf|qcow2|raw|vmdk)$/,
+  import: /^[a-zA-Z0-9.+=_-]+\.(?:ova|qcow2|raw|vmdk)$/,
 };
 
-export const hasFittingName = (content: string, name: string): boolean =>
-  endings[content]?.test(name) ?? false;
+/** Of what is brought to a storage. Archives of registries, which are not compressed, are known from 9 on. */
+export const hasFittingName = (content: string, name: string, major: number): boolean =>
+  (endings[content]?.test(name) ?? false) || (content === 'vztmpl' && major > 8 && /\.tar$/i.test(name));
 
 /** Everything but plain letters, digits and a few signs becomes "_". */
 export const plainName = (name: string): string =>

@@ -7,25 +7,34 @@ import type { StorageDefinition } from './storage-model.ts';
 import type { TaskControl } from './task-engine.ts';
 import type { World } from './world.ts';
 
-function checkTarget({ world, node, parameters }: Call): {
+function checkTarget(
+  { world, node, parameters }: Call,
+  way: 'upload' | 'download',
+): {
   definition: StorageDefinition;
   content: string;
   name: string;
 } {
   const { storage = '', content = '', filename = '' } = parameters;
   const definition = needStorage(world, storage, node);
-  if (!definition.content.includes(content)) {
-    throw refusal(`storage '${storage}' does not support '${content}' content`);
-  }
   const name = plainName(filename);
-  if (!hasFittingName(content, name)) throw parameterFailure({ filename: 'wrong file extension' });
+  const checkContent = (words: string): void => {
+    if (!definition.content.includes(content)) throw refusal(`storage '${storage}' ${words}`);
+  };
+  // Each of the two has an order of its own, and words.
+  if (way === 'download') checkContent(`is not configured for content-type '${content}'`);
+  if (!hasFittingName(content, name, world.major)) {
+    const words = content === 'import' ? 'invalid filename or wrong extension' : 'wrong file extension';
+    throw parameterFailure({ filename: words });
+  }
+  checkContent(`does not support '${content}' content`);
   return { definition, content, name };
 }
 
 /** It runs where it was asked; a file for another node is copied there with scp. */
 function upload(call: Call): string {
   const { world, node, endpoint, caller, files } = call;
-  const { content, definition, name } = checkTarget(call);
+  const { content, definition, name } = checkTarget(call, 'upload');
   const [file] = files;
   if (file === undefined) throw refusal('no file');
   needLivingNode(call, definition.id);
@@ -112,7 +121,7 @@ const timeIn = (world: World): string =>
 function download(call: Call): string {
   const { world, node, parameters } = call;
   const { url = '', checksum, 'checksum-algorithm': algorithm = 'sha256' } = parameters;
-  const { definition, content, name } = checkTarget(call);
+  const { definition, content, name } = checkTarget(call, 'download');
   const path = filePath(definition, content, name);
   return call.fork('download', name, async (control) => {
     control.log(`downloading ${url} to ${path}`);
