@@ -93,11 +93,15 @@ describe('snapshots', () => {
   it('set every copy back to its own, and are removed by name', async () => {
     await create('web', 'first');
     await create('web', 'second');
-    const back = { requestId: systemRandom.uuidV4(), project, target: 'web', restoreSpec: false };
+    const request = { requestId: systemRandom.uuidV4(), project, target: 'web', restoreSpec: false };
     const rolled = await Array.fromAsync(
-      service.rollbackSnapshot({ ...back, name: 'first' }, contextOf('RollbackSnapshot')),
+      service.rollbackSnapshot({ ...request, name: 'first' }, contextOf('RollbackSnapshot')),
     );
     expect(rolled.map(({ error }) => error)).toEqual(['', '']);
+    const told = control.store.snapshot().list('event');
+    const back = told.filter(({ type }) => type === 'instance.rolled-back');
+    expect(back.map(({ subject }) => subject['instance']).toSorted()).toEqual(copies().toSorted());
+    expect(back[0]?.message).toMatch(/^to first of \d{4}-.*; by admin/);
     expect(names(await list('web'))).toEqual(
       copies()
         .map((name) => `${name} first`)

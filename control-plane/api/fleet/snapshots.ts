@@ -10,7 +10,7 @@ import type {
 import type { Instance, InstanceId, NodeName, Snapshot, SnapshotId } from '#shared/model.ts';
 import { checkName, optionalName } from '#shared/wire/checks.ts';
 import { fanOut } from '../fan-out.ts';
-import type { HandlerContext, HandlerDeps } from '../handler.ts';
+import { callerName, type HandlerContext, type HandlerDeps } from '../handler.ts';
 import { presentMoment } from '../messages.ts';
 import { findTargets, parseProject } from '../resolve-name.ts';
 import { findSnapshots } from './find-snapshots.ts';
@@ -79,8 +79,32 @@ export async function* rollbackSnapshot(
   yield* onEach(request, deps, async (instance, node) => {
     const snapshot = wanted(instance);
     await deps.backendOf(node).rollbackSnapshot(orderOf(instance, node, requestId), snapshot.id, signal);
+    await tellSetBack(instance, snapshot, callerName(context.caller), deps);
     return snapshot;
   });
+}
+
+/** What was written since is gone: who wanted that is kept. */
+async function tellSetBack(
+  { metadata, workload, node }: Instance,
+  snapshot: Snapshot,
+  caller: string,
+  { store, clock }: HandlerDeps,
+): Promise<void> {
+  const subject = { instance: metadata.name, instanceId: metadata.id as InstanceId, workload };
+  const message = `to ${snapshot.name} of ${formatTime(snapshot.createdAtMs)}; by ${caller}`;
+  await store.transact((tx) =>
+    tx.event(
+      {
+        atMs: clock.nowMs(),
+        type: 'instance.rolled-back',
+        severity: 'info',
+        subject: { ...subject, ...(node !== undefined && { node }) },
+        message,
+      },
+      metadata.project,
+    ),
+  );
 }
 
 export async function* removeSnapshot(
