@@ -9,6 +9,7 @@ import type {
   VolumeId,
 } from '#shared/model.ts';
 import { volumesOfWorkload } from './find-volumes.ts';
+import { newMetadata } from './new-metadata.ts';
 import { isAbandoned, retireVolume } from './remove-volume.ts';
 import type { Snapshot, Transaction } from './store.ts';
 
@@ -165,16 +166,7 @@ function newVolume(
   const name = tx.named('volume', plain, project) === undefined ? plain : `${plain}-${id.slice(-5)}`;
   const { sizeMib, pool, keep } = claim;
   return {
-    metadata: {
-      project,
-      name,
-      id,
-      labels: {},
-      annotations: {},
-      revision: 0,
-      generation: 1,
-      createdAtMs: nowMs,
-    },
+    metadata: newMetadata({ project, name, id }, nowMs),
     workload,
     claim: claim.name,
     slot: number,

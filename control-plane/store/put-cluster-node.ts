@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { DroverError } from '#shared/errors.ts';
 import type { Node, NodeName } from '#shared/model.ts';
+import { newMetadata } from './new-metadata.ts';
 import { foundCluster } from './put-cluster.ts';
 import type { Snapshot, Transaction } from './store.ts';
 
@@ -63,16 +64,10 @@ function create(
   nowMs: number,
 ): void {
   const record: Node = {
-    metadata: {
-      project: 'default',
-      name,
-      id,
-      labels: { [clusterLabels.cluster]: cluster, [clusterLabels.node]: node },
-      annotations: {},
-      revision: 0,
-      generation: 1,
-      createdAtMs: nowMs,
-    },
+    metadata: newMetadata(
+      { name, id, labels: { [clusterLabels.cluster]: cluster, [clusterLabels.node]: node } },
+      nowMs,
+    ),
     cordoned: false,
     facts: undefined,
     incarnation: '',

@@ -1,5 +1,6 @@
 import { DroverError } from '#shared/errors.ts';
 import type { Cluster, ClusterSpec } from '#shared/model.ts';
+import { newMetadata } from './new-metadata.ts';
 import type { Snapshot, Transaction } from './store.ts';
 
 export interface PutCluster {
@@ -37,16 +38,7 @@ export function checkNoCluster(snapshot: Pick<Snapshot, 'named'>, name: string):
 export function addCluster(tx: Transaction, { name, spec, id, caller }: PutCluster, nowMs: number): Cluster {
   checkNoCluster(tx, name);
   const cluster: Cluster = {
-    metadata: {
-      project: 'default',
-      name,
-      id,
-      labels: {},
-      annotations: {},
-      revision: 0,
-      generation: 1,
-      createdAtMs: nowMs,
-    },
+    metadata: newMetadata({ name, id }, nowMs),
     spec,
     removingSinceMs: undefined,
   };

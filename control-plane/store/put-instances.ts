@@ -2,6 +2,7 @@ import type { Instance, Workload } from '#shared/model.ts';
 import { displayName } from '#shared/names.ts';
 import { emptyAssignment } from '#shared/wire/network.ts';
 import type { InstanceTemplate } from './instance-template.ts';
+import { newMetadata } from './new-metadata.ts';
 import type { Snapshot, Transaction } from './store.ts';
 
 /**
@@ -50,7 +51,7 @@ export function newInstance(
 ): Instance {
   const { project, labels, generation } = metadata;
   return {
-    metadata: { project, name, id, labels, annotations: {}, revision: 0, generation: 1, createdAtMs: nowMs },
+    metadata: newMetadata({ project, name, id, labels }, nowMs),
     workload: metadata.name,
     workloadGeneration: generation,
     intent: 'run',

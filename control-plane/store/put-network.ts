@@ -5,6 +5,7 @@ import type { Change } from '#shared/wire/fleet.ts';
 import type { NetworkDocument } from '#shared/wire/network-document.ts';
 import { isSameData } from './canonical.ts';
 import { chosenIn, heldIn, instancesIn, someNames, whyNotIn, workloadsIn } from './network-use.ts';
+import { newMetadata } from './new-metadata.ts';
 import type { Transaction } from './store.ts';
 
 export interface PutNetwork {
@@ -36,14 +37,8 @@ export function putNetwork(tx: Transaction, put: PutNetwork, nowMs: number): Put
     );
     if (isSame) return { networkId: before.metadata.id, change: 'unchanged' };
   }
-  const head = before?.metadata ?? {
-    project,
-    name,
-    id: networkId,
-    revision: 0,
-    generation: 0,
-    createdAtMs: nowMs,
-  };
+  const fresh = { ...newMetadata({ project, name, id: networkId }, nowMs), generation: 0 };
+  const head = before?.metadata ?? fresh;
   const isSameSpec = before !== undefined && isSameData(before.spec, spec);
   const generation = head.generation + (isSameSpec ? 0 : 1);
   const network: Network = { metadata: { ...head, labels, annotations, generation }, spec };

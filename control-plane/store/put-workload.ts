@@ -7,6 +7,7 @@ import { isSameData } from './canonical.ts';
 import { checkClaims } from './check-claims.ts';
 import { runningOperation } from './finish-operation.ts';
 import { keptResolution, sameTemplate } from './instance-template.ts';
+import { newMetadata } from './new-metadata.ts';
 import { putOperation } from './put-operation.ts';
 import { spareAdopted } from './spare-adopted.ts';
 import type { Transaction } from './store.ts';
@@ -108,7 +109,7 @@ export const newWorkload = (
   id: string,
   nowMs: number,
 ): Workload => ({
-  metadata: { project, name, id, labels, annotations, revision: 0, generation: 1, createdAtMs: nowMs },
+  metadata: newMetadata({ project, name, id, labels, annotations }, nowMs),
   spec,
   resolved: undefined,
   deletingSinceMs: undefined,

@@ -1,5 +1,6 @@
 import { DroverError } from '#shared/errors.ts';
 import type { Node } from '#shared/model.ts';
+import { newMetadata } from './new-metadata.ts';
 import { revokeNodeCertificates } from './revoke-certificate.ts';
 import type { Transaction } from './store.ts';
 
@@ -32,16 +33,7 @@ export function useJoinToken(tx: Transaction, use: UseJoinToken, nowMs: number):
   if (before !== undefined) revokeNodeCertificates(tx, before, use.certificateLifeMs, nowMs);
   tx.delete('join-token', use.secretHash);
   const node: Node = {
-    metadata: before?.metadata ?? {
-      project: 'default',
-      name: token.node,
-      id: use.nodeId,
-      labels: {},
-      annotations: {},
-      revision: 0,
-      generation: 1,
-      createdAtMs: nowMs,
-    },
+    metadata: before?.metadata ?? newMetadata({ name: token.node, id: use.nodeId }, nowMs),
     cordoned: before?.cordoned ?? false,
     facts: before?.facts,
     incarnation: use.incarnation,

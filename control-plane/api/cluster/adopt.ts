@@ -1,10 +1,9 @@
 import { asDroverError, DroverError, isKind, wordsOf } from '#shared/errors.ts';
 import type { Adoption, AdoptGuestsRequest } from '#shared/gen/drover/fleet/v1/cluster.ts';
-import type { WorkloadDocument as WireDocument } from '#shared/gen/drover/fleet/v1/fleet.ts';
 import type { ClusterGuestView, Instance, InstanceId } from '#shared/model.ts';
 import { formatAdoption, formatGuest, parseClusterName, parseVmid } from '#shared/wire/cluster.ts';
 import { checkName, parseOne } from '#shared/wire/checks.ts';
-import { formatMetadata, formatWorkloadSpec, parseWorkloadDocument } from '#shared/wire/workload.ts';
+import { parseWorkloadDocument } from '#shared/wire/workload.ts';
 import type { Adoptable } from '../../backends/cluster-backend.ts';
 import { changesOfAdopted } from '../../planner/adoption.ts';
 import { adoptGuest, type AdoptGuest, takeBackAdoption } from '../../store/adopt-guest.ts';
@@ -15,6 +14,7 @@ import type { Snapshot } from '../../store/store.ts';
 import { callerName, type HandlerContext } from '../handler.ts';
 import { type ClusterDeps, findCluster } from './deps.ts';
 import { byNumber, guestMessage } from './guests.ts';
+import { suggestDocument } from './suggest-document.ts';
 
 /** Also where the caller has hung up: nothing is left half done. */
 const markTimeoutMs = 60_000;
@@ -106,7 +106,8 @@ async function adoptOne(
   const snapshot = store.snapshot();
   const because = whyNot(guest, snapshot);
   if (because !== undefined) return formatAdoption(guestMessage(guest, snapshot), { skipped: because });
-  const document = documentOf(adoptable, wish, snapshot);
+  const name = wish.name === '' ? freeName(guest, snapshot) : wish.name;
+  const document = suggestDocument({ project: 'default', name }, { ...adoptable.spec, replicas: 1 });
   const notes = [...adoptable.notes];
   const message = formatGuest(guest, '');
   const skipped = adoptable.obstacles.join('; ');
@@ -138,22 +139,6 @@ function whyNot({ instanceId, template, status }: ClusterGuestView, snapshot: Sn
   // What is stopped would be started, and then it would not be as it was.
   if (status !== 'running') return `it is ${status}; start it first`;
   return undefined;
-}
-
-/** What a person would have written, as an apply would send it. */
-function documentOf({ guest, spec }: Adoptable, { name }: Wish, snapshot: Snapshot): WireDocument {
-  const chosen = name === '' ? freeName(guest, snapshot) : name;
-  const metadata = formatMetadata({
-    project: 'default',
-    name: chosen,
-    id: '',
-    labels: {},
-    annotations: {},
-    revision: 0,
-    generation: 0,
-    createdAtMs: 0,
-  });
-  return { metadata, spec: formatWorkloadSpec({ ...spec, replicas: 1 }) };
 }
 
 /** The guest's own name where that is one and is free; with its number otherwise. */

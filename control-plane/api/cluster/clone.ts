@@ -2,7 +2,6 @@ import { DroverError } from '#shared/errors.ts';
 import type { PlanCloneRequest, PlanCloneResponse } from '#shared/gen/drover/fleet/v1/cluster.ts';
 import type { ClusterGuestView, CopySpec, WorkloadSpec } from '#shared/model.ts';
 import { checkName, parseOne } from '#shared/wire/checks.ts';
-import { formatMetadata, formatWorkloadSpec } from '#shared/wire/workload.ts';
 import { checkNotRemoving } from '../../store/put-cluster.ts';
 import type { Snapshot } from '../../store/store.ts';
 import type { HandlerContext } from '../handler.ts';
@@ -10,6 +9,7 @@ import { parseProject } from '../resolve-name.ts';
 import { type ClusterDeps, findCluster } from './deps.ts';
 import { checkSnapshotName, refuseAsSource, sourceOf } from './copy-source.ts';
 import { guestMessage } from './guests.ts';
+import { suggestDocument } from './suggest-document.ts';
 
 /** What a workload that is a copy of a guest would be: an apply of the document makes it. Changes nothing. */
 export async function planClone(
@@ -44,19 +44,9 @@ export async function planClone(
       },
     );
   const copy = copyOf(own ?? spec, guest, { taken, snapshot });
-  const metadata = {
-    project,
-    name,
-    id: '',
-    labels: {},
-    annotations: {},
-    revision: 0,
-    generation: 0,
-    createdAtMs: 0,
-  };
   return {
     guest: guestMessage(guest, snapshot),
-    document: { metadata: formatMetadata(metadata), spec: formatWorkloadSpec(copy.spec) },
+    document: suggestDocument({ project, name }, copy.spec),
     notes: [...copy.notes, ...(own === undefined ? notes.filter((note) => !isOfItAlone.test(note)) : [])],
   };
 }
