@@ -4,6 +4,7 @@ import type { Command } from 'commander';
 import type { CommandSpec } from './command.ts';
 import type { Environment } from './config.ts';
 import { recallNames } from './known-names.ts';
+import { listKinds } from './list-kinds.ts';
 
 /** What an argument may be, by the `completes` of its command. */
 const kindsOf: Readonly<Record<string, readonly string[]>> = {
@@ -40,15 +41,3 @@ export function installCompletion(
     }
   }
 }
-
-const listKinds = [
-  'nodes',
-  'workloads',
-  'instances',
-  'images',
-  'operations',
-  'volumes',
-  'networks',
-  'clusters',
-  'guests',
-];

@@ -4,7 +4,7 @@ import { type CommandContext, type Result, command, textOption } from '../comman
 import { adoptionColumns, guestName } from '../cluster-views.ts';
 import { exitCode } from '../exit-code.ts';
 import { table } from '../output.ts';
-import { writeDocument } from '../spec/write-document.ts';
+import { writeAnnotated, writeDocument } from '../spec/write-document.ts';
 
 export const adopt = command({
   name: 'adopt',
@@ -73,15 +73,10 @@ async function resultOf(
   };
 }
 
-/** A file for apply; what is no spec stands in comments. */
+/** What cannot be adopted is all in comments. */
 function specText({ guest, document, notes, skipped, adopted }: Adoption): string {
-  const head = [
-    `# ${guestName(guest)} ${guest?.name ?? ''}`.trimEnd(),
-    ...notes.map((note) => `# ${note}`),
-    ...(adopted ? [] : [`# not to be adopted: ${skipped}`]),
-  ];
+  const head = [`${guestName(guest)} ${guest?.name ?? ''}`.trimEnd(), ...notes];
+  if (adopted) return writeAnnotated(head, document);
   const lines = document === undefined ? [] : writeDocument(document).split('\n');
-  return [...head, ...(adopted ? lines : lines.map((line) => `# ${line}`))].map(oneLine).join('\n');
+  return writeAnnotated([...head, `not to be adopted: ${skipped}`, ...lines], undefined);
 }
-
-const oneLine = (text: string): string => text.replaceAll(/[\r\n]+/g, ' ');

@@ -2,7 +2,7 @@ import type { PlanCloneResponse } from '#shared/gen/drover/fleet/v1/cluster.ts';
 import { DroverError } from '#shared/errors.ts';
 import { guestName } from '../cluster-views.ts';
 import { type Result, command, textOption } from '../command.ts';
-import { writeDocument } from '../spec/write-document.ts';
+import { writeAnnotated } from '../spec/write-document.ts';
 import { applied, changeLine, waitOptions, waits } from './apply.ts';
 import { waitFor } from '../wait.ts';
 
@@ -57,14 +57,7 @@ export const clone = command({
   },
 });
 
-/** A file for apply; what is no spec stands in comments. */
 function specOf({ guest, document, notes }: PlanCloneResponse, data: unknown, name: string): Result {
-  const oneLine = (text: string): string => text.replaceAll(/[\r\n]+/g, ' ');
-  const head = [`a copy of ${guestName(guest)} ${guest?.name ?? ''}`.trimEnd(), ...notes];
-  const spec = document === undefined ? '' : writeDocument(document);
-  return {
-    data,
-    names: [name],
-    text: () => [...head.map((line) => `# ${oneLine(line)}`), spec].join('\n'),
-  };
+  const head = `a copy of ${guestName(guest)} ${guest?.name ?? ''}`.trimEnd();
+  return { data, names: [name], text: () => writeAnnotated([head, ...notes], document) };
 }

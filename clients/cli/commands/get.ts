@@ -20,6 +20,7 @@ import {
 import { clusterColumns, guestColumns, guestName } from '../cluster-views.ts';
 import { readEnvironment } from '../config.ts';
 import { rememberNames } from '../known-names.ts';
+import { type ListKind, listKinds } from '../list-kinds.ts';
 import { listResult } from '../output.ts';
 import {
   imageColumns,
@@ -31,22 +32,9 @@ import {
   workloadColumns,
 } from '../views.ts';
 
-const kinds = [
-  'nodes',
-  'workloads',
-  'instances',
-  'images',
-  'operations',
-  'volumes',
-  'networks',
-  'clusters',
-  'guests',
-] as const;
-type Kind = (typeof kinds)[number];
-
 type List = (context: CommandContext, options: OptionValues) => Promise<Result>;
 
-const lists: Readonly<Record<Kind, List>> = {
+const lists: Readonly<Record<ListKind, List>> = {
   nodes: async (context, options) => {
     const { nodes, messages } = await context.connect();
     const rows = await Array.fromAsync(nodes.listNodes({ selectors: [...manyOption(options, 'selector')] }));
@@ -159,12 +147,12 @@ async function listGuests(context: CommandContext, options: OptionValues): Promi
 }
 
 /** "node", "nodes" and "no" all mean nodes, as long as they mean one thing. */
-export function kindOf(word: string): Kind {
-  const found = kinds.filter((kind) => word !== '' && kind.startsWith(word));
+export function kindOf(word: string): ListKind {
+  const found = listKinds.filter((kind) => word !== '' && kind.startsWith(word));
   const [first] = found;
   if (first !== undefined && found.length === 1) return first;
-  const nextStep = `did you mean "${closest(word, [...kinds])}"?`;
-  throw new DroverError('invalid-argument', `there is no list of "${word}"; wanted ${kinds.join(', ')}`, {
+  const nextStep = `did you mean "${closest(word, [...listKinds])}"?`;
+  throw new DroverError('invalid-argument', `there is no list of "${word}"; wanted ${listKinds.join(', ')}`, {
     nextStep,
   });
 }
@@ -172,7 +160,7 @@ export function kindOf(word: string): Kind {
 export const get = command({
   name: 'get',
   summary: 'List nodes, workloads, instances, images, volumes, networks, operations, clusters or guests',
-  arguments: [{ name: '<kind>', help: kinds.join(', '), completes: 'kind' }],
+  arguments: [{ name: '<kind>', help: listKinds.join(', '), completes: 'kind' }],
   options: [
     { flags: '-l, --selector <selector>', help: 'only with such labels: "zone in (a, b)"', many: true },
     { flags: '-w, --workload <name>', help: 'only of this workload' },

@@ -19,6 +19,13 @@ type Section = Readonly<Record<string, unknown>>;
 /** A document as a person would have written it: what is as it is by itself is left out. */
 export const writeDocument = (document: WorkloadDocument): string => stringify(fileOf(document)).trimEnd();
 
+/** A file for apply: what is no spec stands in comments before it. */
+export const writeAnnotated = (notes: readonly string[], document: WorkloadDocument | undefined): string =>
+  [
+    ...notes.map((note) => `# ${note.replaceAll(/[\r\n]+/g, ' ')}`),
+    ...(document === undefined ? [] : [writeDocument(document)]),
+  ].join('\n');
+
 /** The other way round than formatDocument. */
 export function fileOf({ metadata, spec }: WorkloadDocument): Section {
   return said({
