@@ -44,7 +44,9 @@ export const clusterAdd = command({
   async run({ args: [name = ''], options }, context) {
     const endpoints = [...manyOption(options, 'endpoint')];
     if (endpoints.length === 0)
-      throw new DroverError('invalid-argument', 'where is it? wanted --endpoint HOST or HOST:PORT');
+      throw new DroverError('invalid-argument', 'where is it? wanted --endpoint HOST or HOST:PORT', {
+        nextStep: 'name one of its nodes: the others are learned from it',
+      });
     const pinned = await readTrust(options);
     if (pinned === undefined) refuseToTrustUnasked(context);
     const credential = await readCredential(options, context);
@@ -112,7 +114,10 @@ async function readTrust(options: OptionValues): Promise<ClusterTrust | undefine
   if (fingerprints.length > 0) return { authorityPem: '', fingerprints };
   if (file === undefined) return undefined;
   const authorityPem = await readFile(file, 'utf8').catch((cause: unknown) => {
-    throw new DroverError('not-found', `cannot read ${file}`, { cause });
+    throw new DroverError('not-found', `cannot read ${file}: ${(cause as Error).message}`, {
+      cause,
+      nextStep: 'copy /etc/pve/pve-root-ca.pem from one of its nodes',
+    });
   });
   return { authorityPem, fingerprints: [] };
 }

@@ -62,12 +62,16 @@ export function createImages(tools: ClusterTools): Images {
   const oci = createOciPull(tools, files);
   const copyOf = createCopies(tools);
 
-  function madeFrom(kind: Kind): DroverError {
+  function madeFrom(kind: Kind, image: string): DroverError {
     const wanted =
       kind === 'lxc'
         ? 'a root file system (vztmpl), an image of a registry or a template'
         : 'a disk (import), an ISO or a template';
-    return new DroverError('invalid-argument', `${kinds[kind].runtime} is made from ${wanted}`);
+    return new DroverError(
+      'invalid-argument',
+      `wanted ${wanted}, of which ${kinds[kind].runtime} is made, found ${image}`,
+      { subject: { image }, nextStep: 'name another image, or another runtime' },
+    );
   }
 
   function checkCredential(node: string, image: string, credential: string): void {
@@ -103,7 +107,7 @@ export function createImages(tools: ClusterTools): Images {
     if (found !== undefined) return found;
     throw new DroverError('not-found', `there is no template ${name} in ${cluster}`, {
       subject: { cluster },
-      nextStep: 'see `drover get guests`',
+      nextStep: 'drover template list',
     });
   }
 
@@ -218,15 +222,15 @@ export function createImages(tools: ClusterTools): Images {
       if (wants.kind === 'guest')
         return copyOf(await guestFor(kind, wants, digestIn(image), signal), node, spec, signal);
       // Nothing is pulled for a machine, which cannot be made from it.
-      if (kind === 'qemu' && wants.kind === 'oci') throw madeFrom(kind);
+      if (kind === 'qemu' && wants.kind === 'oci') throw madeFrom(kind, image);
       const found = await placed(node, wants, digestIn(image), signal);
       // Containers are made of root file systems, machines of everything else.
       if ((kind === 'lxc') === (found.kind === 'template')) return found;
-      throw madeFrom(kind);
+      throw madeFrom(kind, image);
     },
     async resolve(node, reference, { kind, credential }, signal) {
       const image = parseImage(reference);
-      if (kind === 'qemu' && image.kind === 'oci') throw madeFrom(kind);
+      if (kind === 'qemu' && image.kind === 'oci') throw madeFrom(kind, reference);
       checkCredential(node, reference, credential);
       const pinned = digestIn(reference);
       if (image.kind !== 'oci') return digestOf(node, image, signal);

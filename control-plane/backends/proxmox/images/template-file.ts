@@ -26,6 +26,7 @@ export function createTemplateFiles(directories: readonly string[]): TemplateFil
     if (found === undefined && isBelow(path.normalize(wanted), [...roots, ...directories]))
       throw new DroverError('not-found', `there is no file ${wanted} on the control plane's host`, {
         subject,
+        nextStep: 'copy it there, and name it by its whole path',
       });
     const places = directories.length === 0 ? 'none' : directories.join(', ');
     throw new DroverError('permission-denied', `${wanted} is in no directory for templates: ${places}`, {
@@ -40,8 +41,9 @@ export function createTemplateFiles(directories: readonly string[]): TemplateFil
     const handle = await open(await allowed(wanted), flags);
     if ((await handle.stat()).isFile()) return handle;
     await handle.close();
-    throw new DroverError('invalid-argument', `${wanted} is no file`, {
+    throw new DroverError('invalid-argument', `wanted a file, found that ${wanted} is none`, {
       subject: { image: `tar:${wanted}` },
+      nextStep: 'name the file itself: tar:/PATH/NAME.tar.zst',
     });
   }
 

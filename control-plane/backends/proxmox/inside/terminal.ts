@@ -98,7 +98,9 @@ export function createTerminals(
 
   return async (record, size, signal) => {
     if (open >= mostTerminals)
-      throw new DroverError('resource-exhausted', `${open} terminals of ${tools.name} are open`);
+      throw new DroverError('resource-exhausted', `${open} terminals of ${tools.name} are open already`, {
+        nextStep: 'close one of them, or look at it on the cluster itself: drover console --url',
+      });
     open += 1;
     const release = once(() => (open -= 1));
     try {

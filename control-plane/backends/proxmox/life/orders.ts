@@ -42,17 +42,26 @@ export function createOrders(
     const node = nodeCalled(memory, name);
     const subject = { node: name, cluster, acted: 'no' };
     if (!memory.connected)
-      throw new DroverError('unavailable', `${cluster} does not answer: ${memory.message}`, { subject });
+      throw new DroverError('unavailable', `${cluster} does not answer: ${memory.message}`, {
+        subject,
+        nextStep: `drover cluster test ${cluster}`,
+      });
     if (node?.told === 'connected' && node.online) return node;
-    throw new DroverError('unavailable', `node ${name} takes no part in ${cluster}`, { subject });
+    throw new DroverError('unavailable', `node ${name} takes no part in ${cluster}`, {
+      subject,
+      nextStep: `drover cluster describe ${cluster} tells its nodes`,
+    });
   }
 
   function kindOf({ runtime }: InstanceSpec): GuestKind {
     const kind = Object.values(kinds).find((each) => each.runtime === runtime);
     if (kind !== undefined) return kind;
-    throw new DroverError('unimplemented', `nodes of ${cluster} have no runtime ${runtime}`, {
-      subject: { runtime },
-    });
+    const known = Object.values(kinds).map((each) => each.runtime);
+    throw new DroverError(
+      'unimplemented',
+      `nodes of ${cluster} have no runtime ${runtime}; there are ${known.join(', ')}`,
+      { subject: { runtime } },
+    );
   }
 
   function checkSpec(kind: GuestKind, spec: InstanceSpec): void {
@@ -60,6 +69,7 @@ export function createOrders(
     if (cannot.length === 0) return;
     throw new DroverError('unimplemented', `${kind.runtime} cannot have ${cannot.join('; ')}`, {
       subject: { runtime: kind.runtime },
+      nextStep: 'leave that out of its spec, or have it on plain hosts',
     });
   }
 

@@ -188,7 +188,10 @@ export function createSettle(
       if (ends.every((end) => end === 'done') && changes.again !== true) return true;
       found = await look.config(record, signal);
     }
-    throw new DroverError('unavailable', `its configuration was changed ${mostRounds} times, to no end`);
+    throw new DroverError('unavailable', `its configuration was changed ${mostRounds} times, to no end`, {
+      subject: { instance: record.instanceId, vmid: String(record.vmid) },
+      nextStep: `see in ${cluster} what else changes guest ${record.vmid}`,
+    });
 
     /** What is protected has its disks changed in no call, not even in the one that lifts it. */
     async function lifting() {

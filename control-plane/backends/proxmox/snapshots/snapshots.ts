@@ -85,6 +85,7 @@ export function createSnapshots(
     if (there.some((each) => each.name === name))
       throw new DroverError('already-exists', `there is a snapshot ${name} already`, {
         subject: { instance: record.instanceId, snapshot: name },
+        nextStep: 'name it otherwise',
       });
     const { place } = await look.config(record, signal);
     const claims = record.spec?.assigned.volumes ?? [];
