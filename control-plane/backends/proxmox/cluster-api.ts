@@ -88,8 +88,10 @@ export interface ClusterMember {
   readonly node?: string;
 }
 
+/** By the cluster's name in the fleet. Connects to nothing yet; invalid-argument: the spec cannot be used. */
 export type OpenClusterApi = (name: string, spec: ClusterSpec) => ClusterApi;
 
+/** How a task ended that did what was asked. */
 export interface TaskEnd {
   readonly upid: string;
   /** Above zero: it did what was asked, with warnings. */

@@ -45,8 +45,10 @@ export interface NodeDetails {
   readonly bridges: readonly string[];
 }
 
+/** How a node does: what it has to give, and what is wrong with it. */
 export type Feeling = Pick<Extract<Observation, { kind: 'feeling' }>, 'capacity' | 'conditions'>;
 
+/** One node, as far as it is known. */
 export interface NodeMemory {
   readonly name: NodeName;
   /** As the cluster calls it. */

@@ -2,6 +2,7 @@ import { asDroverError } from '#shared/errors.ts';
 import type { Cluster } from '#shared/model.ts';
 import { type LiveCluster, openCluster, type Surroundings } from './cluster.ts';
 
+/** The clusters of the store, each open. */
 export interface Clusters {
   /** By name: those that are reached now. */
   readonly clusters: ReadonlyMap<string, LiveCluster>;

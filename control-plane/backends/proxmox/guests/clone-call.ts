@@ -23,6 +23,7 @@ export interface GuestCopy extends GuestPlace {
   readonly pool?: string;
 }
 
+/** Makes a guest that is a copy of another one, or of its snapshot. */
 export function cloneCall(kind: GuestKind['kind'], source: CopiedGuest, copy: GuestCopy): GuestCall {
   const { node, vmid, name, description, isFull, storage, format, pool } = copy;
   const parameters = {

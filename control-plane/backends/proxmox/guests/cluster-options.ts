@@ -1,6 +1,7 @@
 import type { ClusterOptions, InstanceSpec } from '#shared/model.ts';
 import { plainClusterOptions } from '#shared/wire/cluster-options.ts';
 
+/** What a spec says of a cluster alone; where it says nothing, what is usual. */
 export const clusterOf = ({ cluster }: Pick<InstanceSpec, 'cluster'>): ClusterOptions =>
   cluster ?? plainClusterOptions;
 

@@ -14,6 +14,7 @@ export interface GuestDisk {
 
 const diskKey = /^(?:rootfs|(?:mp|scsi|virtio|sata|ide|efidisk|tpmstate|unused)\d+)$/;
 
+/** All disks and drives of a guest, those that it once had among them. */
 export const disksIn = (config: Configuration): GuestDisk[] =>
   Object.entries(config)
     .filter(([key]) => diskKey.test(key))

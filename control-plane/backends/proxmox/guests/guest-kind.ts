@@ -10,6 +10,7 @@ export interface GuestCall {
   send(api: ClusterApi, options: CallOptions): Promise<unknown>;
 }
 
+/** Typed as ClusterApi's calls are. */
 export const guestCall = <Name extends MethodName>(
   method: Name,
   parameters: ParametersOf<Name>,
@@ -55,6 +56,7 @@ export interface GuestMark {
   readonly line: string;
 }
 
+/** What a spec is read by, for a guest that is there or will be. */
 export interface SpecContext extends GuestPlace {
   readonly version: ClusterVersion;
   /** The storage that a pool's name stands for on that node; '': the default. */
@@ -66,6 +68,7 @@ export interface SpecContext extends GuestPlace {
   diskFormat?(storage: string): string;
 }
 
+/** As SpecContext, for a guest that is made. */
 export interface MakeContext extends SpecContext {
   readonly image: PlacedImage;
   readonly mark: GuestMark;

@@ -11,6 +11,7 @@ export interface HaNodeRule {
   readonly strict: boolean;
 }
 
+/** Another guest that a rule binds to this one. */
 export interface HaCompanion {
   /** "ct:105". */
   readonly sid: string;

@@ -12,6 +12,7 @@ import type { OwnGuests } from '../life/own-guests.ts';
 /** Guests with one mark that are looked at: there is one, and what people copied of it. */
 const mostLooks = 10;
 
+/** Looks for guests by their marks, wherever their records say that they are. */
 export interface FindMarked {
   /**
    * The guest of a record under another number than it says, as after the restore of a store, or of the

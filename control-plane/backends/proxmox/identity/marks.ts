@@ -20,6 +20,7 @@ const lineStart = 'drover:instance=';
 /** The tag of an instance's guest: the last twelve digits of its id are its random tail. */
 export const tagOf = (instanceId: string): string => `${tagStart}${instanceId.slice(-12)}`;
 
+/** One that names an instance of a fleet. */
 export const isOurTag = (tag: string): boolean => /^drover-[0-9a-f]{12}$/.test(tag);
 
 const epochStart = 'drover-e';

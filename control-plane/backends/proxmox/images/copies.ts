@@ -19,6 +19,7 @@ export interface CopySource {
   readonly snapshot: string;
 }
 
+/** The copy's image, with the snapshot by its name there. Throws what keeps it from being made. */
 export type CopyOf = (
   source: CopySource,
   node: string,

@@ -26,6 +26,7 @@ interface Fetching {
 
 const uploadTimeoutMs = 3_600_000;
 
+/** Resolves once it is there. The signal ends the waiting; where nobody waits any more, the fetching too. */
 export type FetchImage = (
   node: string,
   digest: Digest,

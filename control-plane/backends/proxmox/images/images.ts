@@ -13,6 +13,7 @@ import { isUpid } from '../tasks/perform.ts';
 import { createStoredFiles, type StoredFile } from './stored-files.ts';
 import { createTemplatePlaces } from './template-places.ts';
 
+/** What guests of a cluster are made from, by what specs call it. */
 export interface Images {
   /** Ready on a node to make a guest from; fetched where it is missing. not-found; failed-precondition. */
   place(

@@ -7,6 +7,7 @@ import { numberOf, textOf } from '../guests/properties.ts';
 import type { Look } from '../life/look.ts';
 import type { Orders } from '../life/orders.ts';
 
+/** not-found; unavailable: its node does not answer. */
 export type OpenConsole = (order: OrderHead, signal: AbortSignal) => Promise<ConsoleTicket>;
 
 /**

@@ -7,6 +7,7 @@ import { agentExec } from './agent-exec.ts';
 import type { Look } from '../life/look.ts';
 import type { OwnGuests } from '../life/own-guests.ts';
 
+/** unimplemented, by name: its kind of guest has no way in, or the agent inside cannot. */
 export type RunCommand = (
   record: ClusterGuest,
   start: ExecStart,

@@ -12,6 +12,7 @@ import type { Look } from '../life/look.ts';
 import type { OwnGuests } from '../life/own-guests.ts';
 import { unlessAborted } from '#shared/unless-aborted.ts';
 
+/** Its output comes until the channel is ended, or the terminal is closed: unavailable then. */
 export type OpenTerminal = (
   record: ClusterGuest,
   size: TerminalSize,

@@ -22,12 +22,15 @@ import type { Work } from './work.ts';
 
 export interface Adoptions {
   guests(): ClusterGuestView[];
+  /** As it is this moment, and what it would be. not-found. */
   inspect(vmid: number, signal: AbortSignal): Promise<Adoptable>;
+  /** As ClusterBackend's of the same name. */
   adopt(
     guest: { readonly vmid: number; readonly digest: string },
     instance: { readonly id: InstanceId; readonly generation: number },
     signal: AbortSignal,
   ): Promise<void>;
+  /** As ClusterBackend's of the same name. */
   release(order: OrderHead, signal: AbortSignal): Promise<void>;
 }
 

@@ -104,6 +104,7 @@ export function nextGuestStep(record: ClusterGuest, sight: Sight, run: Run, nowM
   return run.startAtMs <= nowMs ? 'start' : 'wait';
 }
 
+/** HA manages it, and has the last word on where and whether it runs. */
 export const isLeftToHa = ({ haState }: Sight): boolean => haState !== '' && haState !== 'ignored';
 
 /** What is told of a guest. Pure. `wallMs`: of a monotonic moment. */

@@ -11,6 +11,7 @@ import { stateOfGuest } from '../observe/listings.ts';
 import type { OwnGuests } from './own-guests.ts';
 import { ask } from '../tasks/perform.ts';
 
+/** A configuration, where it was found. `digest`: of this very one. */
 export interface FoundConfig {
   readonly place: GuestPlace;
   readonly config: Configuration;

@@ -23,6 +23,7 @@ const haEveryMs = 3000;
 type Move = (order: OrderHead, target: NodeName, signal: AbortSignal) => Promise<GuestMove>;
 
 export interface Moves {
+  /** Until it is there. failed-precondition: what keeps it where it is. */
   readonly migrate: Move;
   /** What is asked before it, alone. */
   readonly plan: Move;

@@ -31,6 +31,7 @@ export interface Power {
   stop(record: ClusterGuest, graceMs: number, signal: AbortSignal): Promise<void>;
   /** Ends it now where it is being asked to stop for longer than this. Whether it was; HA ends by itself. */
   hurry(id: InstanceId, graceMs: number): boolean;
+  /** unimplemented: guests of its kind cannot. */
   pause(record: ClusterGuest, signal: AbortSignal): Promise<void>;
   resume(record: ClusterGuest, signal: AbortSignal): Promise<void>;
   /**

@@ -18,6 +18,7 @@ export interface NodeRow {
   readonly haState: string;
 }
 
+/** One guest, whoever's it is, as the list of all resources has it. What is not told is zero. */
 export interface GuestRow {
   readonly node: string;
   readonly vmid: number;
@@ -44,6 +45,7 @@ export interface GuestRow {
   readonly lock: string;
 }
 
+/** One storage on one node: a shared one has a row for each. */
 export interface StorageRow {
   readonly node: string;
   readonly storage: string;
@@ -56,12 +58,14 @@ export interface StorageRow {
   readonly usedBytes: number;
 }
 
+/** All that the list of all resources has. */
 export interface Resources {
   readonly nodes: readonly NodeRow[];
   readonly guests: readonly GuestRow[];
   readonly storages: readonly StorageRow[];
 }
 
+/** Which nodes the cluster has, as the node sees it that was asked. */
 export interface Membership {
   /** As it calls itself; empty: a node that is in no cluster. */
   readonly name: string;

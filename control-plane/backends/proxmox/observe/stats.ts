@@ -11,6 +11,7 @@ const leastIntervalMs = 10_000;
 const sharedForMs = 900;
 const readWithinMs = 15_000;
 
+/** Of all guests of ours on a node, or of one, again and again. */
 export type ReadStats = (
   node: NodeName,
   instanceId: InstanceId | undefined,

@@ -17,6 +17,7 @@ const mostTries = 3;
 /** A name of the cluster's: a letter first, at most 40 characters. An id has 32 digits. */
 export const snapshotName = (id: SnapshotId): string => `d${id.replaceAll('-', '')}`;
 
+/** `order`: repeated with the same request id, nothing is done again. */
 export type RollBack = (
   record: ClusterGuest,
   order: Pick<OrderHead, 'requestId'>,

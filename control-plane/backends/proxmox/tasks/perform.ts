@@ -19,6 +19,7 @@ export type PerformEnd = 'done' | 'lost';
 
 type Tools = Pick<ClusterTools, 'api' | 'tasks' | 'clock' | 'random' | 'relay'>;
 
+/** Whether what was asked for is done by a task. */
 export const isUpid = (answer: unknown): answer is string =>
   typeof answer === 'string' && answer.startsWith('UPID:');
 
@@ -91,6 +92,7 @@ async function follow(
   if (warnings > 0) relay(place, `done, with ${warnings === 1 ? 'a warning' : `${warnings} warnings`}`);
 }
 
+/** For reads, and for what has no task and may be lost: sent once. */
 export async function ask(tools: Pick<Tools, 'api'>, call: GuestCall, signal: AbortSignal): Promise<unknown> {
   return call.send(tools.api, { signal });
 }
