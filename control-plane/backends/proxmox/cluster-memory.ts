@@ -56,6 +56,8 @@ export interface NodeMemory {
   readonly address: string;
   /** It is a member, and takes part. */
   readonly online: boolean;
+  /** Monotonic: since when it tells nothing of itself. Undefined: it does. */
+  readonly silentSinceMs: number | undefined;
   readonly row: NodeRow | undefined;
   readonly storages: readonly StorageRow[];
   readonly details: NodeDetails | undefined;
@@ -96,8 +98,6 @@ export interface ClusterMemory {
   lastSeenAtMs: number;
   readonly nodes: Map<string, NodeMemory>;
   guests: readonly GuestRow[];
-  /** By VMID: names outlive the rows that have none. */
-  readonly names: Map<number, string>;
   /** Guests that look like ours and are not. */
   copies: readonly GuestRow[];
   /** Guests that we had begun to make, and that only a person can take away. */
@@ -119,7 +119,6 @@ export const emptyMemory = (): ClusterMemory => ({
   lastSeenAtMs: 0,
   nodes: new Map(),
   guests: [],
-  names: new Map(),
   copies: [],
   halfMade: [],
   heldBy: undefined,

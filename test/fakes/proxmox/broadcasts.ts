@@ -7,7 +7,10 @@ export function createBroadcasts(world: () => World): Broadcasts {
   const nodes = new Map<string, NodeFigures>();
   const storages = new Map<string, StorageFigures>();
 
+  let paused = false;
+
   function tellOf(name: string): void {
+    if (paused) return;
     const { clock, guests: all, storages: shelves, nodes: hosts } = world();
     const node = hosts.get(name);
     if (node === undefined || !node.alive || node.cut) return;
@@ -33,6 +36,11 @@ export function createBroadcasts(world: () => World): Broadcasts {
     storage: (node, storage) => storages.get(`${node} ${storage}`),
     forgetGuest: (vmid) => {
       guests.delete(vmid);
+    },
+    pause(isPaused) {
+      paused = isPaused;
+      if (!isPaused) return tell();
+      for (const told of [guests, nodes, storages]) told.clear();
     },
     forget(node) {
       for (const [vmid, told] of guests) if (told.node === node) guests.delete(vmid);

@@ -84,9 +84,11 @@ export function nodeRow(world: World, name: string, caller: Caller): Row {
     level: '',
     status: online ? 'online' : 'offline',
   };
-  const all = { ...bare, hastate: 'online', 'cgroup-mode': 1 };
-  if (!world.access.may(caller, `/nodes/${name}`, 'Sys.Audit')) return all;
   const figures = nodeFigures(world, name);
+  const isTold = Object.keys(figures).length > 0;
+  const status = online && !isTold ? { status: 'unknown' } : {};
+  const all = { ...bare, ...status, hastate: 'online', 'cgroup-mode': 1 };
+  if (!world.access.may(caller, `/nodes/${name}`, 'Sys.Audit')) return all;
   if (online) return { ...all, ...figures };
   const { maxcpu, maxmem, maxdisk } = figures;
   return given({ ...all, maxcpu, maxmem, maxdisk });

@@ -137,6 +137,8 @@ export interface Broadcasts {
   storage(node: string, storage: string): StorageFigures | undefined;
   /** Nothing is known any more of what ran there: one of the two ways a death is seen. */
   forget(node: string): void;
+  /** Nobody tells, and nothing is known of what was told, until it goes on. */
+  pause(isPaused: boolean): void;
   /** Not told of yet. */
   forgetGuest(vmid: number): void;
 }

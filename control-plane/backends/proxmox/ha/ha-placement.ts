@@ -97,8 +97,7 @@ export function haBondsOf(
     counts: (node) => countsForHa(memory, node),
     find(sid) {
       const row = bySid.get(sid);
-      const name = row && (row.name || memory.names.get(row.vmid));
-      return row && { node: row.node, called: name || sid };
+      return row && { node: row.node, called: row.name || sid };
     },
   });
 }

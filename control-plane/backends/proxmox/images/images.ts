@@ -102,9 +102,7 @@ export function createImages(tools: ClusterTools): Images {
     const all = memory.guests
       .filter((row) => row.template)
       .toSorted((a, b) => Number(b.kind === kind) - Number(a.kind === kind));
-    const found =
-      all.find((row) => String(row.vmid) === name) ??
-      all.find((row) => (row.name || memory.names.get(row.vmid)) === name);
+    const found = all.find((row) => String(row.vmid) === name) ?? all.find((row) => row.name === name);
     if (found !== undefined) return found;
     throw new DroverError('not-found', `there is no template ${name} in ${cluster}`, {
       subject: { cluster },

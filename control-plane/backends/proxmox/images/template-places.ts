@@ -58,7 +58,7 @@ export function createTemplatePlaces(tools: ClusterTools): TemplatePlaces {
   const templates = (): Source[] =>
     memory.guests
       .filter(({ template }) => template)
-      .map((row) => ({ row, image: templateImage(cluster, row, memory.names.get(row.vmid)) }));
+      .map((row) => ({ row, image: templateImage(cluster, row) }));
 
   /** Guests that specs name; what was adopted is named by its own, and nobody else makes it anew. */
   function namedGuests(): Source[] {
@@ -95,8 +95,8 @@ interface Source {
   readonly image: Image;
 }
 
-function templateImage(cluster: string, row: GuestRow, knownName = ''): Image {
-  const name = row.name || knownName;
+function templateImage(cluster: string, row: GuestRow): Image {
+  const { name } = row;
   const references = name === '' ? [`${row.vmid}`] : [name, `${row.vmid}`];
   return {
     ...sourceImage(row),

@@ -154,3 +154,39 @@ describe('a guest whose node is not known to who is asked', () => {
     expect(phaseOf(world, order.instanceId)).toBe('running 1');
   });
 });
+
+describe.each(versions)('nodes that nobody has told of lately, on %s', (version) => {
+  it('take part as before for a minute, with what was told last, and are away after that', async () => {
+    await using world = await openQuickWorld({ version });
+    const order = await runGuest(world);
+    const { server, backend, seen } = world;
+    const template = server.world.newGuest({
+      vmid: 9000,
+      kind: 'lxc',
+      node: 'pve1',
+      config: { hostname: 'golden', template: '1', rootfs: 'local:9000/base-9000-disk-0.raw,size=1G' },
+    });
+    server.world.guests.set(9000, template);
+    const viewed = (vmid: number) => backend.guests('lab').find((each) => each.vmid === vmid);
+    await until(() => viewed(9000)?.template, { what: 'the template is listed', deadlineMs: 30_000 });
+    const sizes = () =>
+      [...seen].findLast((one) => one.kind === 'facts')?.facts.pools?.map(({ sizeMib }) => sizeMib);
+    const before = sizes();
+    const count = seen.length;
+    server.world.broadcasts.pause(true);
+    await morePolls(world, 3);
+    expect(seen.slice(count).filter(({ kind }) => kind === 'disconnected' || kind === 'facts')).toEqual([]);
+    expect(sizes()).toEqual(before);
+    expect(viewed(9000)).toMatchObject({ name: 'golden', template: true });
+    expect(phaseOf(world, order.instanceId)).toBe('running 1');
+    const node = world.node('pve1');
+    await until(() => seen.some((one) => one.kind === 'disconnected' && one.node === node), {
+      what: 'it is away',
+      deadlineMs: 30_000,
+    });
+    server.world.broadcasts.pause(false);
+    const last = () => seen.findLast((one) => 'node' in one && one.node === node)?.kind;
+    await until(() => last() !== 'disconnected', { what: 'it is back', deadlineMs: 30_000 });
+    expect(seen.filter(({ kind }) => kind === 'absent')).toEqual([]);
+  });
+});

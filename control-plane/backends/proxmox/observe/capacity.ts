@@ -9,8 +9,7 @@ const mib = (bytes: number): number => Math.floor(bytes / 1024 ** 2);
 const leastHostBytes = 1024 ** 3;
 
 /** What stopped guests and templates have had is nobody's. */
-const isUp = ({ status, template }: GuestRow): boolean =>
-  !template && (status === 'running' || status === 'paused');
+const isUp = ({ status, template }: GuestRow): boolean => !template && status !== 'stopped';
 
 /** On its node; versions before 9 tell only what the system inside says, which may be less. */
 const usedBytes = ({ hostMemoryBytes, memoryUsedBytes }: GuestRow): number =>

@@ -53,6 +53,7 @@ const node: NodeMemory = {
   node: 'pve1',
   address: '10.0.0.11',
   online: true,
+  silentSinceMs: undefined,
   row: nodes[0],
   storages: [
     storage('local'),

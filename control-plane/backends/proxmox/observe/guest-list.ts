@@ -35,7 +35,7 @@ export function createGuestList(tools: ClusterTools, own: OwnGuests): GuestList 
     cluster,
     vmid: row.vmid,
     kind: row.kind,
-    name: row.name || (memory.names.get(row.vmid) ?? ''),
+    name: row.name,
     node: nodeNameOf(tools, row.node),
     status: row.status,
     template: row.template,

@@ -6,6 +6,8 @@ import { isOurTag, parseTags } from '../identity/marks.ts';
 export interface NodeRow {
   readonly node: string;
   readonly online: boolean;
+  /** Nothing is known of it but that it is a member: it has not told lately, or who was asked has just begun. */
+  readonly silent: boolean;
   readonly uptimeS: number;
   readonly memoryBytes: number;
   readonly memoryUsedBytes: number;
@@ -92,6 +94,7 @@ export function parseResources(answer: unknown): Resources {
 const nodeOf = (row: Row): NodeRow => ({
   node: textOf(row['node']),
   online: row['status'] === 'online',
+  silent: row['status'] === 'unknown',
   uptimeS: numberOf(row['uptime']),
   memoryBytes: numberOf(row['maxmem']),
   memoryUsedBytes: numberOf(row['mem']),
@@ -133,6 +136,22 @@ const storageOf = (row: Row): StorageRow => ({
   sizeBytes: numberOf(row['maxdisk']),
   usedBytes: numberOf(row['disk']),
 });
+
+/**
+ * Rows of guests that nobody has told of lately have neither name nor figures: what was told last counts on.
+ * Another guest may have got the number: that has other tags.
+ */
+export function withFigures(rows: readonly GuestRow[], before: readonly GuestRow[]): GuestRow[] {
+  const known = new Map(before.map((row) => [row.vmid, row]));
+  return rows.map((row) => {
+    const last = known.get(row.vmid);
+    const isSame = last?.kind === row.kind && last.tags.join() === row.tags.join();
+    if (row.status !== 'unknown' || last === undefined || !isSame) return row;
+    const { node, status, haState, lock } = row;
+    const { trouble: _trouble, ...figures } = last;
+    return { ...figures, node, status, haState, lock };
+  });
+}
 
 /** Words for a machine that has a process and does not run: it was suspended, or waits. */
 const paused: ReadonlySet<string> = new Set(['paused', 'suspended', 'prelaunch']);

@@ -9,6 +9,8 @@ import type { OwnGuests } from '../life/own-guests.ts';
 
 /** A node's clock and its uptime are told apart by seconds: another start is minutes off. */
 const bootJitterMs = 120_000;
+/** Nodes tell of themselves every ten seconds, unless something holds them up. */
+const silentForMs = 60_000;
 const detailsTimeoutMs = 10_000;
 
 /** Keeps the members of a cluster in memory and in the store, and tells of them. */
@@ -45,15 +47,22 @@ export function createNodes(tools: ClusterTools, own: OwnGuests): Nodes {
       const row = resources.nodes.find((each) => each.node === node);
       const before = memory.nodes.get(node);
       const name = before?.name ?? (await nameOf(node));
+      const silentSinceMs = row?.silent === true ? (before?.silentSinceMs ?? clock.monotonicMs()) : undefined;
+      // It does its work on, and is told of again soon: who was asked may have forgotten all that was told.
+      const isQuiet =
+        before?.online === true &&
+        silentSinceMs !== undefined &&
+        clock.monotonicMs() - silentSinceMs < silentForMs;
       // Corosync knows first that it is away; the list knows first that it does its work again.
-      const isOnline = online && row?.online !== false;
+      const isOnline = online && (row?.online !== false || isQuiet);
       memory.nodes.set(node, {
         name,
         node,
         address: address || (before?.address ?? ''),
         online: isOnline,
-        row: isOnline ? row : (before?.row ?? row),
-        storages: resources.storages.filter((each) => each.node === node),
+        silentSinceMs,
+        row: isOnline && !isQuiet ? row : (before?.row ?? row),
+        storages: isQuiet ? before.storages : resources.storages.filter((each) => each.node === node),
         details: before?.details,
         told: before?.told,
         facts: before?.facts ?? stored(name)?.facts,

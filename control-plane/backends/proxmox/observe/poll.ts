@@ -20,6 +20,7 @@ import {
   parseMembership,
   parseResources,
   parseVersion,
+  withFigures,
 } from './listings.ts';
 import { type OwnGuests, youngCopies } from '../life/own-guests.ts';
 import type { OwnTemplates } from '../templates/own-templates.ts';
@@ -87,9 +88,8 @@ export function createPoll(
     if (isDue) await readOnce();
     memory.clusterName = membership.name;
     memory.quorate = membership.quorate;
-    memory.guests = resources.guests;
+    memory.guests = withFigures(resources.guests, memory.guests);
     memory.lastSeenAtMs = Math.round(clock.nowMs());
-    noteNames(resources.guests, membership.quorate);
     await fence.watch(resources.guests, signal);
     await nodes.take(membership, resources);
     if (isNew) await refreshSeldom();
@@ -117,14 +117,6 @@ export function createPoll(
         nextStep: 'see that corosync runs on it; nodes that left for good: `drover node remove`',
       },
     );
-  }
-
-  /** Of guests that are listed without one, too; of those that are gone only until a whole list says so. */
-  function noteNames(rows: readonly GuestRow[], isQuorate: boolean): void {
-    for (const { vmid, name } of rows) if (name !== '') memory.names.set(vmid, name);
-    if (!isQuorate) return;
-    const there = new Set(rows.map(({ vmid }) => vmid));
-    for (const vmid of memory.names.keys()) if (!there.has(vmid)) memory.names.delete(vmid);
   }
 
   function tell(): void {

@@ -63,7 +63,8 @@ export function createStats(
     return [...ids].flatMap((instanceId) => {
       const { sight } = own.of(instanceId);
       const row = byVmid.get(sight.vmid);
-      if (row === undefined || sight.status !== 'running') return [];
+      // Without figures, for the moment.
+      if (row?.status !== 'running' || sight.status !== 'running') return [];
       return [
         {
           instanceId,
