@@ -6,7 +6,7 @@ import { isOurTag, parseTags } from '../identity/marks.ts';
 export interface NodeRow {
   readonly node: string;
   readonly online: boolean;
-  /** Nothing is known of it but that it is a member: it has not told lately, or who was asked has just begun. */
+  /** Nothing is known of it but that it is a member: it tells nothing, or who was asked has just begun. */
   readonly silent: boolean;
   readonly uptimeS: number;
   readonly memoryBytes: number;
