@@ -42,9 +42,9 @@ describe('limits', () => {
 
   it('hold nobody back elsewhere', async () => {
     const { begin, started } = workshop(createLimits({ perNode: 1, perStorage: 1, filesPerStorage: 2 }));
-    void begin('a', { node: 'pve1', storage: 'local@pve1' });
-    void begin('b', { node: 'pve1', storage: 'local@pve1' });
-    void begin('c', { node: 'pve2', storage: 'local@pve2' });
+    void begin('a', { node: 'pve1', storages: ['local@pve1'] });
+    void begin('b', { node: 'pve1', storages: ['local@pve1'] });
+    void begin('c', { node: 'pve2', storages: ['local@pve2'] });
     void begin('d', { node: 'pve3' });
     await turn();
     expect(started).toEqual(['a', 'c', 'd']);
@@ -54,7 +54,7 @@ describe('limits', () => {
     const { begin, end, started } = workshop(createLimits({ perNode: 1, perStorage: 1, filesPerStorage: 2 }));
     for (const name of ['a', 'b', 'c']) void begin(name, { filesOf: 'shared' });
     void begin('d', { filesOf: 'pve1/local' });
-    void begin('e', { node: 'pve1', storage: 'shared' });
+    void begin('e', { node: 'pve1', storages: ['shared'] });
     await turn();
     expect(started).toEqual(['a', 'b', 'd', 'e']);
     await end('a');
@@ -63,8 +63,8 @@ describe('limits', () => {
 
   it('count a shared storage over all its nodes', async () => {
     const { begin, end, started } = workshop(createLimits({ perNode: 5, perStorage: 1, filesPerStorage: 2 }));
-    void begin('a', { node: 'pve1', storage: 'shared' });
-    void begin('b', { node: 'pve2', storage: 'shared' });
+    void begin('a', { node: 'pve1', storages: ['shared'] });
+    void begin('b', { node: 'pve2', storages: ['shared'] });
     void begin('c', { node: 'pve2' });
     await turn();
     expect(started).toEqual(['a']);
@@ -75,8 +75,8 @@ describe('limits', () => {
   it('let nobody overtake whoever waits for two things', async () => {
     const { begin, end, started } = workshop(createLimits({ perNode: 1, perStorage: 1, filesPerStorage: 2 }));
     void begin('node', { node: 'pve1' });
-    void begin('both', { node: 'pve1', storage: 'shared' });
-    void begin('storage', { node: 'pve2', storage: 'shared' });
+    void begin('both', { node: 'pve1', storages: ['shared'] });
+    void begin('storage', { node: 'pve2', storages: ['shared'] });
     await turn();
     expect(started).toEqual(['node']);
     await end('node');
@@ -101,9 +101,9 @@ describe('limits', () => {
   it('let whoever gives up go, and those behind it on', async () => {
     const { begin, end, started } = workshop(createLimits({ perNode: 1, perStorage: 1, filesPerStorage: 2 }));
     const giveUp = new AbortController();
-    void begin('a', { node: 'pve1', storage: 'x' });
-    const given = begin('b', { node: 'pve1', storage: 'y' }, giveUp.signal);
-    void begin('c', { node: 'pve2', storage: 'y' });
+    void begin('a', { node: 'pve1', storages: ['x'] });
+    const given = begin('b', { node: 'pve1', storages: ['y'] }, giveUp.signal);
+    void begin('c', { node: 'pve2', storages: ['y'] });
     await turn();
     expect(started).toEqual(['a']);
     const refusal = given.catch(String);
@@ -115,6 +115,21 @@ describe('limits', () => {
     await expect(begin('d', { node: 'pve9' }, giveUp.signal)).rejects.toThrow('enough');
   });
 
+  it('count what moves data on several storages on each of them', async () => {
+    const { begin, end, started } = workshop(createLimits({ perNode: 9, perStorage: 1, filesPerStorage: 1 }));
+    void begin('a', { node: 'pve1', storages: ['x', 'y'] });
+    void begin('b', { node: 'pve1', storages: ['y', 'z'] });
+    void begin('c', { node: 'pve1', storages: ['z'] });
+    void begin('d', { node: 'pve2', storages: [] });
+    await turn();
+    // Whoever waits keeps its place on all of them.
+    expect(started).toEqual(['a', 'd']);
+    await end('a');
+    expect(started).toEqual(['a', 'd', 'b']);
+    await end('b');
+    expect(started).toEqual(['a', 'd', 'b', 'c']);
+  });
+
   it('are kept, and all is done, whatever the order', async () => {
     const random = createSeededRandom(7);
     const limits = createLimits({ perNode: 3, perStorage: 2, filesPerStorage: 2 });
@@ -122,12 +137,13 @@ describe('limits', () => {
     let most = 0;
     const pick = (count: number): number => Math.floor(random.fraction() * count);
     const all = Array.from({ length: 400 }, () => {
-      const place = { node: `pve${pick(4)}`, storage: `s${pick(3)}` };
+      const storage = `s${pick(3)}`;
+      const place = { node: `pve${pick(4)}`, storages: [storage] };
       return limits.run(place, signal, async () => {
-        const keys = [place.node, place.storage];
+        const keys = [place.node, storage];
         for (const key of keys) now.set(key, (now.get(key) ?? 0) + 1);
         expect(now.get(place.node)).toBeLessThanOrEqual(3);
-        expect(now.get(place.storage)).toBeLessThanOrEqual(2);
+        expect(now.get(storage)).toBeLessThanOrEqual(2);
         most = Math.max(most, [...now.values()].reduce((sum, value) => sum + value, 0) / 2);
         for (let turns = pick(4); turns >= 0; turns -= 1) await turn();
         for (const key of keys) now.set(key, (now.get(key) ?? 0) - 1);

@@ -1,13 +1,13 @@
-/** Where a piece of work weighs: on a node and a storage, or a storage that files are brought to. */
+/** Where a piece of work weighs: on a node and its storages, or a storage that files are brought to. */
 export type WorkPlace =
   | {
       readonly node: string;
-      /** Left out: it moves no data. */
-      readonly storage?: string;
+      /** Left out, or none: it moves no data. */
+      readonly storages?: readonly string[];
     }
   /** Bringing takes long and waits for others' networks: it keeps no guest waiting. */
   | { readonly filesOf: string }
-  /** A container that is copied is locked until its copy is there: the next one waits for that. */
+  /** A guest that is locked until its copy is there: the next one waits for that. */
   | { readonly copyOf: number };
 
 /**
@@ -101,6 +101,6 @@ export function createLimits(limits: {
 function keysOf(place: WorkPlace): string[] {
   if ('filesOf' in place) return [`files ${place.filesOf}`];
   if ('copyOf' in place) return [`copy ${place.copyOf}`];
-  const { node, storage } = place;
-  return [`node ${node}`, ...(storage === undefined ? [] : [`storage ${storage}`])];
+  const { node, storages = [] } = place;
+  return [`node ${node}`, ...storages.map((storage) => `storage ${storage}`)];
 }

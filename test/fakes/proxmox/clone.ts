@@ -187,9 +187,15 @@ async function copyGuest(work: Copying, control: TaskControl): Promise<void> {
   if (parameters['pool'] !== undefined) world.pools.get(parameters['pool'])?.guests.add(copy.vmid);
 }
 
-/** A container's own lock is enough: nobody waits for it, and is refused instead. */
-const lockedWhile = ({ guest }: Copying, control: TaskControl, act: () => Promise<void>): Promise<void> =>
-  guest.kind === 'lxc' ? act() : control.locked(lockFileOf(guest), act);
+/**
+ * A container's own lock is enough: nobody waits for it, and is refused instead. A machine that runs is copied
+ * alone, and waited for a second; others share it.
+ */
+function lockedWhile({ guest }: Copying, control: TaskControl, act: () => Promise<void>): Promise<void> {
+  if (guest.kind === 'lxc') return act();
+  const how = guest.status === 'running' ? { withinMs: 1000 } : { isShared: true };
+  return control.locked(lockFileOf(guest), act, how);
+}
 
 const notCopied = new Set(['template', 'parent', 'lock', 'snaptime', 'vmstate', 'digest']);
 

@@ -16,9 +16,13 @@ export interface TaskControl {
   passes(durationMs: number): Promise<void>;
   /**
    * Runs under a lock file of the node ("trying to acquire lock..." in the log where it is held, then " OK");
-   * throws "can't lock file '…' - got timeout" after ten virtual seconds.
+   * throws "can't lock file '…' - got timeout" after ten virtual seconds, or `withinMs`.
    */
-  locked<Result>(file: string, work: () => Promise<Result> | Result): Promise<Result>;
+  locked<Result>(
+    file: string,
+    work: () => Promise<Result> | Result,
+    how?: { readonly isShared?: boolean; readonly withinMs?: number },
+  ): Promise<Result>;
   /** Aborted once somebody stops the task, or its node dies. */
   readonly signal: AbortSignal;
 }
@@ -180,12 +184,15 @@ export function createTaskEngine(surroundings: TaskSurroundings): TaskEngine {
         worker.warnings += 1;
         task.log.push(`WARN: ${line}`);
       },
-      async locked(file, work) {
+      async locked(file, work, { isShared = false, withinMs } = {}) {
         let waited = false;
-        const release = await locks.acquire(task.node, file, () => {
+        const onWait = (): void => {
           waited = true;
           task.log.push('trying to acquire lock...');
-        });
+        };
+        const release = await (isShared
+          ? locks.share(task.node, file, onWait)
+          : locks.acquire(task.node, file, onWait, withinMs));
         // A process that is gone holds no file.
         if (worker.frozen) release();
         if (worker.frozen) return never();

@@ -44,6 +44,10 @@ export type PlacedImage =
 export interface CopiedGuest extends GuestPlace {
   readonly kind: 'guest';
   readonly snapshot?: string;
+  /** Its source is locked meanwhile: copies of it are made one after the other. */
+  readonly isAlone: boolean;
+  /** Those that its disks are copied to, as limits count them. None: it shares its disks. */
+  readonly storages: readonly string[];
 }
 
 /** What tells that a guest is ours. */

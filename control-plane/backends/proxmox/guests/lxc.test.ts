@@ -132,7 +132,7 @@ describe('a container of a cluster', () => {
     ['of another node', {}, 'pve2', { target: 'pve1' }],
     ['into a pool', { cluster: { ...plainClusterOptions, pool: 'team' } }, 'pve1', { pool: 'team' }],
   ])('is a full copy of a template: %s', (_name, parts, node, wanted) => {
-    const source = { kind: 'guest', node, vmid: 9000 } as const;
+    const source = { kind: 'guest', node, vmid: 9000, isAlone: false, storages: [] } as const;
     const call = lxcKind.create({ ...plain, rootPool: '', ...parts }, { ...context, image: source, mark });
     expect(call.method).toBe('POST /nodes/{node}/lxc/{vmid}/clone');
     expect(call.parameters).toEqual({

@@ -247,7 +247,7 @@ describe.each(['8.4.21', '9.2.11'] as const)('a virtual machine on %s', (version
     await world.ask(qemuKind.create({ ...template, network: 'none', assigned }, world.context));
     await world.api.call('POST /nodes/{node}/qemu/{vmid}/template', place, { signal });
     await until(async () => (await configOf(world))['template'] === 1, { what: 'a template' });
-    const source = { kind: 'guest', ...place } as const;
+    const source = { kind: 'guest', ...place, isAlone: false, storages: [] } as const;
     for (const [clone, vmid] of [
       ['linked', 7201],
       ['full', 7202],

@@ -173,7 +173,7 @@ const mark = { tag: 'drover-0123456789ab', line: 'drover:instance=x fleet=y' };
 const images: readonly MakeContext['image'][] = [
   { kind: 'import', volid: 'local:import/noble.qcow2' },
   { kind: 'iso', volid: 'local:iso/alpine.iso' },
-  { kind: 'guest', node: 'pve2', vmid: 9000 },
+  { kind: 'guest', node: 'pve2', vmid: 9000, isAlone: false, storages: [] },
 ];
 
 /** As the transport writes it. */

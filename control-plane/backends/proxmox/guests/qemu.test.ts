@@ -226,7 +226,7 @@ describe('a virtual machine of a cluster', () => {
       { full: true, pool: 'team' },
     ],
   ])('is a copy of a template: %s', (_name, parts, node, wanted) => {
-    const image = { kind: 'guest', node, vmid: 9000 } as const;
+    const image = { kind: 'guest', node, vmid: 9000, isAlone: false, storages: [] } as const;
     const call = qemuKind.create({ ...plain, ...parts }, { ...context, image, mark });
     expect(call.method).toBe('POST /nodes/{node}/qemu/{vmid}/clone');
     expect(call.parameters).toEqual({

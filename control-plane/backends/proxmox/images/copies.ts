@@ -7,7 +7,7 @@ import { isLinked } from '../guests/cluster-options.ts';
 import { isOn } from '../guests/properties.ts';
 import { disksIn, type GuestDisk, storagesOf } from '../guests/disks.ts';
 import { ask } from '../tasks/perform.ts';
-import { storageOn } from '../observe/storages.ts';
+import { storageKey, storageOn } from '../observe/storages.ts';
 import { findSnapshot } from '../snapshots/find-snapshot.ts';
 
 /** What a guest is to be a copy of. */
@@ -54,12 +54,16 @@ export function createCopies(tools: ClusterTools): CopyOf {
     return rowOf(await ask({ api }, call, signal));
   }
 
+  async function isStill(source: CopySource, config: Configuration, signal: AbortSignal): Promise<boolean> {
+    if (isOn(config['template'])) return true;
+    const status = rowOf(await ask({ api }, kinds[source.kind].calls(source).status(), signal));
+    return status['status'] === 'stopped';
+  }
+
   /** What runs changes while it is copied. */
-  async function checkStill(source: CopySource, config: Configuration, signal: AbortSignal): Promise<void> {
+  function checkRunning(source: CopySource, config: Configuration): void {
     const { vmid, kind, snapshot } = source;
-    if (snapshot !== '' || isOn(config['template'])) return;
-    const status = rowOf(await ask({ api }, kinds[kind].calls(source).status(), signal));
-    if (status['status'] === 'stopped') return;
+    if (snapshot !== '') return;
     const nextStep = 'take a snapshot and name it (guest/VMID@SNAPSHOT), or stop it for the time';
     if (kind === 'lxc')
       throw refusal(source, `container ${vmid} runs: it is copied from a snapshot, or stopped`, nextStep);
@@ -130,7 +134,8 @@ export function createCopies(tools: ClusterTools): CopyOf {
     const snapshot = called === '' ? '' : await findSnapshot(tools, asked, called, signal);
     const source = { ...asked, snapshot };
     const config = await configOf(source, signal);
-    await checkStill(source, config, signal);
+    const still = await isStill(source, config, signal);
+    if (!still) checkRunning(source, config);
     checkVolumes(source, config);
     const linked = isLinked(spec);
     if (linked) await checkLinked(source, spec, config, signal);
@@ -138,7 +143,15 @@ export function createCopies(tools: ClusterTools): CopyOf {
     // Discs that are put in count, though nobody copies them.
     const disks = disksIn(config).filter(({ isUnused }) => !isUnused);
     checkReach(source, node, [...storagesOf(disks), target]);
-    return { kind: 'guest', node: source.node, vmid: source.vmid, snapshot: source.snapshot };
+    const named = target === '' ? storagesOf(copiedDisks(config)) : [target];
+    return {
+      kind: 'guest',
+      node: source.node,
+      vmid: source.vmid,
+      snapshot,
+      isAlone: source.kind === 'lxc' || !still,
+      storages: linked ? [] : named.map((storage) => storageKey(memory, node, storage)),
+    };
   };
 }
 

@@ -9,6 +9,7 @@ import { plainClusterOptions } from '#shared/wire/cluster-options.ts';
 import { workloadRecord } from '../../../../test/fakes/records.ts';
 import { createQuickClock } from '../../../../test/fakes/quick-clock.ts';
 import { createSeededRandom } from '../../../../test/fakes/random.ts';
+import { placeGuest } from '../../../../test/fakes/proxmox/place-guest.ts';
 import type { Guest } from '../../../../test/fakes/proxmox/world.ts';
 import {
   container,
@@ -320,6 +321,46 @@ describe.each(versions)('copies of guests on %s', (version) => {
     30_000,
   );
 });
+
+it('of one storage are made eight at a time, on whatever nodes', async () => {
+  await using world = await openQuickWorld({ pace: 400 });
+  const config = { name: 'base', template: '1', scsi0: 'shared:900/base-900-disk-0.qcow2,size=1G' };
+  placeGuest(world.server.world, { vmid: 900, kind: 'qemu', node: 'pve1', config });
+  world.server.world.broadcasts.tell();
+  await until(() => world.backend.guests('lab').some(({ vmid }) => vmid === 900), { what: 'it is listed' });
+  const resources = { ...machine.resources, memoryMib: 16, diskMib: 1024 };
+  const spec = { ...machine, image: 'proxmox:template/900', rootPool: '', resources };
+  const nodes = Array.from({ length: 12 }, (_, place) => `pve${(place % 3) + 1}`);
+  for (const node of nodes) await world.backend.ensureInstance(world.order(node), spec, signal);
+  const copies = () => world.server.world.tasks.list('pve1').filter(({ type }) => type === 'qmclone');
+  await until(() => copies().length === 8, { what: 'eight at once' });
+  const polls = (): number => world.server.requests.list().filter((each) => /resources/.test(each)).length;
+  const before = polls();
+  await until(() => polls() > before + 2, { what: 'a while' });
+  expect(copies().map(({ exitStatus }) => exitStatus)).toEqual(Array.from({ length: 8 }, () => undefined));
+});
+
+it('of a machine that runs, which is locked meanwhile, are made one after the other', async () => {
+  await using world = await openQuickWorld({ pace: 20 });
+  const { instanceId } = await runGuest(world, { ...machine, rootPool: '' });
+  const vmid = vmidOf(world, instanceId);
+  const spec = { ...copyOf(machine, vmid), rootPool: '' };
+  const copies = ['pve1', 'pve1', 'pve1'].map((node) => world.order(node));
+  for (const order of copies) await world.backend.ensureInstance(order, spec, signal);
+  await until(
+    () =>
+      copies.every(
+        (order) =>
+          vmidOf(world, order.instanceId) > 0 && record(world, order.instanceId)?.appliedGeneration === 1,
+      ),
+    {
+      what: 'all are there',
+      deadlineMs: 30_000,
+    },
+  );
+  const tasks = world.server.world.tasks.list('pve1').filter(({ type }) => type === 'qmclone');
+  expect(tasks.map(({ exitStatus }) => exitStatus)).toEqual(['OK', 'OK', 'OK']);
+}, 40_000);
 
 it('are told where they can be copied, as far as specs name them, and what is adopted is not', async () => {
   await using world = await openQuickWorld();

@@ -102,10 +102,11 @@ export function createSettle(
     const either = AbortSignal.any([signal, unwanted]);
     const image = await unlessAborted(images.place(kind.kind, place.node, spec, either), either);
     const context = { ...specContext(memory, place, record.kind), image, mark: marking.markFor(record) };
-    const busy = {
-      node: place.node,
-      storage: storageKey(memory, place.node, context.storageOf(spec.rootPool)),
-    };
+    const storages =
+      image.kind === 'guest'
+        ? image.storages
+        : [storageKey(memory, place.node, context.storageOf(spec.rootPool))];
+    const busy = { node: place.node, storages };
     // A copy is made by a task of its source: written down first, so that it is found after a crash.
     const at = image.kind === 'guest' ? { node: image.node, vmid: image.vmid } : place;
     const source = image.kind === 'guest' ? at : undefined;
@@ -114,8 +115,8 @@ export function createSettle(
     try {
       const call = kind.create(spec, context);
       const make = () => limits.run(busy, either, () => perform(tools, call, at, signal, unwanted));
-      const isContainerCopy = record.kind === 'lxc' && image.kind === 'guest';
-      await (isContainerCopy ? limits.run({ copyOf: image.vmid }, either, make) : make());
+      const isAlone = image.kind === 'guest' && image.isAlone;
+      await (isAlone ? limits.run({ copyOf: image.vmid }, either, make) : make());
     } catch (error) {
       // Whoever was quicker has it, unless it is what we began before.
       if (isKind(error, 'already-exists') && !wasBegun) await note(record, { begunVmid: 0 });

@@ -22,7 +22,7 @@ import type { ClusterApi } from '../cluster-api.ts';
 import { type ClusterTools, emptyMemory } from '../cluster-memory.ts';
 import { lxcKind } from '../guests/lxc.ts';
 import { qemuKind } from '../guests/qemu.ts';
-import { createLimits } from '../limits.ts';
+import { createLimits, type WorkPlace } from '../limits.ts';
 import { proxmoxBackend } from '../index.ts';
 import { createTemplates, type Templates } from './make-template.ts';
 import { createTasks } from '../tasks/tasks.ts';
@@ -49,6 +49,9 @@ function endedAfter(api: ClusterApi, last: number, ending: AbortController): Clu
 }
 
 const { signal } = new AbortController();
+const limits = createLimits({ perNode: 4, perStorage: 8, filesPerStorage: 3 });
+/** What waited for room, and where. */
+const weighed: WorkPlace[] = [];
 const golden = (vmid: number) => ({ vmid, name: 'golden', snapshot: '' });
 
 const make = (world: ProxmoxWorld, record: ClusterTemplate, last?: number): Promise<ClusterTemplate> =>
@@ -75,7 +78,12 @@ async function withTemplates<Result>(
     log: createLog({ level: 'silent' }),
     api,
     tasks: createTasks({ cluster: 'lab', api, clock }),
-    limits: createLimits({ perNode: 4, perStorage: 8, filesPerStorage: 3 }),
+    limits: {
+      run: (place, own, work) => {
+        weighed.push(place);
+        return limits.run(place, own, work);
+      },
+    },
     kinds: { lxc: lxcKind, qemu: qemuKind },
     memory: emptyMemory(),
     templateFiles: createTemplateFiles([]),
@@ -196,6 +204,17 @@ describe.each(['8.4.21', '9.2.11'] as const)('on %s', (version) => {
       await world.backend.removeTemplate('lab', `${made.vmid}`, signal);
       expect(world.server.world.guests.get(made.vmid)).toBeUndefined();
       expect(world.store.snapshot().get('cluster-template', made.key)).toBeUndefined();
+    });
+
+    it('counts on the storage that its disks are copied to', async () => {
+      await using world = await openQuickWorld({ version, clock });
+      world.server.world.storages.add({ id: 'tank', type: 'zfspool', content: ['images', 'rootdir'] });
+      const spec = kind === 'lxc' ? container : machine;
+      const vmid = await sourceOf(world, kind, { ...spec, rootPool: 'tank' });
+      await world.backend.close();
+      weighed.splice(0);
+      await make(world, await claim(world, kind, vmid));
+      expect(weighed).toContainEqual({ node: 'pve1', storages: ['pve1/tank'] });
     });
 
     it("takes another number where somebody's guest has it, which stays", async () => {

@@ -97,10 +97,10 @@ export function createTemplates(tools: ClusterTools): Templates {
     const description = lineOf(record);
     const call = cloneCall(kind, copied, { node: source.node, vmid, name, description, isFull: true });
     const either = AbortSignal.any([signal, unwanted]);
+    const busy = { node: source.node, storages: copied.storages };
     try {
-      const make = () =>
-        limits.run({ node: source.node }, either, () => perform(tools, call, source, signal, unwanted));
-      await (kind === 'lxc' ? limits.run({ copyOf: source.vmid }, either, make) : make());
+      const make = () => limits.run(busy, either, () => perform(tools, call, source, signal, unwanted));
+      await (copied.isAlone ? limits.run({ copyOf: source.vmid }, either, make) : make());
     } catch (error) {
       if (!isKind(error, 'already-exists')) throw error;
       await settleCopies(tools, source, signal);
