@@ -98,6 +98,8 @@ export interface ClusterMemory {
   lastSeenAtMs: number;
   readonly nodes: Map<string, NodeMemory>;
   guests: readonly GuestRow[];
+  /** Templates that we removed, by VMID: until then (monotonic) the list may have them still. */
+  readonly goneTemplates: Map<number, { readonly name: string; readonly untilMs: number }>;
   /** Guests that look like ours and are not. */
   copies: readonly GuestRow[];
   /** Guests that we had begun to make, and that only a person can take away. */
@@ -119,11 +121,22 @@ export const emptyMemory = (): ClusterMemory => ({
   lastSeenAtMs: 0,
   nodes: new Map(),
   guests: [],
+  goneTemplates: new Map(),
   copies: [],
   halfMade: [],
   heldBy: undefined,
   ha: undefined,
 });
+
+/** Without templates that we saw go, whatever an older list says. */
+export function withoutGone(
+  { goneTemplates }: ClusterMemory,
+  rows: readonly GuestRow[],
+  nowMs: number,
+): readonly GuestRow[] {
+  for (const [vmid, { untilMs }] of goneTemplates) if (untilMs <= nowMs) goneTemplates.delete(vmid);
+  return rows.filter(({ vmid, template, name }) => !template || goneTemplates.get(vmid)?.name !== name);
+}
 
 export function versionOf({ version }: Pick<ClusterMemory, 'version'>): ClusterVersion {
   const [major = 0, minor = 0] = version.split('.').map(Number);

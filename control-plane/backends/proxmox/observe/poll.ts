@@ -4,7 +4,7 @@ import { nodesOfCluster } from '../../../store/put-cluster-node.ts';
 import { templatesOfCluster } from '../../../store/cluster-guests.ts';
 import { hostOf } from '../api/addresses.ts';
 import { rowsOf } from '../api/answer-rows.ts';
-import type { ClusterTools } from '../cluster-memory.ts';
+import { type ClusterTools, withoutGone } from '../cluster-memory.ts';
 import type { Fence } from '../identity/fence.ts';
 import { textOf } from '../guests/properties.ts';
 import { isLeftToHa } from '../life/guest-state.ts';
@@ -88,7 +88,8 @@ export function createPoll(
     if (isDue) await readOnce();
     memory.clusterName = membership.name;
     memory.quorate = membership.quorate;
-    memory.guests = withFigures(resources.guests, memory.guests);
+    const rows = withFigures(resources.guests, memory.guests);
+    memory.guests = withoutGone(memory, rows, clock.monotonicMs());
     memory.lastSeenAtMs = Math.round(clock.nowMs());
     await fence.watch(resources.guests, signal);
     await nodes.take(membership, resources);

@@ -203,6 +203,8 @@ describe.each(['8.4.21', '9.2.11'] as const)('on %s', (version) => {
       world.server.faults.loseAnswer(`DELETE ${at}`);
       await world.backend.removeTemplate('lab', `${made.vmid}`, signal);
       expect(world.server.world.guests.get(made.vmid)).toBeUndefined();
+      // Whatever was listed last.
+      expect(world.backend.guests('lab').filter(({ template }) => template)).toEqual([]);
       expect(world.store.snapshot().get('cluster-template', made.key)).toBeUndefined();
     });
 

@@ -10,9 +10,10 @@ import {
   templateKey,
 } from '../../../store/put-cluster-template.ts';
 import type { TemplateSource } from '../../cluster-backend.ts';
-import type { ClusterTools } from '../cluster-memory.ts';
+import { type ClusterTools, withoutGone } from '../cluster-memory.ts';
 import { nextVmid, vmidChooser } from '../identity/vmids.ts';
 import { createSourceCheck } from './check-source.ts';
+import { listLagMs } from '../life/own-guests.ts';
 import { findGuest } from '../observe/read-guests.ts';
 import { createTemplates, isForNow } from './make-template.ts';
 
@@ -82,6 +83,9 @@ export function createOwnTemplates(tools: ClusterTools): OwnTemplates {
       await store.transact((tx) => patchTemplate(tx, key, { state, message }, clock.nowMs()));
       throw error;
     }
+    const { vmid, name } = record;
+    memory.goneTemplates.set(vmid, { name, untilMs: clock.monotonicMs() + listLagMs });
+    memory.guests = withoutGone(memory, memory.guests, clock.monotonicMs());
     await store.transact((tx) => forgetTemplate(tx, key, clock.nowMs()));
     failedAtMs.delete(key);
     return record;
