@@ -17,6 +17,8 @@ export interface OpenPort {
 export interface TerminalLog {
   readonly sizes: string[];
   pings: number;
+  /** Messages with what is typed. */
+  inputs: number;
 }
 
 interface Terminals {
@@ -30,7 +32,7 @@ const worlds = new WeakMap<World, Terminals>();
 export function terminalsOf(world: World): Terminals {
   const known = worlds.get(world);
   if (known !== undefined) return known;
-  const made = { ports: new Map(), log: { sizes: [], pings: 0 } };
+  const made = { ports: new Map(), log: { sizes: [], pings: 0, inputs: 0 } };
   worlds.set(world, made);
   return made;
 }
@@ -69,7 +71,13 @@ export function connectPort(world: World, port: OpenPort, socket: FrameSocket): 
   };
 }
 
-/** Messages "0:LENGTH:DATA", "1:COLUMNS:ROWS:" and "2"; out come plain bytes. */
+/** What termproxy holds of what came; the rest waits in the connection. */
+const bufferBytes = 4096;
+
+/**
+ * Messages "0:LENGTH:DATA", "1:COLUMNS:ROWS:" and "2"; out come plain bytes. Read as termproxy reads them: a
+ * head that is not whole in its buffer is lost, and what follows is taken for messages.
+ */
 function speak(world: World, { guest }: OpenPort, socket: FrameSocket): void {
   const { log } = terminalsOf(world);
   const type = lineTerminal(
@@ -78,32 +86,63 @@ function speak(world: World, { guest }: OpenPort, socket: FrameSocket): void {
     log,
     () => socket.end(),
   );
-  let waiting = Buffer.alloc(0);
-  socket.onMessage = (data) => {
-    waiting = Buffer.concat([waiting, data]);
-    for (let size = takeOne(); size > 0; size = takeOne()) waiting = waiting.subarray(size);
+  const typed = new TextDecoder();
+  let connection = Buffer.alloc(0);
+  let buffer = Buffer.alloc(0);
+  let remaining = 0;
+  const consume = (bytes: number): Buffer => {
+    const taken = buffer.subarray(0, bytes);
+    buffer = buffer.subarray(bytes);
+    return taken;
   };
-  function takeOne(): number {
-    const text = waiting.subarray(0, 32).toString('latin1');
-    if (text.startsWith('2')) {
-      log.pings += 1;
-      return 1;
+  const fill = (): void => {
+    const room = bufferBytes - buffer.length;
+    buffer = Buffer.concat([buffer, connection.subarray(0, room)]);
+    connection = connection.subarray(room);
+  };
+  function takeNumber(): number | undefined {
+    const end = buffer.indexOf(':');
+    if (end < 0) {
+      if (buffer.length > 20) consume(20);
+      return undefined;
     }
-    const [all = '', columns, rows] = /^1:(\d+):(\d+):/.exec(text) ?? [];
-    if (columns !== undefined) {
-      log.sizes.push(`${columns}x${rows}`);
-      return all.length;
-    }
-    const [head = '', length] = /^0:(\d+):/.exec(text) ?? [];
-    if (length === undefined) {
-      if (text.length > 16) socket.end();
-      return 0;
-    }
-    const end = head.length + Number(length);
-    if (waiting.length < end) return 0;
-    type(waiting.subarray(head.length, end).toString('utf8'));
-    return end;
+    const digits = consume(end + 1)
+      .subarray(0, -1)
+      .toString('latin1');
+    return /^\d+$/.test(digits) ? Number(digits) : undefined;
   }
+  function takeSize(): void {
+    const columns = takeNumber();
+    const rows = columns === undefined ? undefined : takeNumber();
+    if (rows !== undefined) log.sizes.push(`${columns}x${rows}`);
+  }
+  /** The length of the data that follows; undefined: nothing is to be written yet. */
+  function nextData(): number | undefined {
+    while (buffer.length >= 2) {
+      const kind = String.fromCharCode(buffer[0] ?? 0);
+      consume(kind === '0' || kind === '1' ? 2 : 1);
+      if (kind === '2') log.pings += 1;
+      if (kind === '1') takeSize();
+      const length = kind === '0' ? takeNumber() : undefined;
+      if (length === undefined) continue;
+      log.inputs += 1;
+      return length;
+    }
+    return undefined;
+  }
+  socket.onMessage = (data) => {
+    connection = Buffer.concat([connection, data]);
+    do {
+      fill();
+      while (buffer.length > 0) {
+        if (remaining === 0) remaining = nextData() ?? 0;
+        if (remaining === 0) break;
+        const some = consume(Math.min(remaining, buffer.length));
+        remaining -= some.length;
+        type(typed.decode(some, { stream: true }));
+      }
+    } while (connection.length > 0);
+  };
 }
 
 /** Echoes what is typed; "size", "poweroff" and "exit" are commands, of which it has no more. */

@@ -76,8 +76,11 @@ describe.each(kinds)('a terminal, $kind', ({ spec }) => {
     await type(channel, 'size\r');
     await shows('90x30');
     const long = 'ä'.repeat(30_000);
+    const { log } = terminalsOf(world.server.world);
+    const before = log.inputs;
     await type(channel, `${long}\r`);
     await shows(`typed ${long}`);
+    expect(log.inputs - before).toBe(1);
     await expect(channel.send({ kind: 'signal', signal: 2 })).rejects.toMatchObject({
       kind: 'unimplemented',
     });

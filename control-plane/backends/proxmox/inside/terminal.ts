@@ -23,7 +23,11 @@ export type OpenTerminal = (
 const greetingWithinMs = 10_000;
 /** It hangs up on who is silent for longer; so does pveproxy. */
 const pingEveryMs = 30_000;
-const mostPieceBytes = 16_384;
+/**
+ * In as few messages as can be: a head that comes in two pieces to termproxy is lost with its message. Less
+ * than pveproxy takes in one frame.
+ */
+const mostPieceBytes = 120_000;
 /** Of one cluster at one time: its nodes have a hundred ports each for all of them. */
 const mostTerminals = 32;
 const greeting = Buffer.from('OK');
