@@ -30,6 +30,10 @@ export const storagesOf = (disks: readonly GuestDisk[]): string[] => [
   ...new Set(disks.map(({ storage }) => storage).filter((storage) => storage !== '')),
 ];
 
+/** Of what it has now: discs that are put in count, though nobody copies them. */
+export const storagesInUse = (config: Configuration): string[] =>
+  storagesOf(disksIn(config).filter(({ isUnused }) => !isUnused));
+
 /** Of one disk of a configuration; empty: it is on none, or there is none. */
 export const storageOfDisk = (value: unknown): string =>
   storageOfVolume(volumeOf(parseProperties(value, 'volume')));

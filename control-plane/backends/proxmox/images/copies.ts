@@ -5,7 +5,7 @@ import type { ClusterTools } from '../cluster-memory.ts';
 import { type Configuration, type CopiedGuest, guestCall } from '../guests/guest-kind.ts';
 import { isLinked } from '../guests/cluster-options.ts';
 import { isOn } from '../guests/properties.ts';
-import { disksIn, type GuestDisk, storagesOf } from '../guests/disks.ts';
+import { disksIn, type GuestDisk, storagesInUse, storagesOf } from '../guests/disks.ts';
 import { ask } from '../tasks/perform.ts';
 import { storageKey, storageOn } from '../observe/storages.ts';
 import { findSnapshot } from '../snapshots/find-snapshot.ts';
@@ -140,9 +140,7 @@ export function createCopies(tools: ClusterTools): CopyOf {
     const linked = isLinked(spec);
     if (linked) await checkLinked(source, spec, config, signal);
     const target = linked ? '' : spec.rootPool;
-    // Discs that are put in count, though nobody copies them.
-    const disks = disksIn(config).filter(({ isUnused }) => !isUnused);
-    checkReach(source, node, [...storagesOf(disks), target]);
+    checkReach(source, node, [...storagesInUse(config), target]);
     const named = target === '' ? storagesOf(copiedDisks(config)) : [target];
     return {
       kind: 'guest',

@@ -1,7 +1,7 @@
 import type { Image } from '#shared/model.ts';
 import { guestsOfCluster } from '../../../store/cluster-guests.ts';
 import type { ClusterTools } from '../cluster-memory.ts';
-import { disksIn, storagesOf } from '../guests/disks.ts';
+import { storagesInUse } from '../guests/disks.ts';
 import { copiedGuest, identityOf } from './image-references.ts';
 import { readConfig } from '../observe/read-guests.ts';
 import type { GuestRow } from '../observe/listings.ts';
@@ -29,14 +29,13 @@ export function createTemplatePlaces(tools: ClusterTools): TemplatePlaces {
   const known = new Map<number, Known>();
 
   /** Undefined: they cannot be read, and then nothing is known against a node. */
-  async function storagesBehind(row: GuestRow, signal: AbortSignal): Promise<readonly string[] | undefined> {
+  async function storagesOf(row: GuestRow, signal: AbortSignal): Promise<readonly string[] | undefined> {
     const of = `${row.node} ${row.name} ${row.diskBytes}`;
     const before = known.get(row.vmid);
     if (before?.of === of && clock.monotonicMs() - before.atMs < keptForMs) return before.storages;
     try {
       const config = await readConfig(tools, row, signal);
-      // Discs count as well, though nobody copies them.
-      const storages = storagesOf(disksIn(config).filter(({ isUnused }) => !isUnused));
+      const storages = storagesInUse(config);
       known.set(row.vmid, { of, atMs: clock.monotonicMs(), storages });
       return storages;
     } catch (err) {
@@ -48,7 +47,7 @@ export function createTemplatePlaces(tools: ClusterTools): TemplatePlaces {
 
   async function canBeCopiedOn(row: GuestRow, node: string, signal: AbortSignal): Promise<boolean> {
     if (row.node === node) return true;
-    const storages = await storagesBehind(row, signal);
+    const storages = await storagesOf(row, signal);
     const there = memory.nodes.get(node)?.storages ?? [];
     const isShared = (name: string): boolean =>
       there.find(({ storage }) => storage === name)?.shared === true;

@@ -101,20 +101,27 @@ export async function ask(tools: Pick<Tools, 'api'>, call: GuestCall, signal: Ab
 const consoles: ReadonlySet<string> = new Set(['vncproxy', 'spiceproxy']);
 const copyTasks: ReadonlySet<string> = new Set(['qmclone', 'vzclone']);
 
-/**
- * Copies are made by tasks of what they are copies of: until none of a guest is under way. On a node that is
- * away nothing is, and of one that left for good nobody can be asked.
- */
-export async function settleCopies(
-  tools: Tools & Pick<ClusterTools, 'memory'>,
+type Members = Pick<ClusterTools, 'memory'>;
+
+/** Copies are made by tasks of what they are copies of: until none of a guest is under way. */
+export const settleCopies = (
+  tools: Tools & Members,
   source: GuestPlace,
   signal: AbortSignal,
+): Promise<void> => settleWhereKnown(tools, source, signal, copyTasks);
+
+/** As settleTasks; but on a node that is away nothing is under way, and one that left cannot be asked. */
+export async function settleWhereKnown(
+  tools: Tools & Members,
+  place: GuestPlace,
+  signal: AbortSignal,
+  types?: ReadonlySet<string>,
 ): Promise<void> {
-  if (tools.memory.nodes.get(source.node)?.online === false) return;
+  if (tools.memory.nodes.get(place.node)?.online === false) return;
   try {
-    await settleTasks(tools, source, signal, copyTasks);
+    await settleTasks(tools, place, signal, types);
   } catch (error) {
-    if (!isKind(error, 'not-found') || isApart(error, source.node, tools.memory)) throw error;
+    if (!isKind(error, 'not-found') || isApart(error, place.node, tools.memory)) throw error;
   }
 }
 

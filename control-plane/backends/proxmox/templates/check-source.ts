@@ -1,7 +1,7 @@
 import { DroverError } from '#shared/errors.ts';
 import type { ClusterTemplate } from '#shared/model.ts';
 import type { ClusterTools } from '../cluster-memory.ts';
-import { disksIn, storagesOf } from '../guests/disks.ts';
+import { storagesInUse } from '../guests/disks.ts';
 import { createCopies } from '../images/copies.ts';
 import { readConfig } from '../observe/read-guests.ts';
 import { storageOn } from '../observe/storages.ts';
@@ -20,8 +20,9 @@ export function createSourceCheck(tools: ClusterTools): CheckSource {
   /** Disks of machines that cannot be bases stay as they are; a container with one is not made a template. */
   async function checkStorages(source: ClusterTemplate['source'], signal: AbortSignal): Promise<void> {
     const config = await readConfig(tools, { ...source, kind: 'lxc' }, signal);
-    const named = storagesOf(disksIn(config).filter(({ isUnused }) => !isUnused));
-    const without = named.filter((storage) => storageOn(memory, source.node, storage)?.plugin === 'lvm');
+    const without = storagesInUse(config).filter(
+      (storage) => storageOn(memory, source.node, storage)?.plugin === 'lvm',
+    );
     if (without.length === 0) return;
     throw new DroverError(
       'failed-precondition',

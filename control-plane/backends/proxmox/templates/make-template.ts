@@ -11,7 +11,7 @@ import { isMarkTag, parseTags } from '../identity/marks.ts';
 import { vmidChooser } from '../identity/vmids.ts';
 import { halfMadeError, isHalfMade } from '../life/half-made.ts';
 import { listGuests, readConfig } from '../observe/read-guests.ts';
-import { checkedAgain, perform, settleCopies, settleTasks } from '../tasks/perform.ts';
+import { checkedAgain, perform, settleCopies, settleWhereKnown } from '../tasks/perform.ts';
 import { isLostRace } from '../tasks/retry-lost-races.ts';
 
 /** Of templates that we made: never the mark of an instance. */
@@ -153,15 +153,10 @@ export function createTemplates(tools: ClusterTools): Templates {
     log.info({ event: 'template.renumbered', cluster, key, from: vmid, to: result.vmid });
   }
 
-  /** On a node that is away nothing is under way; of one that left for good nobody can be asked. */
+  /** Until nothing is under way any more that makes it, or is done to it. */
   async function settle({ source, vmid }: ClusterTemplate, signal: AbortSignal): Promise<void> {
     await settleCopies(tools, source, signal);
-    if (memory.nodes.get(source.node)?.online === false) return;
-    try {
-      await settleTasks(tools, { node: source.node, vmid }, signal);
-    } catch (error) {
-      if (!isKind(error, 'not-found') || isApart(error, source.node, memory)) throw error;
-    }
+    await settleWhereKnown(tools, { node: source.node, vmid }, signal);
   }
 
   async function steps(key: string, signal: AbortSignal, unwanted: AbortSignal): Promise<void> {
