@@ -73,6 +73,35 @@ describe('where an image can be had', () => {
     expect(whereOf(`${template}@${one}`, views)).toEqual([['a', 'new'], 'its image is on a alone']);
   });
 
+  it.each([
+    ['a disk', 'proxmox-vm', `https://images.example.test/a.qcow2@${one}`, 'import'],
+    ['a disc', 'proxmox-vm', `https://images.example.test/a.iso?x=1@${one}`, 'iso'],
+    ['a disc of ours', 'proxmox-vm', 'tar:/srv/a.iso', 'iso'],
+    ['a root', 'proxmox-lxc', `tar:/srv/root.tar.gz@${one}`, 'vztmpl'],
+    ['an image of a registry', 'proxmox-lxc', 'docker.io/library/nginx:1', 'vztmpl'],
+    ['a file that is there', 'proxmox-lxc', file, undefined],
+    ['a template', 'proxmox-vm', template, undefined],
+    ['an image of a plain host', 'crun', 'docker.io/library/nginx:1', undefined],
+    ['one that is not known yet', 'proxmox-vm', '', undefined],
+  ])('%s for %s is brought as what a storage must take', (_title, runtime, image, content) => {
+    expect(withImagePlaces(demand({ runtime, image }), []).imageContent).toBe(content);
+  });
+
+  it('keeps what is brought from nodes whose storages do not take it, and says why', () => {
+    const runtimes = (...content: string[]) => new Map([['proxmox-vm', new Set(content)]]);
+    const views = [
+      nodeView('a', { runtimes: runtimes('iso') }),
+      nodeView('b', { runtimes: runtimes('import') }),
+    ];
+    const image = `https://images.example.test/a.qcow2@${one}`;
+    const decision = schedule(withImagePlaces(demand({ runtime: 'proxmox-vm', image }), views), views);
+    expect(decision.node).toBe('b');
+    expect(decision.explain().find(({ node }) => node === 'a')).toMatchObject({
+      fits: false,
+      reason: expect.stringContaining('none of its storages takes "import"') as string,
+    });
+  });
+
   it('keeps a copy from the other nodes, and says why', () => {
     const views = nodes([], [one]);
     const decision = schedule(withImagePlaces(demand({ image: `${file}@${one}` }), views), views);

@@ -12,14 +12,25 @@ export function hasImage({ images }: Pick<NodeView, 'images'>, image: string): b
   return images.has(digest === '' || unknownDigest.test(digest) ? reference : digest);
 }
 
+/** As storages of clusters name it. Undefined: it is not brought to one. */
+function contentOf({ image, runtime }: Demand): string | undefined {
+  const isBrought = image !== '' && !image.startsWith('proxmox:');
+  if (!isBrought) return undefined;
+  if (runtime === 'proxmox-lxc') return 'vztmpl';
+  if (runtime !== 'proxmox-vm') return undefined;
+  return /\.iso(?:[?#@]|$)/i.test(image) ? 'iso' : 'import';
+}
+
 /**
  * The demand with where its image can be had, where that is not everywhere: what is on the storage of one
  * cluster's node is brought to no other. What no node tells of is kept from none: it may have come just now;
- * and nothing is kept from a node that has not told yet.
+ * and nothing is kept from a node that has not told yet. Of what is brought: what a storage must take for it.
  */
 export function withImagePlaces(demand: Demand, nodes: readonly NodeView[]): Demand {
   const { image } = demand;
   const where = placeOf(image);
+  const imageContent = contentOf(demand);
+  if (imageContent !== undefined) return { ...demand, imageContent };
   if (where === undefined) return demand;
   const having = nodes.filter((node) => hasImage(node, image)).map(({ name }) => name);
   if (having.length === 0) return demand;

@@ -26,6 +26,8 @@ export interface Demand {
   readonly bonds?: readonly PlacementBond[];
   /** The only nodes where its image can be had, and why. Left out: it is brought wherever it is wanted. */
   readonly imageAt?: { readonly nodes: ReadonlySet<NodeName>; readonly because: string };
+  /** What storages must take for its image to be brought: "import". Left out: nothing special. */
+  readonly imageContent?: string;
 }
 
 export interface PoolDemand {

@@ -68,6 +68,9 @@ const capabilities = [
   'network-none',
   'network-bridged',
   'mounts',
+  'vztmpl',
+  'import',
+  'iso',
 ];
 const runtime = (name: string): RuntimeFacts => ({
   name,

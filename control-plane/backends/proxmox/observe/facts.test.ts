@@ -90,6 +90,17 @@ describe('a node of a cluster', () => {
     });
   });
 
+  it('tells what its storages take of images that are brought', () => {
+    const contents = (...content: string[]) => {
+      const told = { ...node, storages: [storage('a'), storage('b', { content })] };
+      return factsOf(told, memory, [lxcKind, qemuKind], false).runtimes.map(({ capabilities }) =>
+        capabilities.filter((each) => ['vztmpl', 'import', 'iso'].includes(each)),
+      );
+    };
+    expect(contents('vztmpl', 'iso')).toEqual([['vztmpl'], ['iso']]);
+    expect(contents('import')).toEqual([[], ['import']]);
+  });
+
   it('offers no runtime that it has no storage for', () => {
     const bare = { ...node, storages: [storage('a', { content: ['images'] })] };
     expect(factsOf(bare, memory, [lxcKind, qemuKind], false).runtimes).toMatchObject([

@@ -59,6 +59,9 @@ export function factsOf(
   };
 }
 
+/** What its images are brought as. */
+const imageContents = { lxc: ['vztmpl'], qemu: ['import', 'iso'] } as const;
+
 /** Without a storage for its roots nothing can be made of a kind. */
 function runtimeOf(kind: GuestKind, { storages }: NodeMemory, memory: ClusterMemory): RuntimeFacts {
   const healthy = guestStorages(storages, kind.kind).length > 0;
@@ -67,7 +70,10 @@ function runtimeOf(kind: GuestKind, { storages }: NodeMemory, memory: ClusterMem
     version: memory.version,
     healthy,
     detail: healthy ? '' : `no storage of its node takes "${contentOf[kind.kind]}"`,
-    capabilities: kind.capabilities(versionOf(memory)),
+    capabilities: [
+      ...kind.capabilities(versionOf(memory)),
+      ...imageContents[kind.kind].filter((each) => storages.some(({ content }) => content.includes(each))),
+    ],
   };
 }
 
