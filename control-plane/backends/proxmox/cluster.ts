@@ -13,8 +13,7 @@ import { createRun, type RunCommand } from './inside/exec.ts';
 import { createFence, fencedApi, heldWords } from './identity/fence.ts';
 import { createFreezing, type Freezing } from './inside/freeze.ts';
 import { createFindMarked } from './identity/find-marked.ts';
-import { lxcKind } from './guests/lxc.ts';
-import { qemuKind } from './guests/qemu.ts';
+import { guestKinds } from './guests/kinds.ts';
 import { createHaReader } from './ha/ha-placement.ts';
 import { createImages, type Images } from './images/images.ts';
 import { createLimits } from './limits.ts';
@@ -116,7 +115,7 @@ function toolsOf(
     api,
     tasks: createTasks({ cluster: name, api, clock }),
     limits: createLimits(most),
-    kinds: { lxc: lxcKind, qemu: qemuKind },
+    kinds: guestKinds,
     memory,
     templateFiles,
     signal,

@@ -10,8 +10,7 @@ import { fingerprintOf } from './api/certificates.ts';
 import { type LiveCluster, openApiOf, type Surroundings } from './cluster.ts';
 import type { OpenClusterApi } from './cluster-api.ts';
 import { followClusters } from './follow-clusters.ts';
-import { lxcKind } from './guests/lxc.ts';
-import { qemuKind } from './guests/qemu.ts';
+import { guestKinds } from './guests/kinds.ts';
 import { type Pace, usualPace } from './observe/poll.ts';
 import { createTemplateFiles } from './images/template-file.ts';
 import { tryCluster } from './try-cluster.ts';
@@ -71,7 +70,7 @@ export function proxmoxBackend(options: ProxmoxOptions): ClusterBackend {
     const { orders } = clusterOf(node);
     orders.reach(node);
     const { kind } = orders.record({ instanceId: instance as InstanceId });
-    const runtime = kind === 'lxc' ? 'proxmox-lxc' : 'proxmox-vm';
+    const { runtime } = guestKinds[kind];
     throw new DroverError('unimplemented', `${runtime} has no ${what}: its cluster offers no way`, {
       subject: { instance },
     });
@@ -93,8 +92,7 @@ export function proxmoxBackend(options: ProxmoxOptions): ClusterBackend {
     resumeInstance: async (order, signal) => clusterOf(order.node).orders.resume(order, signal),
     async resolveImage(name, reference, credential, signal, runtime) {
       const { cluster, node } = onNode(name);
-      const kind: 'lxc' | 'qemu' | undefined =
-        runtime === qemuKind.runtime ? 'qemu' : runtime === lxcKind.runtime ? 'lxc' : undefined;
+      const kind = Object.values(guestKinds).find((each) => each.runtime === runtime)?.kind;
       const about = kind === undefined ? { credential } : { credential, kind };
       const digest = await cluster.images.resolve(node, reference, about, signal);
       return { digest, platforms: [] };

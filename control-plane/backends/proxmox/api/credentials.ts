@@ -4,6 +4,7 @@ import type { ClusterCredential } from '#shared/model.ts';
 import type { Random } from '#shared/random.ts';
 import { createBackoff } from '#shared/retry.ts';
 import { unlessAborted } from '#shared/unless-aborted.ts';
+import { rowOf } from './answer-rows.ts';
 
 export interface CallHeaders {
   readonly headers: Readonly<Record<string, string>>;
@@ -161,8 +162,7 @@ function ticketCredential(
 }
 
 function parseTicket(data: unknown, user: string): { readonly ticket: string; readonly csrf: string } {
-  const fields = (typeof data === 'object' && data !== null ? data : {}) as Readonly<Record<string, unknown>>;
-  const { ticket, CSRFPreventionToken: csrf, NeedTFA: second } = fields;
+  const { ticket, CSRFPreventionToken: csrf, NeedTFA: second } = rowOf(data);
   if (second !== undefined && second !== 0 && second !== '0') {
     throw new DroverError('unauthenticated', `${user} needs a second factor, which Drover cannot give`, {
       reason: 'second-factor',

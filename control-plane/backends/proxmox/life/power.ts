@@ -3,12 +3,14 @@ import { asDroverError, DroverError, isKind } from '#shared/errors.ts';
 import type { ClusterGuest, InstanceId } from '#shared/model.ts';
 import type { ClusterTools } from '../cluster-memory.ts';
 import type { GuestCall, GuestCalls, GuestPlace } from '../guests/guest-kind.ts';
+import { sidOf } from '../ha/ha-rules.ts';
 import { isLeftToHa } from './guest-state.ts';
 import type { Look } from './look.ts';
 import type { Marking } from '../identity/marking.ts';
 import type { OwnGuests } from './own-guests.ts';
 import { performOnce } from '../tasks/begun-tasks.ts';
 import { ask, checkedAgain, perform, type PerformEnd } from '../tasks/perform.ts';
+import { taskTypeOf } from '../tasks/upid.ts';
 import { unlessAborted } from '#shared/unless-aborted.ts';
 
 const { signals } = constants;
@@ -92,7 +94,7 @@ export function createPower(
   /** HA does nothing more with what it failed at. */
   function noChange(record: ClusterGuest): DroverError {
     const { haState, vmid } = own.of(record.instanceId).sight;
-    const sid = `${record.kind === 'lxc' ? 'ct' : 'vm'}:${vmid}`;
+    const sid = sidOf({ kind: record.kind, vmid });
     const isStuck = haState === 'error';
     const words = isStuck ? ', and HA has given it up' : '';
     return new DroverError('unavailable', `it is ${statusOf(record)} still${words}`, {
@@ -130,7 +132,7 @@ export function createPower(
     signal: AbortSignal,
   ): Promise<void> {
     try {
-      const type = record.kind === 'lxc' ? 'vzreboot' : 'qmreboot';
+      const type = taskTypeOf(record.kind, 'reboot');
       const call = checkedAgain(calls.reboot(termWithinS), () => look.config(record, signal));
       await performOnce(tools, call, { place, type }, signal);
     } finally {
@@ -155,8 +157,7 @@ export function createPower(
     signal: AbortSignal,
   ): Promise<void> {
     const call = checkedAgain(signalCall(calls, record, number), () => look.config(record, signal));
-    const verb = number === signals.SIGKILL ? 'stop' : 'reset';
-    const type = `${record.kind === 'lxc' ? 'vz' : 'qm'}${verb}`;
+    const type = taskTypeOf(record.kind, number === signals.SIGKILL ? 'stop' : 'reset');
     await performOnce(tools, call, { place, type }, signal);
   }
 

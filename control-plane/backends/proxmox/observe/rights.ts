@@ -1,4 +1,5 @@
 import type { ClusterRight } from '#shared/model.ts';
+import { type Row, rowOf } from '../api/answer-rows.ts';
 import { isOn, parseProperties } from '../guests/properties.ts';
 
 type Wanted = Pick<ClusterRight, 'privilege' | 'path' | 'neededFor'>;
@@ -75,7 +76,7 @@ const tagging: Wanted = {
  * it, and of `GET /cluster/options`.
  */
 export function rightsOf(answer: unknown, version = '', options?: unknown): ClusterRight[] {
-  const granted = objectOf(answer);
+  const granted = rowOf(answer);
   const isGranted = ({ privilege, path }: Wanted): boolean =>
     has(granted, privilege, path) ||
     (privilege.startsWith('VM.GuestAgent.') && has(granted, agentsAll, path));
@@ -87,25 +88,22 @@ export function rightsOf(answer: unknown, version = '', options?: unknown): Clus
   ];
 }
 
-const objectOf = (value: unknown): Readonly<Record<string, unknown>> =>
-  typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : {};
-
 /** What is not told is as it is where nobody set it. */
 function areTagsFree(options: unknown): boolean {
-  const access = objectOf(options)['user-tag-access'];
+  const access = rowOf(options)['user-tag-access'];
   const allowed =
-    typeof access === 'string' ? parseProperties(access).get('user-allow') : objectOf(access)['user-allow'];
+    typeof access === 'string' ? parseProperties(access).get('user-allow') : rowOf(access)['user-allow'];
   return (allowed ?? 'free') === 'free';
 }
 
 /** Storages and bridges may be allowed one by one: those that are not are not seen, or refused by name. */
 const oneByOne: ReadonlySet<string> = new Set(['/storage', '/sdn']);
 
-function has(granted: Readonly<Record<string, unknown>>, privilege: string, path: string): boolean {
+function has(granted: Row, privilege: string, path: string): boolean {
   const below = oneByOne.has(path) ? Object.keys(granted).filter((each) => each.startsWith(`${path}/`)) : [];
   const all = [granted[path] ?? granted['/'], ...below.map((each) => granted[each])];
   // At a path of its own a right need reach no further.
-  return all.some((at, place) => (place === 0 ? isOn : isThere)(objectOf(at)[privilege]));
+  return all.some((at, place) => (place === 0 ? isOn : isThere)(rowOf(at)[privilege]));
 }
 
 const isThere = (value: unknown): boolean => value !== undefined && value !== null;
@@ -123,4 +121,4 @@ export function rightsMessage(rights: readonly ClusterRight[]): string {
 }
 
 /** Whether a container may be privileged, which is a right over the node itself. Only 9.x asks for it. */
-export const mayBePrivileged = (answer: unknown): boolean => has(objectOf(answer), 'Sys.Modify', '/');
+export const mayBePrivileged = (answer: unknown): boolean => has(rowOf(answer), 'Sys.Modify', '/');

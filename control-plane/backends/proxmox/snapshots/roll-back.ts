@@ -10,6 +10,7 @@ import { numberOf, textOf } from '../guests/properties.ts';
 import type { Look } from '../life/look.ts';
 import type { Marking } from '../identity/marking.ts';
 import { checkedAgain, perform } from '../tasks/perform.ts';
+import { taskTypeOf } from '../tasks/upid.ts';
 
 /** Answers may be lost again and again. */
 const mostTries = 3;
@@ -44,7 +45,7 @@ export function createRollBack(tools: ClusterTools, parts: Parts): RollBack {
   const { look, marking, read, oursAmong, remove } = parts;
 
   const tasksAt = ({ kind }: ClusterGuest, place: GuestPlace, signal: AbortSignal): Promise<ListedTask[]> =>
-    tasksOf(tools, place, kind === 'lxc' ? 'vzrollback' : 'qmrollback', signal);
+    tasksOf(tools, place, taskTypeOf(kind, 'rollback'), signal);
 
   /** What was begun for the same order before; undefined: nothing, or nobody knows of it. */
   function begunBefore(

@@ -1,6 +1,6 @@
 import type { Clock } from '#shared/clock.ts';
 import { DroverError, asDroverError, isKind } from '#shared/errors.ts';
-import { rowsOf } from '../api/answer-rows.ts';
+import { rowOf, rowsOf } from '../api/answer-rows.ts';
 import type { ClusterApi, TaskEnd, Tasks } from '../cluster-api.ts';
 import { endOf, lostTask, nameOf, subjectOf } from './task-end.ts';
 import { type TaskLog, createTaskLog } from './task-log.ts';
@@ -238,7 +238,7 @@ export function createTasks(options: {
 
 /** Undefined while it runs. */
 function parseStatus(data: unknown): string | undefined {
-  const { status, exitstatus } = (data ?? {}) as Readonly<Record<string, unknown>>;
+  const { status, exitstatus } = rowOf(data);
   if (status === 'running') return undefined;
   if (status === 'stopped') return typeof exitstatus === 'string' ? exitstatus : 'unexpected status';
   throw new DroverError('internal', `wanted a task's status, found ${typeof status}`, { reason: 'garbage' });

@@ -15,6 +15,10 @@ export interface Upid {
   readonly user: string;
 }
 
+/** How tasks of guests are called: "vzreboot" of a container, "qmreboot" of a machine. */
+export const taskTypeOf = (kind: 'lxc' | 'qemu', what: string): string =>
+  `${kind === 'lxc' ? 'vz' : 'qm'}${what}`;
+
 const hex = /^[0-9A-Fa-f]{8,9}$/;
 const forms = [
   /^UPID$/,

@@ -12,6 +12,7 @@ import { vmidChooser } from '../identity/vmids.ts';
 import { halfMadeError, isHalfMade } from '../life/half-made.ts';
 import { listGuests, readConfig } from '../observe/read-guests.ts';
 import { checkedAgain, perform, settleCopies, settleWhereKnown } from '../tasks/perform.ts';
+import { taskTypeOf } from '../tasks/upid.ts';
 import { isLostRace } from '../tasks/retry-lost-races.ts';
 
 /** Of templates that we made: never the mark of an instance. */
@@ -132,7 +133,7 @@ export function createTemplates(tools: ClusterTools): Templates {
   async function convert(record: ClusterTemplate, found: Found, signal: AbortSignal): Promise<void> {
     const { kind, place } = found;
     const isContainer = kind === 'lxc';
-    const type = isContainer ? 'vztemplate' : 'qmtemplate';
+    const type = taskTypeOf(kind, 'template');
     const before = upidsOf(await tasksOf(tools, place, type, signal));
     const call = isContainer
       ? guestCall('POST /nodes/{node}/lxc/{vmid}/template', place)
