@@ -1,6 +1,6 @@
 import type { GuestStats, InstanceId, NodeName } from '#shared/model.ts';
 import type { ClusterTools } from '../cluster-memory.ts';
-import { type GuestRow, parseResources } from './listings.ts';
+import { type GuestRow, parseResources, withFigures } from './listings.ts';
 import { noSuchGuest, type Orders } from '../life/orders.ts';
 import type { OwnGuests } from '../life/own-guests.ts';
 import { unlessAborted } from '#shared/unless-aborted.ts';
@@ -49,7 +49,8 @@ export function createStats(
     if (last !== undefined && nowMs - last.atMs < sharedForMs) return last.rows;
     const options = { signal: closing, timeoutMs: readWithinMs };
     const answer = api.call('GET /cluster/resources', { type: 'vm' }, options);
-    const now = { atMs: nowMs, rows: answer.then((found) => parseResources(found).guests) };
+    const rowsIn = (found: unknown) => withFigures(parseResources(found).guests, tools.memory.guests);
+    const now = { atMs: nowMs, rows: answer.then(rowsIn) };
     last = now;
     now.rows.catch(() => {
       if (last === now) last = undefined;
@@ -63,8 +64,7 @@ export function createStats(
     return [...ids].flatMap((instanceId) => {
       const { sight } = own.of(instanceId);
       const row = byVmid.get(sight.vmid);
-      // Without figures, for the moment.
-      if (row?.status !== 'running' || sight.status !== 'running') return [];
+      if (row === undefined || sight.status !== 'running') return [];
       return [
         {
           instanceId,
