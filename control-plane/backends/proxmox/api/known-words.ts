@@ -62,6 +62,7 @@ export const knownWords: readonly Row[] = [
   // What every request begins with, on the node that was asked: nothing of it was done.
   { words: /RPCEnvironment init request failed/, ...withoutFiles, reason: 'not-ready' },
   { words: /ipcc_send_rec\[\d+\] failed|Transport endpoint is not connected/, ...withoutFiles },
+  { words: /\(pmxcfs\) not mounted|cluster filesystem not online/, ...withoutFiles },
   // The cluster itself: /etc/pve turns read-only without a majority.
   { words: /no quorum|cluster not ready/, ...quorum },
   { words: /unable to open file '\/etc\/pve\/.* - (?:Permission denied|Read-only)/, ...quorum },
@@ -126,7 +127,8 @@ export const knownWords: readonly Row[] = [
 
   // A storage that is away: nothing of it is gone.
   {
-    words: /does not exist or is unreachable|couldn't connect to the cluster/,
+    words:
+      /does not exist or is unreachable|couldn't connect to the cluster|connection check for storage '/,
     kind: 'unavailable',
     reason: 'storage',
   },
@@ -145,7 +147,7 @@ export const knownWords: readonly Row[] = [
   { words: /ha groups have been migrated/, kind: 'unimplemented', reason: 'ha-rules' },
   { words: /Configuration file '.*' does not exist|unable to find (?:configuration file|VM ')/, ...guest },
   { words: /\b(?:CT|VM) \d+ does not exist|resource '.*' does not exist in cluster/, ...guest },
-  { words: /storage '[^']*' does not exist|no such storage/, ...missing('storage') },
+  { words: /storage '[^']*' does not exist|no such storage|not find storage '/, ...missing('storage') },
   { words: /snapshot '[^']*' does not exist/, ...missing('snapshot') },
   { words: /pool '[^']*' does not exist/, ...missing('pool') },
   { words: /bridge '[^']*' does not exist/, ...missing('bridge') },
@@ -159,7 +161,7 @@ export const knownWords: readonly Row[] = [
   // PVE::Storage::ZFSPoolPlugin.
   { words: /not most recent snapshot|more recent snapshots exist/, ...precondition('newer-snapshots') },
   { words: /already running|is running\b|on a running container|of a running/, ...running },
-  { words: /can't .* if the CT is running|can't migrate running/, ...running },
+  { words: /can't .* if the CT is running|can't migrate running|^running container can only/, ...running },
   { words: /not running/, ...notRunning },
   {
     words: /protection mode|protected volume/,
@@ -195,7 +197,8 @@ export const knownWords: readonly Row[] = [
     ...precondition('image', 'see that the image is whole, and what its name says: qcow2, raw or vmdk'),
   },
   {
-    words: /storage '[^']*' is disabled|ontent type '[^']*' is not available on|configured for content-type/,
+    words:
+      /storage '[^']*' is disabled|ontent type '[^']*' is not available o[nr] |configured for content-type/,
     ...precondition('storage', 'see the storages of that node, and what each takes'),
   },
   {
@@ -272,7 +275,7 @@ export const knownWords: readonly Row[] = [
   { words: /unable to delete required|not allowed for|cannot be used together|format error/, ...invalid },
   { words: /balloon value too large|minimum memory must be|cputype '[^']*' is not defined/, ...invalid },
   { words: /validation error|unknown option|wrong file extension|same time/, ...invalid },
-  { words: /got timeout|timed out/, kind: 'deadline-exceeded', reason: 'timeout' },
+  { words: /got timeout|timed out|^timeout: no zvol/, kind: 'deadline-exceeded', reason: 'timeout' },
   { words: /start failed|startup for container/, ...precondition('start') },
   { words: /job errors/, kind: 'internal', reason: 'job' },
   { words: /failed: exit code|exited with code/, kind: 'internal', reason: 'command' },

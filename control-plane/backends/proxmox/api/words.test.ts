@@ -24,6 +24,21 @@ const seen: readonly (readonly [words: string, kind: string, reason: string])[] 
     'unavailable',
     'cluster-files',
   ],
+  ['pve configuration filesystem (pmxcfs) not mounted', 'unavailable', 'cluster-files'],
+  ['pve cluster filesystem not online', 'unavailable', 'cluster-files'],
+  ["connection check for storage 'nfs' failed - server gone", 'unavailable', 'storage'],
+  ["could not find storage 'gone'", 'not-found', 'storage'],
+  [
+    "content type 'rootdir' is not available or configured on storage 'iso'",
+    'failed-precondition',
+    'storage',
+  ],
+  ['running container can only be migrated in restart mode', 'failed-precondition', 'running'],
+  [
+    "timeout: no zvol device link for 'vm-101-disk-0' found after 300 sec.",
+    'deadline-exceeded',
+    'timeout',
+  ],
   // Locks and lost races
   ['CT is locked (backup)', 'aborted', 'locked'],
   ['CT is locked (disk)', 'aborted', 'locked'],
