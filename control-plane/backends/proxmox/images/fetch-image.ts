@@ -6,7 +6,7 @@ import { isLost } from '../api/lost-answer.ts';
 import { isUpid, waitFor } from '../tasks/perform.ts';
 import { storageKey } from '../observe/storages.ts';
 import type { StoredFiles } from './stored-files.ts';
-import { unlessAborted } from '#shared/unless-aborted.ts';
+import { createSharedWork } from './shared-work.ts';
 
 /** An image that comes from elsewhere: from the net, or from the control plane's own host. */
 export type Foreign = Extract<ImageReference, { kind: 'url' | 'file' }>;
@@ -16,12 +16,6 @@ interface Target {
   readonly storage: string;
   readonly content: Content;
   readonly name: string;
-}
-
-interface Fetching {
-  readonly end: Promise<void>;
-  readonly unwanted: AbortController;
-  waiting: number;
 }
 
 const uploadTimeoutMs = 3_600_000;
@@ -37,7 +31,7 @@ export type FetchImage = (
 /** Brings images to storages, each once, whoever waits for it. Its name is made of its digest. */
 export function createFetchImage(tools: ClusterTools, files: StoredFiles): FetchImage {
   const { api, tasks, templateFiles, limits, memory } = tools;
-  const fetching = new Map<string, Fetching>();
+  const fetching = createSharedWork<void>(tools.signal);
 
   async function isThere({ node, storage, content, name }: Target, signal: AbortSignal): Promise<boolean> {
     const volid = `${storage}:${content}/${name}`;
@@ -79,37 +73,6 @@ export function createFetchImage(tools: ClusterTools, files: StoredFiles): Fetch
     return await api.upload(to, { name, bytes, open }, { sha256 }, options);
   }
 
-  function begin(key: string, act: (unwanted: AbortSignal) => Promise<void>): Fetching {
-    const unwanted = new AbortController();
-    const made = { unwanted, waiting: 0, end: act(unwanted.signal).finally(() => forget(key, made)) };
-    fetching.set(key, made);
-    return made;
-  }
-
-  function forget(key: string, made: Fetching): void {
-    if (fetching.get(key) === made) fetching.delete(key);
-  }
-
-  /** Whoever asked first may go away, and others wait for it; the last of them takes it back. */
-  async function once(
-    key: string,
-    signal: AbortSignal,
-    act: (unwanted: AbortSignal) => Promise<void>,
-  ): Promise<void> {
-    const running = fetching.get(key) ?? begin(key, act);
-    running.waiting += 1;
-    try {
-      await unlessAborted(running.end, signal);
-    } finally {
-      running.waiting -= 1;
-      // What is under way when we end is found again.
-      if (running.waiting === 0 && signal.aborted && !tools.signal.aborted) {
-        forget(key, running);
-        running.unwanted.abort(new DOMException('nobody waits for it any more', 'AbortError'));
-      }
-    }
-  }
-
   return async (node, digest, image, signal) => {
     const { name, content } = storedName(digest, image.kind === 'url' ? image.url : image.path);
     for (const { storage } of files.storages(node, content))
@@ -118,7 +81,7 @@ export function createFetchImage(tools: ClusterTools, files: StoredFiles): Fetch
     const { storage } = files.target(node, content);
     const filesOf = storageKey(memory, node, storage);
     const to = { node, storage, content, name };
-    await once(`${filesOf} ${name}`, signal, (unwanted) =>
+    await fetching.run(`${filesOf} ${name}`, signal, (unwanted) =>
       limits.run({ filesOf }, AbortSignal.any([tools.signal, unwanted]), () =>
         bring(to, digest, image, unwanted),
       ),

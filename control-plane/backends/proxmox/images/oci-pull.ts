@@ -8,8 +8,8 @@ import { ociFileName, takesOci } from './oci-names.ts';
 import { isUpid } from '../tasks/perform.ts';
 import { textOf } from '../guests/properties.ts';
 import { storageKey } from '../observe/storages.ts';
+import { createSharedWork } from './shared-work.ts';
 import type { StoredFile, StoredFiles } from './stored-files.ts';
-import { unlessAborted } from '#shared/unless-aborted.ts';
 
 /** A task that was asked for may be in no list yet when its answer was lost. */
 const beginsWithinMs = 2000;
@@ -24,7 +24,7 @@ interface Target {
 export interface OciPull {
   /** On a storage of that node, where it is there. */
   find(node: string, reference: string, signal: AbortSignal): Promise<StoredFile | undefined>;
-  /** As find; pulled where it is missing. unimplemented: before 9.1. The signal ends the waiting alone. */
+  /** As find; pulled where it is missing. unimplemented: before 9.1. The signal ends the waiting. */
   pull(node: string, reference: string, signal: AbortSignal): Promise<StoredFile>;
   /** As pull; one that is under way on another node of the cluster serves. */
   pullAnywhere(node: string, reference: string, signal: AbortSignal): Promise<StoredFile>;
@@ -34,7 +34,7 @@ export interface OciPull {
 
 export function createOciPull(tools: ClusterTools, files: StoredFiles): OciPull {
   const { api, tasks, memory, clock, limits, name: cluster } = tools;
-  const underWay = new Map<string, { readonly reference: string; readonly file: Promise<StoredFile> }>();
+  const pulling = createSharedWork<StoredFile>(tools.signal);
   const volidOf = ({ storage, reference }: Target): string =>
     `${storage}:vztmpl/${ociFileName(reference)}.tar`;
 
@@ -137,17 +137,12 @@ export function createOciPull(tools: ClusterTools, files: StoredFiles): OciPull 
     if (found !== undefined) return found;
     const { storage } = files.target(node, 'vztmpl');
     const filesOf = storageKey(memory, node, storage);
-    const key = `${filesOf} ${reference}`;
-    // Whoever asked first may go away: the node pulls on, and others wait for it.
-    const begin = (): Promise<StoredFile> =>
-      limits.run({ filesOf }, tools.signal, () => bring({ node, storage, reference }, tools.signal));
-    const end = (): void => {
-      underWay.delete(key);
-      files.changed();
-    };
-    const file = underWay.get(key)?.file ?? begin().finally(end);
-    underWay.set(key, { reference, file });
-    return unlessAborted(file, signal);
+    // What a node has begun to pull is pulled to its end: cut off, it would leave what no token may remove.
+    return pulling.run(`${filesOf} ${reference}`, signal, (unwanted) =>
+      limits.run({ filesOf }, AbortSignal.any([tools.signal, unwanted]), () =>
+        bring({ node, storage, reference }, tools.signal).finally(() => files.changed()),
+      ),
+    );
   }
 
   return {
@@ -155,8 +150,7 @@ export function createOciPull(tools: ClusterTools, files: StoredFiles): OciPull 
     pull,
     async pullAnywhere(node, reference, signal) {
       check(node, reference);
-      const other = [...underWay.values()].find((each) => each.reference === reference);
-      return other === undefined ? pull(node, reference, signal) : unlessAborted(other.file, signal);
+      return pulling.join((key) => key.endsWith(` ${reference}`), signal) ?? pull(node, reference, signal);
     },
     otherDigest: ({ reference }, found) =>
       new DroverError(

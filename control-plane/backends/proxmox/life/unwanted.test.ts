@@ -1,5 +1,8 @@
 /** What is under way and not wanted any more: tasks are aborted, and nothing is left of them. */
 import { createHash } from 'node:crypto';
+import { mkdtempDisposable, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 import type { InstanceSpec } from '#shared/model.ts';
 import { plainVmOptions } from '#shared/wire/vm-options.ts';
@@ -115,6 +118,74 @@ describe('an image that is fetched', () => {
     });
     expect(tasksOf(world, /^download$/).map(({ exitStatus }) => exitStatus)).toEqual(['OK']);
     expect(world.server.world.guests.size).toBe(1);
+  });
+});
+
+describe.each(['8.4.21', '9.2.11'] as const)('an image that is uploaded, on %s', (version) => {
+  it('for a guest that is to go is uploaded no more, and nothing stays of it', async () => {
+    await using world = await openQuickWorld({ version, pace: 40 });
+    await using directory = await mkdtempDisposable(path.join(tmpdir(), 'drover-unwanted-'));
+    const file = path.join(directory.path, 'noble.qcow2');
+    await writeFile(file, content);
+    const order = world.order('pve1');
+    await world.backend.ensureInstance(order, { ...machine, image: `tar:${file}` }, signal);
+    await until(() => running(world, /^imgcopy$/), { what: 'the upload' });
+    await until(() => sent(world, /imgcopy.*\/status$/).length > 0, { what: 'its task is known' });
+    await world.backend.removeInstance({ ...order, generation: 2 }, 0, signal);
+    expect(world.state(order.instanceId)).toBe('absent');
+    await until(() => !running(world, /^imgcopy$/), { what: 'its end' });
+    expect(tasksOf(world, /^imgcopy$/)).toMatchObject([
+      { exitStatus: expect.stringMatching(/interrupt/) as string },
+    ]);
+    const there = world.server.world.storages.volumes('local', 'pve1').keys();
+    expect([...there].filter((volid) => volid.includes('drover-sha256'))).toEqual([]);
+    expect(sent(world, /^POST .*\/qemu$/)).toEqual([]);
+  });
+});
+
+describe('an image of a registry', () => {
+  const references = ['a', 'b', 'c', 'd'].map((name) => `registry.example/team/${name}:1`);
+  const pull = async ({ backend, node }: ProxmoxWorld, reference: string, own: AbortSignal) => {
+    for await (const step of backend.pullImage(node('pve1'), { reference, credential: '' }, own)) void step;
+  };
+
+  async function open(): Promise<ProxmoxWorld> {
+    const world = await openQuickWorld({ version: '9.2.11', pace: 40 });
+    const { backend, node } = world;
+    await until(async () => (await Array.fromAsync(backend.listImages(node('pve1'), signal))).length > 1, {
+      what: 'its storages',
+    });
+    return world;
+  }
+
+  it('that nobody wants any more is pulled to its end where that has begun, and not begun', async () => {
+    await using world = await open();
+    const image = { bytes: 41_000_000, command: ['/bin/true'], env: [] };
+    for (const reference of references) world.server.world.internet.images.set(reference, image);
+    const leaving = new AbortController();
+    const waiting = references.map((reference) => pull(world, reference, leaving.signal));
+    const pulls = () => tasksOf(world, /^ociregistrypull$/);
+    await until(() => pulls().length === 3, { what: 'as many as go on at once' });
+    leaving.abort(new Error('enough'));
+    for (const end of await Promise.allSettled(waiting)) expect(end.status).toBe('rejected');
+    await until(() => !running(world, /^ociregistrypull$/), { what: 'their ends' });
+    expect(pulls().map(({ exitStatus }) => exitStatus)).toEqual(['OK', 'OK', 'OK']);
+    // Wanted anew, what is there is there, and the fourth is pulled.
+    for (const reference of references) await pull(world, reference, signal);
+    expect(pulls()).toHaveLength(4);
+  });
+
+  it('that is wanted anew while it is pulled is pulled once', async () => {
+    await using world = await open();
+    const [reference = ''] = references;
+    world.server.world.internet.images.set(reference, { bytes: 41_000_000, command: [], env: [] });
+    const leaving = new AbortController();
+    const first = pull(world, reference, leaving.signal);
+    await until(() => running(world, /^ociregistrypull$/), { what: 'the pull' });
+    leaving.abort(new Error('enough'));
+    await expect(first).rejects.toThrow();
+    await pull(world, reference, signal);
+    expect(tasksOf(world, /^ociregistrypull$/).map(({ exitStatus }) => exitStatus)).toEqual(['OK']);
   });
 });
 
