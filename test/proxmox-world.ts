@@ -19,6 +19,7 @@ import { recordedTemplate } from './fakes/proxmox/standard-storages.ts';
 import { type ProxmoxServer, type ProxmoxServerOptions, startProxmoxServer } from './fakes/proxmox-server.ts';
 import { createQuickClock } from './fakes/quick-clock.ts';
 import { createSeededRandom } from './fakes/random.ts';
+import type { Guest } from './fakes/proxmox/world.ts';
 import { until } from './until.ts';
 
 export const storedTemplate = `proxmox:local:vztmpl/${recordedTemplate}`;
@@ -69,6 +70,20 @@ export function phaseOf({ state }: Pick<ProxmoxWorld, 'state'>, id: InstanceId):
 }
 
 const { signal } = new AbortController();
+
+/** The cluster's own of an instance. */
+export function guestOf({ server, store }: Pick<ProxmoxWorld, 'server' | 'store'>, id: InstanceId): Guest {
+  const guest = server.world.guests.get(store.snapshot().get('cluster-guest', id)?.vmid ?? 0);
+  if (guest === undefined) throw new Error(`there is no guest of ${id}`);
+  return guest;
+}
+
+/** The first of the cluster. */
+export function anyGuest({ server }: Pick<ProxmoxWorld, 'server'>): Guest {
+  const [guest] = server.world.guests.values();
+  if (guest === undefined) throw new Error('there is no guest');
+  return guest;
+}
 
 /** An instance that runs. */
 export async function runGuest(

@@ -100,7 +100,7 @@ describe('snapshots', () => {
     expect(rolled.map(({ error }) => error)).toEqual(['', '']);
     const told = control.store.snapshot().list('event');
     const back = told.filter(({ type }) => type === 'instance.rolled-back');
-    expect(back.map(({ subject }) => subject['instance']).toSorted()).toEqual(copies().toSorted());
+    expect(back.map(({ subject }) => subject['instance'] ?? '').toSorted()).toEqual(copies().toSorted());
     expect(back[0]?.message).toMatch(/^to first of \d{4}-.*; by admin/);
     expect(names(await list('web'))).toEqual(
       copies()

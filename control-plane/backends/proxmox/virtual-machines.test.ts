@@ -1,16 +1,23 @@
 /** What is peculiar to virtual machines, through the whole backend. */
 import { describe, expect, it } from 'vitest';
 import { systemClock } from '#shared/clock.ts';
-import type { Attachment, InstanceId, InstanceSpec } from '#shared/model.ts';
+import type { InstanceId, InstanceSpec } from '#shared/model.ts';
 import { systemRandom } from '#shared/random.ts';
 import type { ExecStart } from '#shared/streams.ts';
 import { emptyAssignment } from '#shared/wire/network.ts';
 import { plainVmOptions } from '#shared/wire/vm-options.ts';
+import { bridged } from '../../../test/fakes/cluster-networks.ts';
 import { newSpec } from '../../../test/conformance/backend.ts';
 import { newCloudInit } from '../../../test/fakes/proxmox/qemu-disks.ts';
 import { placeFile } from '../../../test/fakes/proxmox/storage-paths.ts';
 import type { Guest } from '../../../test/fakes/proxmox/world.ts';
-import { openProxmoxWorld, openQuickWorld, type ProxmoxWorld, specOf } from '../../../test/proxmox-world.ts';
+import {
+  guestOf,
+  openProxmoxWorld,
+  openQuickWorld,
+  type ProxmoxWorld,
+  specOf,
+} from '../../../test/proxmox-world.ts';
 import { until } from '../../../test/until.ts';
 import { openClusterApi } from './api/api.ts';
 import { parseProperties } from './guests/properties.ts';
@@ -18,20 +25,7 @@ import { createTasks } from './tasks/tasks.ts';
 
 const never = new AbortController().signal;
 const versions = ['8.4.21', '9.2.11'] as const;
-const eth0: Attachment = {
-  network: 'lan',
-  bridge: 'vmbr0',
-  managedBridge: false,
-  interface: 'eth0',
-  mac: '02:a1:b2:c3:d4:e5',
-  addresses: [],
-  gateways: [],
-  mtu: 0,
-  vlan: 0,
-  masquerade: false,
-  nodePrivateSubnet: '',
-  routes: [],
-};
+const eth0 = bridged();
 const specWith = (patch: Partial<InstanceSpec> = {}): InstanceSpec =>
   newSpec({
     runtime: 'proxmox-vm',
@@ -50,13 +44,6 @@ async function open(version: (typeof versions)[number]): Promise<ProxmoxWorld> {
   for (const storage of ['shared', 'local']) placeFile(world.server.world, 'pve1', storage, noble);
   return world;
 }
-
-const guestOf = ({ server, store }: ProxmoxWorld, id: InstanceId) => {
-  const vmid = store.snapshot().get('cluster-guest', id)?.vmid ?? 0;
-  const guest = server.world.guests.get(vmid);
-  if (guest === undefined) throw new Error(`there is no guest ${vmid}`);
-  return guest;
-};
 
 async function runningAt({ state }: ProxmoxWorld, id: InstanceId, generation: number): Promise<void> {
   await until(

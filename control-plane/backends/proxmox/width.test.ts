@@ -4,11 +4,12 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
-import type { InstanceId, SnapshotId, VolumeId } from '#shared/model.ts';
+import type { SnapshotId, VolumeId } from '#shared/model.ts';
 import { emptyAssignment } from '#shared/wire/network.ts';
 import { placeFile } from '../../../test/fakes/proxmox/storage-paths.ts';
 import {
   container,
+  guestOf,
   machine,
   openQuickWorld,
   phaseOf,
@@ -19,12 +20,6 @@ import {
 import { until } from '../../../test/until.ts';
 
 const { signal } = new AbortController();
-const guestOf = ({ server, store }: ProxmoxWorld, id: InstanceId) => {
-  const vmid = store.snapshot().get('cluster-guest', id)?.vmid ?? 0;
-  const guest = server.world.guests.get(vmid);
-  if (guest === undefined) throw new Error('there is no guest');
-  return guest;
-};
 const writes = ({ server }: ProxmoxWorld): string[] =>
   server.requests.list().filter((each) => /^(POST|PUT|DELETE) /.test(each));
 

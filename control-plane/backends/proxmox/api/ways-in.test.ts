@@ -4,10 +4,11 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
-import type { Attachment, Digest, InstanceSpec, SnapshotId, VolumeId } from '#shared/model.ts';
+import type { Digest, InstanceSpec, SnapshotId, VolumeId } from '#shared/model.ts';
 import { plainClusterOptions } from '#shared/wire/cluster-options.ts';
 import { emptyAssignment } from '#shared/wire/network.ts';
 import { plainVmOptions } from '#shared/wire/vm-options.ts';
+import { bridged } from '../../../../test/fakes/cluster-networks.ts';
 import { documentedToken } from '../../../../test/documented-token.ts';
 import type { ProxmoxServer } from '../../../../test/fakes/proxmox-server.ts';
 import { container, machine, openQuickWorld, phaseOf, runGuest } from '../../../../test/proxmox-world.ts';
@@ -16,20 +17,7 @@ import { until } from '../../../../test/until.ts';
 const { signal } = new AbortController();
 const sha256 = (text: string): string => createHash('sha256').update(text).digest('hex');
 
-const eth0: Attachment = {
-  network: 'lan',
-  bridge: 'vmbr0',
-  managedBridge: false,
-  interface: 'eth0',
-  mac: '02:a1:b2:c3:d4:e5',
-  addresses: ['10.99.86.120/24'],
-  gateways: ['10.99.86.1'],
-  mtu: 0,
-  vlan: 0,
-  masquerade: false,
-  nodePrivateSubnet: '',
-  routes: [],
-};
+const eth0 = bridged({ addresses: ['10.99.86.120/24'], gateways: ['10.99.86.1'] });
 /** What takes a right of its own: an interface, names to look up, tags, a data volume. */
 const wide = (spec: InstanceSpec): InstanceSpec => ({
   ...spec,

@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
-import type { Attachment, InstanceSpec, Network } from '#shared/model.ts';
+import type { InstanceSpec } from '#shared/model.ts';
 import type { VolumeId } from '#shared/model.ts';
 import { plainClusterOptions } from '#shared/wire/cluster-options.ts';
+import { bridged, bridgedNetwork } from '../../../../test/fakes/cluster-networks.ts';
 import { newSpec } from '../../../../test/conformance/backend.ts';
 import { plainVmOptions } from '#shared/wire/vm-options.ts';
 import { emptyAssignment } from '#shared/wire/network.ts';
@@ -13,20 +14,12 @@ const context: SpecContext = { node: 'pve1', vmid: 7020, version, storageOf: (po
 const mark = { tag: 'drover-0123456789ab', line: 'drover:instance=…' };
 const image = { kind: 'template', volid: 'shared:vztmpl/alpine.tar.gz' } as const;
 
-const eth0: Attachment = {
-  network: 'lan',
-  bridge: 'vmbr0',
-  managedBridge: false,
-  interface: 'eth0',
-  mac: '02:a1:b2:c3:d4:e5',
+const eth0 = bridged({
   addresses: ['10.99.86.120/24', 'fd00::5/64'],
   gateways: ['10.99.86.1', 'fd00::1'],
   mtu: 1400,
   vlan: 12,
-  masquerade: false,
-  nodePrivateSubnet: '',
-  routes: [],
-};
+});
 const claim = { name: 'data', mountPath: '/data', sizeMib: 1500, pool: 'btr', readOnly: false, keep: false };
 const plain = newSpec({ runtime: 'proxmox-lxc', command: [], displayName: 'web-x7k2p' });
 const rich: InstanceSpec = {
@@ -378,32 +371,13 @@ describe('a container of a cluster', () => {
   });
 });
 
-const lan: Network = {
-  metadata: {
-    project: 'default',
-    name: 'lan',
-    id: 'n1',
-    labels: {},
-    annotations: {},
-    revision: 1,
-    generation: 1,
-    createdAtMs: 0,
-  },
-  spec: {
-    bridge: 'vmbr0',
-    managedBridge: false,
-    subnets: [
-      { cidr: '10.99.86.0/24', gateway: '10.99.86.1', first: '10.99.86.100', last: '10.99.86.200' },
-      { cidr: 'fd00::/64', gateway: 'fd00::1', first: 'fd00::5', last: 'fd00::ff' },
-    ],
-    mtu: 1400,
-    vlan: 12,
-    masquerade: false,
-    nodePrivate: false,
-    dns: { servers: [], search: [], options: [] },
-    routes: [],
-  },
-};
+const lan = bridgedNetwork(
+  [
+    { cidr: '10.99.86.0/24', gateway: '10.99.86.1', first: '10.99.86.100', last: '10.99.86.200' },
+    { cidr: 'fd00::/64', gateway: 'fd00::1', first: 'fd00::5', last: 'fd00::ff' },
+  ],
+  { mtu: 1400, vlan: 12 },
+);
 
 describe('a container that was there before', () => {
   it('is what a person would have written, and its changes are none', () => {

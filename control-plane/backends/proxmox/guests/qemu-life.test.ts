@@ -1,11 +1,12 @@
 /** Virtual machines from make to removal, on clusters of both versions. */
 import { afterEach, describe, expect, it } from 'vitest';
 import { systemClock } from '#shared/clock.ts';
-import type { Attachment, InstanceSpec } from '#shared/model.ts';
+import type { InstanceSpec } from '#shared/model.ts';
 import type { ExecStart } from '#shared/streams.ts';
 import { plainClusterOptions } from '#shared/wire/cluster-options.ts';
 import { emptyAssignment } from '#shared/wire/network.ts';
 import { plainVmOptions } from '#shared/wire/vm-options.ts';
+import { bridged } from '../../../../test/fakes/cluster-networks.ts';
 import { newSpec } from '../../../../test/conformance/backend.ts';
 import { type ProxmoxServer, startProxmoxServer } from '../../../../test/fakes/proxmox-server.ts';
 import { placeFile } from '../../../../test/fakes/proxmox/storage-paths.ts';
@@ -29,20 +30,7 @@ const place = { node: 'pve1', vmid: 7200 };
 const mark = { tag: 'drover-0123456789ab', line: 'drover:instance=x' };
 const image = { kind: 'import', volid: 'shared:import/noble.qcow2' } as const;
 const key = `ssh-ed25519 ${'A'.repeat(68)} user+test@example.test`;
-const eth0: Attachment = {
-  network: 'lan',
-  bridge: 'vmbr0',
-  managedBridge: false,
-  interface: 'eth0',
-  mac: '02:a1:b2:c3:d4:e5',
-  addresses: ['10.99.86.120/24'],
-  gateways: ['10.99.86.1'],
-  mtu: 0,
-  vlan: 12,
-  masquerade: false,
-  nodePrivateSubnet: '',
-  routes: [],
-};
+const eth0 = bridged({ addresses: ['10.99.86.120/24'], gateways: ['10.99.86.1'], vlan: 12 });
 const claim = { name: 'data', mountPath: '/data', sizeMib: 1500, pool: '', readOnly: false, keep: false };
 const spec: InstanceSpec = newSpec({
   runtime: 'proxmox-vm',

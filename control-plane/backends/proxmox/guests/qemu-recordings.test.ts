@@ -2,10 +2,11 @@
 import { globSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
-import type { Attachment, InstanceSpec, Network, VmOptions } from '#shared/model.ts';
+import type { Attachment, InstanceSpec, VmOptions } from '#shared/model.ts';
 import { plainClusterOptions } from '#shared/wire/cluster-options.ts';
 import { emptyAssignment } from '#shared/wire/network.ts';
 import { plainVmOptions, vmChoices } from '#shared/wire/vm-options.ts';
+import { bridged, bridgedNetwork } from '../../../../test/fakes/cluster-networks.ts';
 import { newSpec } from '../../../../test/conformance/backend.ts';
 import { checkParameters } from '../../../../test/fakes/proxmox/check-parameters.ts';
 import { factsFor } from '../schema/facts.ts';
@@ -49,47 +50,17 @@ const context = (version: string): SpecContext => ({
   diskFormat: () => 'qcow2',
 });
 
-const network = (name: string, subnets: Network['spec']['subnets']): Network => ({
-  metadata: {
-    project: 'default',
-    name,
-    id: name,
-    labels: {},
-    annotations: {},
-    revision: 1,
-    generation: 1,
-    createdAtMs: 0,
-  },
-  spec: {
-    bridge: 'vmbr0',
-    managedBridge: false,
-    subnets,
-    mtu: 0,
-    vlan: 0,
-    masquerade: false,
-    nodePrivate: false,
-    dns: { servers: [], search: [], options: [] },
-    routes: [],
-  },
-});
 const gateway = '10.99.86.1';
-const lan = network('lan', [{ cidr: '10.99.86.0/24', gateway, first: '10.99.86.100', last: '10.99.86.200' }]);
-const wild = network('wild', []);
+const lan = bridgedNetwork([{ cidr: '10.99.86.0/24', gateway, first: '10.99.86.100', last: '10.99.86.200' }]);
+const wild = bridgedNetwork([], { name: 'wild' });
 
-const attachmentOf = (addresses: readonly string[], place: number): Attachment => ({
-  network: 'lan',
-  bridge: 'vmbr0',
-  managedBridge: false,
-  interface: `eth${place}`,
-  mac: '02:00:00:00:00:01',
-  addresses: addresses.map((address) => `${address}/24`),
-  gateways: addresses.length === 0 ? [] : [gateway],
-  mtu: 0,
-  vlan: 0,
-  masquerade: false,
-  nodePrivateSubnet: '',
-  routes: [],
-});
+const attachmentOf = (addresses: readonly string[], place: number): Attachment =>
+  bridged({
+    interface: `eth${place}`,
+    mac: '02:00:00:00:00:01',
+    addresses: addresses.map((address) => `${address}/24`),
+    gateways: addresses.length === 0 ? [] : [gateway],
+  });
 
 describe('recorded virtual machines', () => {
   it('are many', () => {

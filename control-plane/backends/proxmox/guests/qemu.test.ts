@@ -3,6 +3,7 @@ import type { Attachment, InstanceSpec, Network, VmOptions, VolumeId } from '#sh
 import { plainClusterOptions } from '#shared/wire/cluster-options.ts';
 import { emptyAssignment } from '#shared/wire/network.ts';
 import { plainVmOptions } from '#shared/wire/vm-options.ts';
+import { bridged, bridgedNetwork } from '../../../../test/fakes/cluster-networks.ts';
 import { newSpec } from '../../../../test/conformance/backend.ts';
 import type { Configuration, GuestChanges, SpecContext } from './guest-kind.ts';
 import { serialOf } from './qemu-disks.ts';
@@ -15,20 +16,12 @@ const mark = { tag: 'drover-0123456789ab', line: 'drover:instance=…' };
 const cloudImage = { kind: 'import', volid: 'local:import/noble.qcow2' } as const;
 const key = `ssh-ed25519 ${'A'.repeat(68)} user+test@example.test`;
 
-const eth0: Attachment = {
-  network: 'lan',
-  bridge: 'vmbr0',
-  managedBridge: false,
-  interface: 'eth0',
-  mac: '02:a1:b2:c3:d4:e5',
+const eth0 = bridged({
   addresses: ['10.99.86.120/24', 'fd00::5/64'],
   gateways: ['10.99.86.1', 'fd00::1'],
   mtu: 1400,
   vlan: 12,
-  masquerade: false,
-  nodePrivateSubnet: '',
-  routes: [],
-};
+});
 const claim = { name: 'data', mountPath: '/data', sizeMib: 1500, pool: 'btr', readOnly: false, keep: false };
 const plain = newSpec({
   runtime: 'proxmox-vm',
@@ -535,32 +528,13 @@ describe('a virtual machine of a cluster', () => {
   });
 });
 
-const lan: Network = {
-  metadata: {
-    project: 'default',
-    name: 'lan',
-    id: 'n1',
-    labels: {},
-    annotations: {},
-    revision: 1,
-    generation: 1,
-    createdAtMs: 0,
-  },
-  spec: {
-    bridge: 'vmbr0',
-    managedBridge: false,
-    subnets: [
-      { cidr: '10.99.86.0/24', gateway: '10.99.86.1', first: '10.99.86.100', last: '10.99.86.200' },
-      { cidr: 'fd00::/64', gateway: 'fd00::1', first: 'fd00::5', last: 'fd00::ff' },
-    ],
-    mtu: 1400,
-    vlan: 12,
-    masquerade: false,
-    nodePrivate: false,
-    dns: { servers: [], search: [], options: [] },
-    routes: [],
-  },
-};
+const lan = bridgedNetwork(
+  [
+    { cidr: '10.99.86.0/24', gateway: '10.99.86.1', first: '10.99.86.100', last: '10.99.86.200' },
+    { cidr: 'fd00::/64', gateway: 'fd00::1', first: 'fd00::5', last: 'fd00::ff' },
+  ],
+  { mtu: 1400, vlan: 12 },
+);
 
 /** What becomes of a found spec when it is an instance of that workload. */
 const instanceOf = (

@@ -4,6 +4,7 @@ import { addHaResource } from '../../../../test/fakes/proxmox/ha-resources.ts';
 import type { ProxmoxVersion } from '../../../../test/fakes/proxmox/world.ts';
 import {
   container,
+  guestOf,
   openQuickWorld,
   phaseOf,
   type ProxmoxWorld,
@@ -20,10 +21,9 @@ const slow = { timeout: 60_000 };
 async function underHa(version: ProxmoxVersion = '8.4.21') {
   const world = await openQuickWorld({ version });
   const order = await runGuest(world, shared, 'pve2');
-  const { vmid = 0 } = world.store.snapshot().get('cluster-guest', order.instanceId) ?? {};
-  const guest = world.server.world.guests.get(vmid);
-  if (guest === undefined) throw new Error('there is no guest');
+  const guest = guestOf(world, order.instanceId);
   addHaResource(world.server.world, guest, true);
+  const { vmid } = guest;
   await until(() => viewOf(world, vmid)?.haState === 'started' && viewOf(world, vmid)?.name !== '', {
     what: 'it is HA’s',
     deadlineMs: 20_000,

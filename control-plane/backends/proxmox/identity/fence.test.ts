@@ -5,6 +5,7 @@ import type { InstanceId } from '#shared/model.ts';
 import { createQuickClock } from '../../../../test/fakes/quick-clock.ts';
 import { createSeededRandom } from '../../../../test/fakes/random.ts';
 import {
+  anyGuest,
   container,
   machine,
   openQuickWorld,
@@ -116,8 +117,7 @@ describe.each(versions)('a control plane with an older epoch, on %s', (version) 
   it('is told by the mark alone, where it writes before it has seen the list', async () => {
     await using world = await openQuickWorld({ version });
     const order = await runGuest(world);
-    const [guest] = guestsOf(world);
-    if (guest === undefined) throw new Error('there is no guest');
+    const guest = anyGuest(world);
     guest.config.description = guest.config.description?.replace('epoch=1', 'epoch=4') ?? '';
     const before = writes(world).length;
     await expect(world.backend.stopInstance(order, 0, signal)).rejects.toMatchObject({
@@ -131,8 +131,7 @@ describe.each(versions)('a control plane with an older epoch, on %s', (version) 
   it('makes nothing while all that bears the newer epoch is on a node that does not answer', async () => {
     await using world = await openQuickWorld({ version });
     const order = await runGuest(world);
-    const [guest] = guestsOf(world);
-    if (guest === undefined) throw new Error('there is no guest');
+    const guest = anyGuest(world);
     await world.server.faults.killNode('pve1');
     guest.config['tags'] = `${tagOf(order.instanceId)};drover-e2`;
     await until(() => isHeld(world), { what: 'it holds still' });
@@ -146,8 +145,7 @@ describe('a newer epoch that could not be read at first', () => {
   it('is told as an event once it can be', async () => {
     await using world = await openQuickWorld();
     const order = await runGuest(world);
-    const [guest] = guestsOf(world);
-    if (guest === undefined) throw new Error('there is no guest');
+    const guest = anyGuest(world);
     const held = () =>
       world.store
         .snapshot()
@@ -200,8 +198,7 @@ describe('a control plane with a newer epoch', () => {
   it('finds a mark of before there were epochs, and takes it for the oldest', async () => {
     await using world = await openQuickWorld();
     const order = await runGuest(world);
-    const [guest] = guestsOf(world);
-    if (guest === undefined) throw new Error('there is no guest');
+    const guest = anyGuest(world);
     guest.config.description = guest.config.description?.replace(' epoch=1', '') ?? '';
     await world.backend.stopInstance(order, 0, signal);
     expect(guest.status).toBe('stopped');
@@ -225,8 +222,7 @@ describe('a guest that bears', () => {
   it('the mark of another fleet is not ours, whatever the record says', async () => {
     await using world = await openQuickWorld();
     const order = await runGuest(world);
-    const [guest] = guestsOf(world);
-    if (guest === undefined) throw new Error('there is no guest');
+    const guest = anyGuest(world);
     guest.config.description = guest.config.description?.replace('fleet=fleet-1', 'fleet=theirs') ?? '';
     const before = writes(world).length;
     await world.backend.removeInstance(order, 0, signal);

@@ -7,6 +7,7 @@ import { plainClusterOptions } from '#shared/wire/cluster-options.ts';
 import { halt } from '../../../../test/fakes/proxmox/guest-life.ts';
 import {
   container,
+  guestOf,
   machine,
   openQuickWorld,
   phaseOf,
@@ -49,8 +50,7 @@ describe('a guest of ours', () => {
   it('is followed when it is restored under another number', async () => {
     await using world = await openQuickWorld();
     const { instanceId } = await runGuest(world);
-    const guest = ours(world, instanceId);
-    if (guest === undefined) throw new Error('there is no guest');
+    const guest = guestOf(world, instanceId);
     world.server.world.guests.delete(guest.vmid);
     world.server.world.guests.set(4711, { ...guest, vmid: 4711 });
     const vmid = () => world.store.snapshot().get('cluster-guest', instanceId)?.vmid;
@@ -71,8 +71,7 @@ describe('a guest of ours', () => {
   it('whose tag somebody took away gets it back, and one that is called otherwise stays ours', async () => {
     await using world = await openQuickWorld();
     const order = await runGuest(world);
-    const guest = ours(world, order.instanceId);
-    if (guest === undefined) throw new Error('there is no guest');
+    const guest = guestOf(world, order.instanceId);
     guest.config['tags'] = 'theirs';
     await until(() => guest.config['tags'] === `${tagOf(order.instanceId)};theirs`, {
       what: 'its tag again',
@@ -150,8 +149,7 @@ describe('a guest of ours', () => {
     async (what) => {
       await using world = await openQuickWorld();
       const order = await runGuest(world, what === 'pause' ? machine : container);
-      const guest = ours(world, order.instanceId);
-      if (guest === undefined) throw new Error('there is no guest');
+      const guest = guestOf(world, order.instanceId);
       const theirs = { ...guest, config: { hostname: 'theirs' } };
       world.server.world.guests.set(guest.vmid, theirs);
       world.server.requests.reset();
@@ -224,8 +222,7 @@ describe('a guest of ours', () => {
   it('is left to whoever has it locked', async () => {
     await using world = await openQuickWorld();
     const { instanceId } = await runGuest(world);
-    const guest = ours(world, instanceId);
-    if (guest === undefined) throw new Error('there is no guest');
+    const guest = guestOf(world, instanceId);
     guest.config['lock'] = 'backup';
     halt(guest);
     await until(() => phaseOf(world, instanceId) === 'preparing 1', { what: 'told as stopped by a backup' });
@@ -260,8 +257,7 @@ describe('a machine whose number became another’s', () => {
   it('runs no command of ours: not where the mark is gone, nor where it is of another instance', async () => {
     await using world = await openQuickWorld();
     const { instanceId, node } = await runGuest(world, machine);
-    const guest = ours(world, instanceId);
-    if (guest === undefined) throw new Error('there is no guest');
+    const guest = guestOf(world, instanceId);
     const { tags, description, ...theirs } = guest.config;
     const start = { instance: instanceId, command: ['id'], stdin: false, tty: false } as const;
     const run = () =>

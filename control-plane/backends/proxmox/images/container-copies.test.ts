@@ -1,12 +1,14 @@
 /** Containers made from a template of their cluster. */
 import { describe, expect, it } from 'vitest';
 import { systemClock } from '#shared/clock.ts';
-import type { Attachment, InstanceId, InstanceSpec } from '#shared/model.ts';
+import type { InstanceSpec } from '#shared/model.ts';
 import { systemRandom } from '#shared/random.ts';
 import { plainClusterOptions } from '#shared/wire/cluster-options.ts';
 import { emptyAssignment } from '#shared/wire/network.ts';
+import { bridged } from '../../../../test/fakes/cluster-networks.ts';
 import {
   container,
+  guestOf,
   machine,
   openQuickWorld,
   phaseOf,
@@ -24,20 +26,7 @@ import { createTasks } from '../tasks/tasks.ts';
 const { signal } = new AbortController();
 const versions = ['8.4.21', '9.2.11'] as const;
 
-const eth0: Attachment = {
-  network: 'lan',
-  bridge: 'vmbr0',
-  managedBridge: false,
-  interface: 'eth0',
-  mac: '02:a1:b2:c3:d4:e5',
-  addresses: [],
-  gateways: [],
-  mtu: 0,
-  vlan: 0,
-  masquerade: false,
-  nodePrivateSubnet: '',
-  routes: [],
-};
+const eth0 = bridged();
 const copy: InstanceSpec = {
   ...container,
   image: 'proxmox:template/base',
@@ -100,11 +89,6 @@ async function withCluster(
   });
 }
 
-const guestOf = ({ server, store }: ProxmoxWorld, id: InstanceId) => {
-  const guest = server.world.guests.get(store.snapshot().get('cluster-guest', id)?.vmid ?? 0);
-  if (guest === undefined) throw new Error('there is no guest');
-  return guest;
-};
 const copies = ({ server }: ProxmoxWorld): number =>
   server.requests.list().filter((each) => /^POST .*\/clone$/.test(each)).length;
 

@@ -10,9 +10,9 @@ import { workloadRecord } from '../../../../test/fakes/records.ts';
 import { createQuickClock } from '../../../../test/fakes/quick-clock.ts';
 import { createSeededRandom } from '../../../../test/fakes/random.ts';
 import { placeGuest } from '../../../../test/fakes/proxmox/place-guest.ts';
-import type { Guest } from '../../../../test/fakes/proxmox/world.ts';
 import {
   container,
+  guestOf,
   machine,
   openQuickWorld,
   type ProxmoxWorld,
@@ -37,11 +37,6 @@ const kinds = [
 ] as const;
 
 const record = ({ store }: ProxmoxWorld, id: InstanceId) => store.snapshot().get('cluster-guest', id);
-const guestOf = (world: ProxmoxWorld, id: InstanceId): Guest => {
-  const guest = world.server.world.guests.get(record(world, id)?.vmid ?? 0);
-  if (guest === undefined) throw new Error('there is no guest');
-  return guest;
-};
 const vmidOf = (world: ProxmoxWorld, id: InstanceId): number => record(world, id)?.vmid ?? 0;
 const clones = ({ server }: ProxmoxWorld): number =>
   server.requests.list().filter((each) => /^POST .*\/clone$/.test(each)).length;

@@ -2,6 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import type { InstanceSpec } from '#shared/model.ts';
 import {
+  anyGuest,
   container,
   openQuickWorld,
   phaseOf,
@@ -36,11 +37,6 @@ const pulls = ({ server }: ProxmoxWorld): number =>
   server.requests.list().filter((each) => each.endsWith('/oci-registry-pull')).length;
 const resolved = async ({ backend, node }: ProxmoxWorld, image = reference): Promise<string> =>
   `${reference}@${(await backend.resolveImage(node('pve1'), image, '', signal)).digest}`;
-const guestOf = ({ server }: ProxmoxWorld) => {
-  const [guest] = server.world.guests.values();
-  if (guest === undefined) throw new Error('there is no guest');
-  return guest;
-};
 
 describe('an image in a registry', () => {
   it('is pulled once whoever asks, listed by its reference, and removed', async () => {
@@ -190,7 +186,7 @@ describe('the program of a container', () => {
     await using world = await open();
     const image = await resolved(world);
     const order = await runGuest(world, specOf(image, { env: variables }));
-    const guest = guestOf(world);
+    const guest = anyGuest(world);
     expect(guest.config['entrypoint']).toBe("/docker-entrypoint.sh nginx -g 'daemon off;'");
     expect(guest.config['env']?.split('\0')).toEqual([...nginx.env, 'GREETING=hello, world = "x"', 'EMPTY=']);
     const { pid } = guest;
@@ -210,7 +206,7 @@ describe('the program of a container', () => {
       command: ['/bin/sh', '-l'],
       env: { A: '1', B: '2' },
     });
-    const guest = guestOf(world);
+    const guest = anyGuest(world);
     expect(guest.config).toMatchObject({ entrypoint: '/bin/sh -l', env: 'A=1\0B=2' });
     await world.backend.ensureInstance(
       { ...order, generation: 2 },

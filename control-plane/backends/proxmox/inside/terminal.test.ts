@@ -10,6 +10,7 @@ import type { ProxmoxServer } from '../../../../test/fakes/proxmox-server.ts';
 import { terminalsOf } from '../../../../test/fakes/proxmox/terminals.ts';
 import {
   container,
+  guestOf,
   machine,
   openQuickWorld,
   type ProxmoxWorld,
@@ -25,11 +26,6 @@ const kinds = [
   { kind: 'lxc', spec: container },
   { kind: 'qemu', spec: serial },
 ] as const;
-const guestOf = ({ server, store }: ProxmoxWorld, { instanceId }: OrderHead) => {
-  const guest = server.world.guests.get(store.snapshot().get('cluster-guest', instanceId)?.vmid ?? 0);
-  if (guest === undefined) throw new Error('there is no guest');
-  return guest;
-};
 const openIt = (world: ProxmoxWorld, order: OrderHead, own = signal): Promise<ExecChannel> =>
   world.backend.console(
     order.node,
@@ -86,7 +82,7 @@ describe.each(kinds)('a terminal, $kind', ({ spec }) => {
     });
     channel.close();
     await end;
-    expect(guestOf(world, order).status).toBe('running');
+    expect(guestOf(world, order.instanceId).status).toBe('running');
     await until(() => terminalsOf(world.server.world).ports.size === 0, { what: 'no port open' });
   });
 
@@ -107,7 +103,7 @@ describe.each(kinds)('a terminal, $kind', ({ spec }) => {
     const channel = await openIt(world, order);
     const { shows, seen, end } = reader(channel);
     await shows('login: ');
-    halt(guestOf(world, order));
+    halt(guestOf(world, order.instanceId));
     await end;
     expect(seen.at(-1)).toMatchObject({ kind: 'exit', exit: { code: 0 } });
     await expect(type(channel, 'x')).rejects.toMatchObject({ kind: 'failed-precondition' });

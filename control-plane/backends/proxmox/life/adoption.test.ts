@@ -2,6 +2,7 @@
 import { randomUUIDv7 } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import type { InstanceId, Network } from '#shared/model.ts';
+import { bridgedNetwork } from '../../../../test/fakes/cluster-networks.ts';
 import { adoptGuest } from '../../../store/adopt-guest.ts';
 import { forgetGuest } from '../../../store/put-cluster-guest.ts';
 import { releaseGuest } from '../../../store/release-guest.ts';
@@ -14,29 +15,9 @@ import { tagOf } from '../identity/marks.ts';
 const { signal } = new AbortController();
 const wish = { project: 'default', name: 'web', replicas: 0 } as const;
 
-const network: Network = {
-  metadata: {
-    project: 'default',
-    name: 'lan',
-    id: '019ab3c0-1111-7abc-8def-0123456789ab',
-    labels: {},
-    annotations: {},
-    revision: 1,
-    generation: 1,
-    createdAtMs: 0,
-  },
-  spec: {
-    bridge: 'vmbr0',
-    managedBridge: false,
-    subnets: [{ cidr: '10.99.86.0/24', gateway: '10.99.86.1', first: '10.99.86.100', last: '10.99.86.200' }],
-    mtu: 0,
-    vlan: 0,
-    masquerade: false,
-    nodePrivate: false,
-    dns: { servers: [], search: [], options: [] },
-    routes: [],
-  },
-};
+const network = bridgedNetwork([
+  { cidr: '10.99.86.0/24', gateway: '10.99.86.1', first: '10.99.86.100', last: '10.99.86.200' },
+]);
 
 const found = {
   lxc: {

@@ -2,6 +2,7 @@
 import { constants } from 'node:os';
 import { describe, expect, it } from 'vitest';
 import {
+  anyGuest,
   container,
   machine,
   openQuickWorld,
@@ -19,11 +20,6 @@ const cases = (['8.4.21', '9.2.11'] as const).flatMap((version) => [
   { version, kind: 'machine', spec: { ...machine, ...never } },
 ]);
 
-const guestOf = ({ server }: ProxmoxWorld) => {
-  const [guest] = server.world.guests.values();
-  if (guest === undefined) throw new Error('there is no guest');
-  return guest;
-};
 const sent = ({ server }: ProxmoxWorld): string[] =>
   server.requests.list().filter((each) => /^(POST|PUT|DELETE) /.test(each));
 
@@ -35,7 +31,7 @@ describe.each(cases)(
       // Slow enough for the list to see it stopped meanwhile.
       await using world = await openQuickWorld({ version, pace: 3 });
       const order = await runGuest(world, spec);
-      const guest = guestOf(world);
+      const guest = anyGuest(world);
       const { pid } = guest;
       world.server.requests.reset();
       await world.backend.signalInstance(order, SIGINT, signal);
@@ -50,7 +46,7 @@ describe.each(cases)(
     it(`is ${kind === 'container' ? 'ended' : 'left'} where it does not heed it, and that is said`, async () => {
       await using world = await openQuickWorld({ version });
       const order = await runGuest(world, spec);
-      const guest = guestOf(world);
+      const guest = anyGuest(world);
       const { pid } = guest;
       guest.inside.shutdownMs = Number.POSITIVE_INFINITY;
       const reboot = world.backend.signalInstance(order, SIGINT, signal);

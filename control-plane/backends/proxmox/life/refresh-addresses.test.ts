@@ -1,9 +1,10 @@
 /** Addresses that guests get from elsewhere, some time after they run. */
 import { randomUUIDv7 } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
-import type { Attachment, InstanceId } from '#shared/model.ts';
+import type { InstanceId } from '#shared/model.ts';
 import { emptyAssignment } from '#shared/wire/network.ts';
 import { plainVmOptions } from '#shared/wire/vm-options.ts';
+import { bridged } from '../../../../test/fakes/cluster-networks.ts';
 import {
   container,
   machine,
@@ -15,20 +16,7 @@ import {
 import { until } from '../../../../test/until.ts';
 
 const { signal } = new AbortController();
-const eth0: Attachment = {
-  network: 'office',
-  bridge: 'vmbr0',
-  managedBridge: false,
-  interface: 'eth0',
-  mac: '02:a1:b2:c3:d4:e5',
-  addresses: [],
-  gateways: [],
-  mtu: 0,
-  vlan: 0,
-  masquerade: false,
-  nodePrivateSubnet: '',
-  routes: [],
-};
+const eth0 = bridged({ network: 'office' });
 const assigned = { ...emptyAssignment, attachments: [eth0] };
 const addressesOf = ({ state }: ProxmoxWorld, id: InstanceId): readonly string[] => {
   const now = state(id);

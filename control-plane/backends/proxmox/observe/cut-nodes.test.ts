@@ -2,6 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import {
   container,
+  guestOf,
   machine,
   openQuickWorld,
   phaseOf,
@@ -13,12 +14,6 @@ import { until } from '../../../../test/until.ts';
 const { signal } = new AbortController();
 const sent = ({ server }: ProxmoxWorld, what: RegExp): string[] =>
   server.requests.list().filter((each) => what.test(each));
-const guestOf = ({ server, store }: ProxmoxWorld, id: string) => {
-  const vmid = store.snapshot().get('cluster-guest', id)?.vmid ?? 0;
-  const guest = server.world.guests.get(vmid);
-  if (guest === undefined) throw new Error('there is no guest');
-  return guest;
-};
 /** Virtual, of a clock that runs twenty times as fast. */
 async function tookMs<Result>(world: ProxmoxWorld, act: () => Promise<Result>): Promise<number> {
   const { clock } = world.server.world;

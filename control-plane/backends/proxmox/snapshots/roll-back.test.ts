@@ -6,6 +6,7 @@ import type { InstanceSpec, SnapshotId, VolumeId } from '#shared/model.ts';
 import { createQuickClock } from '../../../../test/fakes/quick-clock.ts';
 import { createSeededRandom } from '../../../../test/fakes/random.ts';
 import {
+  anyGuest,
   container,
   machine,
   openQuickWorld,
@@ -32,11 +33,6 @@ const begun = ({ server }: ProxmoxWorld): number =>
   [...server.world.nodes.keys()]
     .flatMap((node) => server.world.tasks.list(node))
     .filter(({ type }) => type.endsWith('rollback')).length;
-const guestOf = ({ server }: ProxmoxWorld) => {
-  const [guest] = server.world.guests.values();
-  if (guest === undefined) throw new Error('there is no guest');
-  return guest;
-};
 
 interface Scene {
   readonly order: OrderHead;
@@ -88,7 +84,7 @@ for (const version of versions) {
     it('that failed is told with what its task says, though its answer was lost', async () => {
       await using world = await openQuickWorld({ version });
       const { order, snapshot } = await withSnapshot(world, spec);
-      guestOf(world).config['lock'] = 'snapshot-delete';
+      anyGuest(world).config['lock'] = 'snapshot-delete';
       world.server.faults.loseAnswer(rollbackOf(kind), 100);
       await expect(world.backend.rollbackSnapshot(order, snapshot, signal)).rejects.toMatchObject({
         message: expect.stringContaining('snapshot-delete') as string,
@@ -117,7 +113,7 @@ for (const version of versions) {
       });
       expect(begun(world)).toBe(0);
       const disks = () =>
-        Object.keys(guestOf(world).config).filter((key) => /^(?:mp0|scsi1|unused0)$/.test(key));
+        Object.keys(anyGuest(world).config).filter((key) => /^(?:mp0|scsi1|unused0)$/.test(key));
       expect(disks()).toEqual([kind === 'lxc' ? 'mp0' : 'scsi1']);
       // Without it, its disk is out of the guest, and there still.
       const narrow = { ...order, generation: 3, requestId: randomUUID() };
@@ -140,7 +136,7 @@ for (const version of versions) {
         expect(begun(world)).toBe(1);
         const record = () => world.store.snapshot().get('cluster-guest', order.instanceId);
         await until(() => record()?.appliedGeneration === 1, { what: 'all is as its spec says' });
-        expect(guestOf(world).status).toBe('running');
+        expect(anyGuest(world).status).toBe('running');
       } finally {
         await backend.close();
       }
@@ -160,10 +156,10 @@ describe('a step back that was under way when we ended', () => {
     await until(() => begun(world) === 1, { what: 'it is under way' });
     await world.backend.close();
     await world.server.world.tasks.idle();
-    expect(guestOf(world).config['memory']).toBe('64');
+    expect(anyGuest(world).config['memory']).toBe('64');
     const backend = await startAnew(world);
     try {
-      await until(() => guestOf(world).config['memory'] === '128', { what: 'its memory of generation 2' });
+      await until(() => anyGuest(world).config['memory'] === '128', { what: 'its memory of generation 2' });
       expect(begun(world)).toBe(1);
     } finally {
       await backend.close();
@@ -208,7 +204,7 @@ describe.each(versions)('snapshots that were taken on nodes with other clocks, o
     node.skewMs = 0;
     const later = randomUUIDv7() as SnapshotId;
     await world.backend.createSnapshot(order, { id: later, name: 'later' }, signal);
-    const names = () => [...guestOf(world).snapshots.keys()];
+    const names = () => [...anyGuest(world).snapshots.keys()];
     await world.backend.rollbackSnapshot(order, later, signal);
     expect(names()).toEqual([snapshotName(snapshot), snapshotName(later)]);
     await world.backend.rollbackSnapshot({ ...order, requestId: randomUUID() }, snapshot, signal);
@@ -238,14 +234,14 @@ describe('a step back on ZFS', () => {
     const { world, order, snapshot } = await onZfs(version);
     await using _world = world;
     await world.backend.rollbackSnapshot(order, snapshot, signal);
-    expect([...guestOf(world).snapshots.keys()]).toEqual([snapshotName(snapshot)]);
+    expect([...anyGuest(world).snapshots.keys()]).toEqual([snapshotName(snapshot)]);
     expect(begun(world)).toBe(2);
   });
 
   it.each(versions)('names those of others that are newer, and removes nothing, on %s', async (version) => {
     const { world, order, snapshot, later } = await onZfs(version);
     await using _world = world;
-    const guest = guestOf(world);
+    const guest = anyGuest(world);
     const [first] = guest.snapshots.values();
     if (first === undefined) throw new Error('there is no snapshot');
     const parent = snapshotName(later);
