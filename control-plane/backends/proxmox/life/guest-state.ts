@@ -2,6 +2,7 @@ import type {
   ClusterGuest,
   ExitStatus,
   InstanceState,
+  NodeName,
   Phase,
   PlacementBond,
   Resources,
@@ -116,12 +117,13 @@ export function stateOf(
     readonly furnishing: Furnishing;
     readonly displayName: string;
     readonly bonds?: readonly PlacementBond[];
+    readonly movingTo?: NodeName | undefined;
     wallMs(atMs: number): number;
   },
 ): InstanceState {
   const phase = phaseOf(record, sight, run);
   const isUp = sight.status === 'running' || sight.status === 'paused';
-  const { furnishing, displayName, bonds = [], wallMs } = told;
+  const { furnishing, displayName, bonds = [], movingTo, wallMs } = told;
   return {
     instanceId: record.instanceId,
     generation: record.generation,
@@ -131,7 +133,7 @@ export function stateOf(
     exit: run.exit,
     restarts: run.restarts,
     nextStartAtMs: nextStartAtMs(phase, run, wallMs),
-    message: messageOf(phase, sight, run),
+    message: messageOf(phase, sight, run, movingTo),
     limits: furnishing.limits,
     notEnforced: furnishing.notEnforced,
     displayName,
@@ -159,13 +161,18 @@ function nextStartAtMs(phase: Phase, run: Run, wallMs: (atMs: number) => number)
   return phase === 'backing-off' ? Math.round(wallMs(run.startAtMs)) : 0;
 }
 
-function messageOf(phase: Phase, sight: Sight, run: Run): string {
+function messageOf(phase: Phase, sight: Sight, run: Run, movingTo: NodeName | undefined): string {
+  if (movingTo !== undefined) return movingMessage(movingTo, phase === 'stopping');
   if (run.failure !== undefined) return run.failure.message;
   if (phase === 'preparing' && isLeftToHa(sight)) return `left to HA: ${sight.haState}`;
   if (phase === 'preparing' && sight.lock !== '') return `locked: ${sight.lock}`;
   if (phase === 'paused' && sight.trouble !== undefined) return `it stands still: ${sight.trouble}`;
   return '';
 }
+
+/** A move that is cut off may leave disks behind and a lock that no token may take away. */
+export const movingMessage = (to: NodeName, isWaitedFor: boolean): string =>
+  isWaitedFor ? `waits until it has moved to ${to}: a move is not cut off` : `moves to ${to}`;
 
 /** A guest whose end nobody saw. */
 export const unknownExit = (atMs: number): ExitStatus => ({

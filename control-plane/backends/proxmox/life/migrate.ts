@@ -103,6 +103,16 @@ export function createMoves(
     });
   }
 
+  /** Begun, it is waited for: cut off, it may leave disks and a lock that no token may take away. */
+  async function moveNow(record: ClusterGuest, target: string, isRunning: boolean, limit: AbortSignal) {
+    // It may have waited for its turn for long.
+    const { place } = await look.config(record, limit);
+    if (place.node === target) return;
+    const call = kinds[record.kind].calls(place).migrate(target, isRunning);
+    const checked = checkedAgain(call, () => look.config(record, limit));
+    await perform(tools, checked, place, limit);
+  }
+
   /** How it would move; undefined: it is there already. */
   async function prepare(record: ClusterGuest, target: string, limit: AbortSignal) {
     await look.status(record, limit);
@@ -122,19 +132,21 @@ export function createMoves(
         async (record, limit) => {
           const move = await prepare(record, target, limit);
           if (move === undefined) return 'none';
-          await limits.run({ node: target }, limit, async () => {
-            // It may have waited for its turn for long.
-            const { place } = await look.config(record, limit);
-            if (place.node === target) return;
-            const call = kinds[record.kind].calls(place).migrate(target, move.isRunning);
-            await perform(
-              tools,
-              checkedAgain(call, () => look.config(record, limit)),
-              place,
-              limit,
-            );
-          });
-          await untilThere(record, target, limit);
+          const guest = own.of(order.instanceId);
+          guest.making = new AbortController();
+          const either = AbortSignal.any([limit, guest.making.signal]);
+          try {
+            await limits.run({ node: target }, either, async () => {
+              guest.making = undefined;
+              guest.movingTo = targetName;
+              own.tell(order.instanceId);
+              await moveNow(record, target, move.isRunning, limit);
+            });
+            await untilThere(record, target, limit);
+          } finally {
+            guest.making = undefined;
+            guest.movingTo = undefined;
+          }
           return move.way;
         },
         signal,

@@ -5,6 +5,7 @@ import { claimGuest, putGuestIntent, putGuestRemoved } from '../../../store/put-
 import type { OrderHead } from '../../backend.ts';
 import { type ClusterTools, type NodeMemory, nodeCalled, versionOf } from '../cluster-memory.ts';
 import type { GuestKind } from '../guests/guest-kind.ts';
+import { movingMessage } from './guest-state.ts';
 import { tagOf } from '../identity/marks.ts';
 import type { OwnGuests } from './own-guests.ts';
 import type { Power } from './power.ts';
@@ -106,6 +107,14 @@ export function createOrders(
     power.hurry(id, graceMs);
   }
 
+  /** What is moving is not stopped or removed before it is there. */
+  function tellWaiting(id: InstanceId): void {
+    const { movingTo, sight } = own.of(id);
+    if (movingTo === undefined) return;
+    own.tell(id);
+    tools.relay(sight, movingMessage(movingTo, true));
+  }
+
   /** What kept it from being done, where it was not. */
   function failureOf(id: InstanceId, what: string): DroverError {
     const { run } = own.of(id);
@@ -158,6 +167,7 @@ export function createOrders(
       const intent = 'stop' as const;
       await store.transact((tx) => putGuestIntent(tx, { instanceId, generation, intent }, clock.nowMs()));
       begin(instanceId, graceMs);
+      tellWaiting(instanceId);
       await unlessAborted(work.finish(instanceId), signal);
       const state = stateOf(instanceId);
       if (state.phase !== 'stopped') throw failureOf(instanceId, 'stopped');
@@ -175,6 +185,7 @@ export function createOrders(
       await store.transact((tx) => putGuestIntent(tx, { instanceId, generation, intent }, clock.nowMs()));
       begin(instanceId, graceMs);
       own.of(instanceId).making?.abort(notWanted(instanceId));
+      tellWaiting(instanceId);
       await unlessAborted(work.finish(instanceId), signal);
       const after = own.record(instanceId);
       if (after !== undefined && after.intent !== 'removed') throw failureOf(instanceId, 'removed');
@@ -200,4 +211,8 @@ export const noSuchGuest = (instance: InstanceId): DroverError =>
   new DroverError('not-found', `there is no guest of instance ${instance}`, { subject: { instance } });
 
 const notWanted = (instance: InstanceId): DroverError =>
-  new DroverError('aborted', `instance ${instance} is to go before it was made`, { subject: { instance } });
+  new DroverError(
+    'aborted',
+    `instance ${instance} is to go: what waits for its turn is not begun, and what makes it ends`,
+    { subject: { instance } },
+  );

@@ -31,10 +31,12 @@ export interface OwnGuest {
   graceMs: number | undefined;
   /** Failures in a row. */
   failures: number;
-  /** While it is being made: aborted when it is not wanted any more. */
+  /** While it is being made, or waits to be moved: aborted when it is not wanted any more. */
   making: AbortController | undefined;
   /** While it is asked to stop: aborted when it is to be ended sooner than that waits. */
   asking: { readonly enough: AbortController; readonly untilMs: number } | undefined;
+  /** While we have it moved: where to. That is waited for, whatever is ordered meanwhile. */
+  movingTo: NodeName | undefined;
   /** Monotonic: until then the list may be older than our sight. */
   ownSightUntilMs: number;
   told: { readonly node: NodeName; readonly state: InstanceState | 'absent' } | undefined;
@@ -106,6 +108,7 @@ export function createOwnGuests(tools: ClusterTools): OwnGuests {
       failures: 0,
       making: undefined,
       asking: undefined,
+      movingTo: undefined,
       ownSightUntilMs: 0,
       told: undefined,
     };
@@ -123,11 +126,11 @@ export function createOwnGuests(tools: ClusterTools): OwnGuests {
   function state(id: InstanceId): InstanceState | undefined {
     const found = record(id);
     if (found === undefined) return undefined;
-    const { sight, run, furnishing } = of(id);
+    const { sight, run, furnishing, movingTo } = of(id);
     const displayName =
       found.spec?.displayName ?? store.snapshot().get('instance', id)?.spec.displayName ?? '';
     const bonds = haBondsOf(tools, found, sight);
-    return stateOf(found, sight, run, { furnishing, displayName, bonds, wallMs });
+    return stateOf(found, sight, run, { furnishing, displayName, bonds, movingTo, wallMs });
   }
 
   /** What to tell of it; undefined: nothing is known yet, or it is not quite ours. */

@@ -121,6 +121,71 @@ describe('an image that is fetched', () => {
   });
 });
 
+describe.each(['8.4.21', '9.2.11'] as const)('a guest that is moved, on %s', (version) => {
+  const told = ({ seen }: ProxmoxWorld): string[] =>
+    seen.flatMap((each) => (each.kind === 'progress' ? each.lines : []));
+
+  it.each([
+    { kind: 'lxc', spec: container, how: 'removed' },
+    { kind: 'qemu', spec: machine, how: 'removed' },
+    { kind: 'lxc', spec: container, how: 'stopped' },
+    { kind: 'qemu', spec: machine, how: 'stopped' },
+  ])('and is to be $how meanwhile, $kind, says that it waits for the move, and then is', async (one) => {
+    await using world = await openQuickWorld({ version, pace: 4 });
+    const order = await runGuest(world, { ...one.spec, rootPool: 'shared' });
+    const moving = world.backend.migrate(order, world.node('pve2'), signal);
+    const migration = one.kind === 'lxc' ? /^vzmigrate$/ : /^qmigrate$/;
+    await until(() => running(world, migration), { what: 'the move' });
+    const next = { ...order, generation: 2 };
+    const ending =
+      one.how === 'removed'
+        ? world.backend.removeInstance(next, 0, signal)
+        : world.backend.stopInstance(next, 0, signal);
+    const words = /^waits until it has moved to lab-pve2/;
+    await until(() => told(world).some((line) => words.test(line)), { what: 'its operation says so' });
+    expect(world.state(order.instanceId)).toMatchObject({
+      phase: 'stopping',
+      message: expect.stringMatching(words) as string,
+    });
+    expect(await moving).toBe(one.kind === 'lxc' ? 'restarted' : 'live');
+    await ending;
+    expect(tasksOf(world, migration).map(({ exitStatus }) => exitStatus)).toEqual(['OK']);
+    const [guest, ...others] = world.server.world.guests.values();
+    expect(others).toEqual([]);
+    if (one.how === 'removed') expect(guest).toBeUndefined();
+    else expect(guest).toMatchObject({ node: 'pve2', status: 'stopped' });
+    if (one.how === 'stopped')
+      expect(world.state(order.instanceId)).toMatchObject({ phase: 'stopped', message: '' });
+  });
+
+  it('is not moved any more where it is to go while it waits for its turn', async () => {
+    await using world = await openQuickWorld({ version, pace: 4 });
+    const spec = { ...machine, rootPool: 'shared', resources: { ...machine.resources, memoryMib: 16 } };
+    const orders = await Promise.all(Array.from({ length: 5 }, () => runGuest(world, spec)));
+    const moves = orders.map((order) =>
+      world.backend.migrate(order, world.node('pve2'), signal).then(
+        () => 'moved',
+        (error: unknown) => String(error),
+      ),
+    );
+    await until(() => tasksOf(world, /^qmigrate$/).length === 4, { what: 'as many as move at once' });
+    const moved = new Set(tasksOf(world, /^qmigrate$/).map(({ id }) => id));
+    const vmidOf = (id: string): string => `${world.store.snapshot().get('cluster-guest', id)?.vmid}`;
+    const [last] = orders.filter(({ instanceId }) => !moved.has(vmidOf(instanceId)));
+    if (last === undefined) throw new Error('none waits');
+    await world.backend.removeInstance({ ...last, generation: 2 }, 0, signal);
+    expect(world.state(last.instanceId)).toBe('absent');
+    expect((await Promise.all(moves)).toSorted()).toEqual([
+      expect.stringMatching(/is to go|is being removed/),
+      'moved',
+      'moved',
+      'moved',
+      'moved',
+    ]);
+    expect(tasksOf(world, /^qmigrate$/)).toHaveLength(4);
+  });
+});
+
 describe.each(['8.4.21', '9.2.11'] as const)('an image that is uploaded, on %s', (version) => {
   it('for a guest that is to go is uploaded no more, and nothing stays of it', async () => {
     await using world = await openQuickWorld({ version, pace: 40 });
@@ -183,7 +248,7 @@ describe('an image of a registry', () => {
     const first = pull(world, reference, leaving.signal);
     await until(() => running(world, /^ociregistrypull$/), { what: 'the pull' });
     leaving.abort(new Error('enough'));
-    await expect(first).rejects.toThrow();
+    await expect(first).rejects.toThrow('enough');
     await pull(world, reference, signal);
     expect(tasksOf(world, /^ociregistrypull$/).map(({ exitStatus }) => exitStatus)).toEqual(['OK']);
   });
