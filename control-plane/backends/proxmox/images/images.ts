@@ -77,10 +77,14 @@ export function createImages(tools: ClusterTools): Images {
 
   function checkCredential(node: string, image: string, credential: string): void {
     if (credential === '') return;
-    throw new DroverError('unimplemented', `nodes of ${cluster} fetch images without a login`, {
-      subject: { node, image },
-      nextStep: `leave the credential ${credential} out, or bring the image as a file ("tar:/PATH")`,
-    });
+    throw new DroverError(
+      'unimplemented',
+      `nodes of ${cluster} fetch images without a login: their API takes none`,
+      {
+        subject: { node, image },
+        nextStep: `leave the credential ${credential} out, or bring the image as a file ("tar:/PATH")`,
+      },
+    );
   }
 
   async function storedFile(

@@ -127,7 +127,7 @@ describe('an image in a registry', () => {
     const { backend, node } = world;
     const wanted = {
       kind: 'unimplemented',
-      message: 'nodes of lab fetch images without a login',
+      message: 'nodes of lab fetch images without a login: their API takes none',
       nextStep: expect.stringMatching(/leave the credential ours out/) as string,
     };
     await expect(backend.resolveImage(node('pve1'), reference, 'ours', signal)).rejects.toMatchObject(wanted);

@@ -156,7 +156,7 @@ export function createOciPull(tools: ClusterTools, files: StoredFiles): OciPull 
       new DroverError(
         found === undefined ? 'unimplemented' : 'failed-precondition',
         found === undefined
-          ? `nodes of ${cluster} pull by tag: nothing there can check the digest of ${reference}`
+          ? `nodes of ${cluster} pull by tag: their API takes no digest of ${reference}, and tells none`
           : `${reference} is not what it was when it was resolved: it is ${found} now`,
         {
           subject: { image: reference },

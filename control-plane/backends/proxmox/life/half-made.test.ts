@@ -28,18 +28,25 @@ const condition = ({ seen }: ProxmoxWorld) =>
     .flatMap((each) => (each.kind === 'feeling' && each.node === 'lab-pve1' ? each.conditions : []))
     .findLast(({ type }) => type === 'HalfMadeGuest');
 
-/** Its node dies while it is made, and comes back. */
-async function cutOff(version: (typeof versions)[number], { spec, type }: (typeof kinds)[number]) {
+/** Its node dies while it is made, and comes back; or what makes it there is killed. */
+async function cutOff(
+  version: (typeof versions)[number],
+  { spec, type }: (typeof kinds)[number],
+  what: 'node' | 'worker' = 'node',
+) {
   const world = await openQuickWorld({ version, pace: 40 });
   const { server, backend } = world;
   const order = world.order('pve1');
   await backend.ensureInstance(order, spec, signal);
-  const isBeingMade = (): boolean =>
-    server.world.tasks.list('pve1').some((task) => task.type === type && task.exitStatus === undefined);
-  await until(() => isBeingMade(), { what: 'it is being made' });
-  await server.faults.killNode('pve1');
-  await until(() => backend.status('lab')?.connected, { what: 'another node answers' });
-  await server.faults.reviveNode('pve1');
+  const making = () =>
+    server.world.tasks.list('pve1').find((task) => task.type === type && task.exitStatus === undefined);
+  await until(() => making(), { what: 'it is being made' });
+  if (what === 'worker') server.faults.killTaskWorker(making()?.upid ?? '');
+  else {
+    await server.faults.killNode('pve1');
+    await until(() => backend.status('lab')?.connected, { what: 'another node answers' });
+    await server.faults.reviveNode('pve1');
+  }
   const vmid = record(world, order)?.vmid ?? 0;
   expect(server.world.guests.get(vmid)?.config).toEqual({ lock: 'create' });
   return { world, order, vmid };
@@ -88,6 +95,21 @@ describe.each(versions)('a guest whose node died while it was made, on %s', (ver
       expect(marked.map((each) => each.vmid)).toEqual([record(world, order)?.vmid]);
       await expectTold(world, order, vmid, halfMade(vmid, one));
       expect(phaseOf(world, order.instanceId)).toBe('running 1');
+    },
+    60_000,
+  );
+
+  it.each(kinds)(
+    '$kind is told, too, where only what made it was killed',
+    async (one) => {
+      const { world, order, vmid } = await cutOff(version, one, 'worker');
+      await using _ = world;
+      await until(() => phaseOf(world, order.instanceId) === 'running 1', {
+        what: 'it runs',
+        deadlineMs: 40_000,
+      });
+      expect(record(world, order)?.vmid).not.toBe(vmid);
+      await expectTold(world, order, vmid, halfMade(vmid, one));
     },
     60_000,
   );
