@@ -127,8 +127,7 @@ export const knownWords: readonly Row[] = [
 
   // A storage that is away: nothing of it is gone.
   {
-    words:
-      /does not exist or is unreachable|couldn't connect to the cluster|connection check for storage '/,
+    words: /does not exist or is unreachable|couldn't connect to the cluster|connection check for storage '/,
     kind: 'unavailable',
     reason: 'storage',
   },

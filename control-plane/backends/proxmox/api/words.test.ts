@@ -34,11 +34,7 @@ const seen: readonly (readonly [words: string, kind: string, reason: string])[] 
     'storage',
   ],
   ['running container can only be migrated in restart mode', 'failed-precondition', 'running'],
-  [
-    "timeout: no zvol device link for 'vm-101-disk-0' found after 300 sec.",
-    'deadline-exceeded',
-    'timeout',
-  ],
+  ["timeout: no zvol device link for 'vm-101-disk-0' found after 300 sec.", 'deadline-exceeded', 'timeout'],
   // Locks and lost races
   ['CT is locked (backup)', 'aborted', 'locked'],
   ['CT is locked (disk)', 'aborted', 'locked'],

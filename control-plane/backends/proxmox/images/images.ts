@@ -9,7 +9,7 @@ import type { PlacedImage } from '../guests/guest-kind.ts';
 import { digestIn, identityOf, type ImageReference, parseImage, storedImage } from './image-references.ts';
 import { findGuest } from '../observe/read-guests.ts';
 import { createOciPull } from './oci-pull.ts';
-import { isUpid } from '../tasks/perform.ts';
+import { isUpid } from '../tasks/upid.ts';
 import { createStoredFiles, type StoredFile } from './stored-files.ts';
 import { createTemplatePlaces } from './template-places.ts';
 

@@ -1,11 +1,11 @@
 import { asDroverError, DroverError, isKind } from '#shared/errors.ts';
 import type { Digest } from '#shared/model.ts';
-import { rowsOf } from '../api/answer-rows.ts';
 import { type ClusterTools, versionOf } from '../cluster-memory.ts';
 import type { ImageReference } from './image-references.ts';
 import { isLost } from '../api/lost-answer.ts';
 import { ociFileName, takesOci } from './oci-names.ts';
-import { isUpid } from '../tasks/perform.ts';
+import { settleRunning } from '../tasks/settle-tasks.ts';
+import { isUpid } from '../tasks/upid.ts';
 import { textOf } from '../guests/properties.ts';
 import { storageKey } from '../observe/storages.ts';
 import { createSharedWork } from './shared-work.ts';
@@ -55,20 +55,13 @@ export function createOciPull(tools: ClusterTools, files: StoredFiles): OciPull 
   }
 
   /** Of an order whose answer was lost, or that came before we were started. */
-  async function settleRunning({ node, reference }: Target, signal: AbortSignal): Promise<void> {
-    const asked = { node, source: 'active', typefilter: 'ociregistrypull' } as const;
-    const answer = await api.call('GET /nodes/{node}/tasks', asked, { signal });
-    const rows = rowsOf(answer);
-    const ours = rows.filter((row) => row['id'] === `${ociFileName(reference)}.tar`);
-    for (const upid of ours.map((row) => textOf(row['upid'])).filter(isUpid)) {
-      try {
-        await tasks.wait(upid, { signal });
-      } catch (error) {
-        // How it ended is seen on the storage.
-        if (signal.aborted) throw error;
-      }
-    }
-  }
+  const settlePulls = ({ node, reference }: Target, signal: AbortSignal): Promise<void> =>
+    settleRunning(
+      tools,
+      { node, typefilter: 'ociregistrypull' },
+      (row) => row['id'] === `${ociFileName(reference)}.tar`,
+      signal,
+    );
 
   async function send({ node, storage, reference }: Target, signal: AbortSignal): Promise<void> {
     const asked = { node, storage, reference, filename: ociFileName(reference) };
@@ -78,7 +71,7 @@ export function createOciPull(tools: ClusterTools, files: StoredFiles): OciPull 
   }
 
   async function bring(target: Target, signal: AbortSignal): Promise<StoredFile> {
-    await settleRunning(target, signal);
+    await settlePulls(target, signal);
     const before = await on(target, signal);
     if (before !== undefined) return before;
     let failure = new DroverError('unavailable', `${target.reference} was pulled, and is not there`);
@@ -89,7 +82,7 @@ export function createOciPull(tools: ClusterTools, files: StoredFiles): OciPull 
         throw await missingTag(target, error, signal);
       failure = asDroverError(error);
       await clock.sleep(beginsWithinMs, signal);
-      await settleRunning(target, signal);
+      await settlePulls(target, signal);
     }
     const file = await on(target, signal);
     if (file !== undefined) return file;

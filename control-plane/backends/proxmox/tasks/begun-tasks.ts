@@ -3,8 +3,8 @@ import { rowsOf } from '../api/answer-rows.ts';
 import type { ClusterTools } from '../cluster-memory.ts';
 import type { GuestCall, GuestPlace } from '../guests/guest-kind.ts';
 import { textOf } from '../guests/properties.ts';
-import { isUpid, perform } from './perform.ts';
-import { parseUpid } from './upid.ts';
+import { perform } from './perform.ts';
+import { isUpid, parseUpid } from './upid.ts';
 
 /** Of one guest and kind, the newest first: more are not made while one is waited for. */
 const tasksListed = 20;

@@ -1,11 +1,10 @@
-import { isKind } from '#shared/errors.ts';
-import { rowsOf } from '../api/answer-rows.ts';
 import type { TaskEnd, Tasks, WaitOptions } from '../cluster-api.ts';
-import { type ClusterTools, isApart } from '../cluster-memory.ts';
+import type { ClusterTools } from '../cluster-memory.ts';
 import type { GuestCall, GuestPlace } from '../guests/guest-kind.ts';
-import { numberOf, textOf } from '../guests/properties.ts';
 import { isLost } from '../api/lost-answer.ts';
 import { retryLostRaces } from './retry-lost-races.ts';
+import { settleTasks } from './settle-tasks.ts';
+import { isUpid } from './upid.ts';
 
 /** A write may wait for a lock of the cluster before it is refused. */
 const writeTimeoutMs = 60_000;
@@ -18,10 +17,6 @@ const logAfterMs = 2000;
 export type PerformEnd = 'done' | 'lost';
 
 type Tools = Pick<ClusterTools, 'api' | 'tasks' | 'clock' | 'random' | 'relay'>;
-
-/** Whether what was asked for is done by a task. */
-export const isUpid = (answer: unknown): answer is string =>
-  typeof answer === 'string' && answer.startsWith('UPID:');
 
 /**
  * Sends a write and waits for its task. 'lost': its answer was, and nothing is under way there any more: the
@@ -95,65 +90,4 @@ async function follow(
 /** For reads, and for what has no task and may be lost: sent once. */
 export async function ask(tools: Pick<Tools, 'api'>, call: GuestCall, signal: AbortSignal): Promise<unknown> {
   return call.send(tools.api, { signal });
-}
-
-/** They last as long as somebody looks. */
-const consoles: ReadonlySet<string> = new Set(['vncproxy', 'spiceproxy']);
-const copyTasks: ReadonlySet<string> = new Set(['qmclone', 'vzclone']);
-
-type Members = Pick<ClusterTools, 'memory'>;
-
-/** Copies are made by tasks of what they are copies of: until none of a guest is under way. */
-export const settleCopies = (
-  tools: Tools & Members,
-  source: GuestPlace,
-  signal: AbortSignal,
-): Promise<void> => settleWhereKnown(tools, source, signal, copyTasks);
-
-/** As settleTasks; but on a node that is away nothing is under way, and one that left cannot be asked. */
-export async function settleWhereKnown(
-  tools: Tools & Members,
-  place: GuestPlace,
-  signal: AbortSignal,
-  types?: ReadonlySet<string>,
-): Promise<void> {
-  if (tools.memory.nodes.get(place.node)?.online === false) return;
-  try {
-    await settleTasks(tools, place, signal, types);
-  } catch (error) {
-    if (!isKind(error, 'not-found') || isApart(error, place.node, tools.memory)) throw error;
-  }
-}
-
-/** What was asked may not have begun yet when its answer was lost. */
-const beginsWithinMs = 2000;
-
-/**
- * Waits until no task is under way for a guest; how they end is for the caller to see. unavailable: the node
- * cannot be asked.
- */
-export async function settleTasks(
-  { api, tasks, clock }: Tools,
-  { node, vmid }: GuestPlace,
-  signal: AbortSignal,
-  /** Left out: of every kind. */
-  types?: ReadonlySet<string>,
-): Promise<void> {
-  await clock.sleep(beginsWithinMs, signal);
-  const answer = await api.call('GET /nodes/{node}/tasks', { node, vmid, source: 'active' }, { signal });
-  const upids = rowsOf(answer)
-    .filter((row) => numberOf(row['id'], vmid) === vmid)
-    .map((row) => textOf(row['upid']))
-    .filter(isUpid)
-    .filter((upid) => {
-      const type = upid.split(':')[5] ?? '';
-      return types?.has(type) ?? !consoles.has(type);
-    });
-  for (const upid of upids) {
-    try {
-      await tasks.wait(upid, { signal });
-    } catch (error) {
-      if (signal.aborted || isKind(error, 'unauthenticated', 'permission-denied')) throw error;
-    }
-  }
 }

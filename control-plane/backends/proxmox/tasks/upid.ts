@@ -15,6 +15,10 @@ export interface Upid {
   readonly user: string;
 }
 
+/** Whether what was asked for is done by a task. */
+export const isUpid = (answer: unknown): answer is string =>
+  typeof answer === 'string' && answer.startsWith('UPID:');
+
 /** How tasks of guests are called: "vzreboot" of a container, "qmreboot" of a machine. */
 export const taskTypeOf = (kind: 'lxc' | 'qemu', what: string): string =>
   `${kind === 'lxc' ? 'vz' : 'qm'}${what}`;

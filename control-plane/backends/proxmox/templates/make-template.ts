@@ -11,7 +11,8 @@ import { isMarkTag, parseTags } from '../identity/marks.ts';
 import { vmidChooser } from '../identity/vmids.ts';
 import { halfMadeError, isHalfMade } from '../life/half-made.ts';
 import { listGuests, readConfig } from '../observe/read-guests.ts';
-import { checkedAgain, perform, settleCopies, settleWhereKnown } from '../tasks/perform.ts';
+import { checkedAgain, perform } from '../tasks/perform.ts';
+import { settleCopies, settleWhereKnown } from '../tasks/settle-tasks.ts';
 import { taskTypeOf } from '../tasks/upid.ts';
 import { isLostRace } from '../tasks/retry-lost-races.ts';
 
