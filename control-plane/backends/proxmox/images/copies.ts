@@ -153,5 +153,17 @@ export function createCopies(tools: ClusterTools): CopyOf {
   };
 }
 
+/** Has a copy made for a node when there is room, and no other of its source is to come first. */
+export function copyInTurn<T>(
+  { limits }: Pick<ClusterTools, 'limits'>,
+  { vmid, storages, isAlone }: CopiedGuest,
+  node: string,
+  signal: AbortSignal,
+  work: () => Promise<T>,
+): Promise<T> {
+  const make = (): Promise<T> => limits.run({ node, storages }, signal, work);
+  return isAlone ? limits.run({ copyOf: vmid }, signal, make) : make();
+}
+
 const copiedDisks = (config: Configuration): GuestDisk[] =>
   disksIn(config).filter(({ isDisc, isUnused }) => !isDisc && !isUnused);

@@ -4,6 +4,7 @@ import { claimOtherVmid, patchGuest } from '../../../store/put-cluster-guest.ts'
 import { pendingKeys } from '../api/answer-rows.ts';
 import { type ClusterTools, nodeCalled } from '../cluster-memory.ts';
 import type { GuestCall, GuestChanges, GuestPlace } from '../guests/guest-kind.ts';
+import { copyInTurn } from '../images/copies.ts';
 import type { Images } from '../images/images.ts';
 import { halfMadeError, isHalfMade, leaveHalfMade } from './half-made.ts';
 import type { FoundConfig, Look } from './look.ts';
@@ -103,21 +104,18 @@ export function createSettle(
     const either = AbortSignal.any([signal, unwanted]);
     const image = await unlessAborted(images.place(kind.kind, place.node, spec, either), either);
     const context = { ...specContext(memory, place, record.kind), image, mark: marking.markFor(record) };
-    const storages =
-      image.kind === 'guest'
-        ? image.storages
-        : [storageKey(memory, place.node, context.storageOf(spec.rootPool))];
-    const busy = { node: place.node, storages };
+    const call = kind.create(spec, context);
     // A copy is made by a task of its source: written down first, so that it is found after a crash.
     const at = image.kind === 'guest' ? { node: image.node, vmid: image.vmid } : place;
     const source = image.kind === 'guest' ? at : undefined;
     const wasBegun = own.record(record.instanceId)?.begunVmid === record.vmid;
     await note(record, { begunVmid: record.vmid, ...(source !== undefined && { source }) });
     try {
-      const call = kind.create(spec, context);
-      const make = () => limits.run(busy, either, () => perform(tools, call, at, signal, unwanted));
-      const isAlone = image.kind === 'guest' && image.isAlone;
-      await (isAlone ? limits.run({ copyOf: image.vmid }, either, make) : make());
+      const make = () => perform(tools, call, at, signal, unwanted);
+      const storage = () => storageKey(memory, place.node, context.storageOf(spec.rootPool));
+      await (image.kind === 'guest'
+        ? copyInTurn(tools, image, place.node, either, make)
+        : limits.run({ node: place.node, storages: [storage()] }, either, make));
     } catch (error) {
       // Whoever was quicker has it, unless it is what we began before.
       if (isKind(error, 'already-exists') && !wasBegun) await note(record, { begunVmid: 0 });

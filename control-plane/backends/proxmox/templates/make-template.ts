@@ -3,7 +3,7 @@ import type { ClusterTemplate } from '#shared/model.ts';
 import { patchTemplate, renumberTemplate } from '../../../store/put-cluster-template.ts';
 import { begunSince, tasksOf, upidsOf } from '../tasks/begun-tasks.ts';
 import { type ClusterTools, isApart } from '../cluster-memory.ts';
-import { createCopies } from '../images/copies.ts';
+import { copyInTurn, createCopies } from '../images/copies.ts';
 import { cloneCall } from '../guests/clone-call.ts';
 import { type Configuration, type GuestCall, guestCall, type GuestPlace } from '../guests/guest-kind.ts';
 import { isOn, textOf } from '../guests/properties.ts';
@@ -53,7 +53,7 @@ const givenUp = (key: string): DroverError =>
  * under a lost answer. What keeps it from being made for good stands in its record.
  */
 export function createTemplates(tools: ClusterTools): Templates {
-  const { kinds, limits, store, clock, fleetId, memory, log, name: cluster } = tools;
+  const { kinds, store, clock, fleetId, memory, log, name: cluster } = tools;
   const copyOf = createCopies(tools);
 
   const lineOf = ({ key, vmid }: ClusterTemplate): string =>
@@ -99,10 +99,9 @@ export function createTemplates(tools: ClusterTools): Templates {
     const description = lineOf(record);
     const call = cloneCall(kind, copied, { node: source.node, vmid, name, description, isFull: true });
     const either = AbortSignal.any([signal, unwanted]);
-    const busy = { node: source.node, storages: copied.storages };
     try {
-      const make = () => limits.run(busy, either, () => perform(tools, call, source, signal, unwanted));
-      await (copied.isAlone ? limits.run({ copyOf: source.vmid }, either, make) : make());
+      const make = () => perform(tools, call, source, signal, unwanted);
+      await copyInTurn(tools, copied, source.node, either, make);
     } catch (error) {
       if (!isKind(error, 'already-exists')) throw error;
       await settleCopies(tools, source, signal);
