@@ -104,6 +104,24 @@ export type ProxmoxWorldOptions = ProxmoxServerOptions & {
   readonly reachedBy?: (server: ProxmoxServer) => Partial<ClusterSpec>;
 };
 
+/** Another control plane over the same store, once the first has ended. */
+export async function startAnew({
+  store,
+  backend: first,
+}: Pick<ProxmoxWorld, 'store' | 'backend'>): Promise<ClusterBackend> {
+  await first.close();
+  const backend = proxmoxBackend({
+    store,
+    fleet: { fleetId: 'fleet-1', fleetEpoch: 1 },
+    clock: createQuickClock(20),
+    random: createSeededRandom(9),
+    log: createLog({ level: 'silent' }),
+    pace: usualPace,
+  });
+  await until(() => backend.status('lab')?.connected, { what: 'a connected cluster', deadlineMs: 30_000 });
+  return backend;
+}
+
 /** As openProxmoxWorld, with all waits as they are, on a clock that runs twenty times as fast. */
 export async function openQuickWorld(options: ProxmoxWorldOptions = {}): Promise<ProxmoxWorld> {
   const clock = createQuickClock(20);

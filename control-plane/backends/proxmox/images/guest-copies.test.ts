@@ -2,13 +2,10 @@
 import { randomUUIDv7 } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import { systemClock } from '#shared/clock.ts';
-import { createLog } from '#shared/log.ts';
 import type { InstanceId, InstanceSpec, SnapshotId } from '#shared/model.ts';
 import { systemRandom } from '#shared/random.ts';
 import { plainClusterOptions } from '#shared/wire/cluster-options.ts';
 import { workloadRecord } from '../../../../test/fakes/records.ts';
-import { createQuickClock } from '../../../../test/fakes/quick-clock.ts';
-import { createSeededRandom } from '../../../../test/fakes/random.ts';
 import { placeGuest } from '../../../../test/fakes/proxmox/place-guest.ts';
 import {
   container,
@@ -18,15 +15,13 @@ import {
   type ProxmoxWorld,
   runGuest,
   specOf,
+  startAnew,
 } from '../../../../test/proxmox-world.ts';
 import { until } from '../../../../test/until.ts';
 import { adoptedIdentity } from '../../../store/adopt-guest.ts';
-import type { ClusterBackend } from '../../cluster-backend.ts';
 import { openClusterApi } from '../api/api.ts';
 import type { ClusterApi } from '../cluster-api.ts';
-import { proxmoxBackend } from '../index.ts';
 import { readMark, tagOf } from '../identity/marks.ts';
-import { usualPace } from '../observe/poll.ts';
 import { createTasks } from '../tasks/tasks.ts';
 
 const { signal } = new AbortController();
@@ -68,19 +63,6 @@ async function toldOf(world: ProxmoxWorld, spec: InstanceSpec, words: RegExp, no
     { what: `told ${words.source}` },
   );
   return order;
-}
-
-async function startAnew(world: ProxmoxWorld): Promise<ClusterBackend> {
-  const backend = proxmoxBackend({
-    store: world.store,
-    fleet: { fleetId: 'fleet-1', fleetEpoch: 1 },
-    clock: createQuickClock(20),
-    random: createSeededRandom(9),
-    log: createLog({ level: 'silent' }),
-    pace: usualPace,
-  });
-  await until(() => backend.status('lab')?.connected, { what: 'a connected cluster' });
-  return backend;
 }
 
 describe.each(versions)('copies of guests on %s', (version) => {

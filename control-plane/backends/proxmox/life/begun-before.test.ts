@@ -1,34 +1,20 @@
 /** What was begun before a restart, or is not in a store that was restored: found again, and not made twice. */
 import { describe, expect, it } from 'vitest';
-import { createLog } from '#shared/log.ts';
 import type { InstanceId } from '#shared/model.ts';
-import { createQuickClock } from '../../../../test/fakes/quick-clock.ts';
-import { createSeededRandom } from '../../../../test/fakes/random.ts';
-import { container, openQuickWorld, type ProxmoxWorld, runGuest } from '../../../../test/proxmox-world.ts';
+import {
+  container,
+  openQuickWorld,
+  type ProxmoxWorld,
+  runGuest,
+  startAnew,
+} from '../../../../test/proxmox-world.ts';
 import { until } from '../../../../test/until.ts';
-import type { ClusterBackend } from '../../cluster-backend.ts';
-import { proxmoxBackend } from '../index.ts';
 import { tagOf } from '../identity/marks.ts';
-import { usualPace } from '../observe/poll.ts';
 
 const { signal } = new AbortController();
 const guestsOf = ({ server }: ProxmoxWorld) => [...server.world.guests.values()];
 const creates = ({ server }: ProxmoxWorld): string[] =>
   server.requests.list().filter((each) => /^POST \/nodes\/pve\d\/lxc$/.test(each));
-
-async function startAnew(world: ProxmoxWorld): Promise<ClusterBackend> {
-  await world.backend.close();
-  const backend = proxmoxBackend({
-    store: world.store,
-    fleet: { fleetId: 'fleet-1', fleetEpoch: 1 },
-    clock: createQuickClock(20),
-    random: createSeededRandom(9),
-    log: createLog({ level: 'silent' }),
-    pace: usualPace,
-  });
-  await until(() => backend.status('lab')?.connected, { what: 'a connected cluster' });
-  return backend;
-}
 
 /** The store as it was before: what was made since is unknown to it. */
 async function forgetMaking(world: ProxmoxWorld, id: InstanceId, vmid: number): Promise<void> {

@@ -1,18 +1,14 @@
 /** Nodes that answer, and do not know what their cluster knows: such as while they come up. */
 import { describe, expect, it } from 'vitest';
-import { createLog } from '#shared/log.ts';
-import { createQuickClock } from '../../../../test/fakes/quick-clock.ts';
-import { createSeededRandom } from '../../../../test/fakes/random.ts';
 import {
   container,
   openQuickWorld,
   phaseOf,
   type ProxmoxWorld,
   runGuest,
+  startAnew,
 } from '../../../../test/proxmox-world.ts';
 import { until } from '../../../../test/until.ts';
-import { proxmoxBackend } from '../index.ts';
-import { usualPace } from './poll.ts';
 
 const { signal } = new AbortController();
 const versions = ['8.4.21', '9.2.11'] as const;
@@ -111,19 +107,8 @@ describe.each(versions)('a node that answers as if it were in no cluster, on %s'
     world.server.faults.setApart('pve1');
     const order = await runGuest(world, container, 'pve2');
     await world.backend.close();
-    const backend = proxmoxBackend({
-      store: world.store,
-      fleet: { fleetId: 'fleet-1', fleetEpoch: 1 },
-      clock: createQuickClock(20),
-      random: createSeededRandom(9),
-      log: createLog({ level: 'silent' }),
-      pace: usualPace,
-    });
+    const backend = await startAnew(world);
     try {
-      await until(() => backend.status('lab')?.connected, {
-        what: 'a connected cluster',
-        deadlineMs: 30_000,
-      });
       expect(backend.status('lab')).toMatchObject({ clusterName: 'rig', quorate: true });
       expect(backend.guests('lab').map(({ instanceId }) => instanceId)).toEqual([order.instanceId]);
     } finally {

@@ -1,10 +1,7 @@
 /** A step back loses what a guest did since: it is made once for each order, whatever is lost on the way. */
 import { randomUUID, randomUUIDv7 } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
-import { createLog } from '#shared/log.ts';
 import type { InstanceSpec, SnapshotId, VolumeId } from '#shared/model.ts';
-import { createQuickClock } from '../../../../test/fakes/quick-clock.ts';
-import { createSeededRandom } from '../../../../test/fakes/random.ts';
 import {
   anyGuest,
   container,
@@ -13,12 +10,10 @@ import {
   phaseOf,
   type ProxmoxWorld,
   runGuest,
+  startAnew,
 } from '../../../../test/proxmox-world.ts';
 import { until } from '../../../../test/until.ts';
 import type { OrderHead } from '../../backend.ts';
-import type { ClusterBackend } from '../../cluster-backend.ts';
-import { proxmoxBackend } from '../index.ts';
-import { usualPace } from '../observe/poll.ts';
 import { snapshotName } from './roll-back.ts';
 
 const { signal } = new AbortController();
@@ -44,19 +39,6 @@ async function withSnapshot(world: ProxmoxWorld, spec: InstanceSpec): Promise<Sc
   const snapshot = randomUUIDv7() as SnapshotId;
   await world.backend.createSnapshot(order, { id: snapshot, name: 'before' }, signal);
   return { order: { ...order, requestId: randomUUID() }, snapshot };
-}
-
-async function startAnew(world: ProxmoxWorld): Promise<ClusterBackend> {
-  const backend = proxmoxBackend({
-    store: world.store,
-    fleet: { fleetId: 'fleet-1', fleetEpoch: 1 },
-    clock: createQuickClock(20),
-    random: createSeededRandom(9),
-    log: createLog({ level: 'silent' }),
-    pace: usualPace,
-  });
-  await until(() => backend.status('lab')?.connected, { what: 'a connected cluster' });
-  return backend;
 }
 
 for (const version of versions) {

@@ -2,14 +2,15 @@
 import { randomUUID, randomUUIDv7 } from 'node:crypto';
 import { constants } from 'node:os';
 import { describe, expect, it } from 'vitest';
-import { createLog } from '#shared/log.ts';
 import type { SnapshotId } from '#shared/model.ts';
-import { createQuickClock } from '../../../../test/fakes/quick-clock.ts';
-import { createSeededRandom } from '../../../../test/fakes/random.ts';
-import { container, openQuickWorld, type ProxmoxWorld, runGuest } from '../../../../test/proxmox-world.ts';
+import {
+  container,
+  openQuickWorld,
+  type ProxmoxWorld,
+  runGuest,
+  startAnew,
+} from '../../../../test/proxmox-world.ts';
 import { until } from '../../../../test/until.ts';
-import { proxmoxBackend } from '../index.ts';
-import { usualPace } from '../observe/poll.ts';
 import { begunSince, type ListedTask } from './begun-tasks.ts';
 
 const upid = (startS: number): string =>
@@ -80,16 +81,8 @@ describe.each(['8.4.21', '9.2.11'] as const)('an answer that was lost, on %s', (
     world.server.world.tasks.forgetEnded('pve1');
     const sent = (): number =>
       world.server.requests.list().filter((each) => each.endsWith('rollback')).length;
-    const backend = proxmoxBackend({
-      store: world.store,
-      fleet: { fleetId: 'fleet-1', fleetEpoch: 1 },
-      clock: createQuickClock(20),
-      random: createSeededRandom(9),
-      log: createLog({ level: 'silent' }),
-      pace: usualPace,
-    });
+    const backend = await startAnew(world);
     try {
-      await until(() => backend.status('lab')?.connected, { what: 'a connected cluster' });
       await expect(backend.rollbackSnapshot(order, snapshot, signal)).rejects.toMatchObject({
         kind: 'failed-precondition',
         reason: 'task-lost',
