@@ -1,4 +1,7 @@
+import { randomUUIDv7 } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
+import type { NodeName, Volume } from '#shared/model.ts';
+import { newMetadata } from '../store/new-metadata.ts';
 import { startClusterWorld } from '../../test/cluster-world.ts';
 import { allRights, missingRight } from '../../test/fakes/cluster-backend.ts';
 import { clusterSpec } from '../../test/fakes/cluster-records.ts';
@@ -309,6 +312,22 @@ describe('removing a cluster', () => {
     clusters.failNext('release', new DroverError('unavailable', 'it does not answer'));
     await expect(remove(world, true)).rejects.toMatchObject({ kind: 'unavailable' });
     expect(cordoned()).toEqual([]);
+    const left: Volume = {
+      metadata: newMetadata({ name: 'old-data-0', id: randomUUIDv7() }, 1),
+      workload: 'old',
+      claim: 'data',
+      slot: 0,
+      node: 'lab-pve1' as NodeName,
+      instanceId: undefined,
+      sizeMib: 1,
+      pool: '',
+      keep: true,
+      removingSinceMs: undefined,
+    };
+    await store.transact((tx) => tx.put('volume', left.metadata.id, left));
+    await expect(remove(world, true)).rejects.toMatchObject({ reason: 'volumes-left' });
+    expect(cordoned()).toEqual([]);
+    await store.transact((tx) => tx.delete('volume', left.metadata.id));
     await expect(remove(world, true)).resolves.toMatchObject({ nodes: ['lab-pve1', 'lab-pve2'] });
   });
 });

@@ -21,8 +21,7 @@ export async function removeCluster(
   const name = parseClusterName(request.name);
   const caller = callerName(context.caller);
   findCluster(store.snapshot(), name);
-  const released = request.releaseGuests ? await releaseAll(name, caller, deps) : [];
-  await store.transact((tx) => retireCluster(tx, name, clock.nowMs()));
+  const released = await retire(request, { name, caller }, deps);
   const nodes: string[] = [];
   for (let isGone = false; !isGone; ) {
     const { result } = await store.transact((tx) => forgetCluster(tx, { name, caller }, clock.nowMs()));
@@ -34,16 +33,24 @@ export async function removeCluster(
   return { released, nodes };
 }
 
-/** All or, where one cannot be released, none. A mark that cannot be taken off ends it; may be repeated. */
-async function releaseAll(cluster: string, caller: string, deps: ClusterDeps): Promise<string[]> {
-  const { store } = deps;
-  const { result: held } = await store.transact((tx) => holdCluster(tx, cluster));
+/**
+ * Gives the instances that were released. All or, where one cannot be, none. A mark that cannot be taken off
+ * ends it, and its nodes are used on; may be repeated.
+ */
+async function retire(
+  { releaseGuests }: RemoveClusterRequest,
+  { name, caller }: { readonly name: string; readonly caller: string },
+  deps: ClusterDeps,
+): Promise<string[]> {
+  const { store, clock } = deps;
+  const held = releaseGuests ? (await store.transact((tx) => holdCluster(tx, name))).result : [];
+  const bound = releaseGuests ? instancesOfCluster(store.snapshot(), name) : [];
   const released: string[] = [];
   try {
-    for (const instance of instancesOfCluster(store.snapshot(), cluster))
-      released.push((await releaseOne(instance, caller, deps)).instance);
+    for (const instance of bound) released.push((await releaseOne(instance, caller, deps)).instance);
+    await store.transact((tx) => retireCluster(tx, name, clock.nowMs()));
   } catch (error) {
-    await store.transact((tx) => freeCluster(tx, held));
+    if (held.length > 0) await store.transact((tx) => freeCluster(tx, held));
     throw error;
   }
   return released;
