@@ -5,6 +5,7 @@ import type { InstanceId, Network } from '#shared/model.ts';
 import { bridgedNetwork } from '../../../../test/fakes/cluster-networks.ts';
 import { adoptGuest } from '../../../store/adopt-guest.ts';
 import { forgetGuest } from '../../../store/put-cluster-guest.ts';
+import { claimTemplate, patchTemplate } from '../../../store/put-cluster-template.ts';
 import { releaseGuest } from '../../../store/release-guest.ts';
 import { spareAdopted } from '../../../store/spare-adopted.ts';
 import { begin } from '../../../../test/fakes/proxmox/guest-life.ts';
@@ -177,6 +178,29 @@ for (const kind of ['lxc', 'qemu'] as const) {
       await mark();
       expect(guest.config['description']?.match(/drover:instance=/g)).toHaveLength(1);
       expect(guest.config['tags']?.split(';').filter((tag) => tag === tagOf(id))).toHaveLength(1);
+    });
+
+    it('is seen by the list of all, though its number was that of a template that is gone', async () => {
+      const { world, vmid } = await withGuest(kind);
+      await using _ = world;
+      const source = { node: 'pve1', vmid: 300, snapshot: '' };
+      await world.store.transact((tx) =>
+        claimTemplate(tx, { cluster: 'lab', name: 'golden', kind, source, chooseVmid: () => vmid }, 1),
+      );
+      await world.store.transact((tx) =>
+        patchTemplate(tx, 'lab/golden', 'making', { state: 'ready', message: '' }, 1),
+      );
+      const { id, mark } = await adopt(world, vmid);
+      await mark();
+      await until(() => phaseOf(world, id) === 'running 1', { what: 'told as running' });
+      const requests = () => world.server.requests.list();
+      const lists = () => requests().filter((each) => each.endsWith('cluster/resources')).length;
+      // The first while what we saw ourselves counts for more.
+      for (const least of [5, 3]) {
+        world.server.requests.reset();
+        await until(() => lists() > least, { what: 'some lists', deadlineMs: 20_000 });
+      }
+      expect(requests()).not.toContain(`GET /nodes/pve2/${kind}/${vmid}/config`);
     });
 
     it('changes as its spec changes, and nothing else of it does', async () => {

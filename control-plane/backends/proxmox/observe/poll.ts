@@ -166,9 +166,15 @@ export function createPoll(
     }
   }
 
-  /** Until it is marked as one, a copy that is to be a template bears the tags of its source. */
-  const templateVmids = (): ReadonlySet<number> =>
-    new Set(templatesOfCluster(tools.store.snapshot(), cluster).map(({ vmid }) => vmid));
+  /**
+   * Until it is marked as one, a copy that is to be a template bears the tags of its source. A number that is
+   * an instance's by now, as of a guest that was adopted, is no template's any more.
+   */
+  function templateVmids(): ReadonlySet<number> {
+    const instances = new Set(own.records().map(({ vmid }) => vmid));
+    const templates = templatesOfCluster(tools.store.snapshot(), cluster).map(({ vmid }) => vmid);
+    return new Set(templates.filter((vmid) => !instances.has(vmid)));
+  }
 
   async function takeGuests(all: readonly GuestRow[], isQuorate: boolean): Promise<void> {
     const templates = templateVmids();
