@@ -136,7 +136,7 @@ export function createLook(tools: ClusterTools, own: OwnGuests, fence: Fence): L
         const found = await read({ ...record, kind: row.kind }, { node: row.node, vmid }, signal);
         return { ...found, kind: row.kind, isOurs: false };
       } catch (error) {
-        if (isKind(error, 'not-found')) return undefined;
+        if (isKind(error, 'not-found') && !isApart(error, row.node, memory)) return undefined;
         throw error;
       }
     },
