@@ -7,6 +7,7 @@ import {
   phaseOf,
   type ProxmoxWorld,
 } from '../../../../test/proxmox-world.ts';
+import { placeGuest } from '../../../../test/fakes/proxmox/place-guest.ts';
 import { until } from '../../../../test/until.ts';
 import type { OrderHead } from '../../backend.ts';
 
@@ -135,23 +136,39 @@ describe.each(versions)('a guest whose node died while it was made, on %s', (ver
   );
 });
 
-it('a half-made guest of somebody else, who was quicker, is left to them: another number is taken', async () => {
-  await using world = await openQuickWorld();
-  const { server, backend } = world;
-  const order = world.order('pve1');
-  const vmid = 100;
-  const theirs = server.world.newGuest({ vmid, kind: 'lxc', node: 'pve1', config: { lock: 'create' } });
-  // Not told yet by the list, nor by the next free number.
-  const free = server.world.guests;
-  server.faults.delay('POST /nodes/{node}/lxc', 1000);
-  await backend.ensureInstance(order, container, signal);
-  expect(record(world, order)).toMatchObject({ vmid });
-  free.set(vmid, theirs);
-  await until(() => phaseOf(world, order.instanceId) === 'running 1', {
-    what: 'it runs',
-    deadlineMs: 20_000,
-  });
-  expect(record(world, order)?.vmid).not.toBe(vmid);
-  expect(free.get(vmid)).toBe(theirs);
-  expect(listed(world, vmid)).toBe('');
-}, 30_000);
+it.each([
+  { what: 'a guest', call: 'POST /nodes/{node}/lxc' },
+  { what: 'a copy', call: 'POST /nodes/{node}/lxc/{vmid}/clone' },
+] as const)(
+  '$what takes another number where somebody was quicker, and is not done yet',
+  async ({ what, call }) => {
+    await using world = await openQuickWorld();
+    const { server, backend } = world;
+    const config = {
+      ostype: 'alpine',
+      unprivileged: '1',
+      rootfs: 'local:300/vm-300-disk-0.raw,size=1G',
+      memory: '128',
+    };
+    placeGuest(server.world, { vmid: 300, kind: 'lxc', node: 'pve1', config });
+    await until(() => backend.guests('lab').some((each) => each.vmid === 300), { what: 'it is listed' });
+    const spec = what === 'a copy' ? { ...container, rootPool: '', image: 'proxmox:guest/300' } : container;
+    const order = world.order('pve1');
+    const vmid = 100;
+    const theirs = server.world.newGuest({ vmid, kind: 'lxc', node: 'pve1', config: { lock: 'create' } });
+    // Not told yet by the list, nor by the next free number.
+    const free = server.world.guests;
+    server.faults.delay(call, 1000);
+    await backend.ensureInstance(order, spec, signal);
+    expect(record(world, order)).toMatchObject({ vmid });
+    free.set(vmid, theirs);
+    await until(() => phaseOf(world, order.instanceId) === 'running 1', {
+      what: 'it runs',
+      deadlineMs: 20_000,
+    });
+    expect(record(world, order)?.vmid).not.toBe(vmid);
+    expect(free.get(vmid)).toBe(theirs);
+    expect(listed(world, vmid)).toBe('');
+  },
+  30_000,
+);

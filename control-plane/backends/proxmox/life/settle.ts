@@ -63,8 +63,9 @@ export function createSettle(
       // Written down since.
       const { source, begunVmid } = own.record(record.instanceId) ?? record;
       if (clock.monotonicMs() > endMs) {
-        if (found.isOurs || source !== undefined) throw halfMadeError(record, found);
-        if (begunVmid === record.vmid) await leaveHalfMade(tools, record, found);
+        const isBegun = begunVmid === record.vmid;
+        if (found.isOurs || (isBegun && source !== undefined)) throw halfMadeError(record, found);
+        if (isBegun) await leaveHalfMade(tools, record, found);
         return 'taken';
       }
       await settleTasks(tools, found.place, signal);
