@@ -4,8 +4,8 @@ import { claimedVmids } from './cluster-guests.ts';
 import type { Transaction } from './store.ts';
 
 export type TemplateClaim = Pick<ClusterTemplate, 'cluster' | 'name' | 'kind' | 'source'> & {
-  /** It was ready, and somebody removed it in the cluster. */
-  readonly isGone?: boolean;
+  /** It was ready under this number, and somebody removed it in the cluster. */
+  readonly goneVmid?: number | undefined;
   /** A number that no guest has, the claimed ones left out. */
   chooseVmid(claimed: ReadonlySet<number>): number;
 };
@@ -15,9 +15,11 @@ export const templateKey = ({ cluster, name }: Pick<ClusterTemplate, 'cluster' |
 
 /** Reserves name and number before anything is made. already-exists, but for a repetition. */
 export function claimTemplate(tx: Transaction, claim: TemplateClaim, nowMs: number): ClusterTemplate {
-  const { cluster, name, kind, source, isGone = false } = claim;
+  const { cluster, name, kind, source } = claim;
   const key = templateKey(claim);
   const found = tx.get('cluster-template', key);
+  // What others did since it was looked at counts.
+  const isGone = found?.state === 'ready' && found.vmid === claim.goneVmid;
   if (found !== undefined && !isGone) {
     const isSame = found.source.vmid === source.vmid && found.source.snapshot === source.snapshot;
     // Its source may be on another node by now.
@@ -33,20 +35,27 @@ export function claimTemplate(tx: Transaction, claim: TemplateClaim, nowMs: numb
   return put(tx, { ...record, changedAtMs: nowMs }, nowMs);
 }
 
-/** What came of it. Nothing where its record is gone by now, or it is to be removed since. */
+/** What came of its making, or of its removal. Nothing where it is in another state by now, or forgotten. */
 export function patchTemplate(
   tx: Transaction,
   key: string,
+  from: 'making' | 'removing',
   patch: Pick<ClusterTemplate, 'state' | 'message'>,
   nowMs: number,
 ): ClusterTemplate | undefined {
   const found = tx.get('cluster-template', key);
-  if (found === undefined) return undefined;
+  if (found?.state !== from) return undefined;
   if (found.state === patch.state && found.message === patch.message) return found;
-  if (found.state === 'making' && (patch.state === 'ready' || patch.state === 'failed'))
+  if (from === 'making' && (patch.state === 'ready' || patch.state === 'failed'))
     tell(tx, found, { type: `template.${patch.state}`, message: patch.message }, nowMs);
   const { wasReady: _wasReady, ...rest } = found;
   return put(tx, { ...rest, ...patch }, nowMs);
+}
+
+/** Its copy is about to be asked for under that number; 0: what has its number is somebody else's. */
+export function noteTemplateBegun(tx: Transaction, key: string, begunVmid: number, nowMs: number): void {
+  const found = tx.get('cluster-template', key);
+  if (found !== undefined && found.begunVmid !== begunVmid) put(tx, { ...found, begunVmid }, nowMs);
 }
 
 /** From now on it is removed, whoever waits for it. not-found. */

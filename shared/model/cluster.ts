@@ -89,6 +89,8 @@ export interface ClusterTemplate {
   /** As its cluster calls the node: copies are made where their source is. */
   readonly source: { readonly node: string; readonly vmid: number; readonly snapshot: string };
   readonly state: 'making' | 'ready' | 'failed' | 'removing';
+  /** The number that its copy was asked for under: what is half made there is ours. Left out, or 0: none. */
+  readonly begunVmid?: number;
   /** Of one that is removed: it stays so where its cluster refuses. */
   readonly wasReady?: boolean;
   /** What kept it from being made, for people; empty: nothing. */

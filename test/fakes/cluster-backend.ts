@@ -190,7 +190,7 @@ export function createFakeClusters(options: {
       const wanted = { cluster, name, kind, source: { node, vmid, snapshot }, chooseVmid };
       const { result } = await storeOf().transact((tx) => {
         const { key } = claimTemplate(tx, wanted, clock.nowMs());
-        return patchTemplate(tx, key, { state: 'ready', message: '' }, clock.nowMs());
+        return patchTemplate(tx, key, 'making', { state: 'ready', message: '' }, clock.nowMs());
       });
       if (result === undefined) throw new DroverError('internal', 'nothing is kept of it');
       clusters.addGuest({ vmid: result.vmid, node, cluster, kind, name, template: true, status: 'stopped' });

@@ -68,7 +68,9 @@ export function halfMadeAmong(
   const waiting = own
     .records()
     .filter(({ instanceId }) => own.of(instanceId).run.failure?.reason === 'half-made');
-  const templates = templatesOfCluster(snapshot, cluster).filter(({ state }) => state === 'failed');
+  const templates = templatesOfCluster(snapshot, cluster).filter(
+    ({ state, vmid, begunVmid }) => state === 'failed' && begunVmid === vmid,
+  );
   const numbers = new Set([
     ...guestsOfCluster(snapshot, cluster).flatMap(({ leftVmids = [] }) => leftVmids),
     ...[...waiting, ...templates].map(({ vmid }) => vmid),

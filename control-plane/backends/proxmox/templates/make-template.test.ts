@@ -16,7 +16,7 @@ import {
   specOf,
 } from '../../../../test/proxmox-world.ts';
 import { until } from '../../../../test/until.ts';
-import { claimTemplate } from '../../../store/put-cluster-template.ts';
+import { claimTemplate, noteTemplateBegun } from '../../../store/put-cluster-template.ts';
 import { openClusterApi } from '../api/api.ts';
 import type { ClusterApi } from '../cluster-api.ts';
 import { type ClusterTools, emptyMemory } from '../cluster-memory.ts';
@@ -370,7 +370,11 @@ describe.each(['8.4.21', '9.2.11'] as const)('on %s', (version) => {
     await using world = await openQuickWorld({ version, clock });
     const vmid = await sourceOf(world, 'lxc');
     await world.backend.close();
-    const record = await claim(world, 'lxc', vmid);
+    const { key } = await claim(world, 'lxc', vmid);
+    const { result: record } = await world.store.transact((tx) => {
+      noteTemplateBegun(tx, key, 9000, 2);
+      return tx.get('cluster-template', key) as ClusterTemplate;
+    });
     const { newGuest, guests } = world.server.world;
     guests.set(9000, newGuest({ vmid: 9000, kind: 'lxc', node: 'pve1', config: { lock: 'clone' } }));
     const halfMade = {
@@ -385,6 +389,30 @@ describe.each(['8.4.21', '9.2.11'] as const)('on %s', (version) => {
     await remove(world, record);
     expect(clones(world)).toBe(0);
   });
+
+  it.each(['before', 'when'])(
+    'leaves a number to somebody who makes a guest with it %s it is asked for',
+    async (at) => {
+      await using world = await openQuickWorld({ version, clock });
+      const vmid = await sourceOf(world, 'lxc');
+      await world.backend.close();
+      const record = await claim(world, 'lxc', vmid);
+      const { newGuest, guests } = world.server.world;
+      const theirs = newGuest({ vmid: 9000, kind: 'lxc', node: 'pve1', config: { lock: 'create' } });
+      const clone = `POST /nodes/pve1/lxc/${vmid}/clone`;
+      if (at === 'before') guests.set(9000, theirs);
+      else world.server.faults.delay('POST /nodes/{node}/lxc/{vmid}/clone', 1000);
+      const making = make(world, record);
+      making.catch(() => undefined);
+      await until(() => world.server.requests.list().includes(clone), { what: 'a copy is asked for' });
+      guests.set(9000, theirs);
+      const made = await making;
+      expect(made).toMatchObject({ vmid: 9001, begunVmid: 9001 });
+      checkMade(world, made, vmid);
+      expect(guests.get(9000)).toBe(theirs);
+      expect(theirs.config).toEqual({ lock: 'create' });
+    },
+  );
 
   it('is found where its source is by now, and is not made of another', async () => {
     await using world = await openQuickWorld({ version, clock });

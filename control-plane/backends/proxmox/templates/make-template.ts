@@ -1,6 +1,6 @@
 import { DroverError, isKind, wordsOf } from '#shared/errors.ts';
 import type { ClusterTemplate } from '#shared/model.ts';
-import { patchTemplate, renumberTemplate } from '../../../store/put-cluster-template.ts';
+import { noteTemplateBegun, patchTemplate, renumberTemplate } from '../../../store/put-cluster-template.ts';
 import { begunSince, tasksOf, upidsOf } from '../tasks/begun-tasks.ts';
 import { type ClusterTools, isApart } from '../cluster-memory.ts';
 import { copyInTurn, createCopies } from '../images/copies.ts';
@@ -82,28 +82,39 @@ export function createTemplates(tools: ClusterTools): Templates {
     return line === undefined ? parseTags(config['tags']).includes(templateTag) : line === lineOf(record);
   }
 
+  /** What is half made may bear no mark yet. */
+  const mayBeOurs = (record: ClusterTemplate, found: Found): boolean =>
+    isOurs(record, found) || (isHalfMade(found) && record.begunVmid === record.vmid);
+
   const isTemplate = ({ config }: Found): boolean => isOn(config['template']);
 
   function nextStep(record: ClusterTemplate, found: Found | undefined): Step {
     if (found === undefined) return 'copy';
+    if (!mayBeOurs(record, found)) return 'other number';
     if (isHalfMade(found)) return 'half made';
-    if (!isOurs(record, found)) return 'other number';
     const tags = parseTags(found.config['tags']);
     if (!tags.includes(templateTag) || tags.some(isMarkTag)) return 'mark';
     return isTemplate(found) ? 'done' : 'convert';
   }
 
   async function copy(record: ClusterTemplate, signal: AbortSignal, unwanted: AbortSignal): Promise<void> {
-    const { source, kind, vmid, name } = record;
+    const { key, source, kind, vmid, name, begunVmid } = record;
+    const begun = (number: number): Promise<unknown> =>
+      store.transact((tx) => noteTemplateBegun(tx, key, number, clock.nowMs()));
     const copied = await copyOf({ ...source, kind }, source.node, { rootPool: '' }, signal);
     const description = lineOf(record);
     const call = cloneCall(kind, copied, { node: source.node, vmid, name, description, isFull: true });
     const either = AbortSignal.any([signal, unwanted]);
     try {
-      const make = () => perform(tools, call, source, signal, unwanted);
+      const make = async () => {
+        await begun(vmid);
+        return perform(tools, call, source, signal, unwanted);
+      };
       await copyInTurn(tools, copied, source.node, either, make);
     } catch (error) {
       if (!isKind(error, 'already-exists')) throw error;
+      // Whoever was quicker has it, unless it is what we began before.
+      if (begunVmid !== vmid) await begun(0);
       await settleCopies(tools, source, signal);
     }
   }
@@ -186,7 +197,7 @@ export function createTemplates(tools: ClusterTools): Templates {
   async function endHalfMade(record: ClusterTemplate, signal: AbortSignal): Promise<void> {
     await settle(record, signal);
     const found = await read(record, signal);
-    if (found === undefined || !isHalfMade(found)) return;
+    if (found === undefined || !isHalfMade(found) || !mayBeOurs(record, found)) return;
     throw halfMadeError(found, found);
   }
 
@@ -194,7 +205,7 @@ export function createTemplates(tools: ClusterTools): Templates {
     { key }: ClusterTemplate,
     patch: Pick<ClusterTemplate, 'state' | 'message'>,
   ): Promise<ClusterTemplate> {
-    const { result } = await store.transact((tx) => patchTemplate(tx, key, patch, clock.nowMs()));
+    const { result } = await store.transact((tx) => patchTemplate(tx, key, 'making', patch, clock.nowMs()));
     if (result !== undefined) return result;
     throw givenUp(key);
   }
@@ -216,7 +227,7 @@ export function createTemplates(tools: ClusterTools): Templates {
     await settle(record, signal);
     const found = await read(record, signal);
     if (found === undefined) return;
-    if (isHalfMade(found) && (record.wasReady !== true || isOurs(record, found)))
+    if (isHalfMade(found) && (record.wasReady === true ? isOurs : mayBeOurs)(record, found))
       throw halfMadeError(found, found);
     if (!isOurs(record, found)) return refuseUnmarked(record, found);
     const destroy = kinds[found.kind].calls(found.place).destroy();

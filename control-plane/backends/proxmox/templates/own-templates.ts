@@ -80,7 +80,7 @@ export function createOwnTemplates(tools: ClusterTools): OwnTemplates {
       if (tools.signal.aborted || isForNow(error)) throw error;
       const state = record.wasReady === true ? 'ready' : 'failed';
       const message = state === 'ready' ? '' : 'it could not be removed';
-      await store.transact((tx) => patchTemplate(tx, key, { state, message }, clock.nowMs()));
+      await store.transact((tx) => patchTemplate(tx, key, 'removing', { state, message }, clock.nowMs()));
       throw error;
     }
     const { vmid, name } = record;
@@ -139,22 +139,22 @@ export function createOwnTemplates(tools: ClusterTools): OwnTemplates {
     { name }: TemplateSource,
     { kind, source }: Pick<ClusterTemplate, 'kind' | 'source'>,
     signal: AbortSignal,
-  ): Promise<{ readonly isGone: boolean }> {
+  ): Promise<{ readonly goneVmid: number | undefined }> {
     const before = store.snapshot().get('cluster-template', templateKey({ cluster, name }));
     const isGone = before?.state === 'ready' && !(await isThere(before, signal));
     if (before === undefined) checkName(name);
     if (before === undefined || isGone) await check(source, kind, signal);
-    return { isGone };
+    return { goneVmid: isGone ? before.vmid : undefined };
   }
 
   return {
     async create(wanted, signal) {
       const { name } = wanted;
       const { kind, source } = await sourceOf(wanted, signal);
-      const { isGone } = await checkWish(wanted, { kind, source }, signal);
+      const { goneVmid } = await checkWish(wanted, { kind, source }, signal);
       const chooseVmid = vmidChooser(memory, await nextVmid(api, signal));
       const { result } = await store.transact((tx) =>
-        claimTemplate(tx, { cluster, name, kind, source, isGone, chooseVmid }, clock.nowMs()),
+        claimTemplate(tx, { cluster, name, kind, source, goneVmid, chooseVmid }, clock.nowMs()),
       );
       const made = await unlessAborted(doing.get(result.key)?.end ?? begin(result, makeIt), signal);
       await waitUntilListed(made, AbortSignal.any([signal, tools.signal]));
