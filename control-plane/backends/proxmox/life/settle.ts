@@ -106,13 +106,15 @@ export function createSettle(
     const image = await unlessAborted(images.place(kind.kind, place.node, spec, either), either);
     const context = { ...specContext(memory, place, record.kind), image, mark: marking.markFor(record) };
     const call = kind.create(spec, context);
-    // A copy is made by a task of its source: written down first, so that it is found after a crash.
     const at = image.kind === 'guest' ? { node: image.node, vmid: image.vmid } : place;
     const source = image.kind === 'guest' ? at : undefined;
     const wasBegun = own.record(record.instanceId)?.begunVmid === record.vmid;
-    await note(record, { begunVmid: record.vmid, ...(source !== undefined && { source }) });
+    const make = async () => {
+      // Not before: while it waits, others may take its number. A copy is made by a task of its source.
+      await note(record, { begunVmid: record.vmid, ...(source !== undefined && { source }) });
+      return perform(tools, call, at, signal, unwanted);
+    };
     try {
-      const make = () => perform(tools, call, at, signal, unwanted);
       const storage = () => storageKey(memory, place.node, context.storageOf(spec.rootPool));
       await (image.kind === 'guest'
         ? copyInTurn(tools, image, place.node, either, make)

@@ -36,8 +36,11 @@ export interface OwnTemplates {
   resume(): void;
 }
 
+type Act = (record: ClusterTemplate, unwanted: AbortSignal) => Promise<ClusterTemplate>;
+
 /** One thing at a time is done for each template. */
 interface Doing {
+  readonly act: Act;
   readonly end: Promise<ClusterTemplate>;
   readonly unwanted: AbortController;
 }
@@ -51,11 +54,11 @@ export function createOwnTemplates(tools: ClusterTools): OwnTemplates {
 
   const records = (): ClusterTemplate[] => templatesOfCluster(store.snapshot(), cluster);
 
-  function begin(
-    record: ClusterTemplate,
-    act: (record: ClusterTemplate, unwanted: AbortSignal) => Promise<ClusterTemplate>,
-  ): Promise<ClusterTemplate> {
+  /** Joins what is under way already. */
+  function begin(record: ClusterTemplate, act: Act): Promise<ClusterTemplate> {
     const { key } = record;
+    const before = doing.get(key);
+    if (before?.act === act) return before.end;
     const unwanted = new AbortController();
     const end = act(record, unwanted.signal)
       .catch((err: unknown) => {
@@ -63,9 +66,12 @@ export function createOwnTemplates(tools: ClusterTools): OwnTemplates {
         if (!tools.signal.aborted) log.warn({ event: 'template.failed', cluster, key, err });
         throw err;
       })
-      .finally(() => doing.delete(key));
+      .finally(() => {
+        if (doing.get(key) === now) doing.delete(key);
+      });
     end.catch(() => undefined);
-    doing.set(key, { end, unwanted });
+    const now = { act, end, unwanted };
+    doing.set(key, now);
     return end;
   }
 
@@ -156,7 +162,7 @@ export function createOwnTemplates(tools: ClusterTools): OwnTemplates {
       const { result } = await store.transact((tx) =>
         claimTemplate(tx, { cluster, name, kind, source, goneVmid, chooseVmid }, clock.nowMs()),
       );
-      const made = await unlessAborted(doing.get(result.key)?.end ?? begin(result, makeIt), signal);
+      const made = await unlessAborted(begin(result, makeIt), signal);
       await waitUntilListed(made, AbortSignal.any([signal, tools.signal]));
       return made;
     },
@@ -164,13 +170,14 @@ export function createOwnTemplates(tools: ClusterTools): OwnTemplates {
       const { key } = recordOf(called);
       const { result } = await store.transact((tx) => beginTemplateRemoval(tx, key, clock.nowMs()));
       const before = doing.get(key);
-      before?.unwanted.abort(new DOMException('it is to be removed', 'AbortError'));
-      if (before !== undefined)
+      if (before?.act === makeIt) {
+        before.unwanted.abort(new DOMException('it is to be removed', 'AbortError'));
         await unlessAborted(
           before.end.catch(() => undefined),
           signal,
         );
-      return unlessAborted(doing.get(key)?.end ?? begin(result, removeIt), signal);
+      }
+      return unlessAborted(begin(result, removeIt), signal);
     },
     resume() {
       if (memory.heldBy !== undefined) return;
