@@ -9,22 +9,18 @@ import {
   type ProxmoxWorld,
   runGuest,
 } from '../../../../test/proxmox-world.ts';
+import { createQuickClock } from '../../../../test/fakes/quick-clock.ts';
 import { until } from '../../../../test/until.ts';
 
 const { signal } = new AbortController();
 const sent = ({ server }: ProxmoxWorld, what: RegExp): string[] =>
   server.requests.list().filter((each) => what.test(each));
-/** Virtual, of a clock that runs twenty times as fast. */
-async function tookMs<Result>(world: ProxmoxWorld, act: () => Promise<Result>): Promise<number> {
-  const { clock } = world.server.world;
-  const startMs = clock.monotonicMs();
-  await act();
-  return clock.monotonicMs() - startMs;
-}
 
 describe('a node that is cut off', () => {
   it('is asked in vain for thirty seconds, which hold up no poll and no order of the others', async () => {
-    await using world = await openQuickWorld({ pace: 1, nodes: ['pve1', 'pve2', 'pve3', 'pve4'] });
+    // What a slow machine takes for the others is little of thirty seconds.
+    const clock = createQuickClock(4);
+    await using world = await openQuickWorld({ clock, pace: 1, nodes: ['pve1', 'pve2', 'pve3', 'pve4'] });
     const [here, there] = [await runGuest(world), await runGuest(world, container, 'pve2')];
     const { server, backend } = world;
     server.faults.cutNode('pve2');
@@ -36,14 +32,12 @@ describe('a node that is cut off', () => {
     );
     const polls = (): number => sent(world, /cluster\/resources/).length;
     const before = polls();
-    const stoppedMs = await tookMs(world, () => backend.stopInstance({ ...here, generation: 2 }, 0, signal));
-    expect(stoppedMs).toBeLessThan(25_000);
-    const madeMs = await tookMs(world, () => runGuest(world, container, 'pve3'));
-    expect(madeMs).toBeLessThan(60_000);
+    await backend.stopInstance({ ...here, generation: 2 }, 0, signal);
+    await runGuest(world, container, 'pve3');
     await until(() => polls() > before, { what: 'a poll' });
-    const pollMs = server.world.clock.monotonicMs() - startMs;
+    const othersMs = server.world.clock.monotonicMs() - startMs;
     const end = await vain;
-    expect(pollMs).toBeLessThan(end?.afterMs ?? 0);
+    expect(othersMs).toBeLessThan(end?.afterMs ?? 0);
     expect(end?.error).toMatchObject({ name: 'DroverError' });
     expect(end?.afterMs).toBeGreaterThan(20_000);
     expect(backend.status('lab')).toMatchObject({ connected: true, quorate: true });
