@@ -32,6 +32,21 @@ describe('what the log of LXC says of a run', () => {
     }
   });
 
+  it('knows an end that is not said, since another child of LXC ended in the same moment', () => {
+    const said = golden('exit-0')
+      .split('\n')
+      .filter((line) => !line.endsWith(' exited') || line.includes('First child'));
+    expect(said).toHaveLength(golden('exit-0').split('\n').length - 1);
+    expect(readLxcRun(said.join('\n'))).toEqual({ kind: 'ended', code: 0 });
+    const error = 'lxc-start g1 1 ERROR    start - start.c:__lxc_start:2139 - Child process is not killed';
+    const broken = said.toSpliced(
+      said.findIndex((line) => line.includes(':lxc_delete_network:')),
+      0,
+      error,
+    );
+    expect(readLxcRun(broken.join('\n'))).toEqual({ kind: 'began' });
+  });
+
   it('takes no text of the guest for its end', () => {
     const forged = 'x start - y - Started "a"\nlxc_error_set_and_log: ended on error (seven)\n';
     expect(readLxcRun(forged)).toEqual({ kind: 'none' });
