@@ -56,6 +56,7 @@ describe('an image for a cluster', () => {
   it.each([
     ['https://h/a.tar.xz', 'vztmpl', '.tar.xz'],
     ['https://h/a.tgz?x=1', 'vztmpl', '.tar.gz'],
+    ['https://h/a.tar.bz2', 'vztmpl', '.tar.bz2'],
     ['/srv/A.QCOW2', 'import', '.qcow2'],
     ['https://h/a.iso', 'iso', '.iso'],
     ['https://h/a.img', 'import', '.qcow2'],

@@ -73,7 +73,7 @@ export const digestIn = (image: string): Digest | undefined =>
 export const identityOf = (name: string, size: number): Digest =>
   `sha256:${createHash('sha256').update(`${name} ${size}`).digest('hex')}` as Digest;
 
-const endings = ['.tar.gz', '.tar.xz', '.tar.zst', '.qcow2', '.raw', '.vmdk', '.iso'];
+const endings = ['.tar.gz', '.tar.xz', '.tar.zst', '.tar.bz2', '.qcow2', '.raw', '.vmdk', '.iso'];
 /** Others that mean one of them: a cloud image called ".img" is in qcow2. */
 const otherEndings = new Map([
   ['.tgz', '.tar.gz'],
